@@ -1,0 +1,106 @@
+//! The kernel as the pipeline sees it: something that can be observed, and that executes operations.
+//!
+//! [`linux`] is the real one. [`memory`] holds a network in memory and enforces the kernel's rules, so that a plan in the wrong
+//! order fails there as it would for real.
+
+use crate::operation::Operation;
+use crate::state::{Live, State};
+
+pub mod memory;
+
+/// An operation that the kernel refused.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation}")]
+pub struct OperationError {
+    /// Which operation of those that were to be executed, from 0.
+    pub position: usize,
+    /// The operation as a phrase.
+    pub operation: String,
+    /// Why.
+    pub source: Errno,
+}
+
+/// A refusal in the kernel's own terms.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Errno {
+    /// The error number, errno(3), positive.
+    pub number: i32,
+    /// What the kernel said beyond the number (NLMSGERR_ATTR_MSG), if anything.
+    pub message: Option<String>,
+}
+
+impl Errno {
+    /// A refusal without words.
+    pub fn new(number: i32) -> Self {
+        Self { number, message: None }
+    }
+}
+
+impl std::fmt::Display for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = std::io::Error::from_raw_os_error(self.number).to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        match &self.message {
+            Some(message) => write!(f, "{} ({})", crate::name::escape(message), lower_first(text)),
+            None => f.write_str(&lower_first(text)),
+        }
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+/// Why the network could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {what}")]
+pub struct ObserveError {
+    /// What was to be read.
+    pub what: String,
+    /// Why it failed.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Why executing ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// An operation failed. Some that follow it may have been executed.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    /// The user asked to stop; what had begun was finished.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// How the executor and the one who waits for it talk.
+pub trait Progress {
+    /// Asked between operations: whether to stop.
+    fn stop(&self) -> bool {
+        false
+    }
+    /// Told that the operation at this position is done.
+    fn done(&mut self, position: usize) {
+        let _ = position;
+    }
+}
+
+/// Nobody watches and nobody interrupts.
+pub struct Unattended;
+impl Progress for Unattended {}
+
+/// Something that can be observed and changed.
+pub trait Kernel {
+    /// Reads what the lab owns, and of all else only what `desired` names. Never writes.
+    ///
+    /// # Errors
+    /// When something could not be read whole; nothing may be concluded then.
+    fn observe(&mut self, desired: &State) -> Result<Live, ObserveError>;
+
+    /// Executes operations in their order.
+    ///
+    /// # Errors
+    /// At the first operation that failed, or when `progress` asked to stop.
+    fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError>;
+}

@@ -1,0 +1,1 @@
+//! A network in memory that follows the kernel's rules.

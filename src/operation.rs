@@ -1,0 +1,188 @@
+//! Operations: the smallest steps of a plan. Each is complete, with every index that the kernel needs, so that executing one
+//! needs no decision and no look-up.
+
+use std::fmt;
+
+use crate::name::{LinkId, NamespaceName};
+use crate::resource::address::Address;
+use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::route::{Route, RouteKey};
+use crate::resource::sysctl::SysctlKey;
+use crate::state::Ifindex;
+use crate::value::InterfaceAddress;
+
+/// An interface with the number that the kernel knows it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkHandle {
+    /// The interface.
+    pub id: LinkId,
+    /// Its number within its namespace.
+    pub index: Ifindex,
+}
+
+/// A link to be born.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewLink {
+    /// Its name, place and chosen number.
+    pub handle: LinkHandle,
+    /// What it is to be.
+    pub link: Link,
+    /// The link below (IFLA_LINK), for kinds that have one.
+    pub parent: Option<LinkHandle>,
+    /// The link that it becomes a port of (IFLA_MASTER).
+    pub master: Option<LinkHandle>,
+    /// Whether the creating message brings it up; otherwise a later operation does, or nothing.
+    pub up: bool,
+    /// The other end of a veth pair, born by the same message.
+    pub peer: Option<Box<NewPeer>>,
+}
+
+/// The other end of a veth pair. The kernel takes neither its master nor its being up from the creating message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPeer {
+    /// Its name, place and chosen number.
+    pub handle: LinkHandle,
+    /// What it is to be.
+    pub link: Link,
+}
+
+/// What becomes of a link's master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterChange {
+    /// It stays.
+    Keep,
+    /// The link becomes a port of this one.
+    Enslave(LinkHandle),
+    /// The link is a port no more.
+    Release,
+}
+
+/// Changes to a living link.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinkChange {
+    /// Which link.
+    pub handle: LinkHandle,
+    /// The kind's options that change; only those are set.
+    pub kind: Option<Kind>,
+    /// The settings that change; `master` and `altnames` are given below.
+    pub settings: LinkSettings,
+    /// What becomes of its master.
+    pub master: MasterChange,
+    /// Further names that it gets.
+    pub add_altnames: Vec<String>,
+    /// Further names that it loses.
+    pub remove_altnames: Vec<String>,
+}
+
+/// Whether an object must be new or may take another's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It must not exist yet.
+    New,
+    /// It may replace what has the same key.
+    Replace,
+}
+
+/// A route with the numbers of its interfaces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RouteAt {
+    /// Where.
+    pub namespace: NamespaceName,
+    /// Its key.
+    pub key: RouteKey,
+    /// Its attributes.
+    pub route: Route,
+    /// For each next hop in order the number of its interface.
+    pub indices: Vec<Option<Ifindex>>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// Makes a namespace, marks it, brings its `lo` up, and publishes it under /run/netns.
+    CreateNamespace(NamespaceName),
+    /// Removes a namespace and all that is in it.
+    DeleteNamespace(NamespaceName),
+    /// Writes a kernel setting.
+    WriteSysctl {
+        /// Where.
+        namespace: NamespaceName,
+        /// Which.
+        key: SysctlKey,
+        /// Its new value.
+        value: String,
+    },
+    /// Makes a link, or both ends of a veth pair, in place.
+    CreateLink(Box<NewLink>),
+    /// Changes a living link.
+    ChangeLink(Box<LinkChange>),
+    /// Removes a link; the other end of a veth pair goes with it.
+    DeleteLink(LinkHandle),
+    /// Gives an interface an address.
+    AddAddress {
+        /// Which interface.
+        link: LinkHandle,
+        /// Which address.
+        address: InterfaceAddress,
+        /// Its attributes.
+        attributes: Address,
+        /// Whether it may be there already.
+        presence: Presence,
+    },
+    /// Takes an address away.
+    DeleteAddress {
+        /// Which interface.
+        link: LinkHandle,
+        /// Which address.
+        address: InterfaceAddress,
+        /// Its attributes, which are part of its identity to the kernel.
+        attributes: Address,
+    },
+    /// Adds a route.
+    AddRoute {
+        /// The route.
+        route: Box<RouteAt>,
+        /// Whether it may be there already.
+        presence: Presence,
+    },
+    /// Removes a route.
+    DeleteRoute(Box<RouteAt>),
+}
+
+impl Operation {
+    /// The namespace that the operation works in.
+    pub fn namespace(&self) -> &NamespaceName {
+        match self {
+            Self::CreateNamespace(namespace) | Self::DeleteNamespace(namespace) | Self::WriteSysctl { namespace, .. } => {
+                namespace
+            }
+            Self::CreateLink(new) => &new.handle.id.namespace,
+            Self::ChangeLink(change) => &change.handle.id.namespace,
+            Self::DeleteLink(link) | Self::AddAddress { link, .. } | Self::DeleteAddress { link, .. } => &link.id.namespace,
+            Self::AddRoute { route, .. } | Self::DeleteRoute(route) => &route.namespace,
+        }
+    }
+}
+
+/// The step as a phrase for messages: ``create link `red:eth0` ``.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateNamespace(namespace) => write!(f, "create namespace `{namespace}`"),
+            Self::DeleteNamespace(namespace) => write!(f, "delete namespace `{namespace}`"),
+            Self::WriteSysctl { namespace, key, value } => {
+                write!(f, "set `{key}` of `{namespace}` to `{}`", crate::name::escape(value))
+            }
+            Self::CreateLink(new) => match &new.peer {
+                Some(peer) => write!(f, "create {} `{}` with `{}`", new.link.kind.name(), new.handle.id, peer.handle.id),
+                None => write!(f, "create {} `{}`", new.link.kind.name(), new.handle.id),
+            },
+            Self::ChangeLink(change) => write!(f, "change `{}`", change.handle.id),
+            Self::DeleteLink(link) => write!(f, "delete link `{}`", link.id),
+            Self::AddAddress { link, address, .. } => write!(f, "add address `{address}` to `{}`", link.id),
+            Self::DeleteAddress { link, address, .. } => write!(f, "delete address `{address}` of `{}`", link.id),
+            Self::AddRoute { route, .. } => write!(f, "add route `{}` in `{}`", route.key, route.namespace),
+            Self::DeleteRoute(route) => write!(f, "delete route `{}` in `{}`", route.key, route.namespace),
+        }
+    }
+}

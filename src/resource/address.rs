@@ -1,0 +1,127 @@
+//! An address on an interface, ip-address(8).
+//!
+//! ```yaml
+//! addresses: [192.0.2.1/24, { address: "2001:db8::1/64", nodad: true }]
+//! ```
+//!
+//! The kernel keeps the order in which addresses were given: the first of an IPv4 subnet is its primary address. So does topo.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::FieldChange;
+use super::route::Scope;
+use crate::value::Duration;
+
+/// An address as the kernel keeps it. `None` in a desired one means the kernel's default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Address {
+    /// The other end of a point-to-point address (IFA_ADDRESS where IFA_LOCAL differs).
+    pub peer: Option<IpAddr>,
+    /// Where the address is valid; default by the address itself (`ifa_scope`). IPv4 only.
+    pub scope: Option<Scope>,
+    /// An IPv4 label (IFA_LABEL), default the interface's name.
+    pub label: Option<String>,
+    /// IPv4 broadcast address (IFA_BROADCAST); none by default.
+    pub broadcast: Option<IpAddr>,
+    /// No duplicate address detection, IPv6 only (IFA_F_NODAD).
+    pub nodad: bool,
+    /// No connected route (IFA_F_NOPREFIXROUTE).
+    pub noprefixroute: bool,
+    /// Lifetimes; `None` is forever (IFA_CACHEINFO).
+    pub lifetime: Option<Lifetime>,
+    /// The metric of the connected route (IFA_RT_PRIORITY).
+    pub metric: Option<u32>,
+    /// Position among the addresses of its family on the interface, counted in the order in which they were given.
+    pub order: u32,
+}
+
+/// How long an address is valid and preferred, whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lifetime {
+    /// After that it is removed (`ifa_valid`).
+    pub valid: Duration,
+    /// After that it is deprecated: not used for new connections (`ifa_prefered`).
+    pub preferred: Duration,
+}
+
+impl Address {
+    /// Every difference that the kernel shows. A lifetime counts down, so that only "forever" and "limited" are told apart,
+    /// and any lifetime beyond the desired one.
+    pub fn compare(&self, live: &Self) -> Vec<FieldChange> {
+        let text = |value: Option<String>| value.map_or(Value::Null, Value::from);
+        let mut changes = Vec::new();
+        let mut check = |name: &str, differs: bool, before: Value, after: Value, forces_replacement: bool| {
+            if differs {
+                changes.push(FieldChange { name: name.into(), before, after, forces_replacement });
+            }
+        };
+        let ip = |value: Option<IpAddr>| text(value.map(|ip| ip.to_string()));
+        check("peer", self.peer != live.peer, ip(live.peer), ip(self.peer), true);
+        check("broadcast", self.broadcast != live.broadcast, ip(live.broadcast), ip(self.broadcast), true);
+        let scope = |scope: Option<Scope>| text(scope.map(|scope| scope.to_string()));
+        check("scope", self.scope.is_some() && self.scope != live.scope, scope(live.scope), scope(self.scope), true);
+        check("label", self.label != live.label, text(live.label.clone()), text(self.label.clone()), true);
+        check("nodad", self.nodad != live.nodad, live.nodad.into(), self.nodad.into(), true);
+        check(
+            "noprefixroute",
+            self.noprefixroute != live.noprefixroute,
+            live.noprefixroute.into(),
+            self.noprefixroute.into(),
+            true,
+        );
+        let metric = |value: Option<u32>| value.map_or(Value::Null, Value::from);
+        check("metric", self.metric != live.metric, metric(live.metric), metric(self.metric), true);
+        let lifetime_differs = match (self.lifetime, live.lifetime) {
+            (None, None) => false,
+            (Some(desired), Some(live)) => live.valid > desired.valid || live.preferred > desired.preferred,
+            _ => true,
+        };
+        let lifetime = |value: Option<Lifetime>| {
+            text(Some(value.map_or("forever".into(), |l| format!("{} valid, {} preferred", l.valid, l.preferred))))
+        };
+        check("lifetime", lifetime_differs, lifetime(live.lifetime), lifetime(self.lifetime), false);
+        changes
+    }
+
+    /// All that is set, as a lab file would show it.
+    pub fn show(&self) -> Vec<(String, Value)> {
+        let mut shown = Vec::new();
+        let mut add = |name: &str, value: Option<Value>| shown.extend(value.map(|value| (name.to_owned(), value)));
+        add("peer", self.peer.map(|peer| peer.to_string().into()));
+        add("scope", self.scope.filter(|scope| *scope != Scope::Global).map(|scope| scope.to_string().into()));
+        add("label", self.label.clone().map(Value::from));
+        add("broadcast", self.broadcast.map(|ip| ip.to_string().into()));
+        add("nodad", self.nodad.then(|| true.into()));
+        add("noprefixroute", self.noprefixroute.then(|| true.into()));
+        add("valid", self.lifetime.map(|lifetime| lifetime.valid.to_string().into()));
+        add("preferred", self.lifetime.map(|lifetime| lifetime.preferred.to_string().into()));
+        add("metric", self.metric.map(Value::from));
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_may_run_down_but_not_be_longer() {
+        let with = |seconds| Address {
+            lifetime: Some(Lifetime { valid: Duration::seconds(seconds), preferred: Duration::seconds(seconds) }),
+            ..Address::default()
+        };
+        assert_eq!(with(60).compare(&with(10)), []);
+        assert_eq!(with(60).compare(&with(61)).len(), 1);
+        assert_eq!(with(60).compare(&Address::default()).len(), 1);
+    }
+
+    #[test]
+    fn another_peer_needs_another_address() {
+        let live = Address { peer: "10.0.0.2".parse().ok(), ..Address::default() };
+        assert!(Address::default().compare(&live)[0].forces_replacement);
+    }
+}

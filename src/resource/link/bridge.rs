@@ -1,0 +1,230 @@
+//! A software bridge, ip-link(8) "BRIDGE Type Support".
+//!
+//! ```yaml
+//! br0: { bridge: { ports: ["p*"], stp_state: true, forward_delay: 4s } }
+//! ```
+//!
+//! What belongs to one port stands at that port's interface.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::kind::{Invalid, LinkKind, PortPattern};
+use super::option::{Be16, Centiseconds, Centiseconds64, HardwareAddress, KindOption, U8, U16, U32};
+use super::vlan::VlanProtocol;
+use crate::option;
+use crate::value::{Duration, Mac};
+
+/// `bridge: { ports, … }`; each option is iproute2's of the same name, its default the kernel's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bridge {
+    /// Interfaces of this namespace, or globs over them.
+    pub ports: Vec<PortPattern>,
+    /// Take part in the spanning tree; default false (IFLA_BR_STP_STATE).
+    pub stp_state: Option<bool>,
+    /// Time in each of the listening and learning states: 2s to 30s, default 15s (IFLA_BR_FORWARD_DELAY).
+    pub forward_delay: Option<Duration>,
+    /// Between the root's hello messages: 1s to 10s, default 2s (IFLA_BR_HELLO_TIME).
+    pub hello_time: Option<Duration>,
+    /// Until a silent bridge counts as gone: 6s to 40s, default 20s (IFLA_BR_MAX_AGE).
+    pub max_age: Option<Duration>,
+    /// Until an unseen hardware address is forgotten, default 300s (IFLA_BR_AGEING_TIME).
+    pub ageing_time: Option<Duration>,
+    /// The bridge's priority in the election of the root, default 32768 (IFLA_BR_PRIORITY).
+    pub priority: Option<u16>,
+    /// Keep VLANs apart; default false (IFLA_BR_VLAN_FILTERING).
+    pub vlan_filtering: Option<bool>,
+    /// The tag protocol of VLAN filtering, default `802.1Q` (IFLA_BR_VLAN_PROTOCOL).
+    pub vlan_protocol: Option<VlanProtocol>,
+    /// The VLAN of untagged frames on new ports, 0 for none, default 1 (IFLA_BR_VLAN_DEFAULT_PVID).
+    pub vlan_default_pvid: Option<u16>,
+    /// Count traffic for each VLAN; default false (IFLA_BR_VLAN_STATS_ENABLED).
+    pub vlan_stats_enabled: Option<bool>,
+    /// Which link-local group addresses 01:80:c2:00:00:0X are forwarded, a bit each, default 0 (IFLA_BR_GROUP_FWD_MASK).
+    pub group_fwd_mask: Option<u16>,
+    /// Where bridge protocol frames go, default 01:80:c2:00:00:00 (IFLA_BR_GROUP_ADDR).
+    pub group_addr: Option<Mac>,
+    /// Learn from IGMP and MLD who wants which group; default true (IFLA_BR_MCAST_SNOOPING).
+    pub mcast_snooping: Option<bool>,
+    /// Whether the bridge is a multicast router: 0 no, 1 as it learns, 2 always; default 1 (IFLA_BR_MCAST_ROUTER).
+    pub mcast_router: Option<u8>,
+    /// Use the bridge's own address in queries; default false (IFLA_BR_MCAST_QUERY_USE_IFADDR).
+    pub mcast_query_use_ifaddr: Option<bool>,
+    /// Send IGMP and MLD queries; default false (IFLA_BR_MCAST_QUERIER).
+    pub mcast_querier: Option<bool>,
+    /// Most entries of the group table, default 4096 (IFLA_BR_MCAST_HASH_MAX).
+    pub mcast_hash_max: Option<u32>,
+    /// Queries before a group is dropped, default 2 (IFLA_BR_MCAST_LAST_MEMBER_CNT).
+    pub mcast_last_member_count: Option<u32>,
+    /// Queries at start-up, default 2 (IFLA_BR_MCAST_STARTUP_QUERY_CNT).
+    pub mcast_startup_query_count: Option<u32>,
+    /// Between the queries after a leave, default 1s (IFLA_BR_MCAST_LAST_MEMBER_INTVL).
+    pub mcast_last_member_interval: Option<Duration>,
+    /// Until a silent member is forgotten, default 260s (IFLA_BR_MCAST_MEMBERSHIP_INTVL).
+    pub mcast_membership_interval: Option<Duration>,
+    /// Until a silent querier is replaced, default 255s (IFLA_BR_MCAST_QUERIER_INTVL).
+    pub mcast_querier_interval: Option<Duration>,
+    /// Between queries, default 125s (IFLA_BR_MCAST_QUERY_INTVL).
+    pub mcast_query_interval: Option<Duration>,
+    /// In which members answer, default 10s (IFLA_BR_MCAST_QUERY_RESPONSE_INTVL).
+    pub mcast_query_response_interval: Option<Duration>,
+    /// Between queries at start-up, default 31.25s (IFLA_BR_MCAST_STARTUP_QUERY_INTVL).
+    pub mcast_startup_query_interval: Option<Duration>,
+    /// Count IGMP and MLD messages; default false (IFLA_BR_MCAST_STATS_ENABLED).
+    pub mcast_stats_enabled: Option<bool>,
+    /// Version of IGMP queries, 2 or 3, default 2 (IFLA_BR_MCAST_IGMP_VERSION).
+    pub mcast_igmp_version: Option<u8>,
+    /// Version of MLD queries, 1 or 2, default 1 (IFLA_BR_MCAST_MLD_VERSION).
+    pub mcast_mld_version: Option<u8>,
+    /// Show IPv4 frames to iptables; default false (IFLA_BR_NF_CALL_IPTABLES).
+    pub nf_call_iptables: Option<bool>,
+    /// Show IPv6 frames to ip6tables; default false (IFLA_BR_NF_CALL_IP6TABLES).
+    pub nf_call_ip6tables: Option<bool>,
+    /// Show ARP frames to arptables; default false (IFLA_BR_NF_CALL_ARPTABLES).
+    pub nf_call_arptables: Option<bool>,
+}
+
+/// The attributes of IFLA_INFO_DATA, linux/if_link.h.
+impl LinkKind for Bridge {
+    const NAME: &'static str = "bridge";
+    const TAKES_PORTS: bool = true;
+    const OPTIONS: &'static [KindOption<Self>] = &[
+        option!(forward_delay: Centiseconds = 1, InPlace),
+        option!(hello_time: Centiseconds = 2, InPlace),
+        option!(max_age: Centiseconds = 3, InPlace),
+        option!(ageing_time: Centiseconds = 4, InPlace),
+        option!(stp_state: U32 = 5, InPlace),
+        option!(priority: U16 = 6, InPlace),
+        option!(vlan_filtering: U8 = 7, InPlace),
+        option!(vlan_protocol: Be16 = 8, InPlace),
+        option!(group_fwd_mask: U16 = 9, InPlace),
+        option!(group_addr: HardwareAddress = 20, InPlace),
+        option!(mcast_router: U8 = 22, InPlace),
+        option!(mcast_snooping: U8 = 23, InPlace),
+        option!(mcast_query_use_ifaddr: U8 = 24, InPlace),
+        option!(mcast_querier: U8 = 25, InPlace),
+        option!(mcast_hash_max: U32 = 27, InPlace),
+        option!(mcast_last_member_count: U32 = 28, InPlace),
+        option!(mcast_startup_query_count: U32 = 29, InPlace),
+        option!(mcast_last_member_interval: Centiseconds64 = 30, InPlace),
+        option!(mcast_membership_interval: Centiseconds64 = 31, InPlace),
+        option!(mcast_querier_interval: Centiseconds64 = 32, InPlace),
+        option!(mcast_query_interval: Centiseconds64 = 33, InPlace),
+        option!(mcast_query_response_interval: Centiseconds64 = 34, InPlace),
+        option!(mcast_startup_query_interval: Centiseconds64 = 35, InPlace),
+        option!(nf_call_iptables: U8 = 36, InPlace),
+        option!(nf_call_ip6tables: U8 = 37, InPlace),
+        option!(nf_call_arptables: U8 = 38, InPlace),
+        option!(vlan_default_pvid: U16 = 39, InPlace),
+        option!(vlan_stats_enabled: U8 = 41, InPlace),
+        option!(mcast_stats_enabled: U8 = 42, InPlace),
+        option!(mcast_igmp_version: U8 = 43, InPlace),
+        option!(mcast_mld_version: U8 = 44, InPlace),
+    ];
+
+    fn kernel_default(&self) -> Self {
+        let off = Some(false);
+        Self {
+            ports: Vec::new(),
+            stp_state: off,
+            forward_delay: Some(Duration::seconds(15)),
+            hello_time: Some(Duration::seconds(2)),
+            max_age: Some(Duration::seconds(20)),
+            ageing_time: Some(Duration::seconds(300)),
+            priority: Some(32768),
+            vlan_filtering: off,
+            vlan_protocol: Some(VlanProtocol::Dot1Q),
+            vlan_default_pvid: Some(1),
+            vlan_stats_enabled: off,
+            group_fwd_mask: Some(0),
+            group_addr: Some(Mac([0x01, 0x80, 0xc2, 0, 0, 0])),
+            mcast_snooping: Some(true),
+            mcast_router: Some(1),
+            mcast_query_use_ifaddr: off,
+            mcast_querier: off,
+            mcast_hash_max: Some(4096),
+            mcast_last_member_count: Some(2),
+            mcast_startup_query_count: Some(2),
+            mcast_last_member_interval: Some(Duration::seconds(1)),
+            mcast_membership_interval: Some(Duration::seconds(260)),
+            mcast_querier_interval: Some(Duration::seconds(255)),
+            mcast_query_interval: Some(Duration::seconds(125)),
+            mcast_query_response_interval: Some(Duration::seconds(10)),
+            mcast_startup_query_interval: Some(Duration::milliseconds(31_250)),
+            mcast_stats_enabled: off,
+            mcast_igmp_version: Some(2),
+            mcast_mld_version: Some(1),
+            nf_call_iptables: off,
+            nf_call_ip6tables: off,
+            nf_call_arptables: off,
+        }
+    }
+
+    fn validate(&self) -> Vec<Invalid> {
+        let mut invalid = Vec::new();
+        let mut within = |key, value: Option<Duration>, from: u64, to: u64| {
+            if let Some(value) = value
+                && !(Duration::seconds(from)..=Duration::seconds(to)).contains(&value)
+            {
+                invalid.push(Invalid { key, message: format!("{value} is outside of {from}s to {to}s") });
+            }
+        };
+        within("forward_delay", self.forward_delay, if self.stp_state == Some(true) { 2 } else { 0 }, 30);
+        within("hello_time", self.hello_time, 1, 10);
+        within("max_age", self.max_age, 6, 40);
+        let mut at_most = |key, value: Option<u16>, limit: u16| {
+            if let Some(value) = value
+                && value > limit
+            {
+                invalid.push(Invalid { key, message: format!("{value} is more than {limit}") });
+            }
+        };
+        at_most("mcast_router", self.mcast_router.map(u16::from), 2);
+        at_most("vlan_default_pvid", self.vlan_default_pvid, 4094);
+        if let Some(mask) = self.group_fwd_mask
+            && mask & 0b111 != 0
+        {
+            let message = "bits 0 to 2 (STP, pause and LACP frames) cannot be forwarded".into();
+            invalid.push(Invalid { key: "group_fwd_mask", message });
+        }
+        invalid
+    }
+
+    fn ports(&self) -> &[PortPattern] {
+        &self.ports
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::*;
+
+    #[test]
+    fn every_default_survives_the_wire() {
+        let all = Kind::Bridge(Bridge::default()).complete();
+        assert_eq!(Kind::decode("bridge", &all.encode()).unwrap(), all);
+    }
+
+    #[test]
+    fn a_tick_of_difference_is_the_kernels_rounding() {
+        let live = Bridge { ageing_time: Some(Duration::milliseconds(49_990)), ..Bridge::default().kernel_default() };
+        let desired = |ms| Kind::Bridge(Bridge { ageing_time: Some(Duration::milliseconds(ms)), ..Bridge::default() });
+        assert_eq!(desired(50_000).compare(&Kind::Bridge(live.clone())).unwrap(), []);
+        assert_eq!(desired(50_010).compare(&Kind::Bridge(live)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn impossible_timers_are_refused() {
+        let bridge = Bridge { hello_time: Some(Duration::seconds(11)), max_age: Some(Duration::seconds(5)), ..Bridge::default() };
+        assert_eq!(bridge.validate().iter().map(|invalid| invalid.key).collect::<Vec<_>>(), ["hello_time", "max_age"]);
+    }
+
+    #[test]
+    fn what_this_kernel_does_not_report_is_only_missed_when_asked_for() {
+        let live = Kind::Bridge(Bridge { mcast_snooping: None, ..Bridge::default().kernel_default() });
+        assert_eq!(Kind::Bridge(Bridge::default()).compare(&live).unwrap(), []);
+        assert_eq!(Kind::Bridge(Bridge { mcast_snooping: Some(false), ..Bridge::default() }).compare(&live).unwrap().len(), 1);
+    }
+}

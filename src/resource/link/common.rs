@@ -1,0 +1,202 @@
+//! What every link has, whatever its kind: address, mtu, flags, names, and the link it is a port of.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::kind::Kind;
+use super::option::Mutability;
+use crate::name::LinkName;
+use crate::resource::FieldChange;
+use crate::value::Mac;
+
+/// The number of transmit and receive queues (IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES), fixed at creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queues {
+    /// Transmit queues.
+    pub transmit: u32,
+    /// Receive queues.
+    pub receive: u32,
+}
+
+/// The settings of a link. In a desired link `None` means that the lab says nothing; a live link has all of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LinkSettings {
+    /// Hardware address (IFLA_ADDRESS); without one the kernel draws its own, and keeps it.
+    pub mac: Option<Mac>,
+    /// Largest packet in bytes (IFLA_MTU); without one, what the kernel gives a new link.
+    pub mtu: Option<u32>,
+    /// Administratively up (IFF_UP).
+    pub up: Option<bool>,
+    /// Length of the transmit queue in packets (IFLA_TXQLEN), default 1000.
+    pub txqueuelen: Option<u32>,
+    /// Use ARP; default true (IFF_NOARP is its reverse).
+    pub arp: Option<bool>,
+    /// Use multicast; default true (IFF_MULTICAST).
+    pub multicast: Option<bool>,
+    /// Receive all multicast; default false (IFF_ALLMULTI).
+    pub allmulti: Option<bool>,
+    /// Receive everything; default false (IFF_PROMISC).
+    pub promisc: Option<bool>,
+    /// Further names (IFLA_ALT_IFNAME).
+    pub altnames: Option<BTreeSet<String>>,
+    /// The bridge, bond or vrf that this is a port of (IFLA_MASTER).
+    pub master: Option<LinkName>,
+}
+
+/// A link of any kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its kind, with the kind's options.
+    pub kind: Kind,
+    /// What every link has.
+    pub settings: LinkSettings,
+    /// Queues, where the lab or topo chooses them.
+    pub queues: Option<Queues>,
+    /// Declared `external`: exists already, is never created or deleted, and what the lab does not say is left alone.
+    pub external: bool,
+}
+
+impl Link {
+    /// A link of that kind of which nothing else is said.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, settings: LinkSettings::default(), queues: None, external: false }
+    }
+
+    /// The settings with the kernel's own values for those that the lab leaves open. On foreign links nothing is filled in:
+    /// there absent means untouched. `inherited_mtu` is what the kernel would give a new link of this kind.
+    pub fn complete_settings(&self, inherited_mtu: Option<u32>) -> LinkSettings {
+        let settings = self.settings.clone();
+        if self.external {
+            return settings;
+        }
+        let loopback = self.kind == Kind::Loopback;
+        let arp = match &self.kind {
+            Kind::Dummy(_) | Kind::Loopback => None,
+            _ => Some(true),
+        };
+        LinkSettings {
+            mtu: settings.mtu.or(inherited_mtu),
+            up: settings.up.or(Some(true)),
+            txqueuelen: settings.txqueuelen.or(Some(1000)),
+            arp: settings.arp.or(arp),
+            multicast: settings.multicast.or((!loopback && !matches!(self.kind, Kind::Dummy(_))).then_some(true)),
+            allmulti: settings.allmulti.or(Some(false)),
+            promisc: settings.promisc.or(Some(false)),
+            altnames: settings.altnames.or_else(|| Some(BTreeSet::new())),
+            ..settings
+        }
+    }
+
+    /// Every difference between this desired link and the live one.
+    pub fn compare(&self, live: &Self, inherited_mtu: Option<u32>) -> Vec<FieldChange> {
+        let mut changes = Vec::new();
+        if !self.external {
+            match self.kind.compare(&live.kind) {
+                Some(options) => changes.extend(options.into_iter().map(|option| FieldChange {
+                    name: option.name.to_owned(),
+                    before: option.before.unwrap_or(Value::Null),
+                    after: option.after.unwrap_or(Value::Null),
+                    forces_replacement: option.mutability == Mutability::Replace,
+                })),
+                None => changes.push(FieldChange {
+                    name: "kind".into(),
+                    before: live.kind.name().into(),
+                    after: self.kind.name().into(),
+                    forces_replacement: true,
+                }),
+            }
+            if let (Some(wanted), Some(queues)) = (self.queues, live.queues)
+                && wanted != queues
+            {
+                let names = [("numtxqueues", wanted.transmit, queues.transmit), ("numrxqueues", wanted.receive, queues.receive)];
+                for (name, after, before) in names.into_iter().filter(|(_, after, before)| after != before) {
+                    changes.push(FieldChange { forces_replacement: true, ..FieldChange::new(name, json!(before), json!(after)) });
+                }
+            }
+        }
+        let wanted = self.complete_settings(inherited_mtu);
+        changes.extend(wanted.compare(&live.settings, self.external));
+        changes
+    }
+
+    /// All that is set, as a lab file would show it, in a fixed order.
+    pub fn show(&self) -> Vec<(String, Value)> {
+        let mut shown = vec![("kind".to_owned(), if self.external { "external".into() } else { Value::from(self.kind.name()) })];
+        if let Some(peer) = self.kind.peer() {
+            shown.push(("peer".into(), peer.to_string().into()));
+        }
+        shown.extend(self.kind.show().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        shown.extend(self.settings.show());
+        shown
+    }
+}
+
+impl LinkSettings {
+    fn fields(&self) -> [(&'static str, Option<Value>); 10] {
+        [
+            ("mac", self.mac.map(|mac| mac.to_string().into())),
+            ("mtu", self.mtu.map(Value::from)),
+            ("up", self.up.map(Value::from)),
+            ("txqueuelen", self.txqueuelen.map(Value::from)),
+            ("arp", self.arp.map(Value::from)),
+            ("multicast", self.multicast.map(Value::from)),
+            ("allmulti", self.allmulti.map(Value::from)),
+            ("promisc", self.promisc.map(Value::from)),
+            ("altnames", self.altnames.as_ref().map(|names| json!(names))),
+            ("master", self.master.map(|master| Value::from(String::from(master)))),
+        ]
+    }
+
+    /// The settings that are set, as a lab file would show them.
+    pub fn show(&self) -> impl Iterator<Item = (String, Value)> {
+        let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+        self.fields().into_iter().filter_map(move |(name, value)| Some((name.to_owned(), value.filter(|value| !empty(value))?)))
+    }
+
+    /// Differences of the settings that are set here; of the master also when it is not, except on foreign links.
+    fn compare(&self, live: &Self, external: bool) -> Vec<FieldChange> {
+        let same = self.mac.is_none_or(|mac| live.mac == Some(mac))
+            && self.mtu.is_none_or(|mtu| live.mtu == Some(mtu))
+            && self.up.is_none_or(|up| live.up == Some(up))
+            && self.txqueuelen.is_none_or(|length| live.txqueuelen == Some(length))
+            && self.arp.is_none_or(|arp| live.arp == Some(arp))
+            && self.multicast.is_none_or(|multicast| live.multicast == Some(multicast))
+            && self.allmulti.is_none_or(|allmulti| live.allmulti == Some(allmulti))
+            && self.promisc.is_none_or(|promisc| live.promisc == Some(promisc))
+            && self.altnames.as_ref().is_none_or(|names| live.altnames.as_ref() == Some(names))
+            && (self.master == live.master || external && self.master.is_none());
+        if same {
+            return Vec::new();
+        }
+        let pairs = self.fields().into_iter().zip(live.fields());
+        pairs
+            .filter(|((name, after), (_, before))| match after {
+                Some(_) => before != after,
+                None => *name == "master" && before.is_some() && !external,
+            })
+            .map(|((name, after), (_, before))| {
+                FieldChange::new(name, before.unwrap_or(Value::Null), after.unwrap_or(Value::Null))
+            })
+            .collect()
+    }
+
+    /// The settings of `self` that differ from the live ones, nothing else.
+    pub fn difference(&self, live: &Self) -> Self {
+        fn changed<T: Clone + PartialEq>(desired: &Option<T>, live: &Option<T>) -> Option<T> {
+            desired.clone().filter(|_| desired != live)
+        }
+        Self {
+            mac: changed(&self.mac, &live.mac),
+            mtu: changed(&self.mtu, &live.mtu),
+            up: changed(&self.up, &live.up),
+            txqueuelen: changed(&self.txqueuelen, &live.txqueuelen),
+            arp: changed(&self.arp, &live.arp),
+            multicast: changed(&self.multicast, &live.multicast),
+            allmulti: changed(&self.allmulti, &live.allmulti),
+            promisc: changed(&self.promisc, &live.promisc),
+            altnames: changed(&self.altnames, &live.altnames),
+            master: changed(&self.master, &live.master),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! A dummy interface: it swallows what is sent; an address on it is always up.
+//!
+//! ```yaml
+//! dummy0: { dummy: {}, addresses: [192.0.2.1/32] }
+//! ```
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::kind::LinkKind;
+use super::option::KindOption;
+
+/// `dummy: {}`; it has no options of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dummy {}
+
+impl LinkKind for Dummy {
+    const NAME: &'static str = "dummy";
+    const OPTIONS: &'static [KindOption<Self>] = &[];
+
+    fn kernel_default(&self) -> Self {
+        Self {}
+    }
+}

@@ -1,0 +1,383 @@
+//! What a link kind is to the rest of the program: the contract that each kind's file fulfils, and [`Kind`], any one of them.
+//!
+//! A kind knows its options, its parent and its wire format. It does not know names, indices or other resources.
+
+use netlink_packet_core::{DecodeError, Emitable, NlaBuffer, NlasIterator};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::option::{KindOption, Mutability};
+use super::veth::Veth;
+use crate::name::LinkRef;
+
+/// Something about a kind's options that the kernel would refuse, found without asking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// The key it is about.
+    pub key: &'static str,
+    /// What is wrong, as a phrase.
+    pub message: String,
+}
+
+/// One option that differs between the desired and the live link.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptionChange {
+    /// The key.
+    pub name: &'static str,
+    /// The live value.
+    pub before: Option<Value>,
+    /// The desired one, the kernel's default if the lab says nothing.
+    pub after: Option<Value>,
+    /// Whether the kernel can do it to the living link.
+    pub mutability: Mutability,
+}
+
+/// A glob over the interfaces of a namespace: `*` any text, `?` one character.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct PortPattern(pub String);
+
+impl PortPattern {
+    /// Whether the pattern is more than a name.
+    pub fn is_glob(&self) -> bool {
+        self.0.contains(['*', '?'])
+    }
+
+    /// Whether `name` matches, by the rules of glob(7) without character classes.
+    pub fn matches(&self, name: &str) -> bool {
+        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
+        let (mut p, mut n, mut star) = (0, 0, None);
+        while n < name.len() {
+            if p < pattern.len() && (pattern[p] == b'?' || pattern[p] == name[n]) && pattern[p] != b'*' {
+                p += 1;
+                n += 1;
+            } else if p < pattern.len() && pattern[p] == b'*' {
+                star = Some((p, n));
+                p += 1;
+            } else if let Some((at, taken)) = star {
+                p = at + 1;
+                n = taken + 1;
+                star = Some((at, taken + 1));
+            } else {
+                return false;
+            }
+        }
+        pattern[p..].iter().all(|&b| b == b'*')
+    }
+}
+
+/// The contract of a kind. Everything has a default but the name, the options and the kernel's own values for them.
+pub trait LinkKind: Clone + Default + 'static {
+    /// IFLA_INFO_KIND, and the key in the lab file.
+    const NAME: &'static str;
+    /// The options that are single attributes.
+    const OPTIONS: &'static [KindOption<Self>];
+    /// Whether other links can be its ports (IFLA_MASTER).
+    const TAKES_PORTS: bool = false;
+
+    /// What the kernel takes for the options that this one leaves out.
+    fn kernel_default(&self) -> Self;
+
+    /// What can be refused without asking the kernel.
+    fn validate(&self) -> Vec<Invalid> {
+        Vec::new()
+    }
+
+    /// The link below (IFLA_LINK).
+    fn parent(&self) -> Option<&LinkRef> {
+        None
+    }
+
+    /// Where the parent is kept, for a kind that has one.
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        None
+    }
+
+    /// The ports as the file lists them.
+    fn ports(&self) -> &[PortPattern] {
+        &[]
+    }
+
+    /// The mtu that the kernel gives a new link of this kind over a parent with that mtu; `None` when it cannot be told.
+    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
+        let _ = parent;
+        Some(1500)
+    }
+
+    /// Attributes of rows that share one or need a list.
+    fn encode_rest(&self, attributes: &mut Vec<netlink_packet_core::DefaultNla>) {
+        let _ = attributes;
+    }
+
+    /// The reverse: takes an attribute that no row names.
+    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
+        let _ = (attribute, bytes);
+    }
+
+    /// Brings what the kernel reported into the form that a lab file would have.
+    fn normalise(&mut self) {}
+}
+
+fn encode<K: LinkKind>(kind: &K) -> Vec<u8> {
+    let mut attributes = Vec::new();
+    for row in K::OPTIONS {
+        if let Some(bytes) = (row.write)(kind) {
+            attributes.push(netlink_packet_core::DefaultNla::new(row.attribute, bytes));
+        }
+    }
+    kind.encode_rest(&mut attributes);
+    let mut buffer = vec![0; attributes.as_slice().buffer_len()];
+    attributes.as_slice().emit(&mut buffer);
+    buffer
+}
+
+fn decode<K: LinkKind>(data: &[u8]) -> Result<K, DecodeError> {
+    let mut kind = K::default();
+    for attribute in NlasIterator::new(data) {
+        let attribute: NlaBuffer<_> = attribute?;
+        match K::OPTIONS.iter().find(|row| row.attribute != 0 && row.attribute == attribute.kind()) {
+            Some(row) => (row.read)(&mut kind, attribute.value())
+                .ok_or_else(|| DecodeError::from(format!("unexpected value of `{}` of a {}", row.name, K::NAME)))?,
+            None => kind.decode_rest(attribute.kind(), attribute.value()),
+        }
+    }
+    kind.normalise();
+    Ok(kind)
+}
+
+fn complete<K: LinkKind>(kind: &K) -> K {
+    let default = kind.kernel_default();
+    let mut complete = kind.clone();
+    for row in K::OPTIONS {
+        (row.fill)(&mut complete, &default);
+    }
+    complete
+}
+
+fn compare<K: LinkKind>(desired: &K, live: &K) -> Vec<OptionChange> {
+    let wanted = complete(desired);
+    let mut changes: Vec<OptionChange> = Vec::new();
+    for row in K::OPTIONS {
+        // An option that neither the lab sets nor this kernel reports is a feature that was compiled out.
+        let absent = (row.show)(live).is_none() && (row.show)(desired).is_none();
+        if absent || (row.same)(&wanted, live) || changes.iter().any(|change| change.name == row.name) {
+            continue;
+        }
+        changes.push(OptionChange {
+            name: row.name,
+            before: (row.show)(live),
+            after: (row.show)(&wanted),
+            mutability: if (row.unchangeable)(&wanted, live) { Mutability::Replace } else { row.mutability },
+        });
+    }
+    changes
+}
+
+/// The kind that brings `live` to `desired` in place: only what differs is set.
+fn difference<K: LinkKind>(desired: &K, live: &K) -> K {
+    let wanted = complete(desired);
+    let changes = compare(desired, live);
+    let mut only = K::default();
+    for row in K::OPTIONS {
+        if changes.iter().any(|change| change.name == row.name) {
+            (row.fill)(&mut only, &wanted);
+        }
+    }
+    only
+}
+
+fn show<K: LinkKind>(kind: &K) -> Vec<(&'static str, Value)> {
+    let mut shown: Vec<(&'static str, Value)> = Vec::new();
+    for row in K::OPTIONS {
+        if let Some(value) = (row.show)(kind)
+            && shown.iter().all(|(name, _)| *name != row.name)
+        {
+            shown.push((row.name, value));
+        }
+    }
+    shown
+}
+
+macro_rules! define_kind {
+    ($($key:ident => $variant:ident($type:ty)),+ $(,)?) => {
+        /// Any link: one of the registered kinds, the end of a veth pair, a loopback, or a device that topo only observes.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Kind {
+            $(
+                #[doc = concat!("`", stringify!($key), "`")]
+                $variant($type),
+            )+
+            /// One end of a veth pair.
+            Veth(Veth),
+            /// `lo`.
+            Loopback,
+            /// A device of a kind that topo does not make; the text is its IFLA_INFO_KIND, empty for hardware.
+            Device(String),
+        }
+
+        impl Kind {
+            /// The kind's name: IFLA_INFO_KIND.
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$variant(_) => <$type>::NAME,)+
+                    Self::Veth(_) => Veth::NAME,
+                    Self::Loopback => "loopback",
+                    Self::Device(name) if name.is_empty() => "device",
+                    Self::Device(name) => name,
+                }
+            }
+
+            /// Reads IFLA_INFO_KIND and IFLA_INFO_DATA.
+            ///
+            /// # Errors
+            /// When an option of a kind that topo knows has an impossible length.
+            pub fn decode(name: &str, data: &[u8]) -> Result<Self, DecodeError> {
+                Ok(match name {
+                    $(<$type>::NAME => Self::$variant(decode(data)?),)+
+                    Veth::NAME => Self::Veth(Veth::default()),
+                    other => Self::Device(other.to_owned()),
+                })
+            }
+
+            /// IFLA_INFO_DATA with the options that are set.
+            pub fn encode(&self) -> Vec<u8> {
+                match self {
+                    $(Self::$variant(kind) => encode(kind),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
+                }
+            }
+
+            /// What differs from the live link; `None` when the two are of different kinds.
+            pub fn compare(&self, live: &Self) -> Option<Vec<OptionChange>> {
+                match (self, live) {
+                    $((Self::$variant(desired), Self::$variant(live)) => Some(compare(desired, live)),)+
+                    (Self::Veth(desired), Self::Veth(live)) => Some(desired.compare_peer(live)),
+                    (Self::Loopback, Self::Loopback) => Some(Vec::new()),
+                    (Self::Device(desired), Self::Device(live)) if desired == live => Some(Vec::new()),
+                    _ => None,
+                }
+            }
+
+            /// The kind with only those options set that differ from the live link.
+            pub fn difference(&self, live: &Self) -> Self {
+                match (self, live) {
+                    $((Self::$variant(desired), Self::$variant(live)) => Self::$variant(difference(desired, live)),)+
+                    (desired, _) => desired.clone(),
+                }
+            }
+
+            /// Takes the options that are set in `changes`.
+            pub fn update(&mut self, changes: &Self) {
+                match (self, changes) {
+                    $((Self::$variant(kind), Self::$variant(changes)) => {
+                        let mut updated = changes.clone();
+                        for row in <$type>::OPTIONS {
+                            (row.fill)(&mut updated, kind);
+                        }
+                        if let (Some(slot), Some(parent)) = (updated.parent_slot(), kind.parent()) {
+                            *slot = Some(parent.clone());
+                        }
+                        *kind = updated;
+                    })+
+                    _ => {}
+                }
+            }
+
+            /// The kind with the kernel's values for all that is not set.
+            pub fn complete(&self) -> Self {
+                match self {
+                    $(Self::$variant(kind) => Self::$variant(complete(kind)),)+
+                    other => other.clone(),
+                }
+            }
+
+            /// The options that are set, as a lab file would show them.
+            pub fn show(&self) -> Vec<(&'static str, Value)> {
+                let mut shown = match self {
+                    $(Self::$variant(kind) => show(kind),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
+                };
+                if let (Some(parent), false) = (self.parent(), matches!(self, Self::Veth(_))) {
+                    shown.insert(0, ("parent", Value::from(parent.to_string())));
+                }
+                shown
+            }
+
+            /// What can be refused without asking the kernel.
+            pub fn validate(&self) -> Vec<Invalid> {
+                match self {
+                    $(Self::$variant(kind) => kind.validate(),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
+                }
+            }
+
+            /// The link that this one needs (IFLA_LINK): the parent, or the other end of a pair.
+            pub fn parent(&self) -> Option<&LinkRef> {
+                match self {
+                    $(Self::$variant(kind) => kind.parent(),)+
+                    Self::Veth(veth) => veth.peer.as_ref(),
+                    Self::Loopback | Self::Device(_) => None,
+                }
+            }
+
+            /// Where the parent or peer is kept, for a kind that has one.
+            pub fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+                match self {
+                    $(Self::$variant(kind) => kind.parent_slot(),)+
+                    Self::Veth(veth) => Some(&mut veth.peer),
+                    Self::Loopback | Self::Device(_) => None,
+                }
+            }
+
+            /// The ports as the file lists them.
+            pub fn ports(&self) -> &[PortPattern] {
+                match self {
+                    $(Self::$variant(kind) => kind.ports(),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => &[],
+                }
+            }
+
+            /// Whether other links can be its ports.
+            pub fn takes_ports(&self) -> bool {
+                match self {
+                    $(Self::$variant(_) => <$type>::TAKES_PORTS,)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => false,
+                }
+            }
+
+            /// The mtu that the kernel gives a new link of this kind; `None` when it cannot be told.
+            pub fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
+                match self {
+                    $(Self::$variant(kind) => kind.default_mtu(parent),)+
+                    Self::Veth(_) => Some(1500),
+                    Self::Loopback => Some(65536),
+                    Self::Device(_) => None,
+                }
+            }
+        }
+    };
+}
+super::for_each_kind!(define_kind);
+
+impl Kind {
+    /// The other end, when this is an end of a veth pair.
+    pub fn peer(&self) -> Option<&LinkRef> {
+        match self {
+            Self::Veth(veth) => veth.peer.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_whole_names() {
+        let check = |pattern: &str, name: &str| PortPattern(pattern.into()).matches(name);
+        assert!(check("p*", "p1") && check("p*", "p") && check("*", "x") && check("a?c", "abc") && check("a*b*c", "axxbyyc"));
+        assert!(!check("p*", "xp") && !check("a?c", "ac") && !check("p1", "p10") && !check("a*b", "abx"));
+    }
+}

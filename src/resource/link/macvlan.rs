@@ -1,0 +1,172 @@
+//! A second hardware address on an interface, ip-link(8) "MACVLAN and MACVTAP Type Support".
+//!
+//! ```yaml
+//! macvlan0: { macvlan: { parent: "host:eth0", mode: bridge } }
+//! ```
+
+use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::kind::{Invalid, LinkKind};
+use super::option::{Codec, KindOption, U16, U32};
+use crate::name::LinkRef;
+use crate::value::Mac;
+use crate::{kernel_enum, option};
+
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_MACVLAN_FLAGS: u16 = 2;
+const IFLA_MACVLAN_MACADDR_MODE: u16 = 3;
+const IFLA_MACVLAN_MACADDR: u16 = 4;
+const IFLA_MACVLAN_MACADDR_DATA: u16 = 5;
+const IFLA_MACVLAN_BC_QUEUE_LEN: u16 = 7;
+const MACVLAN_FLAG_NOPROMISC: u16 = 1;
+/// `enum macvlan_macaddr_mode`: replace the whole list.
+const MACVLAN_MACADDR_SET: u32 = 3;
+
+/// How the macvlans of one parent see each other (IFLA_MACVLAN_MODE).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MacvlanMode {
+    /// Not at all.
+    Private,
+    /// By way of a switch outside that sends frames back (IEEE 802.1Qbg).
+    Vepa,
+    /// Directly.
+    Bridge,
+    /// The only one on its parent.
+    Passthru,
+    /// Frames from the listed addresses only.
+    Source,
+}
+kernel_enum!(U32, u32, MacvlanMode { Private = 1, Vepa = 2, Bridge = 4, Passthru = 8, Source = 16 });
+
+/// `macvlan: { parent, mode, … }`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Macvlan {
+    /// The interface that carries the frames; in any namespace (IFLA_LINK).
+    #[schemars(required, with = "LinkRef")]
+    pub parent: Option<LinkRef>,
+    /// How the macvlans of one parent see each other; default `vepa`. To or from `passthru` needs a new link.
+    pub mode: Option<MacvlanMode>,
+    /// In `passthru`: leave the parent's promiscuous mode alone; default false (MACVLAN_FLAG_NOPROMISC).
+    pub nopromisc: Option<bool>,
+    /// In `source`: the hardware addresses to take frames from (IFLA_MACVLAN_MACADDR_DATA).
+    pub macaddrs: Option<Vec<Mac>>,
+    /// Length of the queue for broadcasts, default 1000 (IFLA_MACVLAN_BC_QUEUE_LEN).
+    pub bcqueuelen: Option<u32>,
+}
+
+impl LinkKind for Macvlan {
+    const NAME: &'static str = "macvlan";
+    const OPTIONS: &'static [KindOption<Self>] = &[
+        KindOption { unchangeable: passthru_differs, ..option!(mode: U32 = IFLA_MACVLAN_MODE, InPlace) },
+        option!(nopromisc: NoPromisc = IFLA_MACVLAN_FLAGS, InPlace),
+        option!(macaddrs, InPlace),
+        option!(bcqueuelen: U32 = IFLA_MACVLAN_BC_QUEUE_LEN, InPlace),
+    ];
+
+    fn kernel_default(&self) -> Self {
+        Self {
+            parent: None,
+            mode: Some(MacvlanMode::Vepa),
+            nopromisc: Some(false),
+            macaddrs: Some(Vec::new()),
+            bcqueuelen: Some(1000),
+        }
+    }
+
+    fn validate(&self) -> Vec<Invalid> {
+        let mut invalid = Vec::new();
+        if self.parent.is_none() {
+            invalid.push(Invalid { key: "parent", message: "a macvlan needs a `parent`, the interface that carries it".into() });
+        }
+        if self.macaddrs.is_some() && self.mode != Some(MacvlanMode::Source) {
+            invalid.push(Invalid { key: "macaddrs", message: "a list of source addresses needs `mode: source`".into() });
+        }
+        if self.nopromisc == Some(true) && self.mode != Some(MacvlanMode::Passthru) {
+            invalid.push(Invalid { key: "nopromisc", message: "`nopromisc` needs `mode: passthru`".into() });
+        }
+        for mac in self.macaddrs.iter().flatten() {
+            if let Err(error) = mac.usable() {
+                invalid.push(Invalid { key: "macaddrs", message: error.to_string() });
+            }
+        }
+        invalid
+    }
+
+    fn parent(&self) -> Option<&LinkRef> {
+        self.parent.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.parent)
+    }
+
+    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
+        parent
+    }
+
+    fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
+        if let Some(list) = &self.macaddrs {
+            let list: Vec<_> = list.iter().map(|mac| DefaultNla::new(IFLA_MACVLAN_MACADDR, mac.0.to_vec())).collect();
+            let mut data = vec![0; list.as_slice().buffer_len()];
+            list.as_slice().emit(&mut data);
+            attributes.push(DefaultNla::new(IFLA_MACVLAN_MACADDR_MODE, MACVLAN_MACADDR_SET.to_ne_bytes().to_vec()));
+            attributes.push(DefaultNla::new(IFLA_MACVLAN_MACADDR_DATA, data));
+        }
+    }
+
+    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
+        if attribute == IFLA_MACVLAN_MACADDR_DATA {
+            let entries = NlasIterator::new(bytes).flatten();
+            let mut list: Vec<Mac> = entries.filter_map(|entry| Some(Mac(entry.value().try_into().ok()?))).collect();
+            list.sort_unstable();
+            self.macaddrs = Some(list);
+        }
+    }
+}
+
+fn passthru_differs(desired: &Macvlan, live: &Macvlan) -> bool {
+    (desired.mode == Some(MacvlanMode::Passthru)) != (live.mode == Some(MacvlanMode::Passthru))
+}
+
+/// The one flag of IFLA_MACVLAN_FLAGS that a lab can set.
+struct NoPromisc;
+impl Codec<bool> for NoPromisc {
+    fn write(value: &bool) -> Option<Vec<u8>> {
+        U16::write(&if *value { MACVLAN_FLAG_NOPROMISC } else { 0 })
+    }
+    fn read(bytes: &[u8]) -> Option<bool> {
+        <U16 as Codec<u16>>::read(bytes).map(|flags| flags & MACVLAN_FLAG_NOPROMISC != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::super::option::Mutability;
+    use super::*;
+
+    fn with(mode: MacvlanMode) -> Kind {
+        Kind::Macvlan(Macvlan { mode: Some(mode), ..Macvlan::default() })
+    }
+
+    #[test]
+    fn modes_change_in_place_except_to_and_from_passthru() {
+        let change = |from, to| with(to).compare(&with(from).complete()).unwrap()[0].mutability;
+        assert_eq!(change(MacvlanMode::Vepa, MacvlanMode::Bridge), Mutability::InPlace);
+        assert_eq!(change(MacvlanMode::Bridge, MacvlanMode::Passthru), Mutability::Replace);
+        assert_eq!(change(MacvlanMode::Passthru, MacvlanMode::Private), Mutability::Replace);
+    }
+
+    #[test]
+    fn every_mode_and_the_source_list_survive_the_wire() {
+        for mode in [MacvlanMode::Private, MacvlanMode::Vepa, MacvlanMode::Bridge, MacvlanMode::Passthru, MacvlanMode::Source] {
+            let list = Some(vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]);
+            let kind = Kind::Macvlan(Macvlan { mode: Some(mode), macaddrs: list, ..Macvlan::default() }).complete();
+            assert_eq!(Kind::decode("macvlan", &kind.encode()).unwrap(), kind);
+        }
+    }
+}

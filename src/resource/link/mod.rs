@@ -1,0 +1,32 @@
+//! Links: interfaces of every kind, and what they have in common.
+//!
+//! A new kind is one file here, its `mod` line, and its line in [`for_each_kind`]: the lab file's key, the schema, encoding,
+//! decoding, comparing and printing follow.
+
+pub mod bridge;
+pub mod dummy;
+pub mod kind;
+pub mod macvlan;
+pub mod option;
+pub mod veth;
+pub mod vlan;
+pub mod vxlan;
+
+mod common;
+
+pub use common::{Link, LinkSettings, Queues};
+pub use kind::Kind;
+
+/// The registry: hands every kind that has a key in the lab file to the macro `$then`.
+macro_rules! for_each_kind {
+    ($then:ident) => {
+        $then! {
+            bridge => Bridge($crate::resource::link::bridge::Bridge),
+            dummy => Dummy($crate::resource::link::dummy::Dummy),
+            macvlan => Macvlan($crate::resource::link::macvlan::Macvlan),
+            vlan => Vlan($crate::resource::link::vlan::Vlan),
+            vxlan => Vxlan($crate::resource::link::vxlan::Vxlan),
+        }
+    };
+}
+pub(crate) use for_each_kind;

@@ -1,0 +1,255 @@
+//! The options of a link kind as a table: one row gives an option's name, attribute, wire form and whether the kernel can
+//! change it in place. Encoding, decoding, comparing and defaults all follow from the row.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde_json::Value;
+
+use crate::value::{Duration, Mac};
+
+/// Whether the kernel changes an attribute of a living link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutability {
+    /// A message to the living link does it.
+    InPlace,
+    /// The kernel fixes it at creation: the link is replaced.
+    Replace,
+}
+
+/// One row of a kind's table.
+pub struct KindOption<K> {
+    /// The lab file's key.
+    pub name: &'static str,
+    /// The attribute's number inside IFLA_INFO_DATA; 0 when the kind's `encode_rest` and `decode_rest` see to it.
+    pub attribute: u16,
+    /// Whether it can be changed in place.
+    pub mutability: Mutability,
+    /// The value on the wire, or `None` when it is not set (or is of the other address family).
+    pub write: fn(&K) -> Option<Vec<u8>>,
+    /// Takes the value from the wire; `None` when it has an impossible length.
+    pub read: fn(&mut K, &[u8]) -> Option<()>,
+    /// The value as a lab file would show it.
+    pub show: fn(&K) -> Option<Value>,
+    /// Whether two set values are the same to the kernel.
+    pub same: fn(&K, &K) -> bool,
+    /// Whether this very change is one that the kernel refuses, although others of the option are possible.
+    pub unchangeable: fn(&K, &K) -> bool,
+    /// Copies the value from the second to the first when the first has none.
+    pub fill: fn(&mut K, &K),
+}
+
+/// How a value of type `T` is laid out in an attribute.
+pub trait Codec<T> {
+    /// The bytes, or `None` when this attribute cannot carry the value (the other address family's does).
+    fn write(value: &T) -> Option<Vec<u8>>;
+    /// The value, or `None` when the length is wrong.
+    fn read(bytes: &[u8]) -> Option<T>;
+    /// Whether the kernel holds both for the same value.
+    fn same(a: &T, b: &T) -> bool
+    where
+        T: PartialEq,
+    {
+        a == b
+    }
+}
+
+macro_rules! integer_codec {
+    ($(#[$doc:meta])* $name:ident, $integer:ty, $from:ident, $to:ident) => {
+        $(#[$doc])*
+        pub struct $name;
+        impl Codec<$integer> for $name {
+            fn write(value: &$integer) -> Option<Vec<u8>> {
+                Some(value.$to().to_vec())
+            }
+            fn read(bytes: &[u8]) -> Option<$integer> {
+                Some(<$integer>::$from(bytes.try_into().ok()?))
+            }
+        }
+        impl Codec<bool> for $name {
+            fn write(value: &bool) -> Option<Vec<u8>> {
+                Some(<$integer>::from(*value).$to().to_vec())
+            }
+            fn read(bytes: &[u8]) -> Option<bool> {
+                Some(<$integer>::$from(bytes.try_into().ok()?) != 0)
+            }
+        }
+    };
+}
+integer_codec!(
+    /// One byte.
+    U8, u8, from_ne_bytes, to_ne_bytes
+);
+integer_codec!(
+    /// Two bytes in the machine's order.
+    U16, u16, from_ne_bytes, to_ne_bytes
+);
+integer_codec!(
+    /// Two bytes in network order.
+    Be16, u16, from_be_bytes, to_be_bytes
+);
+integer_codec!(
+    /// Four bytes in the machine's order.
+    U32, u32, from_ne_bytes, to_ne_bytes
+);
+integer_codec!(
+    /// Four bytes in network order.
+    Be32, u32, from_be_bytes, to_be_bytes
+);
+
+/// An attribute whose presence alone means true.
+pub struct Flag;
+impl Codec<bool> for Flag {
+    fn write(value: &bool) -> Option<Vec<u8>> {
+        value.then(Vec::new)
+    }
+    fn read(_: &[u8]) -> Option<bool> {
+        Some(true)
+    }
+}
+
+/// Whole seconds in four bytes.
+pub struct Seconds;
+impl Codec<Duration> for Seconds {
+    fn write(value: &Duration) -> Option<Vec<u8>> {
+        Some(u32::try_from(value.0 / 1_000_000).unwrap_or(u32::MAX).to_ne_bytes().to_vec())
+    }
+    fn read(bytes: &[u8]) -> Option<Duration> {
+        Some(Duration::seconds(u32::from_ne_bytes(bytes.try_into().ok()?).into()))
+    }
+}
+
+/// Hundredths of a second (the kernel's USER_HZ) in four bytes. The kernel counts in its own ticks, so that what it reports may
+/// be off by one.
+pub struct Centiseconds;
+/// The same in eight bytes.
+pub struct Centiseconds64;
+
+const CENTISECOND: u64 = 10_000;
+
+impl Codec<Duration> for Centiseconds {
+    fn write(value: &Duration) -> Option<Vec<u8>> {
+        Some(u32::try_from(value.0 / CENTISECOND).unwrap_or(u32::MAX).to_ne_bytes().to_vec())
+    }
+    fn read(bytes: &[u8]) -> Option<Duration> {
+        Some(Duration(u64::from(u32::from_ne_bytes(bytes.try_into().ok()?)) * CENTISECOND))
+    }
+    fn same(a: &Duration, b: &Duration) -> bool {
+        a.0.abs_diff(b.0) <= CENTISECOND
+    }
+}
+
+impl Codec<Duration> for Centiseconds64 {
+    fn write(value: &Duration) -> Option<Vec<u8>> {
+        Some((value.0 / CENTISECOND).to_ne_bytes().to_vec())
+    }
+    fn read(bytes: &[u8]) -> Option<Duration> {
+        Some(Duration(u64::from_ne_bytes(bytes.try_into().ok()?).saturating_mul(CENTISECOND)))
+    }
+    fn same(a: &Duration, b: &Duration) -> bool {
+        a.0.abs_diff(b.0) <= CENTISECOND
+    }
+}
+
+/// Six bytes of hardware address.
+pub struct HardwareAddress;
+impl Codec<Mac> for HardwareAddress {
+    fn write(value: &Mac) -> Option<Vec<u8>> {
+        Some(value.0.to_vec())
+    }
+    fn read(bytes: &[u8]) -> Option<Mac> {
+        Some(Mac(bytes.try_into().ok()?))
+    }
+}
+
+/// The IPv4 half of an address option that has one attribute for each family.
+pub struct Inet;
+impl Codec<IpAddr> for Inet {
+    fn write(value: &IpAddr) -> Option<Vec<u8>> {
+        match value {
+            IpAddr::V4(address) => Some(address.octets().to_vec()),
+            IpAddr::V6(_) => None,
+        }
+    }
+    fn read(bytes: &[u8]) -> Option<IpAddr> {
+        Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).into())
+    }
+}
+
+/// The IPv6 half.
+pub struct Inet6;
+impl Codec<IpAddr> for Inet6 {
+    fn write(value: &IpAddr) -> Option<Vec<u8>> {
+        match value {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address.octets().to_vec()),
+        }
+    }
+    fn read(bytes: &[u8]) -> Option<IpAddr> {
+        Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into())
+    }
+}
+
+/// An enumeration of the kernel, in the given integer's layout.
+#[macro_export]
+macro_rules! kernel_enum {
+    ($codec:ty, $integer:ty, $type:ty { $($variant:ident = $value:expr),+ $(,)? }) => {
+        impl $crate::resource::link::option::Codec<$type> for $codec {
+            fn write(value: &$type) -> Option<Vec<u8>> {
+                let value: $integer = match value { $(<$type>::$variant => $value),+ };
+                <$codec as $crate::resource::link::option::Codec<$integer>>::write(&value)
+            }
+            fn read(bytes: &[u8]) -> Option<$type> {
+                let value = <$codec as $crate::resource::link::option::Codec<$integer>>::read(bytes)?;
+                $(if value == $value { return Some(<$type>::$variant); })+
+                None
+            }
+        }
+    };
+}
+
+/// A row of a kind's table: `option!(field: Codec = ATTRIBUTE, InPlace)`, or `option!(field, InPlace)` for one that the kind
+/// encodes itself.
+#[macro_export]
+macro_rules! option {
+    ($field:ident, $mutability:ident) => {
+        $crate::resource::link::option::KindOption {
+            name: stringify!($field),
+            attribute: 0,
+            mutability: $crate::resource::link::option::Mutability::$mutability,
+            write: |_| None,
+            read: |_, _| None,
+            show: |kind| kind.$field.as_ref().and_then(|value| serde_json::to_value(value).ok()),
+            same: |a, b| a.$field == b.$field,
+            unchangeable: |_, _| false,
+            fill: |kind, from| {
+                if kind.$field.is_none() {
+                    kind.$field.clone_from(&from.$field);
+                }
+            },
+        }
+    };
+    ($field:ident : $codec:ty = $attribute:expr, $mutability:ident) => {
+        $crate::resource::link::option::KindOption {
+            name: stringify!($field),
+            attribute: $attribute,
+            mutability: $crate::resource::link::option::Mutability::$mutability,
+            write: |kind| kind.$field.as_ref().and_then(<$codec as $crate::resource::link::option::Codec<_>>::write),
+            read: |kind, bytes| {
+                kind.$field = Some(<$codec as $crate::resource::link::option::Codec<_>>::read(bytes)?);
+                Some(())
+            },
+            show: |kind| kind.$field.as_ref().and_then(|value| serde_json::to_value(value).ok()),
+            same: |a, b| match (&a.$field, &b.$field) {
+                (Some(a), Some(b)) => <$codec as $crate::resource::link::option::Codec<_>>::same(a, b),
+                (None, None) => true,
+                _ => false,
+            },
+            unchangeable: |_, _| false,
+            fill: |kind, from| {
+                if kind.$field.is_none() {
+                    kind.$field.clone_from(&from.$field);
+                }
+            },
+        }
+    };
+}

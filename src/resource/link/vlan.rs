@@ -1,0 +1,160 @@
+//! An 802.1Q or 802.1ad sub-interface, ip-link(8) "VLAN Type Support".
+//!
+//! ```yaml
+//! eth0.10: { vlan: { parent: eth0, id: 10 } }
+//! ```
+
+use netlink_packet_core::DefaultNla;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::kind::{Invalid, LinkKind};
+use super::option::{Be16, KindOption, U16};
+use crate::name::LinkRef;
+use crate::{kernel_enum, option};
+
+const IFLA_VLAN_ID: u16 = 1;
+const IFLA_VLAN_FLAGS: u16 = 2;
+const IFLA_VLAN_PROTOCOL: u16 = 5;
+
+/// The tag protocol (IFLA_VLAN_PROTOCOL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VlanProtocol {
+    /// IEEE 802.1Q, ethertype 0x8100.
+    #[serde(rename = "802.1Q")]
+    Dot1Q,
+    /// IEEE 802.1ad (QinQ), ethertype 0x88a8.
+    #[serde(rename = "802.1ad")]
+    Dot1Ad,
+}
+kernel_enum!(Be16, u16, VlanProtocol { Dot1Q = 0x8100, Dot1Ad = 0x88a8 });
+
+/// `vlan: { parent, id, … }`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vlan {
+    /// The interface that carries the tagged frames; in any namespace (IFLA_LINK).
+    #[schemars(required, with = "LinkRef")]
+    pub parent: Option<LinkRef>,
+    /// The VLAN, 1 to 4094 (IFLA_VLAN_ID).
+    #[schemars(required, with = "u16", range(min = 1, max = 4094))]
+    pub id: Option<u16>,
+    /// The tag protocol; default `802.1Q`.
+    pub protocol: Option<VlanProtocol>,
+    /// Move the tag out of the frame before it is handed up; default true (VLAN_FLAG_REORDER_HDR).
+    pub reorder_hdr: Option<bool>,
+    /// Announce the VLAN by GVRP; default false (VLAN_FLAG_GVRP).
+    pub gvrp: Option<bool>,
+    /// Announce the VLAN by MVRP; default false (VLAN_FLAG_MVRP).
+    pub mvrp: Option<bool>,
+    /// Do not follow the parent's up and down; default false (VLAN_FLAG_LOOSE_BINDING).
+    pub loose_binding: Option<bool>,
+    /// Follow the state of the bridge's ports that are members of the VLAN; default false (VLAN_FLAG_BRIDGE_BINDING).
+    pub bridge_binding: Option<bool>,
+}
+
+/// The bits of `struct ifla_vlan_flags`, with the field each one stands for.
+const FLAGS: [(u32, Field); 5] = [
+    (1, |vlan| &mut vlan.reorder_hdr),
+    (2, |vlan| &mut vlan.gvrp),
+    (4, |vlan| &mut vlan.loose_binding),
+    (8, |vlan| &mut vlan.mvrp),
+    (16, |vlan| &mut vlan.bridge_binding),
+];
+type Field = fn(&mut Vlan) -> &mut Option<bool>;
+
+impl LinkKind for Vlan {
+    const NAME: &'static str = "vlan";
+    const OPTIONS: &'static [KindOption<Self>] = &[
+        option!(id: U16 = IFLA_VLAN_ID, Replace),
+        option!(protocol: Be16 = IFLA_VLAN_PROTOCOL, Replace),
+        option!(reorder_hdr, InPlace),
+        option!(gvrp, InPlace),
+        option!(mvrp, InPlace),
+        option!(loose_binding, InPlace),
+        option!(bridge_binding, InPlace),
+    ];
+
+    fn kernel_default(&self) -> Self {
+        let off = Some(false);
+        Self {
+            protocol: Some(VlanProtocol::Dot1Q),
+            reorder_hdr: Some(true),
+            gvrp: off,
+            mvrp: off,
+            loose_binding: off,
+            bridge_binding: off,
+            ..Self::default()
+        }
+    }
+
+    fn validate(&self) -> Vec<Invalid> {
+        let mut invalid = Vec::new();
+        if self.parent.is_none() {
+            invalid.push(Invalid { key: "parent", message: "a vlan needs a `parent`, the interface that carries it".into() });
+        }
+        match self.id {
+            None => invalid.push(Invalid { key: "id", message: "a vlan needs an `id`".into() }),
+            Some(1..=4094) => {}
+            Some(id) => invalid.push(Invalid { key: "id", message: format!("{id} is no VLAN; the range is 1 to 4094") }),
+        }
+        invalid
+    }
+
+    fn parent(&self) -> Option<&LinkRef> {
+        self.parent.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.parent)
+    }
+
+    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
+        parent
+    }
+
+    fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
+        let (mut flags, mut mask) = (0_u32, 0_u32);
+        for (bit, field) in FLAGS {
+            if let Some(set) = *field(&mut self.clone()) {
+                mask |= bit;
+                flags |= if set { bit } else { 0 };
+            }
+        }
+        if mask != 0 {
+            attributes.push(DefaultNla::new(IFLA_VLAN_FLAGS, [flags.to_ne_bytes(), mask.to_ne_bytes()].concat()));
+        }
+    }
+
+    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
+        if let (IFLA_VLAN_FLAGS, Some(flags)) = (attribute, bytes.first_chunk()) {
+            let flags = u32::from_ne_bytes(*flags);
+            for (bit, field) in FLAGS {
+                *field(self) = Some(flags & bit != 0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::super::option::Mutability;
+    use super::*;
+
+    #[test]
+    fn flags_survive_the_wire_and_change_in_place() {
+        let gvrp = Kind::Vlan(Vlan { id: Some(10), gvrp: Some(true), ..Vlan::default() });
+        let live = Kind::decode("vlan", &gvrp.complete().encode()).unwrap();
+        assert_eq!(live, gvrp.complete());
+        let changes = Kind::Vlan(Vlan { id: Some(10), ..Vlan::default() }).compare(&live).unwrap();
+        assert_eq!(changes.iter().map(|c| (c.name, c.mutability)).collect::<Vec<_>>(), [("gvrp", Mutability::InPlace)]);
+    }
+
+    #[test]
+    fn another_id_needs_another_link() {
+        let with = |id| Kind::Vlan(Vlan { id: Some(id), ..Vlan::default() });
+        let changes = with(11).compare(&with(10).complete()).unwrap();
+        assert_eq!(changes.iter().map(|c| (c.name, c.mutability)).collect::<Vec<_>>(), [("id", Mutability::Replace)]);
+    }
+}

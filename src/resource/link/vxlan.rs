@@ -1,0 +1,245 @@
+//! A virtual Ethernet over UDP, RFC 7348, ip-link(8) "VXLAN Type Support".
+//!
+//! ```yaml
+//! vx0: { vxlan: { id: 42, remote: 10.0.0.2, local: 10.0.0.1, port: 4789 } }
+//! ```
+//!
+//! The outer packets travel in the namespace of the `parent`, or in `underlay`, for as long as the link lives.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use netlink_packet_core::DefaultNla;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::kind::{Invalid, LinkKind};
+use super::option::{Be16, Be32, Flag, Inet, Inet6, KindOption, Seconds, U8, U32};
+use crate::name::{LinkRef, NamespaceName};
+use crate::option;
+use crate::value::Duration;
+
+const IFLA_VXLAN_TTL: u16 = 5;
+const IFLA_VXLAN_PORT_RANGE: u16 = 10;
+
+/// `vxlan: { id, … }`; options keep iproute2's names, `port` is the destination port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Vxlan {
+    /// The virtual network, 0 to 16777215 (IFLA_VXLAN_ID).
+    #[schemars(with = "Option<u32>", range(max = 16_777_215))]
+    pub id: Option<u32>,
+    /// The interface below; in any namespace. Needed for a multicast `remote` (IFLA_VXLAN_LINK).
+    #[serde(alias = "dev")]
+    pub parent: Option<LinkRef>,
+    /// The namespace that the outer packets travel in; default the parent's, else the interface's own.
+    pub underlay: Option<NamespaceName>,
+    /// Where to send what no forwarding entry knows: the other end, or a multicast group (IFLA_VXLAN_GROUP).
+    #[serde(alias = "group")]
+    pub remote: Option<IpAddr>,
+    /// The source address of outer packets (IFLA_VXLAN_LOCAL).
+    pub local: Option<IpAddr>,
+    /// The UDP destination port; default 8472, the kernel's. IANA's is 4789 (IFLA_VXLAN_PORT).
+    pub port: Option<u16>,
+    /// The range of UDP source ports; default the system's (IFLA_VXLAN_PORT_RANGE).
+    pub srcport: Option<[u16; 2]>,
+    /// Time to live of outer packets, 0 for the system's; default 0, for a multicast `remote` the kernel uses 1 (IFLA_VXLAN_TTL).
+    pub ttl: Option<u8>,
+    /// Type of service of outer packets, 1 to inherit; default 0 (IFLA_VXLAN_TOS).
+    pub tos: Option<u8>,
+    /// Flow label of outer IPv6 packets; default 0 (IFLA_VXLAN_LABEL).
+    pub flowlabel: Option<u32>,
+    /// Learn senders from what arrives; default true (IFLA_VXLAN_LEARNING).
+    pub learning: Option<bool>,
+    /// Until a learnt entry is forgotten, whole seconds; default 300s (IFLA_VXLAN_AGEING).
+    pub ageing: Option<Duration>,
+    /// Most forwarding entries, 0 for any number; default 0 (IFLA_VXLAN_LIMIT).
+    pub maxaddress: Option<u32>,
+    /// Answer ARP and neighbour requests for known neighbours; default false (IFLA_VXLAN_PROXY).
+    pub proxy: Option<bool>,
+    /// Route short circuit; default false (IFLA_VXLAN_RSC).
+    pub rsc: Option<bool>,
+    /// Report unknown hardware addresses; default false (IFLA_VXLAN_L2MISS).
+    pub l2miss: Option<bool>,
+    /// Report unknown addresses; default false (IFLA_VXLAN_L3MISS).
+    pub l3miss: Option<bool>,
+    /// Checksum outer UDP over IPv4; default true since Linux 5.? and as the kernel reports it (IFLA_VXLAN_UDP_CSUM).
+    pub udpcsum: Option<bool>,
+    /// Send outer UDP over IPv6 without checksum; default false (IFLA_VXLAN_UDP_ZERO_CSUM6_TX).
+    pub udp6zerocsumtx: Option<bool>,
+    /// Accept outer UDP over IPv6 without checksum; default false (IFLA_VXLAN_UDP_ZERO_CSUM6_RX).
+    pub udp6zerocsumrx: Option<bool>,
+    /// Group policy extension; default false (IFLA_VXLAN_GBP).
+    pub gbp: Option<bool>,
+    /// Take the tunnel's data from routes and filters ("collect metadata"); default false (IFLA_VXLAN_COLLECT_METADATA).
+    pub external: Option<bool>,
+    /// Filter by virtual network; needs `external`; default false (IFLA_VXLAN_VNIFILTER).
+    pub vnifilter: Option<bool>,
+    /// The don't-fragment bit of outer IPv4 packets: 0 unset, 1 set, 2 inherit; default 0 (IFLA_VXLAN_DF).
+    pub df: Option<u8>,
+}
+
+impl LinkKind for Vxlan {
+    const NAME: &'static str = "vxlan";
+    const OPTIONS: &'static [KindOption<Self>] = &[
+        option!(id: U32 = 1, Replace),
+        option!(underlay, Replace),
+        option!(remote: Inet = 2, Replace),
+        option!(remote: Inet6 = 16, Replace),
+        option!(local: Inet = 4, Replace),
+        option!(local: Inet6 = 17, Replace),
+        option!(ttl: U8 = IFLA_VXLAN_TTL, Replace),
+        option!(tos: U8 = 6, Replace),
+        option!(learning: U8 = 7, InPlace),
+        option!(ageing: Seconds = 8, InPlace),
+        option!(maxaddress: U32 = 9, Replace),
+        option!(srcport, Replace),
+        option!(proxy: U8 = 11, Replace),
+        option!(rsc: U8 = 12, Replace),
+        option!(l2miss: U8 = 13, Replace),
+        option!(l3miss: U8 = 14, Replace),
+        option!(port: Be16 = 15, Replace),
+        option!(udpcsum: U8 = 18, Replace),
+        option!(udp6zerocsumtx: U8 = 19, Replace),
+        option!(udp6zerocsumrx: U8 = 20, Replace),
+        option!(gbp: Flag = 23, Replace),
+        option!(external: U8 = 25, Replace),
+        option!(flowlabel: Be32 = 26, Replace),
+        option!(df: U8 = 29, Replace),
+        option!(vnifilter: U8 = 30, Replace),
+    ];
+
+    fn kernel_default(&self) -> Self {
+        let off = Some(false);
+        Self {
+            id: Some(0),
+            parent: None,
+            underlay: None,
+            remote: None,
+            local: None,
+            port: Some(8472),
+            srcport: Some([0, 0]),
+            ttl: Some(0),
+            tos: Some(0),
+            flowlabel: Some(0),
+            learning: Some(true),
+            ageing: Some(Duration::seconds(300)),
+            maxaddress: Some(0),
+            proxy: off,
+            rsc: off,
+            l2miss: off,
+            l3miss: off,
+            udpcsum: Some(true),
+            udp6zerocsumtx: off,
+            udp6zerocsumrx: off,
+            gbp: off,
+            external: off,
+            vnifilter: off,
+            df: Some(0),
+        }
+    }
+
+    fn validate(&self) -> Vec<Invalid> {
+        let mut invalid = Vec::new();
+        let mut refuse = |key, message: String| invalid.push(Invalid { key, message });
+        match self.id {
+            None if self.external != Some(true) => refuse("id", "a vxlan needs an `id`, or `external: true`".into()),
+            Some(id) if id > 0xff_ffff => refuse("id", format!("{id} is no virtual network; the range is 0 to 16777215")),
+            Some(_) | None => {}
+        }
+        let multicast = self.remote.is_some_and(|remote| remote.is_multicast());
+        if multicast && self.parent.is_none() {
+            refuse("remote", "a multicast group needs a `parent` to be joined on".into());
+        }
+        if let (Some(local), Some(remote)) = (self.local, self.remote)
+            && local.is_ipv4() != remote.is_ipv4()
+        {
+            refuse("local", format!("`{local}` and the remote `{remote}` are of different families"));
+        }
+        if self.local.is_some_and(|local| local.is_multicast()) {
+            refuse("local", "the source of outer packets must be a unicast address".into());
+        }
+        if self.vnifilter == Some(true) && self.external != Some(true) {
+            refuse("vnifilter", "`vnifilter` needs `external: true`".into());
+        }
+        if self.external == Some(true) && self.id.is_some_and(|id| id != 0) {
+            refuse("external", "with `external: true` the virtual network comes from the packet; leave out `id`".into());
+        }
+        if self.df.is_some_and(|df| df > 2) {
+            refuse("df", "0 (unset), 1 (set) or 2 (inherit) is meant".into());
+        }
+        if self.flowlabel.is_some_and(|label| label > 0xf_ffff) {
+            refuse("flowlabel", "a flow label has 20 bits".into());
+        }
+        if self.srcport.is_some_and(|[low, high]| low > high) {
+            refuse("srcport", "the range begins after its end".into());
+        }
+        invalid
+    }
+
+    fn parent(&self) -> Option<&LinkRef> {
+        self.parent.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.parent)
+    }
+
+    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
+        let outer_header = if self.remote.or(self.local).is_some_and(|address| address.is_ipv6()) { 70 } else { 50 };
+        match (&self.parent, parent) {
+            (None, _) => Some(1500),
+            (Some(_), parent) => parent.map(|mtu| mtu.saturating_sub(outer_header)),
+        }
+    }
+
+    fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
+        if let Some([low, high]) = self.srcport {
+            attributes.push(DefaultNla::new(IFLA_VXLAN_PORT_RANGE, [low.to_be_bytes(), high.to_be_bytes()].concat()));
+        }
+    }
+
+    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
+        if let (IFLA_VXLAN_PORT_RANGE, &[a, b, c, d]) = (attribute, bytes) {
+            self.srcport = Some([u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]);
+        }
+    }
+
+    fn normalise(&mut self) {
+        // The kernel reports an address that is not set as absent, and a flag likewise.
+        self.remote = self.remote.filter(|remote| *remote != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.local = self.local.filter(|local| *local != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.gbp = self.gbp.or(Some(false));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::super::option::Mutability;
+    use super::*;
+
+    fn vxlan() -> Vxlan {
+        Vxlan { id: Some(42), remote: Some("2001:db8::2".parse().unwrap()), ..Vxlan::default() }
+    }
+
+    #[test]
+    fn every_option_survives_the_wire() {
+        let kind = Kind::Vxlan(Vxlan { srcport: Some([1000, 2000]), gbp: Some(true), ..vxlan() }).complete();
+        assert_eq!(Kind::decode("vxlan", &kind.encode()).unwrap(), kind);
+    }
+
+    #[test]
+    fn learning_changes_in_place_and_the_remote_does_not() {
+        let live = Kind::Vxlan(vxlan()).complete();
+        let desired = Kind::Vxlan(Vxlan { learning: Some(false), remote: None, ..vxlan() });
+        let changes = desired.compare(&live).unwrap();
+        let changes: Vec<_> = changes.iter().map(|change| (change.name, change.mutability)).collect();
+        assert_eq!(changes, [("remote", Mutability::Replace), ("learning", Mutability::InPlace)]);
+    }
+
+    #[test]
+    fn a_group_needs_an_interface_to_be_joined_on() {
+        let vxlan = Vxlan { id: Some(1), remote: Some("239.1.1.1".parse().unwrap()), ..Vxlan::default() };
+        assert_eq!(vxlan.validate()[0].key, "remote");
+    }
+}

@@ -1,0 +1,28 @@
+//! Resources: everything that a lab can want and a kernel can have. One kind, one file.
+
+pub mod address;
+pub mod link;
+pub mod route;
+pub mod sysctl;
+
+use serde_json::Value;
+
+/// One attribute that differs between the desired and the live resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldChange {
+    /// The lab file's key for it.
+    pub name: String,
+    /// The live value; null when there is none.
+    pub before: Value,
+    /// The desired value; null when it goes.
+    pub after: Value,
+    /// Whether the kernel cannot change it on the living object.
+    pub forces_replacement: bool,
+}
+
+impl FieldChange {
+    /// A change in place.
+    pub fn new(name: impl Into<String>, before: Value, after: Value) -> Self {
+        Self { name: name.into(), before, after, forces_replacement: false }
+    }
+}

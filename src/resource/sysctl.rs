@@ -1,0 +1,164 @@
+//! A kernel setting under /proc/sys/net, sysctl(8), of a namespace or of one of its interfaces.
+//!
+//! ```yaml
+//! sysctls: { net.ipv4.ip_forward: 1 }                      # of a namespace
+//! eth0: { sysctls: { ipv4.rp_filter: 0, ipv6.accept_ra: 0 } }  # of an interface: net.ipv4.conf.eth0.rp_filter
+//! ```
+
+use std::fmt;
+
+use crate::name::LinkName;
+
+/// The path of a setting below /proc/sys, with slashes, since names of interfaces may hold dots.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SysctlKey(String);
+
+/// Why a text names no setting that topo may touch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SysctlError {
+    /// Only the network's settings belong to a namespace.
+    #[error("only settings below `net.` belong to a network namespace")]
+    NotNetwork,
+    /// Characters that could leave the directory.
+    #[error("a setting is written as words joined by dots, such as `net.ipv4.ip_forward`")]
+    Syntax,
+    /// An interface's setting must say which family's it is.
+    #[error("a setting of an interface is written with its family: `ipv4.{0}` or `ipv6.{0}`")]
+    Family(String),
+}
+
+impl SysctlKey {
+    /// A setting of a namespace: `net.ipv4.ip_forward`, or with slashes.
+    ///
+    /// # Errors
+    /// When it is not below `net.` or could leave its directory.
+    pub fn of_namespace(text: &str) -> Result<Self, SysctlError> {
+        // As in sysctl(8), whichever of the two comes first is the separator, and the other then stands for itself.
+        let slashes = text.find(['.', '/']).is_some_and(|at| text.as_bytes()[at] == b'/');
+        let path: String = if slashes { text.to_owned() } else { text.chars().map(swap).collect() };
+        if !path.starts_with("net/") {
+            return Err(SysctlError::NotNetwork);
+        }
+        Self::checked(path)
+    }
+
+    /// A setting of an interface, by family and name: `ipv4.rp_filter`, `ipv6.accept_ra`, `ipv4.neigh.gc_stale_time`, `mpls.input`.
+    ///
+    /// # Errors
+    /// When no family is named, or the name could leave its directory.
+    pub fn of_link(link: LinkName, text: &str) -> Result<Self, SysctlError> {
+        let mut words: Vec<&str> = text.split('.').collect();
+        if words.first() == Some(&"net") {
+            words.remove(0);
+        }
+        let (family, rest) = match words.split_first() {
+            Some((&family @ ("ipv4" | "ipv6" | "mpls"), rest)) if !rest.is_empty() => (family, rest),
+            _ => return Err(SysctlError::Family(text.chars().take(60).collect())),
+        };
+        let (directory, rest) = match rest {
+            ["neigh", rest @ ..] => ("neigh", rest),
+            ["conf", rest @ ..] => ("conf", rest),
+            rest => ("conf", rest),
+        };
+        let [name] = rest else { return Err(SysctlError::Syntax) };
+        Self::checked(format!("net/{family}/{directory}/{}/{name}", link.as_str()))
+    }
+
+    fn checked(path: String) -> Result<Self, SysctlError> {
+        let word = |word: &str| {
+            !word.is_empty()
+                && !word.starts_with('.')
+                && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        };
+        if path.len() <= 200 && path.split('/').all(word) { Ok(Self(path)) } else { Err(SysctlError::Syntax) }
+    }
+
+    /// The path below /proc/sys.
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+
+    /// The interface that the setting belongs to, if it belongs to one: `all` and `default` stand for all of them.
+    pub fn link(&self) -> Option<LinkName> {
+        let words: Vec<&str> = self.0.split('/').collect();
+        match words.as_slice() {
+            ["net", "ipv4" | "ipv6" | "mpls", "conf" | "neigh", link, _] if !matches!(*link, "all" | "default") => {
+                link.parse().ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// For a setting in `conf/default`: the same setting of the interface `link`.
+    pub fn for_link(&self, link: LinkName) -> Option<Self> {
+        let words: Vec<&str> = self.0.split('/').collect();
+        match words.as_slice() {
+            ["net", family @ ("ipv4" | "ipv6"), directory @ ("conf" | "neigh"), "default", name] => {
+                Some(Self(format!("net/{family}/{directory}/{}/{name}", link.as_str())))
+            }
+            _ => None,
+        }
+    }
+
+    /// For a setting of an interface: the one in `default` that interfaces are born with.
+    pub fn of_default(&self) -> Option<Self> {
+        let link = self.link()?;
+        Some(Self(self.0.replacen(&format!("/{}/", link.as_str()), "/default/", 1)))
+    }
+}
+
+fn swap(character: char) -> char {
+    match character {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    }
+}
+
+impl fmt::Display for SysctlKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.chars().map(swap).collect::<String>())
+    }
+}
+
+/// The value of a setting: what reading it gives, with runs of white space as one blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sysctl {
+    /// The value.
+    pub value: String,
+    /// Not written by the lab for this interface, but what interfaces of the namespace are born with; needs no write when the
+    /// interface is born under it.
+    pub inherited: bool,
+}
+
+impl Sysctl {
+    /// A value that the lab gives, in the form in which the kernel reports it.
+    pub fn new(value: &str) -> Self {
+        Self { value: value.split_whitespace().collect::<Vec<_>>().join(" "), inherited: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_in_interface_names_stay_in_the_name() {
+        let link: LinkName = "eth0.10".parse().unwrap();
+        let key = SysctlKey::of_link(link, "ipv4.rp_filter").unwrap();
+        assert_eq!(key.path(), "net/ipv4/conf/eth0.10/rp_filter");
+        assert_eq!(key.to_string(), "net.ipv4.conf.eth0/10.rp_filter");
+        assert_eq!(SysctlKey::of_namespace(&key.to_string()).unwrap(), key);
+        assert_eq!(key.link(), Some(link));
+        assert_eq!(key.of_default().unwrap().path(), "net/ipv4/conf/default/rp_filter");
+    }
+
+    #[test]
+    fn nothing_outside_of_the_network_can_be_named() {
+        for text in ["kernel.hostname", "net", "net..x", "net./etc", "net.ipv4.../x", "net/../kernel/x", "net.a b", "net.a\n"] {
+            assert!(SysctlKey::of_namespace(text).is_err(), "{text}");
+        }
+        assert!(SysctlKey::of_link("eth0".parse().unwrap(), "rp_filter").is_err());
+        assert!(SysctlKey::of_link("eth0".parse().unwrap(), "ipv4.../../x").is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! The state of a network: one type for what the lab desires and for what the kernel has.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::resource::address::Address;
+use crate::resource::link::Link;
+use crate::resource::route::{Route, RouteKey};
+use crate::resource::sysctl::{Sysctl, SysctlKey};
+use crate::value::InterfaceAddress;
+
+/// What tells a resource from all others. The order is the one in which resources are listed within a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceId {
+    /// A network namespace.
+    Namespace(NamespaceName),
+    /// A kernel setting of a namespace, or of an interface in it.
+    Sysctl(NamespaceName, SysctlKey),
+    /// An interface.
+    Link(LinkId),
+    /// An address on an interface.
+    Address(LinkId, InterfaceAddress),
+    /// A route of a namespace.
+    Route(NamespaceName, RouteKey),
+}
+
+impl ResourceId {
+    /// The namespace that the resource is, or is in.
+    pub fn namespace(&self) -> &NamespaceName {
+        match self {
+            Self::Namespace(namespace) | Self::Sysctl(namespace, _) | Self::Route(namespace, _) => namespace,
+            Self::Link(link) | Self::Address(link, _) => &link.namespace,
+        }
+    }
+
+    /// The interface that the resource is, or is on.
+    pub fn link(&self) -> Option<LinkId> {
+        match self {
+            Self::Link(link) | Self::Address(link, _) => Some(link.clone()),
+            Self::Sysctl(namespace, key) => key.link().map(|name| LinkId::new(namespace, name)),
+            Self::Namespace(_) | Self::Route(..) => None,
+        }
+    }
+
+    /// The word for what it is.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Namespace(_) => "namespace",
+            Self::Sysctl(..) => "sysctl",
+            Self::Link(_) => "link",
+            Self::Address(..) => "address",
+            Self::Route(..) => "route",
+        }
+    }
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(namespace) => write!(f, "{namespace}"),
+            Self::Sysctl(namespace, key) => write!(f, "{namespace}:{key}"),
+            Self::Link(link) => write!(f, "{link}"),
+            Self::Address(link, address) => write!(f, "{link} {address}"),
+            Self::Route(namespace, key) => write!(f, "{namespace} {key}"),
+        }
+    }
+}
+
+/// A resource: what is desired, or what is there.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Resource {
+    /// A network namespace; it has no attributes of its own.
+    Namespace,
+    /// A kernel setting.
+    Sysctl(Sysctl),
+    /// An interface.
+    Link(Box<Link>),
+    /// An address.
+    Address(Address),
+    /// A route.
+    Route(Route),
+}
+
+impl Resource {
+    /// All that is set, as a lab file would show it.
+    pub fn show(&self) -> Vec<(String, Value)> {
+        match self {
+            Self::Namespace => Vec::new(),
+            Self::Sysctl(sysctl) => vec![("value".into(), sysctl.value.clone().into())],
+            Self::Link(link) => link.show(),
+            Self::Address(address) => address.show(),
+            Self::Route(route) => route.show(),
+        }
+    }
+
+    /// The same as a JSON object.
+    pub fn to_json(&self) -> Value {
+        Value::Object(self.show().into_iter().collect::<Map<_, _>>())
+    }
+}
+
+/// A set of resources by identity.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// The resources, sorted.
+    pub resources: BTreeMap<ResourceId, Resource>,
+}
+
+impl State {
+    /// Adds or replaces a resource.
+    pub fn insert(&mut self, id: ResourceId, resource: Resource) {
+        self.resources.insert(id, resource);
+    }
+
+    /// The link of that name.
+    pub fn link(&self, id: &LinkId) -> Option<&Link> {
+        match self.resources.get(&ResourceId::Link(id.clone())) {
+            Some(Resource::Link(link)) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// The link of that name, to be changed.
+    pub fn link_mut(&mut self, id: &LinkId) -> Option<&mut Link> {
+        match self.resources.get_mut(&ResourceId::Link(id.clone())) {
+            Some(Resource::Link(link)) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// All links with their names, sorted.
+    pub fn links(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
+        self.resources.iter().filter_map(|(id, resource)| match (id, resource) {
+            (ResourceId::Link(id), Resource::Link(link)) => Some((id, &**link)),
+            _ => None,
+        })
+    }
+
+    /// All namespaces, sorted; `host` is never one of them.
+    pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceName> {
+        self.resources.keys().filter_map(|id| match id {
+            ResourceId::Namespace(namespace) => Some(namespace),
+            _ => None,
+        })
+    }
+
+    /// Whether the namespace is one of the lab's own.
+    pub fn has_namespace(&self, namespace: &NamespaceName) -> bool {
+        self.resources.contains_key(&ResourceId::Namespace(namespace.clone()))
+    }
+
+    /// All addresses of an interface with what they are.
+    pub fn addresses<'a>(&'a self, link: &'a LinkId) -> impl Iterator<Item = (InterfaceAddress, &'a Address)> + 'a {
+        let lowest = InterfaceAddress(ipnet::Ipv4Net::default().into());
+        let range = self.resources.range(ResourceId::Address(link.clone(), lowest)..);
+        range.map_while(move |(id, resource)| match (id, resource) {
+            (ResourceId::Address(owner, key), Resource::Address(address)) if owner == link => Some((*key, address)),
+            _ => None,
+        })
+    }
+
+    /// All routes of a namespace.
+    pub fn routes(&self) -> impl Iterator<Item = (&NamespaceName, &RouteKey, &Route)> {
+        self.resources.iter().filter_map(|(id, resource)| match (id, resource) {
+            (ResourceId::Route(namespace, key), Resource::Route(route)) => Some((namespace, key, route)),
+            _ => None,
+        })
+    }
+}
+
+/// The number that the kernel knows an interface by, within its namespace (IFLA_IFINDEX); from 1.
+pub type Ifindex = u32;
+
+/// What the kernel has, and what a plan must know of it beyond the resources themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// What the lab owns or declares.
+    pub state: State,
+    /// The number of every link in `state`.
+    pub indices: BTreeMap<LinkId, Ifindex>,
+    /// Numbers in `host` that others use.
+    pub taken_indices: Vec<Ifindex>,
+    /// Objects of others that stand where the lab wants its own, with what they are.
+    pub foreign: BTreeMap<ResourceId, String>,
+    /// What goes against the plan without being a resource: shown to the user as it is.
+    pub notes: Vec<String>,
+}
+
+impl Live {
+    /// The number of a link.
+    pub fn index(&self, namespace: &NamespaceName, name: LinkName) -> Option<Ifindex> {
+        self.indices.get(&LinkId::new(namespace, name)).copied()
+    }
+}

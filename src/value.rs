@@ -1,0 +1,275 @@
+//! Small values of the lab file that are neither names nor numbers: hardware addresses, durations, interface addresses.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::name::escape;
+
+/// Why a text is not the value that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Not six hexadecimal bytes.
+    #[error("`{}` is not a hardware address such as `02:00:00:00:00:01`", escape(.0))]
+    Mac(String),
+    /// A group address cannot belong to an interface.
+    #[error("`{0}` is a multicast address; an interface needs a unicast one (first byte even)")]
+    MulticastMac(Mac),
+    /// All zeroes is no address.
+    #[error("`00:00:00:00:00:00` is not a usable hardware address")]
+    ZeroMac,
+    /// A number without a unit, or with an unknown one.
+    #[error("`{}` is not a duration such as `10ms` or `2.5s` (units: us, ms, s, m, h)", escape(.0))]
+    Duration(String),
+    /// Not an address, with or without a prefix length.
+    #[error("`{}` is not an address such as `192.0.2.1/24` or `2001:db8::1/64`", escape(.0))]
+    Address(String),
+    /// A prefix length beyond the family's.
+    #[error("the prefix length of `{}` is more than {limit}", escape(.text))]
+    PrefixLength { text: String, limit: u8 },
+    /// Neither `default` nor a prefix.
+    #[error("`{}` is not a destination such as `default`, `10.0.0.0/8` or `2001:db8::/32`", escape(.0))]
+    Destination(String),
+    /// A prefix that has host bits.
+    #[error("`{}` has bits set beyond its prefix length", escape(.text))]
+    HostBits { text: String, network: IpNet },
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+macro_rules! text_value {
+    ($type:ty) => {
+        impl TryFrom<String> for $type {
+            type Error = ValueError;
+            fn try_from(text: String) -> Result<Self, ValueError> {
+                text.parse()
+            }
+        }
+        impl From<$type> for String {
+            fn from(value: $type) -> String {
+                value.to_string()
+            }
+        }
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+/// An Ethernet hardware address (IFLA_ADDRESS).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"))]
+pub struct Mac(#[schemars(with = "String")] pub [u8; 6]);
+text_value!(Mac);
+
+impl Mac {
+    /// Checks that an interface can have this address.
+    ///
+    /// # Errors
+    /// When it is a multicast address or all zeroes.
+    pub fn usable(self) -> Result<Self, ValueError> {
+        match self.0 {
+            [0, 0, 0, 0, 0, 0] => Err(ValueError::ZeroMac),
+            [first, ..] if first & 1 == 1 => Err(ValueError::MulticastMac(self)),
+            _ => Ok(self),
+        }
+    }
+}
+
+impl FromStr for Mac {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let bytes: Option<Vec<u8>> =
+            text.split([':', '-']).map(|part| (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten()).collect();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| ValueError::Mac(short(text)))
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// A length of time with a unit (`10ms`, `600s`), in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9]+(\\.[0-9]+)?(us|ms|s|m|h)$"))]
+pub struct Duration(#[schemars(with = "String")] pub u64);
+text_value!(Duration);
+
+impl Duration {
+    const UNITS: [(&'static str, u64); 5] = [("us", 1), ("ms", 1000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
+
+    /// This many seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(seconds * 1_000_000)
+    }
+
+    /// This many milliseconds.
+    pub const fn milliseconds(milliseconds: u64) -> Self {
+        Self(milliseconds * 1000)
+    }
+}
+
+impl FromStr for Duration {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let error = || ValueError::Duration(short(text));
+        let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(error)?;
+        let (number, unit) = text.split_at(digits);
+        let (_, factor) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let whole: u64 = whole.parse().map_err(|_| error())?;
+        if fraction.is_empty() || fraction.len() > 6 {
+            return Err(error());
+        }
+        let scale = 10_u64.pow(u32::try_from(fraction.len()).map_err(|_| error())?);
+        let fraction: u64 = fraction.parse().map_err(|_| error())?;
+        let total = whole.checked_mul(*factor).and_then(|whole| whole.checked_add(fraction * factor / scale));
+        total.map(Self).ok_or_else(error)
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0;
+        if micros % 1_000_000 == 0 {
+            write!(f, "{}s", micros / 1_000_000)
+        } else if micros > 1_000_000 && micros % 1000 == 0 {
+            let fraction = format!("{:03}", micros / 1000 % 1000);
+            write!(f, "{}.{}s", micros / 1_000_000, fraction.trim_end_matches('0'))
+        } else if micros % 1000 == 0 {
+            write!(f, "{}ms", micros / 1000)
+        } else {
+            write!(f, "{micros}us")
+        }
+    }
+}
+
+/// An address with its prefix length (`192.0.2.1/24`); without one, a host's own (`/32`, `/128`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct InterfaceAddress(#[schemars(with = "String")] pub IpNet);
+text_value!(InterfaceAddress);
+
+impl InterfaceAddress {
+    /// The address itself.
+    pub fn ip(&self) -> IpAddr {
+        self.0.addr()
+    }
+}
+
+fn parse_prefix(text: &str, error: impl Fn() -> ValueError) -> Result<IpNet, ValueError> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| error())?;
+    let limit = if address.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        Some(length) if length.bytes().all(|b| b.is_ascii_digit()) => length.parse().map_err(|_| error())?,
+        Some(_) => return Err(error()),
+        None => limit,
+    };
+    IpNet::new(address, length).map_err(|_| ValueError::PrefixLength { text: short(text), limit })
+}
+
+impl FromStr for InterfaceAddress {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        parse_prefix(text, || ValueError::Address(short(text))).map(Self)
+    }
+}
+
+impl fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Where a route leads: `default` (of a family to be told from elsewhere) or a prefix.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub enum Destination {
+    /// `default`.
+    #[schemars(with = "String")]
+    Default,
+    /// A prefix; a lone address is a host route.
+    #[schemars(with = "String")]
+    Prefix(IpNet),
+}
+text_value!(Destination);
+
+impl FromStr for Destination {
+    type Err = ValueError;
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        if text == "default" {
+            return Ok(Self::Default);
+        }
+        let prefix = parse_prefix(text, || ValueError::Destination(short(text)))?;
+        if prefix.trunc() != prefix {
+            return Err(ValueError::HostBits { text: short(text), network: prefix.trunc() });
+        }
+        Ok(Self::Prefix(prefix))
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Prefix(prefix) => fmt::Display::fmt(prefix, f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_keep_their_value_and_need_a_unit() {
+        for (text, micros) in [("10ms", 10_000), ("600s", 600_000_000), ("2.5s", 2_500_000), ("1h", 3_600_000_000), ("7us", 7)] {
+            let duration: Duration = text.parse().unwrap();
+            assert_eq!(duration.0, micros);
+            assert_eq!(duration.to_string().parse::<Duration>().unwrap(), duration);
+        }
+        for text in ["", "10", "s", "1.s", "-1s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+            assert!(text.parse::<Duration>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lone_address_is_a_host() {
+        assert_eq!("10.0.0.1".parse::<InterfaceAddress>().unwrap().to_string(), "10.0.0.1/32");
+        assert_eq!("2001:db8::1".parse::<InterfaceAddress>().unwrap().to_string(), "2001:db8::1/128");
+        assert!(matches!("10.0.0.1/33".parse::<InterfaceAddress>(), Err(ValueError::PrefixLength { limit: 32, .. })));
+        assert!("10.0.0.1/+8".parse::<InterfaceAddress>().is_err());
+    }
+
+    #[test]
+    fn a_destination_has_no_host_bits() {
+        assert!(matches!("10.0.0.1/8".parse::<Destination>(), Err(ValueError::HostBits { .. })));
+        assert_eq!("default".parse::<Destination>().unwrap(), Destination::Default);
+    }
+
+    #[test]
+    fn hardware_addresses_of_groups_are_refused() {
+        assert!("02:00:00:00:00:01".parse::<Mac>().unwrap().usable().is_ok());
+        assert!("01:00:5e:00:00:01".parse::<Mac>().unwrap().usable().is_err());
+        assert!("2:0:0:0:0:1".parse::<Mac>().is_err());
+        assert!("+2:00:00:00:00:01".parse::<Mac>().is_err());
+    }
+}
