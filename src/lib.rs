@@ -1,6 +1,9 @@
 //! topo: declarative network topologies for Linux.
 
 pub mod apply;
+pub mod runtime;
+pub mod cli;
+pub mod lower;
 pub mod diff;
 pub mod graph;
 pub mod kernel;
@@ -8,6 +11,7 @@ pub mod name;
 pub mod operation;
 pub mod ownership;
 pub mod plan;
+pub mod record;
 pub mod report;
 pub mod resource;
 pub mod spec;
