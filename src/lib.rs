@@ -1,6 +1,7 @@
 //! topo: declarative network topologies for Linux.
 
 pub mod kernel;
+pub mod lower;
 pub mod name;
 pub mod operation;
 pub mod ownership;

@@ -194,6 +194,10 @@ impl LinkKind for Bridge {
     fn ports(&self) -> &[PortPattern] {
         &self.ports
     }
+
+    fn clear_ports(&mut self) {
+        self.ports.clear();
+    }
 }
 
 #[cfg(test)]

@@ -99,6 +99,9 @@ pub trait LinkKind: Clone + Default + 'static {
         &[]
     }
 
+    /// Forgets the ports: each port knows its master from then on.
+    fn clear_ports(&mut self) {}
+
     /// The mtu that the kernel gives a new link of this kind over a parent with that mtu; `None` when it cannot be told.
     fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
         let _ = parent;
@@ -335,6 +338,14 @@ macro_rules! define_kind {
                 match self {
                     $(Self::$variant(kind) => kind.ports(),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => &[],
+                }
+            }
+
+            /// Forgets the ports: each port knows its master from then on.
+            pub fn clear_ports(&mut self) {
+                match self {
+                    $(Self::$variant(kind) => kind.clear_ports(),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => {}
                 }
             }
 
