@@ -3,10 +3,10 @@
 pub mod apply;
 pub mod runtime;
 pub mod cli;
-pub mod lower;
 pub mod diff;
 pub mod graph;
 pub mod kernel;
+pub mod lower;
 pub mod name;
 pub mod operation;
 pub mod ownership;

@@ -67,7 +67,14 @@ pub fn lab(path: &Path, output: &mut Output) -> Result<Lab, Failure> {
 
 /// The same for a text that has been read.
 pub fn lab_from_text(text: String, shown: &str, output: &mut Output) -> Result<Lab, Failure> {
-    let (desired, diagnostics) = lower::read(&text, &tables());
+    let (desired, diagnostics) = {
+        let mut loaded = spec::load(&text);
+        let lowered = loaded.lab.as_ref().map(|lab| (lab.name.clone(), lower::lower(lab, &tables())));
+        let problems = lowered.as_ref().map_or(&[][..], |(_, lowered)| &lowered.problems);
+        let mut diagnostics = lower::diagnostics(problems, &loaded);
+        diagnostics.append(&mut loaded.diagnostics);
+        (lowered.map(|(name, lowered)| (name, lowered.state)), diagnostics)
+    };
     if !diagnostics.is_empty() {
         let colour = match output.stderr_colour() {
             text::Colour::Ansi => Colour::Always,

@@ -198,6 +198,10 @@ impl LinkKind for Bridge {
     fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         around.smallest_port.or(Some(1500))
     }
+
+    fn clear_ports(&mut self) {
+        self.ports.clear();
+    }
 }
 
 #[cfg(test)]

@@ -118,6 +118,9 @@ pub trait LinkKind: Clone + Default + 'static {
         &[]
     }
 
+    /// Forgets the ports: each port knows its master from then on.
+    fn clear_ports(&mut self) {}
+
     /// The mtu that the kernel gives a new link of this kind there; `None` when it cannot be told.
     fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         let _ = around;
@@ -384,6 +387,14 @@ macro_rules! define_kind {
                 match self {
                     $(Self::$variant(kind) => kind.ports(),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => &[],
+                }
+            }
+
+            /// Forgets the ports: each port knows its master from then on.
+            pub fn clear_ports(&mut self) {
+                match self {
+                    $(Self::$variant(kind) => kind.clear_ports(),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => {}
                 }
             }
 
