@@ -1,7 +1,6 @@
 //! topo: declarative network topologies for Linux.
 
 pub mod apply;
-pub mod runtime;
 pub mod cli;
 pub mod diff;
 pub mod graph;
@@ -14,6 +13,7 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod resource;
+pub mod runtime;
 pub mod spec;
 pub mod state;
 pub mod value;

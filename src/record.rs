@@ -66,7 +66,11 @@ impl Record {
     }
 
     /// Settings of the lab's own namespaces that nobody declares any more, so that the kernel's default is wanted.
-    pub fn forgotten<'a>(&'a self, desired: &'a State, live: &'a Live) -> impl Iterator<Item = (&'a NamespaceName, &'a SysctlKey)> {
+    pub fn forgotten<'a>(
+        &'a self,
+        desired: &'a State,
+        live: &'a Live,
+    ) -> impl Iterator<Item = (&'a NamespaceName, &'a SysctlKey)> {
         let all = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(move |key| (namespace, key)));
         all.filter(move |(namespace, key)| {
             let id = ResourceId::Sysctl((*namespace).clone(), (*key).clone());
@@ -216,7 +220,8 @@ mod tests {
 
     #[test]
     fn a_setting_that_the_lab_forgets_takes_its_default() {
-        let (namespace, key): (NamespaceName, _) = ("r1".parse().unwrap(), SysctlKey::of_namespace("net.ipv4.ip_forward").unwrap());
+        let (namespace, key): (NamespaceName, _) =
+            ("r1".parse().unwrap(), SysctlKey::of_namespace("net.ipv4.ip_forward").unwrap());
         let mut desired = State::default();
         desired.insert(ResourceId::Namespace(namespace.clone()), Resource::Namespace);
         let mut declared = desired.clone();

@@ -33,7 +33,12 @@ pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failur
 }
 
 /// Locks, plans, shows, asks if asked to, executes and verifies.
-pub fn change(goal: Goal, arguments: &ChangeArguments, expected: Option<&serde_json::Value>, output: &mut Output) -> Result<u8, Failure> {
+pub fn change(
+    goal: Goal,
+    arguments: &ChangeArguments,
+    expected: Option<&serde_json::Value>,
+    output: &mut Output,
+) -> Result<u8, Failure> {
     let signals = Signals::listen()?;
     let mut kernel = Linux::new(goal.lab.clone())?;
     let lab = goal.lab.clone();
@@ -135,7 +140,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn describe(change: &Change) -> String {
-    let fields: Vec<_> = change.fields.iter().map(|field| format!("{} {} instead of {}", field.name, field.before, field.after)).collect();
+    let fields: Vec<_> =
+        change.fields.iter().map(|field| format!("{} {} instead of {}", field.name, field.before, field.after)).collect();
     match fields.is_empty() {
         true => format!("{} `{}`", change.id.kind(), change.id),
         false => format!("{} `{}`: {}", change.id.kind(), change.id, fields.join(", ")),

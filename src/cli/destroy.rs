@@ -23,6 +23,8 @@ pub fn run(arguments: &DestroyArguments, output: &mut Output) -> Result<u8, Fail
 /// The lab's name, when the argument is one and no file of that name is there.
 fn by_name(argument: &std::path::Path) -> Option<LabName> {
     let text = argument.to_str()?;
-    let looks_like_file = text == "-" || argument.is_file() || argument.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    let looks_like_file = text == "-"
+        || argument.is_file()
+        || argument.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     if looks_like_file { None } else { text.parse().ok() }
 }

@@ -33,13 +33,6 @@ impl Failure {
         self
     }
 
-    /// With another line of text.
-    #[must_use]
-    pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
-        self
-    }
-
     /// The error and its causes, joined.
     pub fn chain(&self) -> Option<String> {
         let mut error: &dyn Error = self.error.as_deref()?;
@@ -62,7 +55,9 @@ impl<E: Error + 'static> From<E> for Failure {
         let privilege = lacks_privilege(&error);
         let failure = Self::new(error);
         match privilege {
-            true => failure.hint("topo changes the network of the machine; run it as root, with `sudo`, or inside `unshare -Urnm`"),
+            true => {
+                failure.hint("topo changes the network of the machine; run it as root, with `sudo`, or inside `unshare -Urnm`")
+            }
             false => failure,
         }
     }

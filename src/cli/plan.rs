@@ -56,7 +56,8 @@ fn save(path: &Path, source: &Path, lab: &Lab, plan: &Plan) -> Result<(), Failur
         plan: json::plan(plan),
     };
     let text = serde_json::to_string(&saved).map_err(Failure::new)?;
-    std::fs::write(path, text + "\n").map_err(|error| Failure::new(format!("cannot save the plan to `{}`: {}", path.display(), crate::kernel::plain(&error))))
+    std::fs::write(path, text + "\n")
+        .map_err(|error| Failure::new(format!("cannot save the plan to `{}`: {}", path.display(), crate::kernel::plain(&error))))
 }
 
 /// The saved plan that a text is, or `None` when it is something else, such as a lab file.

@@ -60,7 +60,7 @@ impl Differ<'_> {
     ) {
         if let Some(reason) = self.loss(link) {
             for key in live.keys().filter(|key| !desired.contains_key(key)) {
-                self.add(ResourceId::Address(link.clone(), *key), Action::Delete, Vec::new(), Some(reason.clone()));
+                self.add(ResourceId::Address(link.clone(), *key), Action::Delete, Vec::new(), None);
             }
             for key in desired.keys() {
                 let id = ResourceId::Address(link.clone(), *key);

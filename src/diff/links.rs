@@ -6,7 +6,7 @@ use super::mtu::Inheritance;
 use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::FieldChange;
-use crate::resource::link::{Kind, Link};
+use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::state::ResourceId;
 
 impl Differ<'_> {
@@ -17,6 +17,10 @@ impl Differ<'_> {
         for (id, link) in self.desired.links() {
             let resource = ResourceId::Link(id.clone());
             let Some(live) = self.live.state.link(id) else {
+                // A new namespace comes with its `lo`.
+                if link.kind == Kind::Loopback && link.settings == LinkSettings::default() {
+                    continue;
+                }
                 self.add(resource, Action::Create, Vec::new(), None);
                 continue;
             };
@@ -37,6 +41,9 @@ impl Differ<'_> {
             }
         }
         for (id, _) in self.live.state.links().filter(|(id, _)| self.desired.link(id).is_none()) {
+            if id.name.is_loopback() {
+                continue;
+            }
             let reason = self.doomed.get(id).cloned().flatten();
             self.add(ResourceId::Link(id.clone()), Action::Delete, Vec::new(), reason);
         }

@@ -57,7 +57,14 @@ impl Lock {
         let deadline = Instant::now() + timeout;
         loop {
             super::prepare()?;
-            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(&path);
+            let opened = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(nix::libc::O_NOFOLLOW)
+                .open(&path);
             let file = match opened {
                 // The last holder removes the file, and the directory with it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
