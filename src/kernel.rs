@@ -6,6 +6,7 @@
 use crate::operation::Operation;
 use crate::state::{Live, State};
 
+pub mod linux;
 pub mod memory;
 
 /// An operation that the kernel refused.

@@ -9,7 +9,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind, PortPattern};
+use super::kind::{Invalid, LinkKind, MtuAround, PortPattern};
 use super::option::{Be16, Centiseconds, Centiseconds64, HardwareAddress, KindOption, U8, U16, U32};
 use super::vlan::VlanProtocol;
 use crate::option;
@@ -193,6 +193,10 @@ impl LinkKind for Bridge {
 
     fn ports(&self) -> &[PortPattern] {
         &self.ports
+    }
+
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        around.smallest_port.or(Some(1500))
     }
 }
 

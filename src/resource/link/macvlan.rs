@@ -8,7 +8,7 @@ use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind};
+use super::kind::{Invalid, LinkKind, MtuAround};
 use super::option::{Codec, KindOption, U16, U32};
 use crate::name::LinkRef;
 use crate::value::Mac;
@@ -104,8 +104,8 @@ impl LinkKind for Macvlan {
         Some(&mut self.parent)
     }
 
-    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
-        parent
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        around.parent
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {

@@ -8,7 +8,7 @@ use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind};
+use super::kind::{Invalid, LinkKind, MtuAround};
 use super::option::{Be16, KindOption, U16};
 use crate::name::LinkRef;
 use crate::{kernel_enum, option};
@@ -109,8 +109,8 @@ impl LinkKind for Vlan {
         Some(&mut self.parent)
     }
 
-    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
-        parent
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        around.parent
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {

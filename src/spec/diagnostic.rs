@@ -1,0 +1,245 @@
+//! Problems of a lab file with their places, and how they are shown: the line, underlined, and what to do about it.
+//!
+//! Whatever the file holds, nothing but printable characters and line ends is written, apart from the colours asked for.
+
+use std::borrow::Cow;
+
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Padding, Renderer, Snippet};
+
+use super::document::Span;
+use crate::name::escape;
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The lab cannot be made.
+    Error,
+    /// It can, but hardly as it was meant.
+    Warning,
+}
+
+/// A problem of a lab file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What is wrong: a lowercase phrase.
+    pub message: String,
+    /// Where; `None` for the file as a whole.
+    pub span: Option<Span>,
+    /// What to say at the place itself; may be empty.
+    pub label: String,
+    /// Other places that have to do with it, and how.
+    pub related: Vec<(Span, String)>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Whether to write colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// Plain text.
+    Never,
+    /// With the escape sequences of a terminal.
+    Always,
+}
+
+impl Diagnostic {
+    /// An error about the file as a whole.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span: None,
+            label: String::new(),
+            related: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// With its place.
+    #[must_use]
+    pub fn at(mut self, span: Span) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    /// With a word at its place.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// With another place, and what that has to do with it.
+    #[must_use]
+    pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Shows the problems of the file `path`, sorted by place, one after the other with an empty line between.
+pub fn render(diagnostics: &[Diagnostic], path: &str, text: &str, colour: Colour) -> String {
+    let source = Source::new(path, text);
+    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
+    sorted.sort_by_key(|diagnostic| (diagnostic.span.is_none(), diagnostic.span, diagnostic.severity));
+    let renderer = match colour {
+        Colour::Never => Renderer::plain(),
+        Colour::Always => Renderer::styled(),
+    };
+    let mut out = String::new();
+    for diagnostic in sorted {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let shown = renderer.render(&[group(diagnostic, &source)]);
+        for line in shown.lines().filter(|line| !is_nameless(line)) {
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Whether the line is the renderer's heading of a snippet without a path. The heading stands above it, with the column in the
+/// file, while the renderer knows only that in the part of the line that is shown.
+fn is_nameless(line: &str) -> bool {
+    let mut visible = String::new();
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        visible.push_str(before);
+        rest = after.split_once('m').map_or("", |(_, rest)| rest);
+    }
+    visible.push_str(rest);
+    visible.trim() == ":::"
+}
+
+/// Longest part of a source line that is shown, in characters.
+const LINE_LIMIT: usize = 120;
+
+/// A text by its lines.
+struct Source<'t> {
+    path: String,
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+/// What is shown of a line: safe to print, cut to a useful length, with the range to underline in it.
+struct Shown {
+    line: usize,
+    column: usize,
+    text: String,
+    mark: std::ops::Range<usize>,
+}
+
+impl<'t> Source<'t> {
+    fn new(path: &str, text: &'t str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path: escape(path), text, starts }
+    }
+
+    fn show(&self, span: Span) -> Shown {
+        let start = self.boundary(span.start as usize);
+        let index = self.starts.partition_point(|&line| line <= start).saturating_sub(1);
+        let begin = self.starts[index];
+        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
+        let line = self.text[begin..end].trim_end_matches('\r');
+        let (from, to) = ((start - begin).min(line.len()), (self.boundary(span.end as usize).max(start) - begin).min(line.len()));
+        let (text, mark) = printable(line, from, from + line[from..to].trim_end().len());
+        let bom = usize::from(begin == 0 && line.starts_with('\u{feff}') && from > 0);
+        Shown { line: index + 1, column: line[..from].chars().count() + 1 - bom, text, mark }
+    }
+
+    fn boundary(&self, at: usize) -> usize {
+        let mut at = at.min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    }
+}
+
+/// The part of a line around `from..to` that can be shown, and where that range is in it.
+fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usize>) {
+    let before = line[..from].chars().count();
+    let (skip, cut_begin) = if before > LINE_LIMIT / 2 { (before - LINE_LIMIT / 4, "...") } else { (0, "") };
+    let mut text = cut_begin.to_owned();
+    let (mut start, mut end) = (None, None);
+    let mut taken = 0;
+    for (at, character) in line.char_indices().skip(skip) {
+        if at >= from {
+            start.get_or_insert(text.len());
+        }
+        if at >= to {
+            end.get_or_insert(text.len());
+        }
+        if taken == LINE_LIMIT {
+            end.get_or_insert(text.len());
+            text.push_str("...");
+            break;
+        }
+        taken += 1;
+        match character {
+            '\t' => text.push_str("    "),
+            '\u{feff}' if at == 0 => {}
+            character if character.is_ascii_graphic() || character == ' ' => text.push(character),
+            character => text.push_str(&escape(character.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    let start = start.unwrap_or(text.len());
+    (text.clone(), start..end.unwrap_or(text.len()).max(start))
+}
+
+fn group<'a>(diagnostic: &'a Diagnostic, source: &Source<'a>) -> Group<'a> {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let group = Group::with_title(level.primary_title(escape(&diagnostic.message)));
+    let Some(span) = diagnostic.span else {
+        let group = group.element(Origin::path(source.path.clone()));
+        return group.elements(hint(diagnostic));
+    };
+    let primary = source.show(span);
+    let mut places = vec![(AnnotationKind::Primary, primary, &diagnostic.label)];
+    places.extend(diagnostic.related.iter().map(|(span, label)| (AnnotationKind::Context, source.show(*span), label)));
+    let mut group = group.element(origin(source, &places[0].1));
+    let mut rest = places.as_slice();
+    while let Some((first, others)) = rest.split_first() {
+        let same = others.iter().take_while(|(_, shown, _)| shown.line == first.1.line && shown.text == first.1.text).count();
+        let (these, later) = rest.split_at(1 + same);
+        group = group.element(snippet(these));
+        rest = later;
+        if let Some((_, shown, _)) = rest.first() {
+            group = group.element(Padding).element(origin(source, shown));
+        }
+    }
+    let hint = hint(diagnostic);
+    if hint.is_empty() { group } else { group.element(Padding).elements(hint) }
+}
+
+fn origin<'a>(source: &Source<'a>, shown: &Shown) -> Origin<'a> {
+    Origin::path(source.path.clone()).line(shown.line).char_column(shown.column)
+}
+
+fn snippet<'a>(places: &[(AnnotationKind, Shown, &String)]) -> Element<'a> {
+    let shown = &places[0].1;
+    let mut snippet = Snippet::source(shown.text.clone()).line_start(shown.line);
+    for (kind, shown, label) in places {
+        let label = (!label.is_empty()).then(|| Cow::Owned(escape(label)));
+        snippet = snippet.annotation(kind.span(shown.mark.clone()).label(label));
+    }
+    snippet.into()
+}
+
+fn hint<'a>(diagnostic: &Diagnostic) -> Vec<Element<'a>> {
+    diagnostic.hint.iter().map(|hint| Level::HELP.with_name("hint").message(escape(hint)).into()).collect()
+}
