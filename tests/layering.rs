@@ -21,7 +21,7 @@ const ORDER: &[&[&str]] = &[
     &["plan"],
     &["report"],
     // From here on the shell.
-    &["kernel"],
+    &["kernel", "lock"],
     &["apply"],
     &["cli"],
     &["main"],
@@ -237,8 +237,11 @@ fn violations_at(module: &str, depth: usize, source: &str) -> Vec<String> {
         {
             wrong.push(format!("`{module}` names `{path}`, which stands above it"));
         }
-        let outside =
-            |outside: &&&str| path == *outside || path.strip_prefix(**outside).is_some_and(|rest| rest.starts_with("::"));
+        let outside = |outside: &&&str| {
+            let rest = path.strip_prefix(**outside);
+            // The name of a crate alone may as well be a local one.
+            rest.is_some_and(|rest| rest.starts_with("::") || rest.is_empty() && outside.contains([':', '!']))
+        };
         if core && let Some(outside) = OUTSIDE.iter().find(outside) {
             wrong.push(format!("`{module}` is of the core and names `{path}` (`{outside}` is for the shell)"));
         }
