@@ -40,10 +40,8 @@ impl Differ<'_> {
                 self.add(resource, Action::Update, fields, None);
             }
         }
-        for (id, _) in self.live.state.links().filter(|(id, _)| self.desired.link(id).is_none()) {
-            if id.name.is_loopback() {
-                continue;
-            }
+        let extra = self.live.state.links().filter(|(id, link)| self.desired.link(id).is_none() && !link.external);
+        for (id, _) in extra.filter(|(id, _)| !id.name.is_loopback()) {
             let reason = self.doomed.get(id).cloned().flatten();
             self.add(ResourceId::Link(id.clone()), Action::Delete, Vec::new(), reason);
         }
@@ -71,7 +69,7 @@ impl Differ<'_> {
             if let Some(below) = link.kind.parent() {
                 dependants.entry(below.resolve(&id.namespace)).or_default().push(id);
             }
-            let gone = self.desired.link(id).is_none() || self.namespace_goes(&id.namespace);
+            let gone = self.desired.link(id).is_none() && !link.external || self.namespace_goes(&id.namespace);
             let replaced = compared.get(id).is_some_and(|fields| fields.iter().any(|field| field.forces_replacement));
             if gone || replaced {
                 pending.push((id.clone(), None));

@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn every_default_survives_the_wire() {
         let all = Kind::Bridge(Bridge::default()).complete();
-        assert_eq!(Kind::decode("bridge", &all.encode()).unwrap(), all);
+        assert_eq!(Kind::decode("bridge", &all.encode(None)).unwrap(), all);
     }
 
     #[test]
