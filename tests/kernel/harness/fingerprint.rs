@@ -17,7 +17,8 @@ use serde_json::Value;
 use super::tools::{batch, inside, namespaces};
 
 /// Members of iproute2's JSON that count time.
-const TIMERS: [&str; 6] = ["gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "hold_timer", "forward_delay_timer"];
+const TIMERS: [&str; 7] =
+    ["message_age_timer", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "hold_timer", "forward_delay_timer"];
 /// Settings that count, or are drawn at random.
 const MOVING_SETTINGS: [&str; 4] = ["nf_conntrack_count", "tcp_fastopen_key", "stable_secret", "flush"];
 

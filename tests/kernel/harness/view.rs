@@ -78,8 +78,8 @@ fn forget(value: &mut Value) {
         "topology_change_timer",
         "hold_timer",
     ];
-    const MORE: [&str; 6] =
-        ["root_bridge_id", "bridge_port_id", "cookie", "permaddr", "message_age_timer", "forward_delay_timer"];
+    // `link` is the number of a veth's other end, taken for a number of this namespace; a port's number is that of its turn.
+    const MORE: [&str; 7] = ["link", "id", "no", "designated_port", "permaddr", "message_age_timer", "forward_delay_timer"];
     match value {
         Value::Object(members) => {
             members.retain(|name, _| !ACCIDENTS.contains(&name.as_str()) && !MORE.contains(&name.as_str()));
