@@ -239,6 +239,10 @@ fn check_macvlans(table: &Table<'_>, problems: &mut Problems) {
             );
             problems.error(only.kind_path("mode"), message).hint("use `mode: bridge`, or give each a parent of its own");
         }
+        for interface in macvlans.iter().filter(passthru).filter(|interface| interface.link.settings.mac.is_some()) {
+            let message = format!("a macvlan with `mode: passthru` has the hardware address of `{parent}`");
+            problems.error(interface.setting_path("mac"), message).hint(format!("give `{parent}` the `mac`"));
+        }
         check_same_macs(&parent, &macvlans, problems);
         let Some(port) = find(table, &parent).filter(|below| below.link.settings.master.is_some()) else { continue };
         let Some(master) = port.link.settings.master else { continue };
