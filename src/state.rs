@@ -1,6 +1,6 @@
 //! The state of a network: one type for what the lab desires and for what the kernel has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -183,10 +183,10 @@ pub struct Live {
     pub indices: BTreeMap<LinkId, Ifindex>,
     /// Numbers in `host` that others use.
     pub taken_indices: Vec<Ifindex>,
+    /// Namespaces of the lab that are only half there, because their creation or removal was interrupted.
+    pub broken: BTreeSet<NamespaceName>,
     /// Objects of others that stand where the lab wants its own, with what they are.
     pub foreign: BTreeMap<ResourceId, String>,
-    /// What goes against the plan without being a resource: shown to the user as it is.
-    pub notes: Vec<String>,
 }
 
 impl Live {

@@ -145,12 +145,12 @@ impl FromStr for Duration {
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0;
-        if micros % 1_000_000 == 0 {
+        if micros.is_multiple_of(1_000_000) {
             write!(f, "{}s", micros / 1_000_000)
-        } else if micros > 1_000_000 && micros % 1000 == 0 {
+        } else if micros > 1_000_000 && micros.is_multiple_of(1000) {
             let fraction = format!("{:03}", micros / 1000 % 1000);
             write!(f, "{}.{}s", micros / 1_000_000, fraction.trim_end_matches('0'))
-        } else if micros % 1000 == 0 {
+        } else if micros.is_multiple_of(1000) {
             write!(f, "{}ms", micros / 1000)
         } else {
             write!(f, "{micros}us")

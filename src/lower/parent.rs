@@ -11,6 +11,7 @@ use super::problem::Problems;
 use super::settings::known_mtu;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::Kind;
+use crate::resource::link::kind::MtuAround;
 use crate::resource::link::macvlan::MacvlanMode;
 use crate::resource::link::vlan::VlanProtocol;
 use crate::spec::Path;
@@ -188,7 +189,9 @@ fn check_mtus(table: &Table<'_>, problems: &mut Problems) {
         let (Some(mtu), Some(parent)) = (interface.link.settings.mtu, parent(interface)) else { continue };
         let Some(below) = known_mtu(table, &parent, DEPTH) else { continue };
         let most = match &interface.link.kind {
-            Kind::Vxlan(_) => interface.link.kind.default_mtu(Some(below)).unwrap_or(below),
+            Kind::Vxlan(_) => {
+                interface.link.kind.default_mtu(MtuAround { parent: Some(below), smallest_port: None }).unwrap_or(below)
+            }
             _ => below,
         };
         if mtu > most {

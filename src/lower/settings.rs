@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::interface::{Interface, Namespace, Table, all, find};
 use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
+use crate::resource::link::kind::MtuAround;
 use crate::resource::link::macvlan::MacvlanMode;
 use crate::resource::link::{Kind, LinkSettings};
 use crate::spec::Path;
@@ -225,6 +226,6 @@ pub(super) fn known_mtu(table: &Table<'_>, id: &LinkId, depth: usize) -> Option<
         _ if interface.link.settings.mtu.is_some() => interface.link.settings.mtu,
         // A bridge takes the least of its ports'.
         Kind::Bridge(_) => None,
-        kind => kind.default_mtu(below()),
+        kind => kind.default_mtu(MtuAround { parent: below(), smallest_port: None }),
     }
 }

@@ -9,7 +9,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind, PortPattern};
+use super::kind::{Invalid, LinkKind, MtuAround, PortPattern};
 use super::option::{Be16, Centiseconds, Centiseconds64, HardwareAddress, KindOption, U8, U16, U32};
 use super::vlan::VlanProtocol;
 use crate::option;
@@ -195,6 +195,10 @@ impl LinkKind for Bridge {
         &self.ports
     }
 
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        around.smallest_port.or(Some(1500))
+    }
+
     fn clear_ports(&mut self) {
         self.ports.clear();
     }
@@ -208,7 +212,7 @@ mod tests {
     #[test]
     fn every_default_survives_the_wire() {
         let all = Kind::Bridge(Bridge::default()).complete();
-        assert_eq!(Kind::decode("bridge", &all.encode()).unwrap(), all);
+        assert_eq!(Kind::decode("bridge", &all.encode(None)).unwrap(), all);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::option::{KindOption, Mutability};
 use super::veth::Veth;
-use crate::name::LinkRef;
+use crate::name::{LinkRef, NamespaceName};
+use crate::state::Ifindex;
 
 /// Something about a kind's options that the kernel would refuse, found without asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,15 @@ pub struct Invalid {
     pub key: &'static str,
     /// What is wrong, as a phrase.
     pub message: String,
+}
+
+/// The mtus, in bytes, that a link's own may follow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MtuAround {
+    /// Its parent's.
+    pub parent: Option<u32>,
+    /// The smallest of its ports'.
+    pub smallest_port: Option<u32>,
 }
 
 /// One option that differs between the desired and the live link.
@@ -75,6 +85,8 @@ pub trait LinkKind: Clone + Default + 'static {
     const OPTIONS: &'static [KindOption<Self>];
     /// Whether other links can be its ports (IFLA_MASTER).
     const TAKES_PORTS: bool = false;
+    /// The attribute of IFLA_INFO_DATA that holds the parent's number, for a kind that does not take it from IFLA_LINK.
+    const PARENT_ATTRIBUTE: Option<u16> = None;
 
     /// What the kernel takes for the options that this one leaves out.
     fn kernel_default(&self) -> Self;
@@ -94,6 +106,16 @@ pub trait LinkKind: Clone + Default + 'static {
         None
     }
 
+    /// The namespace that the link's own packets travel in, for a kind that sends such.
+    fn underlay(&self) -> Option<&NamespaceName> {
+        None
+    }
+
+    /// Where that namespace is kept.
+    fn underlay_slot(&mut self) -> Option<&mut Option<NamespaceName>> {
+        None
+    }
+
     /// The ports as the file lists them.
     fn ports(&self) -> &[PortPattern] {
         &[]
@@ -102,9 +124,9 @@ pub trait LinkKind: Clone + Default + 'static {
     /// Forgets the ports: each port knows its master from then on.
     fn clear_ports(&mut self) {}
 
-    /// The mtu that the kernel gives a new link of this kind over a parent with that mtu; `None` when it cannot be told.
-    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
-        let _ = parent;
+    /// The mtu that the kernel gives a new link of this kind there; `None` when it cannot be told.
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        let _ = around;
         Some(1500)
     }
 
@@ -122,8 +144,11 @@ pub trait LinkKind: Clone + Default + 'static {
     fn normalise(&mut self) {}
 }
 
-fn encode<K: LinkKind>(kind: &K) -> Vec<u8> {
+fn encode<K: LinkKind>(kind: &K, parent: Option<Ifindex>) -> Vec<u8> {
     let mut attributes = Vec::new();
+    if let (Some(attribute), Some(parent)) = (K::PARENT_ATTRIBUTE, parent) {
+        attributes.push(netlink_packet_core::DefaultNla::new(attribute, parent.to_ne_bytes().to_vec()));
+    }
     for row in K::OPTIONS {
         if let Some(bytes) = (row.write)(kind) {
             attributes.push(netlink_packet_core::DefaultNla::new(row.attribute, bytes));
@@ -175,6 +200,16 @@ fn compare<K: LinkKind>(desired: &K, live: &K) -> Vec<OptionChange> {
         });
     }
     changes
+}
+
+fn compare_parent(desired: Option<&LinkRef>, live: Option<&LinkRef>) -> Option<OptionChange> {
+    let show = |parent: Option<&LinkRef>| parent.map(|parent| Value::from(parent.to_string()));
+    (desired != live).then(|| OptionChange {
+        name: "parent",
+        before: show(live),
+        after: show(desired),
+        mutability: Mutability::Replace,
+    })
 }
 
 /// The kind that brings `live` to `desired` in place: only what differs is set.
@@ -243,10 +278,18 @@ macro_rules! define_kind {
                 })
             }
 
-            /// IFLA_INFO_DATA with the options that are set.
-            pub fn encode(&self) -> Vec<u8> {
+            /// The attribute of IFLA_INFO_DATA that holds the parent's number, for a kind that does not take it from IFLA_LINK.
+            pub fn parent_attribute(&self) -> Option<u16> {
                 match self {
-                    $(Self::$variant(kind) => encode(kind),)+
+                    $(Self::$variant(_) => <$type>::PARENT_ATTRIBUTE,)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
+                }
+            }
+
+            /// IFLA_INFO_DATA with the options that are set, and the parent's number where the kind wants it there.
+            pub fn encode(&self, parent: Option<Ifindex>) -> Vec<u8> {
+                match self {
+                    $(Self::$variant(kind) => encode(kind, parent),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
                 }
             }
@@ -254,7 +297,11 @@ macro_rules! define_kind {
             /// What differs from the live link; `None` when the two are of different kinds.
             pub fn compare(&self, live: &Self) -> Option<Vec<OptionChange>> {
                 match (self, live) {
-                    $((Self::$variant(desired), Self::$variant(live)) => Some(compare(desired, live)),)+
+                    $((Self::$variant(desired), Self::$variant(live)) => {
+                        let mut changes = compare(desired, live);
+                        changes.extend(compare_parent(desired.parent(), live.parent()));
+                        Some(changes)
+                    })+
                     (Self::Veth(desired), Self::Veth(live)) => Some(desired.compare_peer(live)),
                     (Self::Loopback, Self::Loopback) => Some(Vec::new()),
                     (Self::Device(desired), Self::Device(live)) if desired == live => Some(Vec::new()),
@@ -333,6 +380,22 @@ macro_rules! define_kind {
                 }
             }
 
+            /// The namespace that the link's own packets travel in, for a kind that sends such.
+            pub fn underlay(&self) -> Option<&NamespaceName> {
+                match self {
+                    $(Self::$variant(kind) => kind.underlay(),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
+                }
+            }
+
+            /// Where that namespace is kept.
+            pub fn underlay_slot(&mut self) -> Option<&mut Option<NamespaceName>> {
+                match self {
+                    $(Self::$variant(kind) => kind.underlay_slot(),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
+                }
+            }
+
             /// The ports as the file lists them.
             pub fn ports(&self) -> &[PortPattern] {
                 match self {
@@ -358,9 +421,9 @@ macro_rules! define_kind {
             }
 
             /// The mtu that the kernel gives a new link of this kind; `None` when it cannot be told.
-            pub fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
+            pub fn default_mtu(&self, around: MtuAround) -> Option<u32> {
                 match self {
-                    $(Self::$variant(kind) => kind.default_mtu(parent),)+
+                    $(Self::$variant(kind) => kind.default_mtu(around),)+
                     Self::Veth(_) => Some(1500),
                     Self::Loopback => Some(65536),
                     Self::Device(_) => None,

@@ -8,7 +8,7 @@ use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind};
+use super::kind::{Invalid, LinkKind, MtuAround};
 use super::option::{Codec, KindOption, U16, U32};
 use crate::name::LinkRef;
 use crate::value::Mac;
@@ -104,8 +104,8 @@ impl LinkKind for Macvlan {
         Some(&mut self.parent)
     }
 
-    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
-        parent
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        around.parent
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
@@ -166,7 +166,7 @@ mod tests {
         for mode in [MacvlanMode::Private, MacvlanMode::Vepa, MacvlanMode::Bridge, MacvlanMode::Passthru, MacvlanMode::Source] {
             let list = Some(vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]);
             let kind = Kind::Macvlan(Macvlan { mode: Some(mode), macaddrs: list, ..Macvlan::default() }).complete();
-            assert_eq!(Kind::decode("macvlan", &kind.encode()).unwrap(), kind);
+            assert_eq!(Kind::decode("macvlan", &kind.encode(None)).unwrap(), kind);
         }
     }
 }

@@ -8,7 +8,7 @@ use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind};
+use super::kind::{Invalid, LinkKind, MtuAround};
 use super::option::{Be16, KindOption, U16};
 use crate::name::LinkRef;
 use crate::{kernel_enum, option};
@@ -109,8 +109,8 @@ impl LinkKind for Vlan {
         Some(&mut self.parent)
     }
 
-    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
-        parent
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        around.parent
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn flags_survive_the_wire_and_change_in_place() {
         let gvrp = Kind::Vlan(Vlan { id: Some(10), gvrp: Some(true), ..Vlan::default() });
-        let live = Kind::decode("vlan", &gvrp.complete().encode()).unwrap();
+        let live = Kind::decode("vlan", &gvrp.complete().encode(None)).unwrap();
         assert_eq!(live, gvrp.complete());
         let changes = Kind::Vlan(Vlan { id: Some(10), ..Vlan::default() }).compare(&live).unwrap();
         assert_eq!(changes.iter().map(|c| (c.name, c.mutability)).collect::<Vec<_>>(), [("gvrp", Mutability::InPlace)]);

@@ -12,12 +12,13 @@ use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind};
+use super::kind::{Invalid, LinkKind, MtuAround};
 use super::option::{Be16, Be32, Flag, Inet, Inet6, KindOption, Seconds, U8, U32};
 use crate::name::{LinkRef, NamespaceName};
 use crate::option;
 use crate::value::Duration;
 
+const IFLA_VXLAN_LINK: u16 = 3;
 const IFLA_VXLAN_TTL: u16 = 5;
 const IFLA_VXLAN_PORT_RANGE: u16 = 10;
 
@@ -62,7 +63,7 @@ pub struct Vxlan {
     pub l2miss: Option<bool>,
     /// Report unknown addresses; default false (IFLA_VXLAN_L3MISS).
     pub l3miss: Option<bool>,
-    /// Checksum outer UDP over IPv4; default true since Linux 5.? and as the kernel reports it (IFLA_VXLAN_UDP_CSUM).
+    /// Checksum outer UDP over IPv4; default true (IFLA_VXLAN_UDP_CSUM).
     pub udpcsum: Option<bool>,
     /// Send outer UDP over IPv6 without checksum; default false (IFLA_VXLAN_UDP_ZERO_CSUM6_TX).
     pub udp6zerocsumtx: Option<bool>,
@@ -80,6 +81,7 @@ pub struct Vxlan {
 
 impl LinkKind for Vxlan {
     const NAME: &'static str = "vxlan";
+    const PARENT_ATTRIBUTE: Option<u16> = Some(IFLA_VXLAN_LINK);
     const OPTIONS: &'static [KindOption<Self>] = &[
         option!(id: U32 = 1, Replace),
         option!(underlay, Replace),
@@ -184,9 +186,17 @@ impl LinkKind for Vxlan {
         Some(&mut self.parent)
     }
 
-    fn default_mtu(&self, parent: Option<u32>) -> Option<u32> {
+    fn underlay(&self) -> Option<&NamespaceName> {
+        self.underlay.as_ref()
+    }
+
+    fn underlay_slot(&mut self) -> Option<&mut Option<NamespaceName>> {
+        Some(&mut self.underlay)
+    }
+
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         let outer_header = if self.remote.or(self.local).is_some_and(|address| address.is_ipv6()) { 70 } else { 50 };
-        match (&self.parent, parent) {
+        match (&self.parent, around.parent) {
             (None, _) => Some(1500),
             (Some(_), parent) => parent.map(|mtu| mtu.saturating_sub(outer_header)),
         }
@@ -225,7 +235,7 @@ mod tests {
     #[test]
     fn every_option_survives_the_wire() {
         let kind = Kind::Vxlan(Vxlan { srcport: Some([1000, 2000]), gbp: Some(true), ..vxlan() }).complete();
-        assert_eq!(Kind::decode("vxlan", &kind.encode()).unwrap(), kind);
+        assert_eq!(Kind::decode("vxlan", &kind.encode(None)).unwrap(), kind);
     }
 
     #[test]

@@ -1,0 +1,196 @@
+//! Drives the pipeline against a kernel: observe, diff, plan, execute, and observe again to verify; and back when it fails.
+//!
+//! It decides nothing: going back is the same pipeline with the state before as what is desired.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diff::{Change, Conflict, diff};
+use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
+use crate::name::{LabName, LinkId};
+use crate::plan::{Plan, plan};
+use crate::record::Record;
+use crate::resource::sysctl::SysctlKey;
+use crate::state::{Ifindex, Live, ResourceId, State};
+
+/// Why the network could not be compared with the lab.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It could not be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// Something that is not the lab's stands in the way.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Conflicts(Vec<Conflict>),
+}
+
+/// What became of the machine after a failure.
+#[derive(Debug)]
+pub enum Aftermath {
+    /// Everything is as it was before.
+    RolledBack,
+    /// What had been done was kept, as the user asked.
+    Kept,
+    /// Going back failed, too; these resources are not as they were.
+    Left {
+        /// What differs from the state before.
+        remains: Vec<Change>,
+        /// Why going back failed, if it did not only leave something.
+        error: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+/// Why a plan was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// An operation failed, or the user interrupted.
+    #[error("the plan was not carried out")]
+    Execute {
+        /// Which operation, and why.
+        #[source]
+        source: ExecuteError,
+        /// What became of the machine.
+        aftermath: Aftermath,
+    },
+    /// Every operation was done, and yet the network is not what the lab says.
+    #[error("the network differs from the lab although every operation succeeded")]
+    Unverified {
+        /// What differs.
+        remains: Vec<Change>,
+        /// What became of the machine.
+        aftermath: Aftermath,
+    },
+    /// The network could not be read again.
+    #[error("the plan was carried out but could not be verified")]
+    Verify(#[source] PrepareError),
+}
+
+impl ApplyError {
+    /// Whether the network is as it was before.
+    pub fn rolled_back(&self) -> bool {
+        match self {
+            Self::Execute { aftermath, .. } | Self::Unverified { aftermath, .. } => matches!(aftermath, Aftermath::RolledBack),
+            Self::Verify(_) => false,
+        }
+    }
+}
+
+/// Whether to go back when something fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Undo what was done.
+    RollBack,
+    /// Leave it for the user to look at.
+    Keep,
+}
+
+/// The lab's network: what it is to be, and which names concern the lab even if they are to go.
+#[derive(Debug, Clone)]
+pub struct Goal {
+    /// The lab.
+    pub lab: LabName,
+    /// What is desired.
+    pub desired: State,
+    /// What to look at beyond that: the declared state when it is to be destroyed.
+    pub interest: State,
+    /// What was written down when the lab was last changed.
+    pub record: Record,
+}
+
+impl Goal {
+    /// The lab as declared.
+    pub fn apply(lab: LabName, desired: State) -> Self {
+        Self { lab, interest: desired.clone(), desired, record: Record::default() }
+    }
+
+    /// Nothing of the lab. `declared` is what its file says, if there is one.
+    pub fn destroy(lab: LabName, declared: State) -> Self {
+        Self { lab, interest: declared, desired: State::default(), record: Record::default() }
+    }
+}
+
+impl Goal {
+    /// Takes what was written down into account.
+    #[must_use]
+    pub fn with_record(mut self, record: Record) -> Self {
+        self.interest = record.interest(&self.interest);
+        self.record = record;
+        self
+    }
+}
+
+/// Observes and plans. Sends no write to the kernel.
+///
+/// # Errors
+/// When the network cannot be read, or conflicts with the lab.
+pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), PrepareError> {
+    let live = kernel.observe(&goal.interest)?;
+    let forgotten: BTreeSet<SysctlKey> =
+        goal.record.forgotten(&goal.desired, &live).map(|(_, key)| key.of_default().unwrap_or_else(|| key.clone())).collect();
+    let defaults = if forgotten.is_empty() { BTreeMap::new() } else { kernel.defaults(&forgotten)? };
+    let desired = goal.record.restore(&goal.desired, &live, &defaults);
+    let plan = plan_from(&goal.lab, &desired, &live, &BTreeMap::new())?;
+    Ok((live, plan))
+}
+
+fn plan_from(lab: &LabName, desired: &State, live: &Live, preferred: &BTreeMap<LinkId, Ifindex>) -> Result<Plan, PrepareError> {
+    let changes = diff(desired, live).map_err(PrepareError::Conflicts)?;
+    Ok(plan(lab, desired, live, changes, preferred))
+}
+
+/// Carries out a plan that [`prepare`] made from `before`, and verifies that nothing is left to do.
+///
+/// # Errors
+/// When an operation fails, the user interrupts, or the network is not what the lab says afterwards.
+pub fn apply(
+    kernel: &mut impl Kernel,
+    goal: &Goal,
+    before: &Live,
+    plan: &Plan,
+    on_failure: OnFailure,
+    progress: &mut dyn Progress,
+) -> Result<(), ApplyError> {
+    if plan.steps.is_empty() {
+        return Ok(());
+    }
+    if let Err(source) = kernel.execute(&plan.operations(), progress) {
+        let aftermath = recover(kernel, goal, before, on_failure);
+        return Err(ApplyError::Execute { source, aftermath });
+    }
+    let (_, rest) = prepare(kernel, goal).map_err(ApplyError::Verify)?;
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let aftermath = recover(kernel, goal, before, on_failure);
+    Err(ApplyError::Unverified { remains: rest.changes, aftermath })
+}
+
+fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnFailure) -> Aftermath {
+    match on_failure {
+        OnFailure::Keep => Aftermath::Kept,
+        OnFailure::RollBack => roll_back(kernel, goal, before),
+    }
+}
+
+/// Makes the network what it was: the same pipeline, with the state before as what is desired.
+fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
+    let mut interest = goal.interest.clone();
+    interest.resources.extend(before.state.resources.clone());
+    let mut desired = before.state.clone();
+    // What was half there is better gone.
+    desired.resources.retain(|id, _| !matches!(id, ResourceId::Namespace(namespace) if before.broken.contains(namespace)));
+    let back = Goal { lab: goal.lab.clone(), desired, interest, record: Record::default() };
+    let undone = plan_back(kernel, &back, before).map_err(Into::into).and_then(|plan| {
+        let undone = kernel.execute(&plan.operations(), &mut Unattended);
+        undone.map_err(|error| -> Box<dyn std::error::Error + Send + Sync> { error.into() })
+    });
+    match plan_back(kernel, &back, before) {
+        Ok(rest) if rest.is_empty() => Aftermath::RolledBack,
+        Ok(rest) => Aftermath::Left { remains: rest.changes, error: undone.err() },
+        Err(error) => Aftermath::Left { remains: Vec::new(), error: undone.err().or(Some(error.into())) },
+    }
+}
+
+fn plan_back(kernel: &mut impl Kernel, back: &Goal, before: &Live) -> Result<Plan, PrepareError> {
+    let live = kernel.observe(&back.interest)?;
+    plan_from(&back.lab, &back.desired, &live, &before.indices)
+}

@@ -1,0 +1,232 @@
+//! Addresses, whose order the kernel keeps: the first of an IPv4 subnet is primary, and takes its secondaries along when it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::{Action, Differ};
+use crate::name::LinkId;
+use crate::resource::address::Address;
+use crate::state::{Resource, ResourceId};
+use crate::value::InterfaceAddress;
+
+/// What goes with deleted addresses, for the routes to know.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// Source addresses that are gone for a while, with the namespace's name in the link.
+    pub(super) sources: BTreeSet<(String, IpAddr)>,
+    /// Links that lose their last IPv4 address, for a while at least: the kernel flushes their IPv4 routes.
+    pub(super) bare: BTreeSet<LinkId>,
+}
+
+/// One address of a link in the order in which it was or will be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    key: InterfaceAddress,
+    scope: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Inet,
+    Inet6,
+}
+
+impl Differ<'_> {
+    pub(super) fn addresses(&mut self) -> Lost {
+        let mut lost = Lost::default();
+        let mut links: BTreeMap<LinkId, [BTreeMap<InterfaceAddress, Address>; 2]> = BTreeMap::new();
+        for (which, state) in [self.desired, &self.live.state].into_iter().enumerate() {
+            for (id, resource) in &state.resources {
+                if let (ResourceId::Address(link, key), Resource::Address(address)) = (id, resource) {
+                    links.entry(link.clone()).or_default()[which].insert(*key, address.clone());
+                }
+            }
+        }
+        for (link, [desired, live]) in &links {
+            if desired != live || self.doomed.contains_key(link) || self.lowered.contains(link) {
+                self.addresses_of(link, desired, live, &mut lost);
+            }
+        }
+        lost
+    }
+
+    fn addresses_of(
+        &mut self,
+        link: &LinkId,
+        desired: &BTreeMap<InterfaceAddress, Address>,
+        live: &BTreeMap<InterfaceAddress, Address>,
+        lost: &mut Lost,
+    ) {
+        if let Some(reason) = self.loss(link) {
+            for key in live.keys().filter(|key| !desired.contains_key(key)) {
+                self.add(ResourceId::Address(link.clone(), *key), Action::Delete, Vec::new(), None);
+            }
+            for key in desired.keys() {
+                let id = ResourceId::Address(link.clone(), *key);
+                match live.contains_key(key) {
+                    true => self.add(id, Action::Replace, Vec::new(), Some(reason.clone())),
+                    false => self.add(id, Action::Create, Vec::new(), None),
+                }
+                lost.sources.insert((link.namespace.to_string(), key.ip()));
+            }
+            return;
+        }
+        for family in [Family::Inet, Family::Inet6] {
+            self.family_of(link, family, desired, live, lost);
+        }
+    }
+
+    fn family_of(
+        &mut self,
+        link: &LinkId,
+        family: Family,
+        desired: &BTreeMap<InterfaceAddress, Address>,
+        live: &BTreeMap<InterfaceAddress, Address>,
+        lost: &mut Lost,
+    ) {
+        let foreign = self.desired.link(link).is_some_and(|link| link.external) || self.desired.link(link).is_none();
+        let (wanted, present) = (sequence(desired, family), sequence(live, family));
+        let must_go = |entry: &Entry| match (desired.get(&entry.key), live.get(&entry.key)) {
+            (Some(desired), Some(live)) => desired.compare(live).iter().any(|field| field.forces_replacement),
+            _ => true,
+        };
+        let mut going: Vec<Entry> = present.iter().filter(|entry| must_go(entry)).copied().collect();
+        let downed = family == Family::Inet6 && self.lowered.contains(link);
+        if downed {
+            going.clone_from(&present);
+        }
+        let mut survivors = survivors(family, &present, &going);
+        if !foreign && !reaches_order(family, &survivors, &wanted) {
+            survivors = common_prefix(family, &survivors, &wanted);
+        }
+        for entry in &present {
+            let id = ResourceId::Address(link.clone(), entry.key);
+            let stays = survivors.contains(entry);
+            if !stays && family == Family::Inet || downed {
+                lost.sources.insert((link.namespace.to_string(), entry.key.ip()));
+            }
+            match (stays, desired.get(&entry.key)) {
+                (true, Some(address)) => {
+                    let fields = address.compare(&live[&entry.key]);
+                    if !fields.is_empty() {
+                        self.add(id, Action::Update, fields, None);
+                    }
+                }
+                (false, Some(address)) => {
+                    let fields = address.compare(&live[&entry.key]);
+                    let reason = match (downed, fields.is_empty()) {
+                        (true, _) => Some("the link goes down".to_owned()),
+                        (false, true) => Some("the order of the addresses, or a primary address, changes".to_owned()),
+                        (false, false) => None,
+                    };
+                    self.add(id, Action::Replace, fields, reason);
+                    lost.sources.insert((link.namespace.to_string(), entry.key.ip()));
+                }
+                (_, None) => {
+                    self.add(id, Action::Delete, Vec::new(), None);
+                    lost.sources.insert((link.namespace.to_string(), entry.key.ip()));
+                }
+            }
+        }
+        for entry in wanted.iter().filter(|entry| !live.contains_key(&entry.key)) {
+            self.add(ResourceId::Address(link.clone(), entry.key), Action::Create, Vec::new(), None);
+        }
+        if family == Family::Inet && survivors.is_empty() && !present.is_empty() {
+            lost.bare.insert(link.clone());
+        }
+    }
+}
+
+fn sequence(addresses: &BTreeMap<InterfaceAddress, Address>, family: Family) -> Vec<Entry> {
+    let mut sequence: Vec<_> = addresses.iter().filter(|(key, _)| (family == Family::Inet) == key.ip().is_ipv4()).collect();
+    sequence.sort_by_key(|(_, address)| address.order);
+    let entry = |key: &InterfaceAddress, address: &Address| Entry { key: *key, scope: address.complete_scope(key.ip()).number() };
+    sequence.into_iter().map(|(key, address)| entry(key, address)).collect()
+}
+
+fn same_subnet(a: &Entry, b: &Entry) -> bool {
+    a.key.0.prefix_len() == b.key.0.prefix_len() && a.key.0.network() == b.key.0.network()
+}
+
+/// Where the kernel keeps a new address: an IPv4 one that is the first of its subnet behind the other primary addresses of its
+/// scope or a wider one (`__inet_insert_ifa`), all others at the end.
+fn insert(family: Family, list: &mut Vec<Entry>, entry: Entry) {
+    let primaries = |list: &[Entry]| -> Vec<usize> {
+        (0..list.len()).filter(|&at| !list[..at].iter().any(|earlier| same_subnet(earlier, &list[at]))).collect()
+    };
+    let secondary = list.iter().any(|other| same_subnet(other, &entry));
+    if family == Family::Inet6 || secondary {
+        list.push(entry);
+        return;
+    }
+    let behind = primaries(list).into_iter().rfind(|&at| entry.scope <= list[at].scope);
+    list.insert(behind.map_or(0, |at| at + 1), entry);
+}
+
+/// What is left when `going` are deleted: with the first of an IPv4 subnet its others go too.
+fn survivors(family: Family, present: &[Entry], going: &[Entry]) -> Vec<Entry> {
+    let taken = |at: usize| {
+        let entry = &present[at];
+        let primary = present[..at].iter().find(|earlier| same_subnet(earlier, entry));
+        going.contains(entry) || family == Family::Inet && primary.is_some_and(|primary| going.contains(primary))
+    };
+    (0..present.len()).filter(|&at| !taken(at)).map(|at| present[at]).collect()
+}
+
+fn grown(family: Family, survivors: &[Entry], wanted: &[Entry]) -> Vec<Entry> {
+    let mut list = survivors.to_vec();
+    for entry in wanted.iter().filter(|entry| !survivors.contains(entry)) {
+        insert(family, &mut list, *entry);
+    }
+    list
+}
+
+/// Whether adding what is missing to the survivors gives the list that a fresh interface would have.
+fn reaches_order(family: Family, survivors: &[Entry], wanted: &[Entry]) -> bool {
+    grown(family, survivors, wanted) == grown(family, &[], wanted)
+}
+
+/// The survivors up to the first that is not where a fresh interface would have it.
+fn common_prefix(family: Family, survivors: &[Entry], wanted: &[Entry]) -> Vec<Entry> {
+    let fresh = grown(family, &[], wanted);
+    (0..survivors.len())
+        .rev()
+        .map(|length| survivors[..length].to_vec())
+        .find(|prefix| fresh.starts_with(prefix) && reaches_order(family, prefix, wanted))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Vec<Entry> {
+        text.split_whitespace().map(|word| Entry { key: word.parse().unwrap(), scope: 0 }).collect()
+    }
+
+    #[test]
+    fn a_secondary_stands_behind_all_primaries() {
+        let fresh = grown(Family::Inet, &[], &list("10.0.0.1/24 10.0.0.2/24 10.1.0.1/24"));
+        assert_eq!(fresh, list("10.0.0.1/24 10.1.0.1/24 10.0.0.2/24"));
+    }
+
+    #[test]
+    fn secondaries_go_with_their_primary() {
+        let present = list("10.0.0.1/24 10.1.0.1/24 10.0.0.2/24");
+        assert_eq!(survivors(Family::Inet, &present, &list("10.0.0.1/24")), list("10.1.0.1/24"));
+        assert_eq!(
+            survivors(Family::Inet6, &list("2001:db8::1/64 2001:db8::2/64"), &list("2001:db8::1/64")),
+            list("2001:db8::2/64")
+        );
+    }
+
+    #[test]
+    fn appending_disturbs_nobody_and_a_new_first_one_everybody() {
+        let live = list("10.0.0.1/24");
+        assert!(reaches_order(Family::Inet, &live, &list("10.0.0.1/24 10.0.0.2/24")));
+        assert!(!reaches_order(Family::Inet, &live, &list("10.0.0.2/24 10.0.0.1/24")));
+        assert_eq!(common_prefix(Family::Inet, &live, &list("10.0.0.2/24 10.0.0.1/24")), []);
+        let live = list("10.0.0.1/24 10.1.0.1/24");
+        assert_eq!(common_prefix(Family::Inet, &live, &list("10.0.0.1/24 10.2.0.1/24 10.1.0.1/24")), list("10.0.0.1/24"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Links: which are made, changed, replaced or deleted, and which the kernel takes along when another goes.
+
+use std::collections::BTreeMap;
+
+use super::mtu::Inheritance;
+use super::{Action, Differ};
+use crate::name::LinkId;
+use crate::resource::FieldChange;
+use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::state::ResourceId;
+
+impl Differ<'_> {
+    pub(super) fn links(&mut self) {
+        let inheritance = Inheritance::new(self.desired, &self.live.state);
+        let mut compared = self.compare_links(&inheritance);
+        self.doom(&compared);
+        for (id, link) in self.desired.links() {
+            let resource = ResourceId::Link(id.clone());
+            let Some(live) = self.live.state.link(id) else {
+                // A new namespace comes with its `lo`.
+                if link.kind == Kind::Loopback && link.settings == LinkSettings::default() {
+                    continue;
+                }
+                self.add(resource, Action::Create, Vec::new(), None);
+                continue;
+            };
+            let fields = compared.remove(id).unwrap_or_default();
+            if let Some(reason) = self.doomed.get(id).cloned() {
+                self.add(resource, Action::Replace, fields, reason);
+                continue;
+            }
+            let fields = match self.lost_master(id, live) {
+                true => self.compare_without_master(&inheritance, id, link, live),
+                false => fields,
+            };
+            if fields.iter().any(|field| field.name == "up" && field.after == false) {
+                self.lowered.insert(id.clone());
+            }
+            if !fields.is_empty() {
+                self.add(resource, Action::Update, fields, None);
+            }
+        }
+        let extra = self.live.state.links().filter(|(id, link)| self.desired.link(id).is_none() && !link.external);
+        for (id, _) in extra.filter(|(id, _)| !id.name.is_loopback()) {
+            let reason = self.doomed.get(id).cloned().flatten();
+            self.add(ResourceId::Link(id.clone()), Action::Delete, Vec::new(), reason);
+        }
+    }
+
+    fn compare_links(&self, inheritance: &Inheritance) -> BTreeMap<LinkId, Vec<FieldChange>> {
+        let mut compared = BTreeMap::new();
+        for (id, link) in self.desired.links() {
+            if let Some(live) = self.live.state.link(id) {
+                let fields = link.compare(live, inheritance.inherited(id, link));
+                if !fields.is_empty() {
+                    compared.insert(id.clone(), fields);
+                }
+            }
+        }
+        compared
+    }
+
+    /// Finds every live link that will be gone: deleted, replaced, or taken along by the kernel because the link below it, the
+    /// other end of its pair, or its namespace goes.
+    fn doom(&mut self, compared: &BTreeMap<LinkId, Vec<FieldChange>>) {
+        let mut dependants: BTreeMap<LinkId, Vec<&LinkId>> = BTreeMap::new();
+        let mut pending: Vec<(LinkId, Option<String>)> = Vec::new();
+        for (id, link) in self.live.state.links() {
+            if let Some(below) = link.kind.parent() {
+                dependants.entry(below.resolve(&id.namespace)).or_default().push(id);
+            }
+            let gone = self.desired.link(id).is_none() && !link.external || self.namespace_goes(&id.namespace);
+            let replaced = compared.get(id).is_some_and(|fields| fields.iter().any(|field| field.forces_replacement));
+            if gone || replaced {
+                pending.push((id.clone(), None));
+            }
+        }
+        for (id, reason) in pending.clone() {
+            self.doomed.insert(id, reason);
+        }
+        while let Some((id, _)) = pending.pop() {
+            for dependant in dependants.get(&id).into_iter().flatten() {
+                if !self.doomed.contains_key(*dependant) {
+                    let relation = if self.live.state.link(dependant).is_some_and(|link| matches!(link.kind, Kind::Veth(_))) {
+                        "the other end"
+                    } else {
+                        "the link below"
+                    };
+                    let reason = Some(format!("{relation}, `{id}`, goes"));
+                    self.doomed.insert((*dependant).clone(), reason.clone());
+                    pending.push(((*dependant).clone(), reason));
+                }
+            }
+        }
+    }
+
+    fn lost_master(&self, id: &LinkId, live: &Link) -> bool {
+        live.settings.master.is_some_and(|master| self.doomed.contains_key(&LinkId::new(&id.namespace, master)))
+    }
+
+    fn compare_without_master(&self, inheritance: &Inheritance, id: &LinkId, link: &Link, live: &Link) -> Vec<FieldChange> {
+        let mut live = live.clone();
+        live.settings.master = None;
+        link.compare(&live, inheritance.inherited(id, link))
+    }
+}

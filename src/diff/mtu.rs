@@ -1,0 +1,53 @@
+//! The mtu that the kernel gives a link when the lab says nothing: often that of the link below.
+
+use std::collections::BTreeMap;
+
+use crate::name::{LinkId, LinkName};
+use crate::resource::link::Link;
+use crate::resource::link::kind::MtuAround;
+use crate::state::State;
+
+/// How deep links may stand on links before the search for an inherited mtu gives up.
+const DEPTH: u8 = 32;
+
+/// Finds inherited mtus.
+pub(super) struct Inheritance<'a> {
+    desired: &'a State,
+    live: &'a State,
+    ports: BTreeMap<LinkId, Vec<LinkName>>,
+}
+
+impl<'a> Inheritance<'a> {
+    pub(super) fn new(desired: &'a State, live: &'a State) -> Self {
+        let mut ports: BTreeMap<LinkId, Vec<LinkName>> = BTreeMap::new();
+        for (id, link) in desired.links() {
+            if let Some(master) = link.settings.master {
+                ports.entry(LinkId::new(&id.namespace, master)).or_default().push(id.name);
+            }
+        }
+        Self { desired, live, ports }
+    }
+
+    /// What the kernel would give the link if it were born now and its surroundings were as desired.
+    pub(super) fn inherited(&self, id: &LinkId, link: &Link) -> Option<u32> {
+        self.inherit(id, link, DEPTH)
+    }
+
+    fn inherit(&self, id: &LinkId, link: &Link, depth: u8) -> Option<u32> {
+        let parent = link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace));
+        let ports = self.ports.get(id).into_iter().flatten();
+        let around = MtuAround {
+            parent: parent.and_then(|parent| self.effective(&parent, depth)),
+            smallest_port: ports.filter_map(|port| self.effective(&LinkId::new(&id.namespace, *port), depth)).min(),
+        };
+        link.kind.default_mtu(around)
+    }
+
+    fn effective(&self, id: &LinkId, depth: u8) -> Option<u32> {
+        let depth = depth.checked_sub(1)?;
+        let desired = self.desired.link(id);
+        let stated = desired.and_then(|link| link.settings.mtu);
+        let inherited = || desired.filter(|link| !link.external).and_then(|link| self.inherit(id, link, depth));
+        stated.or_else(inherited).or_else(|| self.live.link(id)?.settings.mtu)
+    }
+}

@@ -1,0 +1,50 @@
+//! Routes: compared one by one, and put back where the kernel drops them because a link or an address goes.
+
+use super::addresses::Lost;
+use super::{Action, Differ};
+use crate::name::{LinkId, NamespaceName};
+use crate::resource::route::{Route, RouteKey};
+use crate::state::ResourceId;
+
+impl Differ<'_> {
+    pub(super) fn routes(&mut self, lost: &Lost) {
+        let live = &self.live.state;
+        for (namespace, key, route) in self.desired.routes() {
+            let id = ResourceId::Route(namespace.clone(), key.clone());
+            let Some(crate::state::Resource::Route(present)) = live.resources.get(&id) else {
+                self.add(id, Action::Create, Vec::new(), None);
+                continue;
+            };
+            let fields = route.compare(present, key.is_ipv6());
+            match self.route_loss(namespace, key, present, lost) {
+                Some(reason) => self.add(id, Action::Replace, fields, Some(reason)),
+                None if fields.is_empty() => {}
+                None => self.add(id, Action::Update, fields, None),
+            }
+        }
+        for (namespace, key, _) in live.routes() {
+            let id = ResourceId::Route(namespace.clone(), key.clone());
+            if !self.desired.resources.contains_key(&id) {
+                self.add(id, Action::Delete, Vec::new(), None);
+            }
+        }
+    }
+
+    /// Why the kernel drops a live route by itself during the plan, if it does.
+    fn route_loss(&self, namespace: &NamespaceName, key: &RouteKey, route: &Route, lost: &Lost) -> Option<String> {
+        for name in route.nexthops.iter().filter_map(|hop| hop.dev) {
+            let link = LinkId::new(namespace, name);
+            if let Some(reason) = self.loss(&link) {
+                return Some(reason);
+            }
+            if self.lowered.contains(&link) {
+                return Some(format!("`{link}` goes down"));
+            }
+            if !key.is_ipv6() && lost.bare.contains(&link) {
+                return Some(format!("the IPv4 addresses of `{link}` change"));
+            }
+        }
+        let source = route.src.filter(|src| lost.sources.contains(&(namespace.to_string(), *src)))?;
+        Some(format!("its source address {source} changes"))
+    }
+}

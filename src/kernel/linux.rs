@@ -1,0 +1,80 @@
+//! The running kernel: observed by dumps, changed by batches of messages, one socket for each namespace.
+
+mod decode;
+mod encode;
+mod execute;
+mod netns;
+mod observe;
+mod resolve;
+mod socket;
+mod sysctl;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+
+pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
+
+use self::netns::Traveller;
+use self::socket::Socket;
+use super::{ExecuteError, Kernel, ObserveError, Progress};
+use crate::name::{LabName, NamespaceName};
+use crate::operation::Operation;
+use crate::resource::sysctl::SysctlKey;
+use crate::state::{Live, State};
+
+/// A namespace with what is needed to work in it.
+struct Inhabited {
+    file: File,
+    socket: Socket,
+}
+
+/// The running kernel, as far as it concerns one lab.
+pub struct Linux {
+    lab: LabName,
+    traveller: Traveller,
+    /// The namespace that topo was started in.
+    host: Inhabited,
+    /// The lab's own namespaces.
+    namespaces: BTreeMap<NamespaceName, Inhabited>,
+}
+
+impl Linux {
+    /// Connects to the kernel, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When the system refuses a socket or a thread.
+    pub fn new(lab: LabName) -> io::Result<Self> {
+        raise_descriptor_limit();
+        let host = Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? };
+        Ok(Self { lab, traveller: Traveller::start()?, host, namespaces: BTreeMap::new() })
+    }
+
+    fn inhabited(&mut self, namespace: &NamespaceName) -> Option<&mut Inhabited> {
+        if namespace.is_host() { Some(&mut self.host) } else { self.namespaces.get_mut(namespace) }
+    }
+}
+
+/// Every namespace costs two descriptors; the usual soft limit of 1024 is for programs that use select(2).
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+impl Kernel for Linux {
+    fn observe(&mut self, desired: &State) -> Result<Live, ObserveError> {
+        observe::observe(self, desired)
+    }
+
+    fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
+        observe::defaults(self, keys)
+    }
+
+    fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
+        execute::execute(self, operations, progress)
+    }
+}

@@ -1,0 +1,327 @@
+//! Operations into rtnetlink messages.
+
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo};
+use netlink_packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, Prop};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteType as WireType, RouteVia,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::socket::Batch;
+use crate::name::{LabName, NamespaceName};
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, Presence, RouteAt};
+use crate::ownership;
+use crate::resource::address::Address;
+use crate::resource::link::veth::VETH_INFO_PEER;
+use crate::resource::link::{Link, LinkSettings, Queues};
+use crate::resource::route::{MAIN_TABLE, NextHop, RouteType};
+use crate::state::Ifindex;
+use crate::value::InterfaceAddress;
+
+/// Protocol of the routes in a lab's own namespaces: as if made by hand (RTPROT_BOOT).
+const BY_HAND: RouteProtocol = RouteProtocol::Boot;
+
+/// Adds the birth of a link, followed, for what is born in `host`, by its mark in the same send. `descriptor` gives the
+/// descriptor of a namespace other than the one that the batch is sent in.
+pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: impl Fn(&NamespaceName) -> Option<RawFd>) {
+    let mut message = end(lab, &new.handle, &new.link, new.up, &descriptor);
+    let parent = new.parent.as_ref().map(|parent| parent.index);
+    if new.link.kind.parent_attribute().is_none() {
+        message.attributes.extend(parent.map(LinkAttribute::Link));
+    }
+    message.attributes.extend(new.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
+    let data = match &new.peer {
+        Some(peer) => peer_data(&end(lab, &peer.handle, &peer.link, false, &descriptor)),
+        None => new.link.kind.encode(parent),
+    };
+    message.attributes.push(link_info(new.link.kind.name(), data));
+    batch.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
+}
+
+/// Adds the mark of a link in `host`, to be sent together with its birth.
+pub fn mark_link(batch: &mut Batch, lab: &LabName, index: Ifindex) {
+    let mut message = at(index);
+    message.attributes.push(LinkAttribute::IfAlias(ownership::link_alias(lab)));
+    batch.push_together(RouteNetlinkMessage::SetLink(message), 0);
+}
+
+/// Adds what a new namespace gets before it is published: `lo` marked and up.
+pub fn new_namespace(batch: &mut Batch, lab: &LabName, namespace: &NamespaceName) {
+    const LOOPBACK: Ifindex = 1;
+    let mut message = at(LOOPBACK);
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message.attributes.push(LinkAttribute::IfAlias(ownership::namespace_mark(lab, namespace)));
+    batch.push(RouteNetlinkMessage::SetLink(message), 0);
+}
+
+fn at(index: Ifindex) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+fn link_info(kind: &str, data: Vec<u8>) -> LinkAttribute {
+    let mut info = vec![LinkInfo::Kind(InfoKind::Other(kind.to_owned()))];
+    if !data.is_empty() {
+        info.push(LinkInfo::Data(InfoData::Other(data)));
+    }
+    LinkAttribute::LinkInfo(info)
+}
+
+/// One new end: all that the creating message can carry.
+fn end(
+    lab: &LabName,
+    handle: &LinkHandle,
+    link: &Link,
+    up: bool,
+    descriptor: impl Fn(&NamespaceName) -> Option<RawFd>,
+) -> LinkMessage {
+    let mut message = at(handle.index);
+    set_flags(&mut message.header, &LinkSettings { up: up.then_some(true), ..link.settings.clone() });
+    let attributes = &mut message.attributes;
+    attributes.push(LinkAttribute::IfName(handle.id.name.into()));
+    attributes.extend(descriptor(&handle.id.namespace).map(LinkAttribute::NetNsFd));
+    if let Some(Queues { transmit, receive }) = link.queues {
+        attributes.push(LinkAttribute::NumTxQueues(transmit));
+        attributes.push(LinkAttribute::NumRxQueues(receive));
+    }
+    if handle.id.namespace.is_host() {
+        attributes.push(LinkAttribute::Group(ownership::group(lab)));
+    }
+    set_attributes(attributes, &link.settings);
+    message
+}
+
+fn set_attributes(attributes: &mut Vec<LinkAttribute>, settings: &LinkSettings) {
+    attributes.extend(settings.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    attributes.extend(settings.mtu.map(LinkAttribute::Mtu));
+    attributes.extend(settings.txqueuelen.map(LinkAttribute::TxQueueLen));
+}
+
+fn set_flags(header: &mut LinkHeader, settings: &LinkSettings) {
+    let flags = [
+        (settings.up, LinkFlags::Up),
+        (settings.arp.map(|arp| !arp), LinkFlags::Noarp),
+        (settings.multicast, LinkFlags::Multicast),
+        (settings.allmulti, LinkFlags::Allmulti),
+        (settings.promisc, LinkFlags::Promisc),
+    ];
+    for (value, flag) in flags {
+        header.change_mask.set(flag, value.is_some());
+        header.flags.set(flag, value == Some(true));
+    }
+}
+
+fn peer_data(peer: &LinkMessage) -> Vec<u8> {
+    use netlink_packet_core::Emitable;
+    let mut body = vec![0; peer.buffer_len()];
+    peer.emit(&mut body);
+    let attribute = [DefaultNla::new(VETH_INFO_PEER, body)];
+    let mut data = vec![0; attribute.as_slice().buffer_len()];
+    attribute.as_slice().emit(&mut data);
+    data
+}
+
+/// Adds the changes to a living link: at most one message for its settings and one for names gained and lost each.
+pub fn change_link(batch: &mut Batch, change: &LinkChange) {
+    let index = change.handle.index;
+    let mut message = at(index);
+    set_flags(&mut message.header, &change.settings);
+    set_attributes(&mut message.attributes, &change.settings);
+    match &change.master {
+        MasterChange::Keep => {}
+        MasterChange::Enslave(master) => message.attributes.push(LinkAttribute::Controller(master.index)),
+        MasterChange::Release => message.attributes.push(LinkAttribute::Controller(0)),
+    }
+    let empty = message.attributes.is_empty() && message.header.change_mask.is_empty();
+    match &change.kind {
+        // Only this message reaches the kind's own options.
+        Some(kind) => {
+            message.attributes.push(link_info(kind.name(), kind.encode(None)));
+            batch.push(RouteNetlinkMessage::NewLink(message), 0);
+        }
+        None if !empty => batch.push(RouteNetlinkMessage::SetLink(message), 0),
+        None => {}
+    }
+    for (names, message) in [
+        (&change.remove_altnames, RouteNetlinkMessage::DelLinkProp as fn(LinkMessage) -> RouteNetlinkMessage),
+        (&change.add_altnames, RouteNetlinkMessage::NewLinkProp),
+    ] {
+        if !names.is_empty() {
+            let mut properties = at(index);
+            properties.attributes.push(LinkAttribute::PropList(names.iter().cloned().map(Prop::AltIfName).collect()));
+            batch.push(message(properties), 0);
+        }
+    }
+}
+
+/// Adds the deletion of a link.
+pub fn delete_link(batch: &mut Batch, link: &LinkHandle) {
+    batch.push(RouteNetlinkMessage::DelLink(at(link.index)), 0);
+}
+
+fn address_message(link: &LinkHandle, address: InterfaceAddress, attributes: &Address) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = if address.ip().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = address.0.prefix_len();
+    message.header.index = link.index;
+    message.header.scope = attributes.complete_scope(address.ip()).number().into();
+    message.attributes.push(AddressAttribute::Local(address.ip()));
+    message.attributes.push(AddressAttribute::Address(attributes.peer.unwrap_or(address.ip())));
+    message
+}
+
+/// Adds an address.
+pub fn add_address(batch: &mut Batch, link: &LinkHandle, address: InterfaceAddress, attributes: &Address, presence: Presence) {
+    let mut message = address_message(link, address, attributes);
+    let list = &mut message.attributes;
+    list.extend(attributes.label.clone().map(AddressAttribute::Label));
+    if let Some(IpAddr::V4(broadcast)) = attributes.broadcast {
+        list.push(AddressAttribute::Broadcast(broadcast));
+    }
+    let mut flags = AddressFlags::empty();
+    flags.set(AddressFlags::Nodad, attributes.nodad);
+    flags.set(AddressFlags::Noprefixroute, attributes.noprefixroute);
+    if !flags.is_empty() {
+        list.push(AddressAttribute::Flags(flags));
+    }
+    if let Some(lifetime) = attributes.lifetime {
+        let seconds = |duration: crate::value::Duration| u32::try_from(duration.0 / 1_000_000).unwrap_or(u32::MAX);
+        let mut info = CacheInfo::default();
+        (info.ifa_valid, info.ifa_preferred) = (seconds(lifetime.valid), seconds(lifetime.preferred));
+        list.push(AddressAttribute::CacheInfo(info));
+    } else if presence == Presence::Replace {
+        let mut info = CacheInfo::default();
+        (info.ifa_valid, info.ifa_preferred) = (u32::MAX, u32::MAX);
+        list.push(AddressAttribute::CacheInfo(info));
+    }
+    list.extend(attributes.metric.map(AddressAttribute::RoutePriority));
+    if link.id.namespace.is_host() {
+        list.push(AddressAttribute::Protocol(AddressProtocol::Other(ownership::PROTOCOL)));
+    }
+    let flags = match presence {
+        Presence::New => NLM_F_CREATE | NLM_F_EXCL,
+        Presence::Replace => NLM_F_CREATE | NLM_F_REPLACE,
+    };
+    batch.push(RouteNetlinkMessage::NewAddress(message), flags);
+}
+
+/// Adds the deletion of an address.
+pub fn delete_address(batch: &mut Batch, link: &LinkHandle, address: InterfaceAddress, attributes: &Address) {
+    batch.push(RouteNetlinkMessage::DelAddress(address_message(link, address, attributes)), 0);
+}
+
+fn route_message(at: &RouteAt) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let (key, route) = (&at.key, &at.route);
+    let ipv6 = key.is_ipv6();
+    message.header = RouteHeader {
+        address_family: if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet },
+        destination_prefix_length: key.to.prefix_len(),
+        tos: key.tos,
+        // The header's byte holds small numbers only; the attribute holds all.
+        table: u8::try_from(key.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC),
+        protocol: if at.namespace.is_host() { RouteProtocol::Other(ownership::PROTOCOL) } else { BY_HAND },
+        scope: route.complete_scope(ipv6).number().into(),
+        kind: match route.kind {
+            RouteType::Unicast => WireType::Unicast,
+            RouteType::Blackhole => WireType::BlackHole,
+            RouteType::Unreachable => WireType::Unreachable,
+            RouteType::Prohibit => WireType::Prohibit,
+            RouteType::Throw => WireType::Throw,
+            RouteType::Local => WireType::Local,
+        },
+        ..RouteHeader::default()
+    };
+    let list = &mut message.attributes;
+    if key.table > u32::from(u8::MAX) || key.table != MAIN_TABLE {
+        list.push(RouteAttribute::Table(key.table));
+    }
+    if key.to.prefix_len() > 0 {
+        list.push(RouteAttribute::Destination(key.to.network().into()));
+    }
+    if key.metric != 0 {
+        list.push(RouteAttribute::Priority(key.metric));
+    }
+    list.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
+    list.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    match route.nexthops.as_slice() {
+        [] => {}
+        [hop] => {
+            list.extend(gateway(hop, ipv6));
+            list.extend(at.indices.first().copied().flatten().map(RouteAttribute::Oif));
+            message.header.flags.set(RouteFlags::Onlink, hop.onlink);
+        }
+        hops => {
+            let hops = hops.iter().zip(&at.indices).map(|(hop, index)| next_hop(hop, index.unwrap_or(0), ipv6));
+            list.push(RouteAttribute::MultiPath(hops.collect()));
+        }
+    }
+    message
+}
+
+fn gateway(hop: &NextHop, ipv6: bool) -> Option<RouteAttribute> {
+    hop.via.map(|via| match via {
+        IpAddr::V6(via) if !ipv6 => RouteAttribute::Via(RouteVia::Inet6(via)),
+        via => RouteAttribute::Gateway(RouteAddress::from(via)),
+    })
+}
+
+fn next_hop(hop: &NextHop, index: Ifindex, ipv6: bool) -> RouteNextHop {
+    let mut wire = RouteNextHop::default();
+    wire.interface_index = index;
+    wire.hops = u8::try_from(hop.weight.saturating_sub(1)).unwrap_or(u8::MAX);
+    wire.flags.set(RouteNextHopFlags::Onlink, hop.onlink);
+    wire.attributes.extend(gateway(hop, ipv6));
+    wire
+}
+
+/// Adds a route.
+pub fn add_route(batch: &mut Batch, route: &RouteAt, presence: Presence) {
+    let flags = match presence {
+        Presence::New => NLM_F_CREATE | NLM_F_EXCL,
+        Presence::Replace => NLM_F_CREATE | NLM_F_REPLACE,
+    };
+    batch.push(RouteNetlinkMessage::NewRoute(route_message(route)), flags);
+}
+
+/// Adds the deletion of a route. Its protocol is left open in a lab's own namespaces, where hands may have made it.
+pub fn delete_route(batch: &mut Batch, route: &RouteAt) {
+    let mut message = route_message(route);
+    if !route.namespace.is_host() {
+        message.header.protocol = RouteProtocol::Unspec;
+    }
+    batch.push(RouteNetlinkMessage::DelRoute(message), 0);
+}
+
+/// The request for all links with everything but statistics.
+pub fn get_links() -> RouteNetlinkMessage {
+    const SKIP_STATISTICS: u32 = 8;
+    const IFLA_EXT_MASK: u16 = 29;
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Other(DefaultNla::new(IFLA_EXT_MASK, SKIP_STATISTICS.to_ne_bytes().to_vec())));
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// The request for one link.
+pub fn get_link(index: Ifindex) -> RouteNetlinkMessage {
+    let RouteNetlinkMessage::GetLink(mut message) = get_links() else { unreachable!("`get_links` makes this variant") };
+    message.header.index = index;
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// The request for all addresses of both families.
+pub fn get_addresses() -> RouteNetlinkMessage {
+    RouteNetlinkMessage::GetAddress(AddressMessage::default())
+}
+
+/// The request for all routes of both families and all tables.
+pub fn get_routes() -> RouteNetlinkMessage {
+    RouteNetlinkMessage::GetRoute(RouteMessage::default())
+}

@@ -1,0 +1,224 @@
+//! Network namespaces: a thread that enters them, and the entries under /run/netns by which ip-netns(8) knows them.
+//!
+//! Entries are opened without following symbolic links, mounted and unmounted through descriptors, and removed only while they
+//! are what they were when they were looked at.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+use std::sync::mpsc;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::sys::statfs::fstatfs;
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use crate::name::NamespaceName;
+
+/// Where ip-netns(8) keeps its entries.
+pub const DIRECTORY: &str = "/run/netns";
+/// The file system of namespace entries (linux/magic.h).
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+/// A placeholder's text is a mark, which is shorter than this.
+const PLACEHOLDER: u64 = 512;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread of its own for entering namespaces, so that all others stay where topo was started.
+pub struct Traveller {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Traveller {
+    /// Starts the thread. It ends when the value is dropped.
+    pub fn start() -> io::Result<Self> {
+        let (jobs, received) = mpsc::channel::<Job>();
+        std::thread::Builder::new().name("traveller".into()).spawn(move || {
+            for job in received {
+                job();
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Runs a function on the thread and waits for it. The function chooses its namespace with [`enter`].
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let (answer, answered) = mpsc::channel();
+        let job: Job = Box::new(move || {
+            let _ = answer.send(job());
+        });
+        self.jobs.send(job).map_err(|_| io::Error::other("the namespace thread has ended"))?;
+        answered.recv().map_err(|_| io::Error::other("the namespace thread has ended"))
+    }
+}
+
+/// Moves the calling thread into a network namespace.
+pub fn enter(namespace: impl AsFd) -> io::Result<()> {
+    Ok(setns(namespace, CloneFlags::CLONE_NEWNET)?)
+}
+
+/// Moves the calling thread into a new network namespace.
+pub fn enter_new() -> io::Result<()> {
+    Ok(unshare(CloneFlags::CLONE_NEWNET)?)
+}
+
+/// The calling thread's network namespace.
+pub fn of_this_thread() -> io::Result<File> {
+    File::open("/proc/thread-self/ns/net")
+}
+
+/// What an entry under /run/netns is.
+#[derive(Debug)]
+pub enum Entry {
+    /// A network namespace.
+    Namespace(File),
+    /// A file with this text, which may be a placeholder that an interrupted creation left.
+    File(String),
+    /// Anything else.
+    Other(&'static str),
+}
+
+/// The directory of entries.
+pub struct Directory {
+    handle: OwnedFd,
+}
+
+impl Directory {
+    /// Opens the directory; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it is no directory, or others than its owner may write to it.
+    pub fn open() -> io::Result<Option<Self>> {
+        Self::open_at(Path::new(DIRECTORY))
+    }
+
+    fn open_at(path: &Path) -> io::Result<Option<Self>> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
+        let handle = match nix::fcntl::open(path, flags, Mode::empty()) {
+            Ok(handle) => handle,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let status = fstat(&handle)?;
+        if status.st_mode & 0o022 != 0 {
+            return Err(io::Error::other(format!("others than its owner may write to {}", path.display())));
+        }
+        Ok(Some(Self { handle }))
+    }
+
+    /// Opens the directory, after making it if there is none.
+    pub fn open_or_create() -> io::Result<Self> {
+        if let Some(directory) = Self::open()? {
+            return Ok(directory);
+        }
+        match std::fs::DirBuilder::new().mode(0o755).recursive(true).create(DIRECTORY) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        Self::open()?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    /// The names of all entries that could be a namespace's, sorted.
+    pub fn names(&self) -> io::Result<Vec<NamespaceName>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(descriptor_path(&self.handle))? {
+            names.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Looks at one entry; `None` when there is none.
+    pub fn look(&self, name: &NamespaceName) -> io::Result<Option<Entry>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let file = match openat(&self.handle, name.as_str(), flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::ELOOP) => return Ok(Some(Entry::Other("a symbolic link"))),
+            // A placeholder without any permission is still root's to read; another user sees that it is there.
+            Err(Errno::EACCES | Errno::ENXIO | Errno::ENODEV) => return Ok(Some(Entry::Other("a file that cannot be read"))),
+            Err(error) => return Err(error.into()),
+        };
+        if fstatfs(&file)?.filesystem_type().0 as i64 == NSFS_MAGIC {
+            return Ok(Some(match is_network(&file) {
+                true => Entry::Namespace(file),
+                false => Entry::Other("a namespace of another kind"),
+            }));
+        }
+        if !file.metadata()?.is_file() {
+            return Ok(Some(Entry::Other("not a file")));
+        }
+        let mut text = Vec::new();
+        (&file).take(PLACEHOLDER).read_to_end(&mut text)?;
+        Ok(Some(Entry::File(String::from_utf8_lossy(&text).into_owned())))
+    }
+
+    /// Publishes the calling thread's network namespace under `name`: a file that carries the mark from the moment at which it
+    /// has a name, then the mount over it.
+    ///
+    /// # Errors
+    /// When the name is taken, or the mount is not allowed.
+    pub fn publish(&self, name: &NamespaceName, mark: &str) -> io::Result<()> {
+        let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let mut file = File::from(openat(&self.handle, ".", flags, Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH)?);
+        file.write_all(mark.as_bytes())?;
+        let nameless = descriptor_path(&file);
+        linkat(AT_FDCWD, nameless.as_str(), &self.handle, name.as_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
+        let mounted = self.mount_here(name);
+        if mounted.is_err() {
+            // The name was this call's own; what it leaves must not look like a namespace.
+            let _ = unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        mounted
+    }
+
+    fn mount_here(&self, name: &NamespaceName) -> io::Result<()> {
+        let target = openat(&self.handle, name.as_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+        let target = descriptor_path(&target);
+        Ok(mount(Some("/proc/thread-self/ns/net"), target.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
+    }
+
+    /// Unmounts and removes an entry, provided that it is still the one that `expected` was opened from.
+    ///
+    /// # Errors
+    /// `ESTALE` when something else stands there now.
+    pub fn remove(&self, name: &NamespaceName, expected: &File) -> io::Result<()> {
+        let wanted = expected.metadata()?;
+        let status = fstatat(&self.handle, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if !same_file(&status, &wanted) {
+            return Err(Errno::ESTALE.into());
+        }
+        let path = format!("{}/{name}", descriptor_path(&self.handle));
+        umount2(path.as_str(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+        Ok(unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Removes a placeholder that an interrupted creation left, provided that it still carries that text.
+    pub fn remove_placeholder(&self, name: &NamespaceName, mark: &str) -> io::Result<()> {
+        match self.look(name)? {
+            Some(Entry::File(text)) if text == mark => Ok(unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir)?),
+            None => Ok(()),
+            Some(_) => Err(Errno::ESTALE.into()),
+        }
+    }
+}
+
+/// A path that leads to an open descriptor, whatever has become of its name.
+fn descriptor_path(descriptor: &impl AsRawFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+fn same_file(status: &FileStat, metadata: &std::fs::Metadata) -> bool {
+    status.st_ino == metadata.ino() && status.st_dev == metadata.dev()
+}
+
+fn is_network(file: &File) -> bool {
+    nix::ioctl_none_bad!(namespace_type, nix::libc::NS_GET_NSTYPE);
+    // SAFETY: NS_GET_NSTYPE takes no argument and only reads from the descriptor, which is open.
+    unsafe { namespace_type(file.as_raw_fd()) }.is_ok_and(|kind| kind == nix::libc::CLONE_NEWNET)
+}

@@ -1,0 +1,408 @@
+//! Reads the live network: the lab's own namespaces whole, of the host only what is the lab's or what the lab names.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io;
+
+use super::decode::{self, RawAddress, RawLink, RawRoute};
+use super::netns::{self, Directory, Entry};
+use super::resolve::Resolver;
+use super::socket::{DumpError, Socket};
+use super::{Inhabited, Linux, encode, sysctl};
+use crate::kernel::ObserveError;
+use crate::name::{LabName, LinkId, LinkName, NamespaceName};
+use crate::ownership;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
+use crate::state::{Ifindex, Live, Resource, ResourceId, State};
+
+/// Protocols of routes that hands make (RTPROT_UNSPEC, BOOT, STATIC) and topo's own; all others belong to the kernel or to a
+/// routing daemon.
+const BY_HAND: [u8; 4] = [0, 3, 4, ownership::PROTOCOL];
+/// Routes that the kernel makes or learns by itself (RTPROT_REDIRECT, KERNEL, RA).
+const BY_KERNEL: [u8; 3] = [1, 2, 9];
+
+/// One namespace as it was read.
+pub(super) struct Snapshot {
+    pub(super) links: Vec<RawLink>,
+    addresses: Vec<RawAddress>,
+    routes: Vec<RawRoute>,
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(DumpError) -> ObserveError {
+    let what = what.into();
+    move |error| ObserveError { what, source: Box::new(error) }
+}
+
+fn broken(what: impl Into<String>) -> impl FnOnce(io::Error) -> ObserveError {
+    let what = what.into();
+    move |error| ObserveError { what, source: Box::new(error) }
+}
+
+/// Reads what the lab owns, and of all else only what `desired` names.
+pub fn observe(linux: &mut Linux, desired: &State) -> Result<Live, ObserveError> {
+    let mut live = Live::default();
+    find_namespaces(linux, desired, &mut live)?;
+    let mut snapshots: BTreeMap<NamespaceName, Snapshot> = BTreeMap::new();
+    for (name, inhabited) in &mut linux.namespaces {
+        snapshots.insert(name.clone(), read_namespace(name, &mut inhabited.socket)?);
+    }
+    let host = NamespaceName::host();
+    let snapshot = read_namespace(&host, &mut linux.host.socket)?;
+    snapshots.insert(host, snapshot);
+    let lab = linux.lab.clone();
+    let mut resolver = Resolver::new(linux, &snapshots);
+    for (name, snapshot) in &snapshots {
+        let scene = Scene { lab: &lab, namespace: name, snapshot, desired };
+        scene.add_links(&mut live, &mut resolver)?;
+        scene.add_addresses(&mut live);
+        scene.add_routes(&mut live);
+    }
+    read_sysctls(linux, desired, &mut live)?;
+    Ok(live)
+}
+
+/// Finds the lab's namespaces, connects to each, and notes what stands in the way of those that it wants.
+fn find_namespaces(linux: &mut Linux, desired: &State, live: &mut Live) -> Result<(), ObserveError> {
+    linux.namespaces.clear();
+    let Some(directory) = Directory::open().map_err(broken(netns::DIRECTORY))? else { return Ok(()) };
+    let mut files: Vec<(NamespaceName, File)> = Vec::new();
+    for name in directory.names().map_err(broken(netns::DIRECTORY))? {
+        let id = ResourceId::Namespace(name.clone());
+        match directory.look(&name).map_err(broken(format!("namespace `{name}`")))? {
+            Some(Entry::Namespace(file)) => files.push((name, file)),
+            Some(Entry::File(text)) if text == ownership::namespace_mark(&linux.lab, &name) => {
+                live.broken.insert(name);
+                live.state.insert(id, Resource::Namespace);
+            }
+            Some(Entry::File(_)) => {
+                live.foreign.insert(id, "a file that topo did not make".into());
+            }
+            Some(Entry::Other(what)) => {
+                live.foreign.insert(id, what.into());
+            }
+            None => {}
+        }
+    }
+    for (name, inhabited) in connect(linux, files)? {
+        let mut inhabited = inhabited;
+        let id = ResourceId::Namespace(name.clone());
+        let alias = loopback_alias(&mut inhabited.socket).map_err(failed(format!("namespace `{name}`")))?;
+        match ownership::lab_of_namespace_mark(&alias) {
+            Some((lab, marked)) if lab == linux.lab && marked == name => {
+                live.state.insert(id, Resource::Namespace);
+                linux.namespaces.insert(name, inhabited);
+            }
+            Some((lab, _)) if lab != linux.lab => {
+                live.foreign.insert(id, format!("a namespace of the lab `{lab}`"));
+            }
+            Some((_, marked)) => {
+                live.foreign.insert(id, format!("the lab's namespace `{marked}` under another name"));
+            }
+            None => {
+                live.foreign.insert(id, "a namespace that topo did not make".into());
+            }
+        }
+    }
+    live.foreign.retain(|id, _| desired.resources.contains_key(id));
+    Ok(())
+}
+
+fn connect(linux: &Linux, files: Vec<(NamespaceName, File)>) -> Result<Vec<(NamespaceName, Inhabited)>, ObserveError> {
+    let open = move || -> Result<Vec<(NamespaceName, Inhabited)>, (NamespaceName, io::Error)> {
+        let connect = |(name, file): (NamespaceName, File)| match netns::enter(&file).and_then(|()| Socket::open()) {
+            Ok(socket) => Ok((name, Inhabited { file, socket })),
+            Err(error) => Err((name, error)),
+        };
+        files.into_iter().map(connect).collect()
+    };
+    let opened = linux.traveller.run(open).map_err(broken("the namespaces"))?;
+    opened.map_err(|(name, error)| broken(format!("namespace `{name}`"))(error))
+}
+
+fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
+    let mut alias = String::new();
+    socket.get(encode::get_link(1), |_, body| {
+        alias = decode::link(body)?.alias;
+        Ok(())
+    })?;
+    Ok(alias)
+}
+
+fn read_links(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawLink>, ObserveError> {
+    let mut links = Vec::new();
+    let each = |message: Option<(u16, &[u8])>| {
+        match message {
+            None => links.clear(),
+            Some((_, body)) => links.push(decode::link(body)?),
+        }
+        Ok(())
+    };
+    socket.dump(&encode::get_links(), each).map_err(failed(format!("the links of `{name}`")))?;
+    Ok(links)
+}
+
+fn read_addresses(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawAddress>, ObserveError> {
+    let mut addresses = Vec::new();
+    let each = |message: Option<(u16, &[u8])>| {
+        match message {
+            None => addresses.clear(),
+            Some((_, body)) => addresses.extend(decode::address(body)?.filter(|address| !address.is_kernels())),
+        }
+        Ok(())
+    };
+    socket.dump(&encode::get_addresses(), each).map_err(failed(format!("the addresses of `{name}`")))?;
+    Ok(addresses)
+}
+
+fn read_routes(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawRoute>, ObserveError> {
+    let mut routes = Vec::new();
+    let each = |message: Option<(u16, &[u8])>| {
+        match message {
+            None => routes.clear(),
+            Some((_, body)) => {
+                if decode::route_protocol(body).is_some_and(|protocol| !BY_KERNEL.contains(&protocol)) {
+                    routes.push(decode::route(body)?);
+                }
+            }
+        }
+        Ok(())
+    };
+    socket.dump(&encode::get_routes(), each).map_err(failed(format!("the routes of `{name}`")))?;
+    Ok(routes)
+}
+
+fn read_namespace(name: &NamespaceName, socket: &mut Socket) -> Result<Snapshot, ObserveError> {
+    Ok(Snapshot {
+        links: read_links(name, socket)?,
+        addresses: read_addresses(name, socket)?,
+        routes: read_routes(name, socket)?,
+    })
+}
+
+/// One namespace on its way from what was read to resources.
+struct Scene<'a> {
+    lab: &'a LabName,
+    namespace: &'a NamespaceName,
+    snapshot: &'a Snapshot,
+    desired: &'a State,
+}
+
+/// Whose a link in `host` is.
+enum Owner {
+    Lab,
+    Declared,
+    Foreign(String),
+}
+
+impl Scene<'_> {
+    fn names(&self) -> HashMap<Ifindex, LinkName> {
+        self.snapshot.links.iter().map(|link| (link.index, link.name)).collect()
+    }
+
+    fn owner(&self, raw: &RawLink) -> Owner {
+        if !self.namespace.is_host() {
+            return Owner::Lab;
+        }
+        let (group, alias) = (raw.group == ownership::group(self.lab), raw.alias == ownership::link_alias(self.lab));
+        if group && alias {
+            return Owner::Lab;
+        }
+        let desired = self.desired.link(&LinkId::new(self.namespace, raw.name));
+        if desired.is_some_and(|link| link.external) {
+            return Owner::Declared;
+        }
+        let lookalike = match (group, alias) {
+            (true, _) => ", with the lab's group but not its alias",
+            (_, true) => ", with the lab's alias but not its group",
+            _ => "",
+        };
+        let other = raw.alias.strip_prefix("topo:").filter(|_| !alias).and_then(|lab| lab.parse::<LabName>().ok());
+        Owner::Foreign(match other {
+            Some(lab) => format!("a {} of the lab `{lab}`", raw.link.kind.name()),
+            None => format!("a {} that topo did not make{lookalike}", raw.link.kind.name()),
+        })
+    }
+
+    fn add_links(&self, live: &mut Live, resolver: &mut Resolver<'_>) -> Result<(), ObserveError> {
+        let names = self.names();
+        for raw in &self.snapshot.links {
+            let id = LinkId::new(self.namespace, raw.name);
+            match self.owner(raw) {
+                Owner::Lab | Owner::Declared => {}
+                Owner::Foreign(what) => {
+                    live.taken_indices.push(raw.index);
+                    let resource = ResourceId::Link(id);
+                    if self.desired.resources.contains_key(&resource) {
+                        live.foreign.insert(resource, what);
+                    }
+                    continue;
+                }
+            }
+            let mut link = raw.link.clone();
+            link.settings.master = raw.master.and_then(|master| names.get(&master).copied());
+            link.external = self.desired.link(&id).is_some_and(|link| link.external);
+            resolver.resolve(&id, raw, &mut link, self.desired)?;
+            live.indices.insert(id.clone(), raw.index);
+            live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(link)));
+        }
+        self.add_foreign_altnames(live);
+        Ok(())
+    }
+
+    /// A further name of somebody else's link takes the name from the lab, too.
+    fn add_foreign_altnames(&self, live: &mut Live) {
+        if !self.namespace.is_host() {
+            return;
+        }
+        for raw in &self.snapshot.links {
+            for altname in raw.link.settings.altnames.iter().flatten() {
+                let Ok(name) = altname.parse::<LinkName>() else { continue };
+                let id = ResourceId::Link(LinkId::new(self.namespace, name));
+                if self.desired.resources.contains_key(&id) && !live.state.resources.contains_key(&id) {
+                    live.foreign.insert(id, format!("an alternative name of `{}`", raw.name));
+                }
+            }
+        }
+    }
+
+    fn add_addresses(&self, live: &mut Live) {
+        let names = self.names();
+        let mut order: HashMap<(Ifindex, bool), u32> = HashMap::new();
+        // The kernel lists IPv6 addresses with the latest first.
+        let (inet, inet6): (Vec<&RawAddress>, Vec<_>) =
+            self.snapshot.addresses.iter().partition(|raw| raw.address.ip().is_ipv4());
+        for raw in inet.into_iter().chain(inet6.into_iter().rev()) {
+            let Some(link) = names.get(&raw.index).map(|name| LinkId::new(self.namespace, *name)) else { continue };
+            let id = ResourceId::Address(link.clone(), raw.address);
+            let declared = self.desired.resources.get(&id);
+            if declared.is_none() && is_link_local_by_kernel(raw) {
+                continue;
+            }
+            let Some(owned) = live.state.link(&link) else { continue };
+            if self.namespace.is_host() && raw.protocol != Some(ownership::PROTOCOL) {
+                if declared.is_some() {
+                    live.foreign.insert(id, "an address that topo did not give".into());
+                }
+                continue;
+            }
+            if self.namespace.is_host() && owned.external && declared.is_none() {
+                continue;
+            }
+            let mut attributes = raw.attributes.clone();
+            attributes.label = attributes.label.filter(|label| *label != link.name.as_str());
+            let next = order.entry((raw.index, raw.address.ip().is_ipv4())).or_default();
+            attributes.order = *next;
+            *next += 1;
+            live.state.insert(id, Resource::Address(attributes));
+        }
+    }
+
+    fn add_routes(&self, live: &mut Live) {
+        let names = self.names();
+        for raw in &self.snapshot.routes {
+            let mut route = raw.route.clone();
+            for (hop, index) in route.nexthops.iter_mut().zip(&raw.indices) {
+                hop.dev = index.and_then(|index| names.get(&index).copied());
+            }
+            let mut key = raw.key.clone();
+            let mut id = ResourceId::Route(self.namespace.clone(), key.clone());
+            let declared = self.desired.resources.contains_key(&id);
+            let ours = match self.namespace.is_host() {
+                true => raw.protocol == ownership::PROTOCOL && (declared || self.leads_over_lab(&route, live)),
+                false => BY_HAND.contains(&raw.protocol),
+            };
+            if !ours {
+                if declared {
+                    live.foreign.insert(id, format!("a route that topo did not make (protocol {})", raw.protocol));
+                }
+                continue;
+            }
+            while live.state.resources.contains_key(&id) {
+                key.ordinal += 1;
+                id = ResourceId::Route(self.namespace.clone(), key.clone());
+            }
+            live.state.insert(id, Resource::Route(route));
+        }
+    }
+
+    fn leads_over_lab(&self, route: &crate::resource::route::Route, live: &Live) -> bool {
+        let mut links = route.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(self.namespace, name));
+        links.any(|link| live.state.link(&link).is_some_and(|link| !link.external))
+    }
+}
+
+/// Whether it is the address that IPv6 gives every interface. Kernels before 5.18 do not say so.
+fn is_link_local_by_kernel(raw: &RawAddress) -> bool {
+    match raw.address.ip() {
+        std::net::IpAddr::V6(ip) => ip.is_unicast_link_local() && raw.protocol.is_none() && !supports_address_protocol(),
+        std::net::IpAddr::V4(_) => false,
+    }
+}
+
+/// Whether this kernel says who made an address (IFA_PROTO, Linux 5.18).
+fn supports_address_protocol() -> bool {
+    static SUPPORTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *SUPPORTED.get_or_init(|| {
+        let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 18)
+    })
+}
+
+fn read_sysctls(linux: &Linux, desired: &State, live: &mut Live) -> Result<(), ObserveError> {
+    let mut wanted: BTreeMap<NamespaceName, BTreeSet<SysctlKey>> = BTreeMap::new();
+    for id in desired.resources.keys() {
+        if let ResourceId::Sysctl(namespace, key) = id {
+            let exists = key.link().is_none_or(|name| live.state.link(&LinkId::new(namespace, name)).is_some());
+            if exists && (namespace.is_host() || linux.namespaces.contains_key(namespace)) {
+                wanted.entry(namespace.clone()).or_default().insert(key.clone());
+            }
+        }
+    }
+    let mut jobs = Vec::new();
+    for (namespace, keys) in wanted {
+        let inhabited = if namespace.is_host() { &linux.host } else { &linux.namespaces[&namespace] };
+        let file = inhabited.file.try_clone().map_err(broken(format!("the settings of `{namespace}`")))?;
+        jobs.push((namespace, file, keys));
+    }
+    if jobs.is_empty() {
+        return Ok(());
+    }
+    type Read = Result<Vec<(NamespaceName, SysctlKey, Option<Sysctl>)>, (NamespaceName, SysctlKey, io::Error)>;
+    let job = move || -> Read {
+        let mut values = Vec::new();
+        for (namespace, file, keys) in jobs {
+            for key in keys {
+                let value = netns::enter(&file).and_then(|()| sysctl::read(&key));
+                match value {
+                    Ok(value) => values.push((namespace.clone(), key, value)),
+                    Err(error) => return Err((namespace, key, error)),
+                }
+            }
+        }
+        Ok(values)
+    };
+    let values = linux.traveller.run(job).map_err(broken("the settings"))?;
+    for (namespace, key, value) in values.map_err(|(namespace, key, error)| broken(format!("`{key}` of `{namespace}`"))(error))? {
+        if let Some(value) = value {
+            live.state.insert(ResourceId::Sysctl(namespace, key), Resource::Sysctl(value));
+        }
+    }
+    Ok(())
+}
+
+/// Reads settings in a namespace that exists only for that.
+pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
+    let keys = keys.clone();
+    let job = move || -> io::Result<BTreeMap<SysctlKey, String>> {
+        netns::enter_new()?;
+        let mut values = BTreeMap::new();
+        for key in keys {
+            if let Some(sysctl) = sysctl::read(&key)? {
+                values.insert(key, sysctl.value);
+            }
+        }
+        Ok(values)
+    };
+    linux.traveller.run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
+}

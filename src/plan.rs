@@ -1,0 +1,176 @@
+//! Changes into a plan: the operations, complete and in order, that make the live network the desired one.
+//!
+//! A plan is immutable and needs nothing further to be known: printing it tells the whole truth about executing it.
+
+mod build;
+mod links;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diff::{Action, Change};
+use crate::name::{LabName, LinkId, NamespaceName};
+use crate::operation::Operation;
+use crate::ownership;
+use crate::state::{Ifindex, Live, ResourceId, State};
+
+/// One operation with the change that it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The change's position in [`Plan::changes`].
+    pub change: usize,
+    /// What is done.
+    pub operation: Operation,
+}
+
+/// How many resources a plan adds, changes and destroys; a replacement counts as both an addition and a destruction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Created, and replaced.
+    pub add: usize,
+    /// Changed in place.
+    pub change: usize,
+    /// Deleted, and replaced.
+    pub destroy: usize,
+}
+
+/// What is to be done, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The lab that it is about.
+    pub lab: LabName,
+    /// What happens to which resource, sorted by resource.
+    pub changes: Vec<Change>,
+    /// How, in the order in which it is done.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The totals.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for change in &self.changes {
+            match change.action {
+                Action::Create => summary.add += 1,
+                Action::Update => summary.change += 1,
+                Action::Delete => summary.destroy += 1,
+                Action::Replace => {
+                    summary.add += 1;
+                    summary.destroy += 1;
+                }
+            }
+        }
+        summary
+    }
+
+    /// The operations alone, in order.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.steps.iter().map(|step| step.operation.clone()).collect()
+    }
+}
+
+/// Orders the changes and fills in everything that the kernel must be told. `preferred` gives interface numbers to links that had
+/// them before, so that undoing a deletion restores the number too.
+pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, preferred: &BTreeMap<LinkId, Ifindex>) -> Plan {
+    let context = Context::new(lab, desired, live, &changes, preferred);
+    let steps = build::steps(&context, &changes);
+    Plan { lab: lab.clone(), changes, steps }
+}
+
+/// What the builders of operations look up.
+struct Context<'a> {
+    desired: &'a State,
+    live: &'a Live,
+    /// What happens to each link that changes.
+    links: BTreeMap<&'a LinkId, Action>,
+    /// Namespaces that go.
+    gone_namespaces: BTreeSet<&'a NamespaceName>,
+    /// The numbers of links to be born.
+    born: BTreeMap<LinkId, Ifindex>,
+    /// Links with settings of their own that must be written before they come up.
+    with_sysctls: BTreeSet<LinkId>,
+}
+
+impl<'a> Context<'a> {
+    fn new(
+        lab: &LabName,
+        desired: &'a State,
+        live: &'a Live,
+        changes: &'a [Change],
+        preferred: &BTreeMap<LinkId, Ifindex>,
+    ) -> Self {
+        let mut context = Self {
+            desired,
+            live,
+            links: BTreeMap::new(),
+            gone_namespaces: BTreeSet::new(),
+            born: BTreeMap::new(),
+            with_sysctls: BTreeSet::new(),
+        };
+        for change in changes {
+            match (&change.id, change.action) {
+                (ResourceId::Link(link), action) => {
+                    context.links.insert(link, action);
+                }
+                (ResourceId::Namespace(namespace), Action::Delete) => {
+                    context.gone_namespaces.insert(namespace);
+                }
+                (ResourceId::Sysctl(..), Action::Create) => context.with_sysctls.extend(change.id.link()),
+                _ => {}
+            }
+        }
+        context.number_links(lab, preferred);
+        context
+    }
+
+    /// Chooses the interface numbers of new links: unique in the whole lab, so that the two ends of a pair can be told by their
+    /// numbers alone.
+    fn number_links(&mut self, lab: &LabName, preferred: &BTreeMap<LinkId, Ifindex>) {
+        let mut taken: BTreeSet<Ifindex> = self.live.indices.values().chain(&self.live.taken_indices).copied().collect();
+        let mut next = ownership::first_index(lab);
+        let born: Vec<&LinkId> = self.links.iter().filter(|(id, _)| self.is_born(id)).map(|(id, _)| *id).collect();
+        for id in born {
+            if id.name.is_loopback() {
+                continue;
+            }
+            let wish = preferred.get(id).copied().filter(|wish| self.is_free(id, *wish));
+            let number = wish.unwrap_or_else(|| {
+                while taken.contains(&next) {
+                    next += 1;
+                }
+                next
+            });
+            taken.insert(number);
+            self.born.insert(id.clone(), number);
+        }
+    }
+
+    /// Whether a number is used by no living link of the namespace that will still be there.
+    fn is_free(&self, id: &LinkId, number: Ifindex) -> bool {
+        let host = id.namespace.is_host() && self.live.taken_indices.contains(&number);
+        let mut others = self.live.indices.iter().filter(|(other, index)| other.namespace == id.namespace && **index == number);
+        !host
+            && !self.born.iter().any(|(other, index)| other.namespace == id.namespace && *index == number)
+            && others.all(|(other, _)| self.is_gone(other))
+    }
+
+    fn is_born(&self, link: &LinkId) -> bool {
+        matches!(self.links.get(link), Some(Action::Create | Action::Replace))
+    }
+
+    fn is_gone(&self, link: &LinkId) -> bool {
+        matches!(self.links.get(link), Some(Action::Delete | Action::Replace)) || self.gone_namespaces.contains(&link.namespace)
+    }
+
+    /// The number that a link has while it is created, changed or used.
+    fn index(&self, link: &LinkId) -> Ifindex {
+        // A link that is neither born nor alive is a reference that `lower` has refused; 0 makes the kernel refuse it too.
+        const LOOPBACK: Ifindex = 1;
+        let known = self.born.get(link).or_else(|| self.live.indices.get(link)).copied();
+        known.unwrap_or(if link.name.is_loopback() { LOOPBACK } else { 0 })
+    }
+}

@@ -1,0 +1,216 @@
+//! Each change's operations, and their order.
+
+use std::collections::BTreeMap;
+
+use super::{Context, Step};
+use crate::diff::{Action, Change};
+use crate::graph;
+use crate::name::{LinkId, NamespaceName};
+use crate::operation::{LinkHandle, Operation, Presence, RouteAt};
+use crate::resource::route::{Route, RouteKey};
+use crate::state::{Resource, ResourceId};
+use crate::value::InterfaceAddress;
+
+/// The phases of a plan. What must be gone goes first; then the network grows from namespaces up to routes. Within a phase
+/// needs decide, and otherwise operations of the same namespace stay together, so that they share a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    DeleteRoutes,
+    DeleteAddresses,
+    DeleteLinks,
+    DeleteNamespaces,
+    CreateNamespaces,
+    /// Before links are born, since they inherit.
+    NamespaceSysctls,
+    Links,
+    /// Before the link comes up.
+    LinkSysctls,
+    /// What a link's creating message cannot carry.
+    FinishLinks,
+    Addresses,
+    Routes,
+}
+
+/// An operation before it has its place.
+pub(super) struct Node {
+    pub(super) change: usize,
+    pub(super) phase: Phase,
+    pub(super) operation: Operation,
+    /// Links whose birth or change must come first.
+    pub(super) after: Vec<LinkId>,
+    /// The link that the operation bears or changes, for others to wait for.
+    pub(super) provides: Option<LinkId>,
+    /// The place among operations of the same phase that need not wait for each other.
+    pub(super) rank: (usize, i64),
+}
+
+impl Node {
+    pub(super) fn new(change: usize, phase: Phase, operation: Operation) -> Self {
+        Self { change, phase, operation, after: Vec::new(), provides: None, rank: (change, 0) }
+    }
+}
+
+pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
+    let mut nodes = Vec::new();
+    let mut group = Group::default();
+    for (position, change) in changes.iter().enumerate() {
+        let added = nodes.len();
+        context.add_nodes(&mut nodes, position, change);
+        let start = group.start(position, &change.id);
+        for node in &mut nodes[added..] {
+            node.rank = rank(start, node);
+        }
+    }
+    let mut providers: BTreeMap<(&LinkId, Phase), usize> = BTreeMap::new();
+    for (position, node) in nodes.iter().enumerate() {
+        if let Some(link) = &node.provides {
+            providers.insert((link, node.phase), position);
+        }
+    }
+    let mut needs = Vec::new();
+    for (position, node) in nodes.iter().enumerate() {
+        for link in &node.after {
+            needs.extend(
+                providers.get(&(link, node.phase)).filter(|needed| **needed != position).map(|needed| (position, *needed)),
+            );
+        }
+    }
+    let ranks: Vec<_> = nodes.iter().map(|node| (node.phase, node.rank)).collect();
+    // Needs only lead from a link to the one below it, and `lower` refuses circles of those.
+    let order = graph::order(&ranks, &needs).expect("links do not stand on one another in a circle");
+    let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    let ordered = order.into_iter().filter_map(|position| nodes[position].take());
+    ordered.map(|node| Step { change: node.change, operation: node.operation }).collect()
+}
+
+impl Context<'_> {
+    fn add_nodes(&self, nodes: &mut Vec<Node>, position: usize, change: &Change) {
+        match &change.id {
+            ResourceId::Namespace(namespace) => {
+                let (delete, create) = match change.action {
+                    Action::Delete => (true, false),
+                    Action::Replace => (true, true),
+                    Action::Create | Action::Update => (false, true),
+                };
+                if delete {
+                    nodes.push(Node::new(position, Phase::DeleteNamespaces, Operation::DeleteNamespace(namespace.clone())));
+                }
+                if create {
+                    nodes.push(Node::new(position, Phase::CreateNamespaces, Operation::CreateNamespace(namespace.clone())));
+                }
+            }
+            ResourceId::Sysctl(namespace, key) => {
+                if let Some(Resource::Sysctl(sysctl)) = &change.after {
+                    let phase = if key.link().is_some() { Phase::LinkSysctls } else { Phase::NamespaceSysctls };
+                    let (namespace, key, value) = (namespace.clone(), key.clone(), sysctl.value.clone());
+                    nodes.push(Node::new(position, phase, Operation::WriteSysctl { namespace, key, value }));
+                }
+            }
+            ResourceId::Link(link) => self.add_link_nodes(nodes, position, change, link),
+            ResourceId::Address(link, key) => self.add_address_nodes(nodes, position, change, link, *key),
+            ResourceId::Route(namespace, key) => self.add_route_nodes(nodes, position, change, namespace, key),
+        }
+    }
+
+    fn add_address_nodes(
+        &self,
+        nodes: &mut Vec<Node>,
+        position: usize,
+        change: &Change,
+        link: &LinkId,
+        address: InterfaceAddress,
+    ) {
+        let deletes = matches!(change.action, Action::Delete | Action::Replace) && !self.is_gone(link);
+        if let (true, Some(Resource::Address(before))) = (deletes, &change.before) {
+            let link = LinkHandle { id: link.clone(), index: self.live.indices.get(link).copied().unwrap_or(0) };
+            let operation = Operation::DeleteAddress { link, address, attributes: before.clone() };
+            nodes.push(Node::new(position, Phase::DeleteAddresses, operation));
+        }
+        if let Some(Resource::Address(after)) = &change.after {
+            let presence = match change.action {
+                Action::Update => Presence::Replace,
+                Action::Create | Action::Replace | Action::Delete => Presence::New,
+            };
+            let link = self.handle(link);
+            let operation = Operation::AddAddress { link, address, attributes: after.clone(), presence };
+            nodes.push(Node::new(position, Phase::Addresses, operation));
+        }
+    }
+
+    fn add_route_nodes(
+        &self,
+        nodes: &mut Vec<Node>,
+        position: usize,
+        change: &Change,
+        namespace: &NamespaceName,
+        key: &RouteKey,
+    ) {
+        if let (Action::Delete, Some(Resource::Route(before))) = (change.action, &change.before) {
+            let links = || before.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(namespace, name));
+            let goes_along = !before.nexthops.is_empty() && links().count() > 0 && links().all(|link| self.is_gone(&link));
+            if !goes_along && !self.gone_namespaces.contains(namespace) {
+                let index = |link: LinkId| self.live.indices.get(&link).copied();
+                let operation = Operation::DeleteRoute(Box::new(self.route(namespace, key, before, index)));
+                nodes.push(Node::new(position, Phase::DeleteRoutes, operation));
+            }
+        }
+        if let Some(Resource::Route(after)) = &change.after {
+            let presence = match change.action {
+                Action::Create => Presence::New,
+                Action::Update | Action::Replace | Action::Delete => Presence::Replace,
+            };
+            let route = Box::new(self.route(namespace, key, after, |link| Some(self.index(&link))));
+            nodes.push(Node::new(position, Phase::Routes, Operation::AddRoute { route, presence }));
+        }
+    }
+
+    fn route(
+        &self,
+        namespace: &NamespaceName,
+        key: &RouteKey,
+        route: &Route,
+        index: impl Fn(LinkId) -> Option<crate::state::Ifindex>,
+    ) -> RouteAt {
+        let indices = route.nexthops.iter().map(|hop| hop.dev.and_then(|name| index(LinkId::new(namespace, name)))).collect();
+        RouteAt { namespace: namespace.clone(), key: key.clone(), route: route.clone(), indices }
+    }
+
+    pub(super) fn handle(&self, link: &LinkId) -> LinkHandle {
+        LinkHandle { id: link.clone(), index: self.index(link) }
+    }
+}
+
+/// Runs of changes of which the order within the run is not that of their names.
+#[derive(Default)]
+struct Group<'a> {
+    start: usize,
+    key: Option<(&'a NamespaceName, Option<LinkId>, &'static str)>,
+}
+
+impl<'a> Group<'a> {
+    /// Where the run began that this change belongs to: the addresses of a link, the routes of a namespace, else the change alone.
+    fn start(&mut self, position: usize, id: &'a ResourceId) -> usize {
+        let key = match id {
+            ResourceId::Address(link, _) => Some((&link.namespace, Some(link.clone()), "address")),
+            ResourceId::Route(namespace, _) => Some((namespace, None, "route")),
+            ResourceId::Namespace(_) | ResourceId::Sysctl(..) | ResourceId::Link(_) => None,
+        };
+        if key.is_none() || key != self.key {
+            self.start = position;
+            self.key = key;
+        }
+        self.start
+    }
+}
+
+/// Addresses are given in the file's order and taken away in the reverse, so that a secondary goes before its primary. Routes
+/// without a gateway come first, since they may be what makes a gateway reachable.
+fn rank(start: usize, node: &Node) -> (usize, i64) {
+    let within = match &node.operation {
+        Operation::AddAddress { attributes, .. } => i64::from(attributes.order),
+        Operation::DeleteAddress { attributes, .. } => -i64::from(attributes.order),
+        Operation::AddRoute { route, .. } => i64::from(route.route.nexthops.iter().any(|hop| hop.via.is_some())),
+        _ => 0,
+    };
+    (start, within)
+}

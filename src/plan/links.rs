@@ -1,0 +1,216 @@
+//! The operations of links: born in place with chosen numbers, finished by what the creating message cannot carry, changed
+//! while they live, and deleted only where the kernel does not do it along with something else.
+
+use super::Context;
+use super::build::{Node, Phase};
+use crate::diff::{Action, Change};
+use crate::name::{LinkId, NamespaceName};
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation};
+use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::state::{Resource, State};
+
+impl Context<'_> {
+    pub(super) fn add_link_nodes(&self, nodes: &mut Vec<Node>, position: usize, change: &Change, id: &LinkId) {
+        let live = match &change.before {
+            Some(Resource::Link(link)) => Some(&**link),
+            _ => None,
+        };
+        let desired = match &change.after {
+            Some(Resource::Link(link)) => Some(&**link),
+            _ => None,
+        };
+        if let (Action::Delete | Action::Replace, Some(live)) = (change.action, live)
+            && self.needs_deleting(id, live)
+        {
+            let handle = LinkHandle { id: id.clone(), index: self.live.indices.get(id).copied().unwrap_or(0) };
+            let mut node = Node::new(position, Phase::DeleteLinks, Operation::DeleteLink(handle));
+            node.provides = Some(id.clone());
+            nodes.push(node);
+        }
+        match (change.action, desired, live) {
+            (Action::Create | Action::Replace, Some(desired), _) => {
+                if desired.kind != Kind::Loopback && self.bears_pair(id, desired) {
+                    nodes.push(self.birth(position, id, desired));
+                }
+                nodes.extend(self.finish(position, id, desired));
+            }
+            (Action::Update, Some(desired), Some(live)) => nodes.push(self.update(position, change, id, desired, live)),
+            _ => {}
+        }
+    }
+
+    /// Whether a message of its own must delete the link: not when it goes with the link below, with the other end of its pair,
+    /// or with a namespace. What spans namespaces is deleted explicitly when one of them stays, because there the kernel's
+    /// clean-up, which comes some time after the namespace is gone, would still be seen.
+    fn needs_deleting(&self, id: &LinkId, live: &Link) -> bool {
+        if id.name.is_loopback() {
+            return false;
+        }
+        let below = live.kind.parent().map(|below| below.resolve(&id.namespace));
+        let goes = |link: &LinkId| self.gone_namespaces.contains(&link.namespace);
+        let Some(below) = below else { return !goes(id) || self.spans(live, id) };
+        if matches!(live.kind, Kind::Veth(_)) {
+            return match (goes(id), goes(&below)) {
+                (true, true) => false,
+                (true, false) => !self.is_known(&below),
+                (false, true) => true,
+                (false, false) => *id < below || !self.is_known(&below),
+            };
+        }
+        let below_goes = self.is_gone(&below) && self.is_known(&below);
+        match goes(id) {
+            true => !below_goes && below.namespace != id.namespace || self.spans(live, id),
+            false => !below_goes,
+        }
+    }
+
+    /// Whether a link in a namespace that goes keeps something in one that stays.
+    fn spans(&self, live: &Link, id: &LinkId) -> bool {
+        let elsewhere = |underlay: &&NamespaceName| **underlay != id.namespace && !self.gone_namespaces.contains(*underlay);
+        live.kind.underlay().filter(elsewhere).is_some()
+    }
+
+    fn is_known(&self, link: &LinkId) -> bool {
+        self.live.indices.contains_key(link)
+    }
+
+    /// Whether this link's birth is sent for it: of a pair, the end that is a port, so that ports come in the order of their names,
+    /// else the end whose name comes first.
+    fn bears_pair(&self, id: &LinkId, link: &Link) -> bool {
+        let Some(peer) = link.kind.peer().map(|peer| peer.resolve(&id.namespace)) else { return true };
+        let is_port = |link: &Link| link.settings.master.is_some();
+        let rank = |is_port: bool, id: &LinkId| (!is_port, id.clone());
+        rank(is_port(link), id) < rank(self.desired.link(&peer).is_some_and(is_port), &peer)
+    }
+
+    fn birth(&self, position: usize, id: &LinkId, link: &Link) -> Node {
+        let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace));
+        let parent = link.kind.parent().filter(|_| peer.is_none()).map(|parent| parent.resolve(&id.namespace));
+        let master = link.settings.master.map(|master| LinkId::new(&id.namespace, master));
+        let new_peer = peer.as_ref().and_then(|peer| {
+            let link = self.desired.link(peer)?.clone();
+            Some(Box::new(NewPeer { handle: self.handle(peer), link }))
+        });
+        let operation = Operation::CreateLink(Box::new(NewLink {
+            handle: self.handle(id),
+            link: link.clone(),
+            parent: parent.as_ref().map(|parent| self.handle(parent)),
+            master: master.as_ref().map(|master| self.handle(master)),
+            up: link.settings.up != Some(false) && !self.comes_up_late(id, link),
+            peer: new_peer,
+        }));
+        let mut node = Node::new(position, Phase::Links, operation);
+        node.after.extend(parent);
+        node.after.extend(master.filter(|master| self.is_born(master)));
+        node.provides = Some(id.clone());
+        node
+    }
+
+    /// Whether a new link can only be brought up by a message of its own: the second end of a pair always, one with settings
+    /// that must be in force before, and one over a link that is itself late (a vlan cannot be up over a parent that is down).
+    fn comes_up_late(&self, id: &LinkId, link: &Link) -> bool {
+        if self.with_sysctls.contains(id) || !self.bears_pair(id, link) {
+            return true;
+        }
+        let parent = link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace));
+        let late = |parent: &LinkId| {
+            self.is_born(parent) && self.desired.link(parent).is_some_and(|link| self.comes_up_late(parent, link))
+        };
+        parent.is_some_and(|parent| late(&parent))
+    }
+
+    /// What the creating message could not carry.
+    fn finish(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
+        let second = !self.bears_pair(id, link);
+        let loopback = link.kind == Kind::Loopback;
+        let wants_up = link.settings.up != Some(false);
+        let mut settings = match loopback {
+            // A new namespace's `lo` is up as it is.
+            true => LinkSettings { up: link.settings.up.filter(|up| !up), ..link.settings.clone() },
+            false => LinkSettings { up: (wants_up && self.comes_up_late(id, link)).then_some(true), ..LinkSettings::default() },
+        };
+        let add_altnames: Vec<String> = link.settings.altnames.iter().flatten().cloned().collect();
+        (settings.altnames, settings.master) = (None, None);
+        let master = match link.settings.master {
+            Some(master) if second => MasterChange::Enslave(self.handle(&LinkId::new(&id.namespace, master))),
+            _ => MasterChange::Keep,
+        };
+        if settings == LinkSettings::default() && add_altnames.is_empty() && master == MasterChange::Keep {
+            return None;
+        }
+        let operation = Operation::ChangeLink(Box::new(LinkChange {
+            handle: self.handle(id),
+            kind: None,
+            settings,
+            master,
+            add_altnames,
+            remove_altnames: Vec::new(),
+        }));
+        let mut node = Node::new(position, Phase::FinishLinks, operation);
+        node.after.extend(link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace)));
+        node.provides = Some(id.clone());
+        Some(node)
+    }
+
+    fn update(&self, position: usize, change: &Change, id: &LinkId, desired: &Link, live: &Link) -> Node {
+        let kind_changes = desired.kind.compare(&live.kind).is_some_and(|changes| !changes.is_empty());
+        let names = |link: &Link| link.settings.altnames.clone().unwrap_or_default();
+        let (wanted, present) = (names(desired), names(live));
+        let keep_names = desired.external && desired.settings.altnames.is_none();
+        let master = match (desired.settings.master, live.settings.master) {
+            (Some(wanted), present) if Some(wanted) != present || self.is_gone(&LinkId::new(&id.namespace, wanted)) => {
+                MasterChange::Enslave(self.handle(&LinkId::new(&id.namespace, wanted)))
+            }
+            (None, Some(present)) if !desired.external && !self.is_gone(&LinkId::new(&id.namespace, present)) => {
+                MasterChange::Release
+            }
+            _ => MasterChange::Keep,
+        };
+        let enslaved_to = match &master {
+            MasterChange::Enslave(master) => Some(master.id.clone()),
+            MasterChange::Keep | MasterChange::Release => None,
+        };
+        let operation = Operation::ChangeLink(Box::new(LinkChange {
+            handle: self.handle(id),
+            kind: (kind_changes && !desired.external).then(|| desired.kind.difference(&live.kind)),
+            settings: changed_settings(change, desired),
+            master,
+            add_altnames: wanted.difference(&present).cloned().collect(),
+            remove_altnames: if keep_names { Vec::new() } else { present.difference(&wanted).cloned().collect() },
+        }));
+        let mut node = Node::new(position, Phase::Links, operation);
+        node.after
+            .extend(desired.kind.parent().filter(|_| desired.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace)));
+        node.after.extend(enslaved_to.filter(|master| self.is_born(master)));
+        // The kernel lets a bridge's mtu follow its ports', so that by then there may be nothing left to do.
+        if desired.kind.takes_ports() && change.fields.iter().any(|field| field.name == "mtu") {
+            node.after.extend(ports(self.desired, id));
+        }
+        node.provides = Some(id.clone());
+        node
+    }
+}
+
+fn ports(state: &State, master: &LinkId) -> Vec<LinkId> {
+    let of_master = |(id, link): &(&LinkId, &Link)| id.namespace == master.namespace && link.settings.master == Some(master.name);
+    state.links().filter(of_master).map(|(id, _)| id.clone()).collect()
+}
+
+/// The settings that differ, with the values that the change announces (the kernel's defaults where the lab says nothing).
+fn changed_settings(change: &Change, desired: &Link) -> LinkSettings {
+    let after = |name: &str| change.fields.iter().find(|field| field.name == name).map(|field| &field.after);
+    let flag = |name: &str| after(name).and_then(serde_json::Value::as_bool);
+    let number = |name: &str| after(name).and_then(serde_json::Value::as_u64).and_then(|number| u32::try_from(number).ok());
+    LinkSettings {
+        mac: after("mac").and(desired.settings.mac),
+        mtu: number("mtu"),
+        up: flag("up"),
+        txqueuelen: number("txqueuelen"),
+        arp: flag("arp"),
+        multicast: flag("multicast"),
+        allmulti: flag("allmulti"),
+        promisc: flag("promisc"),
+        altnames: None,
+        master: None,
+    }
+}

@@ -1,0 +1,4 @@
+//! Plans and outcomes for people and for programs.
+
+pub mod json;
+pub mod text;

@@ -1,0 +1,54 @@
+//! A plan as JSON, in the shape that DESIGN calls `format_version` 1: `changes[]` and `summary`.
+
+use serde_json::{Value, json};
+
+use crate::diff::{Action, Change};
+use crate::name::escape;
+use crate::plan::Plan;
+use crate::state::Resource;
+
+/// Grows when a reader of the older form would misunderstand the newer.
+pub const FORMAT_VERSION: u32 = 1;
+
+fn action(action: Action) -> &'static str {
+    match action {
+        Action::Create => "create",
+        Action::Update => "update",
+        Action::Replace => "replace",
+        Action::Delete => "delete",
+    }
+}
+
+fn change(change: &Change) -> Value {
+    let resource = |resource: &Option<Resource>| resource.as_ref().map_or(Value::Null, Resource::to_json);
+    let fields = change.fields.iter().map(|field| {
+        json!({
+            "name": field.name,
+            "before": field.before,
+            "after": field.after,
+            "forces_replacement": field.forces_replacement,
+        })
+    });
+    json!({
+        "address": escape(&change.id.to_string()),
+        "namespace": change.id.namespace(),
+        "kind": change.id.kind(),
+        "action": action(change.action),
+        "before": resource(&change.before),
+        "after": resource(&change.after),
+        "fields": fields.collect::<Vec<_>>(),
+        "reason": change.reason,
+    })
+}
+
+/// The plan as a JSON value.
+pub fn plan(plan: &Plan) -> Value {
+    let summary = plan.summary();
+    json!({
+        "format_version": FORMAT_VERSION,
+        "lab": plan.lab,
+        "changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
+        "operations": plan.steps.iter().map(|step| step.operation.to_string()).collect::<Vec<_>>(),
+        "summary": { "add": summary.add, "change": summary.change, "destroy": summary.destroy },
+    })
+}

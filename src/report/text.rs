@@ -1,0 +1,151 @@
+//! A plan as text, in Terraform's language: `+` create, `~` update in place, `-/+` replace, `-` destroy.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::diff::{Action, Change};
+use crate::name::{NamespaceName, escape};
+use crate::plan::Plan;
+use crate::state::{Resource, ResourceId};
+
+/// What the last line says when there is nothing to do.
+pub const NO_CHANGES: &str = "No changes. The network matches the lab.";
+
+/// Whether the text carries colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// ANSI escape sequences around symbols.
+    Ansi,
+    /// None; the text reads the same.
+    None,
+}
+
+impl Colour {
+    /// Paints a text for an action.
+    pub fn paint(self, action: Action, text: &str) -> String {
+        let code = match action {
+            Action::Create => 32,
+            Action::Update => 33,
+            Action::Replace => 35,
+            Action::Delete => 31,
+        };
+        match self {
+            Self::Ansi => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            Self::None => text.to_owned(),
+        }
+    }
+
+    fn bold(self, text: &str) -> String {
+        match self {
+            Self::Ansi => format!("\u{1b}[1m{text}\u{1b}[0m"),
+            Self::None => text.to_owned(),
+        }
+    }
+}
+
+fn symbol(action: Action) -> &'static str {
+    match action {
+        Action::Create => "  +",
+        Action::Update => "  ~",
+        Action::Replace => "-/+",
+        Action::Delete => "  -",
+    }
+}
+
+/// The whole plan: its changes, grouped by namespace in the order in which the first of each is done, and the totals.
+pub fn plan(plan: &Plan, colour: Colour) -> String {
+    let mut out = String::new();
+    for (namespace, changes) in groups(plan) {
+        let _ = writeln!(out, "{}", colour.bold(&namespace.to_string()));
+        for change in changes {
+            self::change(&mut out, change, colour);
+        }
+        out.push('\n');
+    }
+    let _ = writeln!(out, "{}", totals(plan));
+    out
+}
+
+/// The last line of a plan.
+pub fn totals(plan: &Plan) -> String {
+    if plan.is_empty() {
+        return NO_CHANGES.to_owned();
+    }
+    let summary = plan.summary();
+    format!("Plan: {} to add, {} to change, {} to destroy.", summary.add, summary.change, summary.destroy)
+}
+
+fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
+    let first_step = |namespace: &NamespaceName| {
+        plan.steps.iter().position(|step| plan.changes[step.change].id.namespace() == namespace).unwrap_or(usize::MAX)
+    };
+    let mut groups: Vec<(&NamespaceName, Vec<&Change>)> = Vec::new();
+    let mut sorted: Vec<&Change> = plan.changes.iter().collect();
+    sorted.sort_by_key(|change| change.id.namespace());
+    for change in sorted {
+        match groups.last_mut() {
+            Some((namespace, changes)) if *namespace == change.id.namespace() => changes.push(change),
+            _ => groups.push((change.id.namespace(), vec![change])),
+        }
+    }
+    groups.sort_by_cached_key(|(namespace, _)| first_step(namespace));
+    groups
+}
+
+/// One change: a line for what it is about, and one for each attribute that differs.
+fn change(out: &mut String, change: &Change, colour: Colour) {
+    let resource = change.after.as_ref().or(change.before.as_ref());
+    let mut line = format!("{} {}", colour.paint(change.action, symbol(change.action)), subject(&change.id, resource));
+    if change.action == Action::Create
+        && let Some(details) = resource.map(|resource| details(&change.id, resource)).filter(|details| !details.is_empty())
+    {
+        let _ = write!(line, " {details}");
+    }
+    if let Some(reason) = &change.reason {
+        let _ = write!(line, "  # {}", escape(reason));
+    }
+    let _ = writeln!(out, "{line}");
+    for field in &change.fields {
+        let forces = if field.forces_replacement { "  # forces replacement" } else { "" };
+        let _ = writeln!(out, "        {}: {} -> {}{forces}", field.name, value(&field.before), value(&field.after));
+    }
+}
+
+fn subject(id: &ResourceId, resource: Option<&Resource>) -> String {
+    match (id, resource) {
+        (ResourceId::Namespace(namespace), _) => format!("namespace {namespace}"),
+        (ResourceId::Sysctl(_, key), _) => format!("sysctl {key}"),
+        (ResourceId::Link(link), Some(Resource::Link(resource))) if resource.external => format!("external {}", link.name),
+        (ResourceId::Link(link), Some(Resource::Link(resource))) => format!("{} {}", escape(resource.kind.name()), link.name),
+        (ResourceId::Link(link), _) => format!("link {}", link.name),
+        (ResourceId::Address(link, address), _) => format!("address {address} on {}", link.name),
+        (ResourceId::Route(_, key), Some(Resource::Route(route))) if route.kind.is_terminal() => {
+            format!("route {} {key}", value(&serde_json::json!(route.kind)))
+        }
+        (ResourceId::Route(_, key), _) => format!("route {key}"),
+    }
+}
+
+/// What is set, on one line, as ip(8) would have it.
+fn details(id: &ResourceId, resource: &Resource) -> String {
+    let shown = resource.show();
+    let mut words = Vec::new();
+    for (name, shown) in shown.iter().filter(|(name, _)| !matches!((id, name.as_str()), (_, "kind" | "type"))) {
+        match id {
+            ResourceId::Sysctl(..) => words.push(format!("= {}", value(shown))),
+            _ => words.push(format!("{name} {}", value(shown))),
+        }
+    }
+    words.join(" ")
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => escape(text),
+        Value::Array(list) if list.is_empty() => "none".into(),
+        Value::Array(list) => format!("[{}]", list.iter().map(self::value).collect::<Vec<_>>().join(", ")),
+        other => escape(&other.to_string()),
+    }
+}

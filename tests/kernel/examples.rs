@@ -1,0 +1,138 @@
+//! Every example does what its first comment says.
+
+use super::harness::fingerprint::assert_restored;
+use super::harness::{
+    Feature, apply, assert_no_changes, destroy, eventually, example, in_namespaces, ip, needs, ping_fails, ping_ok,
+    settled_fingerprint, text,
+};
+
+/// Applies an example, looks, applies it again, and destroys it.
+fn lives_and_dies(name: &str, look: impl FnOnce()) {
+    let before = settled_fingerprint();
+    let file = example(name);
+    apply(&file);
+    look();
+    apply(&file).says("No changes.");
+    assert_no_changes(&file);
+    destroy(name);
+    assert_restored(&before);
+}
+
+#[test]
+fn every_example_has_a_test() {
+    let tested = ["blog", "dual-stack", "leaf-spine", "macvlan", "quickstart", "router", "star-100"];
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let entries = std::fs::read_dir(directory).expect("the examples can be read");
+    let mut found: Vec<_> =
+        entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    found.sort();
+    assert_eq!(found, tested, "each example needs a test here (blog: in blog.rs)");
+}
+
+#[test]
+fn quickstart() {
+    in_namespaces(|| {
+        lives_and_dies("quickstart", || {
+            ping_ok("alice", "10.0.0.2");
+            ping_ok("bob", "10.0.0.1");
+        });
+    });
+}
+
+#[test]
+fn macvlan() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        lives_and_dies("macvlan", || {
+            ping_ok("ns0", "172.29.0.1");
+            ping_ok("ns0", "172.29.6.124");
+            ping_ok("lan", "172.29.6.123");
+            ping_ok("machine", "172.29.0.1");
+            ping_fails("machine", "172.29.6.123");
+            let link = &ip(&["-n", "ns0", "link", "show", "macvlan0"])[0];
+            assert_eq!(link["linkinfo"]["info_data"]["mode"], "bridge");
+        });
+    });
+}
+
+#[test]
+fn router() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        lives_and_dies("router", || {
+            for from in ["pc1", "pc2"] {
+                for to in ["10.2.0.11", "10.2.0.12", "10.1.0.11", "10.1.0.12"] {
+                    ping_ok(from, to);
+                }
+            }
+            ping_ok("db", "10.1.0.12");
+            let there = text("ip", &["netns", "exec", "pc1", "ping", "-n", "-c", "1", "-W", "5", "10.2.0.11"]);
+            assert!(there.contains("ttl=63"), "{there}");
+            let refused = ping_fails("pc1", "198.51.100.1");
+            assert!(refused.contains("Packet filtered"), "{refused}");
+            let unreachable = ping_fails("db", "198.51.100.1");
+            assert!(unreachable.contains("Network is unreachable"), "{unreachable}");
+        });
+    });
+}
+
+#[test]
+fn dual_stack() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("dual-stack", || {
+            for address in ["198.51.100.10", "2001:db8:2::10", "192.0.2.1", "2001:db8:1::1"] {
+                ping_ok("client", address);
+            }
+            for address in ["192.0.2.10", "2001:db8:1::10"] {
+                ping_ok("server", address);
+            }
+        });
+    });
+}
+
+#[test]
+fn leaf_spine() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Multipath]) {
+            return;
+        }
+        lives_and_dies("leaf-spine", || {
+            for from in 1..=3 {
+                for to in 1..=3 {
+                    ping_ok(&format!("server{from}"), &format!("172.16.{to}.10"));
+                }
+            }
+            let route = &ip(&["-n", "leaf1", "route", "show", "172.16.0.0/16"])[0];
+            assert_eq!(route["nexthops"].as_array().map(Vec::len), Some(2), "{route}");
+            let through = |port: u16| {
+                let port = port.to_string();
+                let flow = ["from", "172.16.1.10", "iif", "rack", "ipproto", "tcp", "sport", &port, "dport", "80"];
+                ip(&[["-n", "leaf1", "route", "get", "172.16.3.10"].as_slice(), &flow].concat())[0]["dev"].to_string()
+            };
+            let first = through(1000);
+            assert!((1001..1100).any(|port| through(port) != first), "all flows take {first}");
+        });
+    });
+}
+
+#[test]
+fn star_100() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        lives_and_dies("star-100", || {
+            ping_ok("n001", "10.100.0.100");
+            ping_ok("n100", "10.100.0.50");
+            let forwarding = || text("bridge", &["-n", "switch", "link"]).matches("state forwarding").count() == 100;
+            eventually("forwarding on a hundred ports", forwarding);
+        });
+    });
+}

@@ -1,0 +1,97 @@
+//! An apply that fails puts back what it changed and says what failed, in the kernel's words.
+
+use super::harness::fingerprint::assert_restored;
+use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
+
+/// The kernel refuses the macvlan: a foreign one in `passthru` mode has the parent for itself.
+const REFUSED: &str = "
+name: refused
+namespaces:
+  host: { interfaces: { up0: { external: true, addresses: [192.0.2.1/24] } } }
+  a:
+    interfaces:
+      eth0: { addresses: [10.0.0.1/24] }
+      mv0: { macvlan: { parent: host:up0, mode: bridge } }
+  b: { interfaces: { eth0: { addresses: [10.0.0.2/24] } } }
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+
+fn uplink_in_use() {
+    sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up
+        ip link add owner link up0 type macvlan mode passthru");
+}
+
+#[test]
+fn a_failed_apply_puts_everything_back() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        uplink_in_use();
+        let before = settled_fingerprint();
+        topo(&["apply", &lab(REFUSED)]).exits(1).says("a:mv0").says("invalid argument");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn without_rollback_the_next_apply_goes_on() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        uplink_in_use();
+        let file = lab(REFUSED);
+        let before = settled_fingerprint();
+        topo(&["apply", "--no-rollback", &file]).exits(1).says("a:mv0");
+        sh("ip link del owner");
+        apply(&file);
+        assert_no_changes(&file);
+        destroy("refused");
+        sh("ip link add owner link up0 type macvlan mode passthru");
+        // Only the number of `owner`, and what follows from its new hardware address, may differ.
+        let names = |text: &str| text.matches("\"ifname\"").count();
+        assert_eq!(names(&settled_fingerprint()), names(&before));
+    });
+}
+
+#[test]
+fn a_failed_change_puts_back_the_lab_as_it_was() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        uplink_in_use();
+        let without = REFUSED.replace("      mv0: { macvlan: { parent: host:up0, mode: bridge } }\n", "");
+        apply(&lab(&without));
+        let before = settled_fingerprint();
+        let changed = REFUSED.replace("10.0.0.2/24", "10.0.0.3/24").replace("a:eth0, b:eth0] }", "a:eth0, b:eth0], mtu: 1400 }");
+        topo(&["apply", &lab(&changed)]).exits(1);
+        assert_restored(&before);
+        assert_no_changes(&lab(&without));
+    });
+}
+
+#[test]
+fn an_unknown_setting_is_found_before_anything_is_changed() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let file = lab("name: s\nnamespaces: { a: { sysctls: { net.ipv4.no_such_setting: 1 } } }\n");
+        topo(&["apply", &file]).exits(1).says("net.ipv4.no_such_setting");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn all_problems_of_a_file_are_told_with_their_places() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let file = lab(
+            "name: bad\nnamespaces:\n  a:\n    interfaces:\n      eth0: { adresses: [10.0.0.1/24] }\n    routes:\n      - { to: default, via: 10.0.0.300 }\n",
+        );
+        for command in ["validate", "plan", "apply"] {
+            topo(&[command, &file]).exits(1).says(":5:").says(":7:").says("adresses").says("addresses").says("10.0.0.300");
+        }
+        assert_restored(&before);
+    });
+}

@@ -1,0 +1,77 @@
+//! What this kernel can do, found by trying.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, unshare};
+
+/// Something that not every kernel is built with.
+#[derive(Debug, Clone, Copy)]
+pub enum Feature {
+    /// Bridges.
+    Bridge,
+    /// VLAN filtering of bridges.
+    BridgeVlanFiltering,
+    /// Dummy links.
+    Dummy,
+    /// IPv6.
+    Ipv6,
+    /// Macvlan links.
+    Macvlan,
+    /// Routes with several next hops.
+    Multipath,
+    /// VLAN links.
+    Vlan,
+    /// Vxlan links.
+    Vxlan,
+}
+
+impl Feature {
+    /// What only works with the feature, in a fresh network namespace that has a veth pair `p0`, `p1`.
+    fn probe(self) -> &'static str {
+        match self {
+            Self::Bridge => "ip link add probe type bridge",
+            Self::BridgeVlanFiltering => "ip link add probe type bridge vlan_filtering 1",
+            Self::Dummy => "ip link add probe type dummy",
+            Self::Ipv6 => "ip -6 address add 2001:db8::1/64 dev p0",
+            Self::Macvlan => "ip link add probe link p0 type macvlan mode bridge",
+            Self::Multipath => {
+                "ip link set p0 up && ip link set p1 up && ip address add 192.0.2.1/24 dev p0 && \
+                 ip route add 198.51.100.0/24 nexthop via 192.0.2.2 nexthop via 192.0.2.3"
+            }
+            Self::Vlan => "ip link add probe link p0 type vlan id 10",
+            Self::Vxlan => "ip link add probe type vxlan id 42 dstport 4789",
+        }
+    }
+
+    fn lacking(self) -> bool {
+        let script = format!("ip link add p0 type veth peer name p1 && {}", self.probe());
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]);
+        // SAFETY: a single system call between fork and exec.
+        unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?)) };
+        let output = command.output().expect("sh can be run");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let unsupported = ["Unknown device type", "not supported", "No such file or directory", "Invalid argument"];
+        assert!(
+            output.status.success() || unsupported.iter().any(|text| stderr.contains(text)),
+            "probing for {self:?} failed in an unexpected way: {stderr}"
+        );
+        !output.status.success()
+    }
+}
+
+/// Whether the kernel has all of it. Where it has not, says so, and fails where nothing may be skipped.
+#[must_use]
+pub fn needs(features: &[Feature]) -> bool {
+    let lacking: Vec<_> = features.iter().filter(|feature| feature.lacking()).map(|feature| format!("{feature:?}")).collect();
+    if lacking.is_empty() {
+        return true;
+    }
+    let lacking = lacking.join(", ");
+    let required = std::env::var("TOPO_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
+    assert!(!required, "this kernel lacks {lacking}, and TOPO_REQUIRE_KERNEL=1 says that it must not");
+    writeln!(io::stderr(), "skipped: this kernel lacks {lacking}").expect("standard error can be written to");
+    false
+}

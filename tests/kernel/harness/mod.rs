@@ -1,0 +1,15 @@
+//! What the tests stand on: namespaces of their own, the kernel's features, and programs to act and to look with.
+
+pub mod enter;
+pub mod feature;
+pub mod fingerprint;
+pub mod tools;
+pub mod view;
+
+pub use enter::in_namespaces;
+pub use feature::{Feature, needs};
+pub use fingerprint::settled_fingerprint;
+pub use tools::{
+    apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, sh, text, topo,
+};
+pub use view::{assert_view, view};

@@ -1,0 +1,229 @@
+//! Runs topo and the programs that show what the kernel has.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The binary under test.
+pub const TOPO: &str = env!("CARGO_BIN_EXE_topo");
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its exit status; 124 when it was killed because it hung.
+    pub status: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+}
+
+impl Outcome {
+    fn new(output: &Output) -> Self {
+        Self {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Insists on exit status 0.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    /// Insists on an exit status.
+    #[track_caller]
+    pub fn exits(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "unexpected exit status\nstdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Insists on a text among what was printed on either.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        let found = self.stdout.contains(text) || self.stderr.contains(text);
+        assert!(found, "`{text}` is not in\nstdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Runs topo; a run that hangs ends after two minutes with status 124.
+pub fn topo(arguments: &[&str]) -> Outcome {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "120", TOPO]).args(arguments).env_remove("NO_COLOR").stdin(Stdio::null());
+    Outcome::new(&command.output().expect("timeout can be run"))
+}
+
+/// Applies a lab file, which must succeed.
+#[track_caller]
+pub fn apply(lab: &str) -> Outcome {
+    topo(&["apply", lab]).ok()
+}
+
+/// Destroys a lab by file or name, which must succeed.
+#[track_caller]
+pub fn destroy(lab: &str) -> Outcome {
+    topo(&["destroy", lab]).ok()
+}
+
+/// Insists that the live network is what the lab says.
+#[track_caller]
+pub fn assert_no_changes(lab: &str) {
+    topo(&["plan", "--detailed-exitcode", lab]).ok().says("No changes.");
+}
+
+/// Writes a lab into a file of its own and returns its path.
+pub fn lab(yaml: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("lab-{}-{}.yaml", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(&directory).expect("the target directory can be written to");
+    let path = directory.join(name);
+    fs::write(&path, yaml).expect("the target directory can be written to");
+    path.to_str().expect("the target directory's path is UTF-8").to_owned()
+}
+
+/// The path of an example.
+pub fn example(name: &str) -> String {
+    format!("{}/examples/{name}.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a shell script, which must succeed.
+#[track_caller]
+pub fn sh(script: &str) {
+    let output = Command::new("sh").args(["-ec", script]).stdin(Stdio::null()).output().expect("sh can be run");
+    let outcome = Outcome::new(&output);
+    assert_eq!(outcome.status, 0, "`{script}` failed: {}{}", outcome.stdout, outcome.stderr);
+}
+
+/// What a program prints; it must succeed.
+#[track_caller]
+pub fn text(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {program}: {error}; please install it"));
+    let outcome = Outcome::new(&output);
+    assert_eq!(outcome.status, 0, "{program} {arguments:?} failed: {}", outcome.stderr);
+    outcome.stdout
+}
+
+#[track_caller]
+fn json(program: &str, arguments: &[&str]) -> Value {
+    let output = text(program, &[&["-j", "-d"], arguments].concat());
+    if output.trim().is_empty() {
+        return Value::Array(Vec::new());
+    }
+    serde_json::from_str(&output).unwrap_or_else(|error| panic!("{program} {arguments:?} printed no JSON ({error}): {output}"))
+}
+
+/// What `ip -j -d` shows.
+#[track_caller]
+pub fn ip(arguments: &[&str]) -> Value {
+    json("ip", arguments)
+}
+
+/// What `bridge -j -d` shows.
+#[track_caller]
+pub fn bridge(arguments: &[&str]) -> Value {
+    json("bridge", arguments)
+}
+
+/// What several commands of `ip -j -d` or `bridge -j -d` show, each with the command, from one run of the program.
+#[track_caller]
+pub fn batch(program: &str, options: &[&str], commands: &[&'static str]) -> Vec<(&'static str, Value)> {
+    let mut command = Command::new(program);
+    command.args(["-j", "-d"]).args(options).args(["-batch", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ip can be run");
+    let lines: String = commands.iter().map(|command| format!("{command}\n")).collect();
+    child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("ip reads its commands");
+    let outcome = Outcome::new(&child.wait_with_output().expect("ip ends"));
+    assert_eq!(outcome.status, 0, "{program} {options:?} {commands:?} failed: {}", outcome.stderr);
+    let mut values = serde_json::Deserializer::from_str(&outcome.stdout).into_iter::<Value>();
+    let mut next = || values.next().map_or(Value::Null, |value| value.expect("JSON"));
+    commands.iter().map(|command| (*command, next())).collect()
+}
+
+/// Runs something in a named namespace (`None`: the machine's own), on a thread that entered it. Programs started there are
+/// there too.
+pub fn inside<T: Send>(namespace: Option<&str>, run: impl FnOnce() -> T + Send) -> T {
+    let Some(name) = namespace else { return run() };
+    let enter = || {
+        let entry = fs::File::open(format!("/run/netns/{name}")).expect("the namespace can be opened");
+        nix::sched::setns(entry, nix::sched::CloneFlags::CLONE_NEWNET).expect("the namespace can be entered");
+        run()
+    };
+    std::thread::scope(|scope| scope.spawn(enter).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The names that `ip netns list` shows, sorted.
+pub fn namespaces() -> Vec<String> {
+    let list = text("ip", &["netns", "list"]);
+    let mut names: Vec<_> = list.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The number of every link in a namespace (`None`: the machine's own), by name.
+pub fn indices(namespace: Option<&str>) -> BTreeMap<String, u64> {
+    let links = match namespace {
+        Some(namespace) => ip(&["-n", namespace, "link"]),
+        None => ip(&["link"]),
+    };
+    let entry = |link: &Value| Some((link["ifname"].as_str()?.to_owned(), link["ifindex"].as_u64()?));
+    links.as_array().expect("ip shows a list").iter().filter_map(entry).collect()
+}
+
+/// Waits until something is so, at most ten seconds.
+#[track_caller]
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not come about within ten seconds");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+fn ping(namespace: &str, address: &str, wait: &str) -> Outcome {
+    let ping = ["ping", "-n", "-c", "1", "-W", wait, address];
+    let mut command = if namespace == "host" {
+        let mut command = Command::new(ping[0]);
+        command.args(&ping[1..]);
+        command
+    } else {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).args(ping);
+        command
+    };
+    Outcome::new(&command.stdin(Stdio::null()).output().expect("ping can be run"))
+}
+
+/// Insists that an address answers, within ten seconds: a new link needs a moment for neighbour discovery.
+#[track_caller]
+pub fn ping_ok(namespace: &str, address: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let outcome = ping(namespace, address, "1");
+        if outcome.status == 0 {
+            return;
+        }
+        let late = Instant::now() >= deadline;
+        assert!(!late, "{namespace} cannot reach {address}: {}{}", outcome.stdout, outcome.stderr);
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// Insists that an address does not answer; returns what ping says.
+#[track_caller]
+pub fn ping_fails(namespace: &str, address: &str) -> String {
+    let outcome = ping(namespace, address, "1");
+    assert_ne!(outcome.status, 0, "{namespace} reaches {address}, and should not: {}", outcome.stdout);
+    outcome.stdout + &outcome.stderr
+}

@@ -1,0 +1,95 @@
+//! What one who types `ip` sees of a network, less what differs from one making of it to the next: numbers of links, hardware
+//! addresses that the kernel drew, and topo's marks.
+
+use std::fmt::Write as _;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::fingerprint::difference;
+use super::tools::{batch, inside, namespaces};
+
+/// The view of the machine and of every named namespace.
+pub fn view() -> String {
+    let mut out = String::new();
+    for namespace in std::iter::once(None).chain(namespaces().iter().map(|name| Some(name.as_str()))) {
+        writeln!(out, "## {}\n{}", namespace.unwrap_or("the machine"), inside(namespace, section)).expect("a string");
+    }
+    out
+}
+
+/// Waits until the view is this one, at most ten seconds: carrier and duplicate address detection take a moment.
+#[track_caller]
+pub fn assert_view(expected: &str, why: &str) {
+    for _ in 0..100 {
+        if view() == expected {
+            return;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    panic!("{why}:\n{}", difference(expected, &view()));
+}
+
+/// What is to be seen in the namespace of the calling thread.
+fn section() -> String {
+    let mut out = String::new();
+    let mut shown = batch("ip", &[], &["address", "route show table all", "rule"]);
+    shown.extend(batch("ip", &["-6"], &["route show table all", "rule"]));
+    shown.extend(batch("bridge", &[], &["link"]));
+    for (command, objects) in shown {
+        let mut lines: Vec<_> = objects.as_array().into_iter().flatten().cloned().filter_map(plain).collect();
+        lines.sort();
+        writeln!(out, "# {command}\n{}", lines.join("\n")).expect("a string");
+    }
+    out
+}
+
+/// An object without its accidents; `None` for what follows from a hardware address.
+fn plain(mut value: Value) -> Option<String> {
+    forget(&mut value);
+    let text = value.to_string();
+    // Link-local addresses, and their local and anycast routes.
+    (value.as_object().is_none_or(|object| !object.contains_key("dst") || !text.contains("\"fe80::"))
+        && !text.contains("\"anycast\"")
+        && !text.contains("\"ff00::/8\""))
+    .then_some(text)
+}
+
+fn forget(value: &mut Value) {
+    const ACCIDENTS: [&str; 19] = [
+        "ifindex",
+        "address",
+        "link_index",
+        "link_netnsid",
+        "link_netns",
+        "group",
+        "ifalias",
+        "num_tx_queues",
+        "num_rx_queues",
+        "gso_max_size",
+        "bridge_id",
+        "root_id",
+        "designated_root",
+        "designated_bridge",
+        "gc_timer",
+        "hello_timer",
+        "tcn_timer",
+        "topology_change_timer",
+        "hold_timer",
+    ];
+    // `link` is the number of a veth's other end, taken for a number of this namespace; a port's number is that of its turn.
+    const MORE: [&str; 7] = ["link", "id", "no", "designated_port", "permaddr", "message_age_timer", "forward_delay_timer"];
+    match value {
+        Value::Object(members) => {
+            members.retain(|name, _| !ACCIDENTS.contains(&name.as_str()) && !MORE.contains(&name.as_str()));
+            members.values_mut().for_each(forget);
+        }
+        Value::Array(values) => {
+            let link_local = |value: &Value| value["local"].as_str().is_some_and(|local| local.starts_with("fe80:"));
+            values.retain(|value| !link_local(value));
+            values.iter_mut().for_each(forget);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,495 @@
+//! Every kind of link, made, looked at with `ip -d link`, changed and removed.
+
+use super::harness::fingerprint::assert_restored;
+use super::harness::{
+    Feature, apply, assert_no_changes, destroy, in_namespaces, indices, ip, lab, needs, ping_fails, ping_ok, settled_fingerprint,
+    sh, topo,
+};
+
+/// Applies, insists on a stable result, looks, destroys, and insists that nothing is left.
+fn lives_and_dies(yaml: &str, look: impl FnOnce()) {
+    let before = settled_fingerprint();
+    let file = lab(yaml);
+    apply(&file);
+    assert_no_changes(&file);
+    look();
+    destroy(&file);
+    assert_restored(&before);
+}
+
+/// The options that `ip -d link` shows of an interface.
+fn options(namespace: &str, link: &str) -> serde_json::Value {
+    ip(&["-n", namespace, "link", "show", link])[0]["linkinfo"]["info_data"].clone()
+}
+
+#[test]
+fn macvlans_in_every_mode_and_away_from_their_parent() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        for mode in ["private", "vepa", "bridge", "passthru", "source"] {
+            let second = if mode == "passthru" { "" } else { "\n      mv1: { macvlan: { parent: \"below:eth0\", mode: MODE } }" };
+            let yaml = format!(
+                "name: mv
+namespaces:
+  below: {{ interfaces: {{ eth0: {{ addresses: [10.0.0.9/24] }} }} }}
+  beyond: {{ interfaces: {{ eth0: {{ addresses: [10.0.0.1/24] }} }} }}
+  a:
+    interfaces:
+      mv0: {{ macvlan: {{ parent: \"below:eth0\", mode: MODE }}, addresses: [10.0.0.2/24] }}{second}
+links: [{{ endpoints: [below:eth0, beyond:eth0] }}]
+"
+            );
+            lives_and_dies(&yaml.replace("MODE", mode), || {
+                assert_eq!(options("a", "mv0")["mode"], mode);
+                if mode != "source" {
+                    ping_ok("a", "10.0.0.1");
+                }
+            });
+        }
+    });
+}
+
+const MODES: &str = "name: mode
+namespaces:
+  a:
+    interfaces:
+      mv0: { macvlan: { parent: eth0, mode: MODE }, addresses: [10.0.0.2/24], mac: 02:00:00:00:00:02 }
+  b: { interfaces: { eth0: { addresses: [10.0.0.1/24], mac: 02:00:00:00:00:01 } } }
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+
+#[test]
+fn a_macvlan_changes_its_mode_in_place_except_to_and_from_passthru() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        let with = |mode: &str| lab(&MODES.replace("MODE", mode));
+        apply(&with("private"));
+        let born = indices(Some("a"));
+        for mode in ["vepa", "bridge", "source", "private"] {
+            apply(&with(mode));
+            assert_no_changes(&with(mode));
+            assert_eq!(options("a", "mv0")["mode"], mode);
+            assert_eq!(indices(Some("a")), born, "{mode}");
+        }
+        // In `passthru` the link has its parent's hardware address and cannot be given another at creation.
+        let passthru = lab(&MODES.replace("MODE", "passthru").replace(", mac: 02:00:00:00:00:02", ""));
+        topo(&["plan", &passthru]).ok().says("-/+").says("# forces replacement");
+        apply(&passthru);
+        assert_no_changes(&passthru);
+        assert_eq!(options("a", "mv0")["mode"], "passthru");
+        ping_ok("a", "10.0.0.1");
+        apply(&with("bridge"));
+        assert_eq!(options("a", "mv0")["mode"], "bridge");
+    });
+}
+
+#[test]
+fn a_macvlan_in_source_mode_hears_only_its_list() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        let with = |list: &str| lab(&MODES.replace("MODE", &format!("source, macaddrs: [{list}]")));
+        apply(&with("02:00:00:00:00:77"));
+        ping_fails("a", "10.0.0.1");
+        let born = indices(Some("a"));
+        apply(&with("02:00:00:00:00:01"));
+        assert_no_changes(&with("02:00:00:00:00:01"));
+        ping_ok("a", "10.0.0.1");
+        assert_eq!(indices(Some("a")), born);
+        sh("ip -n a link set mv0 type macvlan macaddr flush");
+        topo(&["plan", "--detailed-exitcode", &with("02:00:00:00:00:01")]).exits(2);
+    });
+}
+
+#[test]
+fn a_macvlan_over_an_external_interface_of_the_machine() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        sh("ip netns add outside; ip link add eth0 type veth peer name port netns outside; ip link set eth0 up
+            ip -n outside link set port up; ip -n outside address add 172.29.0.1/21 dev port");
+        let yaml = "name: mv
+namespaces:
+  host: { interfaces: { eth0: { external: true } } }
+  ns0: { interfaces: { macvlan0: { macvlan: { parent: \"host:eth0\", mode: bridge }, addresses: [172.29.6.123/21] } } }
+";
+        lives_and_dies(yaml, || ping_ok("ns0", "172.29.0.1"));
+    });
+}
+
+#[test]
+fn vlans_keep_their_traffic_apart() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vlan]) {
+            return;
+        }
+        let yaml = "name: vlans
+namespaces:
+  a:
+    interfaces:
+      eth0.10: { vlan: { parent: eth0, id: 10 }, addresses: [10.10.0.1/24] }
+      eth0.20: { vlan: { parent: eth0, id: 20, protocol: 802.1ad }, addresses: [10.20.0.1/24], mtu: 1400 }
+  b:
+    interfaces:
+      eth0.10: { vlan: { parent: eth0, id: 10, gvrp: true }, addresses: [10.10.0.2/24] }
+      eth0.20: { vlan: { parent: eth0, id: 20, protocol: 802.1ad }, addresses: [10.20.0.2/24] }
+      eth0.30: { vlan: { parent: eth0, id: 30 }, addresses: [10.10.0.3/24] }
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            ping_ok("a", "10.10.0.2");
+            ping_ok("a", "10.20.0.2");
+            let (first, second) = (options("a", "eth0.10"), options("a", "eth0.20"));
+            assert_eq!((&first["id"], &first["protocol"]), (&10.into(), &"802.1Q".into()));
+            assert_eq!((&second["id"], &second["protocol"]), (&20.into(), &"802.1ad".into()));
+            let born = indices(Some("b"));
+            let changed = lab(&yaml.replace(", gvrp: true", ""));
+            apply(&changed);
+            assert_no_changes(&changed);
+            assert_eq!(indices(Some("b")), born);
+        });
+    });
+}
+
+#[test]
+fn a_vlan_whose_parent_is_elsewhere() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vlan]) {
+            return;
+        }
+        let yaml = "name: vlans
+namespaces:
+  trunk: { interfaces: { eth0: {} } }
+  a: { interfaces: { v10: { vlan: { parent: \"trunk:eth0\", id: 10 }, addresses: [10.10.0.1/24] } } }
+  b: { interfaces: { v10: { vlan: { parent: eth0, id: 10 }, addresses: [10.10.0.2/24] } } }
+links: [{ endpoints: [trunk:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || ping_ok("a", "10.10.0.2"));
+    });
+}
+
+#[test]
+fn a_vxlan_runs_over_the_namespace_of_its_underlay() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vxlan]) {
+            return;
+        }
+        let yaml = "name: vx
+namespaces:
+  under1: { interfaces: { eth0: { addresses: [192.0.2.1/24] } } }
+  under2: { interfaces: { eth0: { addresses: [192.0.2.2/24] } } }
+  a: { interfaces: { vx0: { vxlan: { id: 42, local: 192.0.2.1, remote: 192.0.2.2, port: 4789, underlay: under1 }, addresses: [10.0.0.1/24] } } }
+  b: { interfaces: { vx0: { vxlan: { id: 42, local: 192.0.2.2, remote: 192.0.2.1, port: 4789, parent: \"under2:eth0\" }, addresses: [10.0.0.2/24] } } }
+links: [{ endpoints: [under1:eth0, under2:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            ping_ok("a", "10.0.0.2");
+            let vxlan = options("a", "vx0");
+            assert_eq!((&vxlan["id"], &vxlan["port"], &vxlan["remote"]), (&42.into(), &4789.into(), &"192.0.2.2".into()));
+            let born = indices(Some("a"));
+            let changed = lab(&yaml.replace("underlay: under1", "underlay: under1, learning: false, ageing: 100s"));
+            apply(&changed);
+            assert_no_changes(&changed);
+            assert_eq!(indices(Some("a")), born);
+            assert_eq!(options("a", "vx0")["ageing"], 100);
+        });
+    });
+}
+
+#[test]
+fn a_vxlan_over_ipv6() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vxlan, Feature::Ipv6]) {
+            return;
+        }
+        let end = |own: u8, other: u8| {
+            format!(
+                "{{ interfaces: {{ eth0: {{ addresses: [\"2001:db8::{own}/64\"] }}, vx0: {{ vxlan: {{ id: 7, local: \"2001:db8::{own}\", remote: \"2001:db8::{other}\" }}, addresses: [10.0.0.{own}/24] }} }} }}"
+            )
+        };
+        let yaml = format!(
+            "name: vx6\nnamespaces:\n  a: {}\n  b: {}\nlinks: [{{ endpoints: [a:eth0, b:eth0] }}]\n",
+            end(1, 2),
+            end(2, 1)
+        );
+        lives_and_dies(&yaml, || ping_ok("a", "10.0.0.2"));
+    });
+}
+
+#[test]
+fn a_dummy_holds_addresses_that_answer() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Dummy]) {
+            return;
+        }
+        let yaml = "name: dum
+namespaces:
+  a:
+    interfaces:
+      dummy0: { dummy: {}, addresses: [198.51.100.1, 2001:db8::1], mtu: 9000, mac: 02:00:00:00:00:01 }
+      eth0: { addresses: [10.0.0.1/24] }
+  b:
+    interfaces: { eth0: { addresses: [10.0.0.2/24] } }
+    routes: [{ to: 198.51.100.1, via: 10.0.0.1 }]
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            ping_ok("b", "198.51.100.1");
+            ping_ok("a", "2001:db8::1");
+        });
+    });
+}
+
+#[test]
+fn a_bridge_has_the_options_that_the_lab_gives_it() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        let yaml = "name: br
+namespaces:
+  a:
+    interfaces:
+      br0:
+        bridge:
+          stp_state: true
+          forward_delay: 4s
+          hello_time: 1s
+          max_age: 10s
+          ageing_time: 60s
+          priority: 4096
+          group_fwd_mask: 8
+          mcast_snooping: false
+          mcast_query_interval: 30s
+";
+        lives_and_dies(yaml, || {
+            let bridge = options("a", "br0");
+            let shown = ["stp_state", "forward_delay", "hello_time", "max_age", "ageing_time", "priority", "mcast_snooping"];
+            let values: Vec<_> = shown.iter().map(|name| bridge[name].as_u64().unwrap()).collect();
+            assert_eq!(values, [1, 400, 100, 1000, 6000, 4096, 0]);
+        });
+    });
+}
+
+#[test]
+fn a_bridge_that_filters_vlans() {
+    in_namespaces(|| {
+        if !needs(&[Feature::BridgeVlanFiltering]) {
+            return;
+        }
+        let yaml = "name: brv
+namespaces: { a: { interfaces: { br0: { bridge: { vlan_filtering: true, vlan_default_pvid: 7 } } } } }
+";
+        lives_and_dies(yaml, || {
+            let bridge = options("a", "br0");
+            assert_eq!((&bridge["vlan_filtering"], &bridge["vlan_default_pvid"]), (&1.into(), &7.into()));
+        });
+    });
+}
+
+#[test]
+fn a_veth_pair_within_one_namespace_and_one_that_is_down() {
+    in_namespaces(|| {
+        let yaml = "name: ends
+namespaces:
+  a: { interfaces: { x: { mtu: 2000 } } }
+  b: {}
+links:
+  - { endpoints: [a:x, a:y], mtu: 1400 }
+  - { endpoints: [a:down0, b:down0], up: false, txqueuelen: 10, numtxqueues: 2, numrxqueues: 3 }
+";
+        lives_and_dies(yaml, || {
+            let link = |name: &str| ip(&["-n", "a", "link", "show", name])[0].clone();
+            assert_eq!((&link("x")["mtu"], &link("y")["mtu"]), (&2000.into(), &1400.into()));
+            let down = link("down0");
+            assert!(!down["flags"].as_array().unwrap().contains(&"UP".into()), "{down}");
+            assert_eq!((&down["txqlen"], &down["num_tx_queues"], &down["num_rx_queues"]), (&10.into(), &2.into(), &3.into()));
+        });
+    });
+}
+
+#[test]
+fn settings_of_lo_and_every_setting_of_a_link() {
+    in_namespaces(|| {
+        let yaml = "name: set
+namespaces:
+  a:
+    interfaces:
+      lo: { addresses: [192.0.2.1/32] }
+      eth0:
+        mac: 02:00:00:00:00:01
+        mtu: 1280
+        txqueuelen: 77
+        altnames: [first, a-name-that-is-longer-than-fifteen-bytes]
+        arp: false
+        multicast: false
+        allmulti: true
+        promisc: true
+        sysctls: { ipv4.rp_filter: 2, ipv4.proxy_arp: 1 }
+  b: { interfaces: { lo: { up: false } } }
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            let link = &ip(&["-n", "a", "link", "show", "first"])[0];
+            assert_eq!(
+                (&link["address"], &link["mtu"], &link["txqlen"]),
+                (&"02:00:00:00:00:01".into(), &1280.into(), &77.into())
+            );
+            let flags = link["flags"].as_array().unwrap();
+            for (flag, set) in [("NOARP", true), ("MULTICAST", false), ("ALLMULTI", true), ("PROMISC", true), ("UP", true)] {
+                assert_eq!(flags.contains(&flag.into()), set, "{flag}: {link}");
+            }
+            sh("ip netns exec a sh -c 'test $(cat /proc/sys/net/ipv4/conf/eth0/rp_filter) = 2'");
+            ping_ok("a", "192.0.2.1");
+            let lo = &ip(&["-n", "b", "link", "show", "lo"])[0];
+            assert!(!lo["flags"].as_array().unwrap().contains(&"UP".into()), "{lo}");
+        });
+    });
+}
+
+#[test]
+fn every_attribute_of_an_address() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let yaml = "name: addr
+namespaces:
+  a:
+    interfaces:
+      eth0:
+        addresses:
+          - { address: 10.0.0.1/32, peer: 10.0.0.2 }
+          - { address: 192.0.2.1/24, broadcast: 192.0.2.255, label: \"eth0:x\", scope: link }
+          - { address: 198.51.100.1/24, noprefixroute: true }
+          - { address: 203.0.113.1/24, metric: 77 }
+          - { address: \"2001:db8::1/64\", nodad: true, valid_lft: 1h, preferred_lft: 30m }
+  b: {}
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            let shown = ip(&["-n", "a", "address", "show", "eth0"])[0]["addr_info"].clone();
+            let find = |local: &str| shown.as_array().unwrap().iter().find(|a| a["local"] == local).unwrap().clone();
+            assert_eq!(find("10.0.0.1")["address"], "10.0.0.2");
+            let labelled = find("192.0.2.1");
+            assert_eq!(
+                (&labelled["broadcast"], &labelled["label"], &labelled["scope"]),
+                (&"192.0.2.255".into(), &"eth0:x".into(), &"link".into())
+            );
+            assert_eq!(find("203.0.113.1")["metric"], 77);
+            assert!(find("2001:db8::1")["valid_life_time"].as_u64().unwrap() <= 3600);
+            let routes = ip(&["-n", "a", "-4", "route"]).to_string();
+            assert!(routes.contains("203.0.113.0/24") && !routes.contains("198.51.100.0/24"), "{routes}");
+        });
+    });
+}
+
+#[test]
+fn every_attribute_of_a_route() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6, Feature::Multipath]) {
+            return;
+        }
+        let yaml = "name: rt
+namespaces:
+  a:
+    interfaces:
+      eth0: { addresses: [10.0.0.1/24, 10.0.0.7/24, { address: \"2001:db8::1/64\", nodad: true }] }
+    routes:
+      - { to: default, via: 10.0.0.2, metric: 100, src: 10.0.0.7, mtu: 1400 }
+      - { to: default, via: \"2001:db8::2\", metric: 50 }
+      - { to: 192.0.2.0/24, dev: eth0, scope: link }
+      - { to: 198.51.100.0/25, via: 203.0.113.1, dev: eth0, onlink: true }
+      - { to: 198.51.100.128/25, nexthops: [{ via: 10.0.0.2, weight: 3 }, { via: 10.0.0.3, weight: 1 }] }
+      - { to: \"2001:db8:1::/48\", nexthops: [{ via: \"2001:db8::2\" }, { via: \"2001:db8::3\", weight: 5 }] }
+      - { to: 203.0.113.0/26, type: blackhole }
+      - { to: 203.0.113.64/26, type: unreachable, table: 77 }
+      - { to: 203.0.113.128/26, type: prohibit, metric: 9 }
+      - { to: 203.0.113.192/26, type: throw, table: 77 }
+      - { to: \"2001:db8:bad::/48\", type: blackhole }
+      - { to: default, family: inet6, type: unreachable, table: 78 }
+      - { to: 10.0.0.200, dev: eth0 }
+      - { to: 100.64.0.0/10, via: 10.0.0.2, tos: 16 }
+  b:
+    interfaces: { eth0: { addresses: [10.0.0.2/24, \"2001:db8::2/64\"] } }
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            let four = ip(&["-n", "a", "-4", "route", "show", "table", "all"]);
+            let find = |to: &str| {
+                four.as_array().unwrap().iter().find(|r| r["dst"] == to).unwrap_or_else(|| panic!("{to}: {four}")).clone()
+            };
+            let default = find("default");
+            assert_eq!(
+                (&default["gateway"], &default["metric"], &default["prefsrc"]),
+                (&"10.0.0.2".into(), &100.into(), &"10.0.0.7".into())
+            );
+            assert_eq!(find("198.51.100.0/25")["flags"], serde_json::json!(["onlink"]));
+            let ways = find("198.51.100.128/25")["nexthops"].clone();
+            assert_eq!((&ways[0]["weight"], &ways[1]["weight"]), (&3.into(), &1.into()));
+            assert_eq!(
+                (&find("203.0.113.64/26")["type"], &find("203.0.113.64/26")["table"]),
+                (&"unreachable".into(), &"77".into())
+            );
+            let six = ip(&["-n", "a", "-6", "route", "show", "table", "all"]).to_string();
+            for part in ["2001:db8:1::/48", "2001:db8::3", "2001:db8:bad::/48", "\"table\":\"78\""] {
+                assert!(six.contains(part), "{part}: {six}");
+            }
+        });
+    });
+}
+
+#[test]
+fn an_ipv4_route_through_an_ipv6_gateway_and_link_local_gateways() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let yaml = "name: v6gw
+namespaces:
+  a:
+    interfaces:
+      lo: { addresses: [192.0.2.1/32] }
+      eth0: { addresses: [{ address: \"fe80::a/64\", nodad: true }] }
+    routes:
+      - { to: 192.0.2.2, via: \"fe80::b\", dev: eth0, src: 192.0.2.1 }
+      - { to: \"2001:db8::/32\", via: \"fe80::b\", dev: eth0 }
+  b:
+    interfaces:
+      lo: { addresses: [192.0.2.2/32] }
+      eth0: { addresses: [{ address: \"fe80::b/64\", nodad: true }] }
+    routes:
+      - { to: 192.0.2.1, via: \"fe80::a\", dev: eth0, src: 192.0.2.2 }
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || ping_ok("a", "192.0.2.2"));
+    });
+}
+
+#[test]
+fn defaults_for_interfaces_are_in_force_before_they_are_born() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let yaml = "name: dflt
+namespaces:
+  a:
+    sysctls: { net.ipv6.conf.default.disable_ipv6: 1, net.ipv4.conf.default.rp_filter: 2 }
+    interfaces: { eth0: { addresses: [10.0.0.1/24] } }
+  b: {}
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            let addresses = ip(&["-n", "a", "address", "show", "eth0"]).to_string();
+            assert!(!addresses.contains("inet6"), "{addresses}");
+            sh("ip netns exec a sh -c 'test $(cat /proc/sys/net/ipv4/conf/eth0/rp_filter) = 2'");
+        });
+    });
+}

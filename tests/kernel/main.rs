@@ -1,0 +1,16 @@
+//! Tests on a real kernel: labs are applied, looked at with iproute2 and ping, changed, damaged, and destroyed.
+//!
+//! No test needs root or touches the machine's network: each one runs in a user, network and mount namespace of its own
+//! (see [`harness::enter`]). `tests/vm/kernel-tests` runs the same tests as real root under Debian's kernel.
+
+mod harness;
+
+mod blog;
+mod drift;
+mod examples;
+mod failure;
+mod interrupt;
+mod links;
+mod ownership;
+mod repeat;
+mod update;

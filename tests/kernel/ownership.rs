@@ -1,0 +1,192 @@
+//! What is not the lab's stays as it is: a foreign object in the way is a conflict, never adopted, never removed.
+
+use std::fs;
+
+use super::harness::fingerprint::assert_restored;
+use super::harness::{
+    Feature, apply, assert_no_changes, destroy, example, in_namespaces, ip, lab, needs, settled_fingerprint, sh, text, topo,
+};
+
+/// Makes something foreign, insists that the blog lab is refused with its name and changes nothing.
+#[track_caller]
+fn refused(make: &str, named: &str, undo: &str) {
+    sh(make);
+    let before = settled_fingerprint();
+    for command in ["plan", "apply"] {
+        let outcome = topo(&[command, &example("blog")]);
+        assert_eq!(outcome.status, 1, "`{make}`, then {command}: {}{}", outcome.stdout, outcome.stderr);
+        assert!(outcome.stderr.contains(named), "`{make}`: `{named}` is not named in {}", outcome.stderr);
+        assert_restored(&before);
+    }
+    sh(undo);
+}
+
+#[test]
+fn a_foreign_object_in_the_way_is_a_conflict() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        refused("ip netns add blue", "blue", "ip netns del blue");
+        refused("touch /run/netns/red", "red", "rm /run/netns/red");
+        refused("ln -s /proc/self/ns/net /run/netns/red", "red", "rm /run/netns/red");
+        refused("mkdir /run/netns/test", "test", "rmdir /run/netns/test");
+        refused("ip link add bridge0 type bridge", "bridge0", "ip link del bridge0");
+        refused("ip link add veth0 type veth peer name x", "veth0", "ip link del veth0");
+        refused("ip link add other type bridge; ip link property add dev other altname veth22", "veth22", "ip link del other");
+    });
+}
+
+#[test]
+fn half_a_mark_is_no_mark() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        apply(&example("blog"));
+        let link = &ip(&["link", "show", "bridge0"])[0];
+        let (group, alias) = (link["group"].as_str().expect("a group"), link["ifalias"].as_str().expect("an alias"));
+        let (group, alias) = (group.to_owned(), alias.to_owned());
+        destroy("blog");
+        let add = "ip link add bridge0 type bridge";
+        refused(&format!("{add}; ip link set bridge0 group {group}"), "bridge0", "ip link del bridge0");
+        refused(&format!("{add}; ip link set bridge0 alias {alias}"), "bridge0", "ip link del bridge0");
+        sh(&format!("{add}; ip link set bridge0 group {group}; ip link add br1 type bridge; ip link set br1 alias {alias}"));
+        let before = settled_fingerprint();
+        topo(&["destroy", "blog"]);
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn a_namespace_marked_for_another_lab_is_not_ours() {
+    in_namespaces(|| {
+        let lab_of = |name: &str| lab(&format!("name: {name}\nnamespaces: {{ shared: {{}} }}\n"));
+        apply(&lab_of("one"));
+        let before = settled_fingerprint();
+        topo(&["apply", &lab_of("two")]).exits(1).says("shared");
+        topo(&["destroy", &lab_of("two")]);
+        topo(&["destroy", "two"]);
+        assert_restored(&before);
+        destroy("one");
+    });
+}
+
+#[test]
+fn two_labs_live_side_by_side() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        let before = settled_fingerprint();
+        apply(&example("quickstart"));
+        let with_quickstart = settled_fingerprint();
+        apply(&example("blog"));
+        assert_no_changes(&example("quickstart"));
+        assert_no_changes(&example("blog"));
+        destroy("blog");
+        assert_restored(&with_quickstart);
+        assert_no_changes(&example("quickstart"));
+        destroy("quickstart");
+        assert_restored(&before);
+    });
+}
+
+const EXTERNAL: &str = "
+name: ext
+namespaces:
+  host:
+    interfaces:
+      up0: { external: true, addresses: [192.0.2.10/24], mtu: 1400 }
+    routes:
+      - { to: 198.51.100.0/24, via: 192.0.2.1 }
+";
+
+#[test]
+fn an_external_interface_gets_what_the_lab_says_and_then_has_its_own_again() {
+    in_namespaces(|| {
+        sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up
+            ip address add 203.0.113.5/24 dev up0; ip link set up0 mtu 1450 txqueuelen 50");
+        let before = settled_fingerprint();
+        let file = lab(EXTERNAL);
+        apply(&file);
+        assert_no_changes(&file);
+        let up0 = &ip(&["address", "show", "up0"])[0];
+        assert_eq!((&up0["mtu"], &up0["txqlen"]), (&1400.into(), &50.into()));
+        let addresses: Vec<_> = up0["addr_info"].as_array().unwrap().iter().map(|a| a["local"].as_str().unwrap()).collect();
+        assert!(addresses.contains(&"203.0.113.5") && addresses.contains(&"192.0.2.10"), "{addresses:?}");
+        let without_mtu = lab(&EXTERNAL.replace(", mtu: 1400", ""));
+        apply(&without_mtu);
+        assert_eq!(ip(&["link", "show", "up0"])[0]["mtu"], 1450, "what the lab no longer says goes back to what was");
+        apply(&file);
+        destroy("ext");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn foreign_routes_and_addresses_are_neither_taken_nor_removed() {
+    in_namespaces(|| {
+        sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up; ip address add 192.0.2.9/24 dev up0
+            ip route add 198.51.100.0/24 via 192.0.2.7");
+        let before = settled_fingerprint();
+        topo(&["apply", &lab(EXTERNAL)]).exits(1).says("198.51.100.0/24");
+        assert_restored(&before);
+        sh("ip route del 198.51.100.0/24; ip address add 192.0.2.10/24 dev up0");
+        let before = settled_fingerprint();
+        topo(&["apply", &lab(EXTERNAL)]).exits(1).says("192.0.2.10/24");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn a_missing_external_interface_is_an_error_that_names_it() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        topo(&["apply", &lab(EXTERNAL)]).exits(1).says("up0");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn a_host_setting_is_put_back() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let file = lab("name: sys\nnamespaces: { host: { sysctls: { net.ipv4.ip_forward: 1 } } }\n");
+        apply(&file);
+        assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap(), "1\n");
+        assert_no_changes(&file);
+        destroy("sys");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn a_running_process_does_not_keep_the_namespace_in_sight() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        let before = settled_fingerprint();
+        apply(&example("blog"));
+        let mut sleeper = std::process::Command::new("ip").args(["netns", "exec", "blue", "sleep", "100"]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        destroy("blog");
+        assert_restored(&before);
+        apply(&example("blog"));
+        destroy("blog");
+        assert_restored(&before);
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+    });
+}
+
+#[test]
+fn destroying_what_is_not_there_changes_nothing() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        topo(&["destroy", &example("quickstart")]).ok();
+        assert_restored(&before);
+        assert_eq!(text("ip", &["netns", "list"]), "");
+    });
+}

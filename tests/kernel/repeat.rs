@@ -1,0 +1,122 @@
+//! What is already so is left alone: neither a second apply nor any plan sends a write to the kernel.
+
+use std::fs;
+use std::process::Command;
+
+use super::harness::fingerprint::assert_restored;
+use super::harness::tools::TOPO;
+use super::harness::{Feature, apply, example, in_namespaces, lab, needs, settled_fingerprint, topo};
+
+/// The requests among the netlink messages that strace saw: `RTM_NEW…`, `RTM_DEL…` and `RTM_SET…`, by name or by number.
+fn writes(trace: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in trace.lines().filter(|line| line.contains("send")) {
+        for message in line.split("nlmsg_type=").skip(1) {
+            let kind: String = message.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let number = kind.strip_prefix("0x").and_then(|digits| u16::from_str_radix(digits, 16).ok());
+            let read = match number {
+                // Requests come in fours from 16 on: new, delete, get, set.
+                Some(number) => (number.wrapping_sub(16)) % 4 == 2,
+                None => kind.starts_with("RTM_GET"),
+            };
+            if !read {
+                found.push(line.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The writes of a run of topo, netlink and other, as strace shows them.
+fn writes_of(arguments: &[&str]) -> Vec<String> {
+    let file = lab("");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-v", "-s", "256", "-o", &file, "-e"]);
+    command.arg("trace=sendto,sendmsg,sendmmsg,mount,umount2,unlink,unlinkat,open,openat,pwrite64,write");
+    let output = command.arg(TOPO).args(arguments).output().expect("strace can be run; please install it");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let trace = fs::read_to_string(&file).expect("strace wrote its output");
+    let mut found = writes(&trace);
+    let elsewhere = |line: &&str| {
+        let call = line.split_whitespace().nth(1).unwrap_or_default();
+        let opens = call.starts_with("open") && (line.contains("O_WRONLY") || line.contains("O_RDWR"));
+        let harmless = line.contains("/dev/null") || line.contains("/run/topo") || line.contains("/dev/tty");
+        (call.starts_with("mount(") || call.starts_with("umount2(") || call.starts_with("unlink") || opens)
+            && !harmless
+            && !line.contains("= -1")
+    };
+    found.extend(trace.lines().filter(elsewhere).map(str::to_owned));
+    found
+}
+
+#[test]
+fn neither_a_second_apply_nor_a_plan_writes_to_the_kernel() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        let file = example("blog");
+        let before = settled_fingerprint();
+        assert_eq!(writes_of(&["plan", &file]), [""; 0]);
+        assert_restored(&before);
+        let first = writes_of(&["apply", &file]);
+        assert!(first.len() > 10, "strace is expected to see the writes of the first apply: {first:#?}");
+        let applied = settled_fingerprint();
+        assert_eq!(writes_of(&["apply", &file]), [""; 0]);
+        assert_eq!(writes_of(&["plan", &file]), [""; 0]);
+        assert_restored(&applied);
+        topo(&["apply", &file]).ok().says("No changes. The network matches the lab.");
+    });
+}
+
+#[test]
+fn validate_needs_no_kernel() {
+    in_namespaces(|| {
+        let file = example("blog");
+        let output = Command::new("strace").args(["-f", "-e", "trace=socket,setns,unshare", TOPO, "validate", &file]).output();
+        let output = output.expect("strace can be run; please install it");
+        let trace = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{trace}");
+        assert!(!trace.contains("socket(") && !trace.contains("setns(") && !trace.contains("unshare("), "{trace}");
+    });
+}
+
+#[test]
+fn a_plan_says_what_there_is_to_do_by_its_exit_status() {
+    in_namespaces(|| {
+        let file = example("quickstart");
+        topo(&["plan", "--detailed-exitcode", &file]).exits(2).says("+ ").says("Plan: ");
+        topo(&["plan", &file]).ok();
+        apply(&file);
+        topo(&["plan", "--detailed-exitcode", &file]).exits(0).says("No changes. The network matches the lab.");
+    });
+}
+
+#[test]
+fn a_saved_plan_is_applied_once_and_then_stale() {
+    in_namespaces(|| {
+        let file = example("quickstart");
+        let plan = lab("");
+        topo(&["plan", "--out", &plan, &file]).ok();
+        topo(&["apply", &plan]).ok();
+        topo(&["plan", "--detailed-exitcode", &file]).exits(0);
+        topo(&["destroy", &file]).ok();
+        topo(&["plan", "--out", &plan, &file]).ok();
+        apply(&file);
+        topo(&["apply", &plan]).exits(1).says("stale");
+    });
+}
+
+#[test]
+fn the_json_plan_counts_its_changes() {
+    in_namespaces(|| {
+        let outcome = topo(&["plan", "--json", &example("quickstart")]).ok();
+        let plan: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("the plan is JSON");
+        assert!(plan["format_version"].is_string() || plan["format_version"].is_number(), "{plan}");
+        let changes = plan["changes"].as_array().expect("a list of changes");
+        let creations = changes.iter().filter(|change| change["action"] == "create").count();
+        assert_eq!(plan["summary"]["add"].as_u64(), Some(creations as u64), "{plan}");
+        assert_eq!(plan["summary"]["destroy"], 0);
+        assert!(changes.iter().all(|change| change["address"].is_string() && change["kind"].is_string()), "{plan}");
+    });
+}
