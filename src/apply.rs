@@ -2,13 +2,15 @@
 //!
 //! It decides nothing: going back is the same pipeline with the state before as what is desired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diff::{Change, Conflict, diff};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
 use crate::name::{LabName, LinkId};
 use crate::plan::{Plan, plan};
-use crate::state::{Ifindex, Live, State};
+use crate::record::Record;
+use crate::resource::sysctl::SysctlKey;
+use crate::state::{Ifindex, Live, ResourceId, State};
 
 /// Why the network could not be compared with the lab.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,16 @@ pub enum ApplyError {
     Verify(#[source] PrepareError),
 }
 
+impl ApplyError {
+    /// Whether the network is as it was before.
+    pub fn rolled_back(&self) -> bool {
+        match self {
+            Self::Execute { aftermath, .. } | Self::Unverified { aftermath, .. } => matches!(aftermath, Aftermath::RolledBack),
+            Self::Verify(_) => false,
+        }
+    }
+}
+
 /// Whether to go back when something fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
@@ -80,17 +92,29 @@ pub struct Goal {
     pub desired: State,
     /// What to look at beyond that: the declared state when it is to be destroyed.
     pub interest: State,
+    /// What was written down when the lab was last changed.
+    pub record: Record,
 }
 
 impl Goal {
     /// The lab as declared.
     pub fn apply(lab: LabName, desired: State) -> Self {
-        Self { lab, interest: desired.clone(), desired }
+        Self { lab, interest: desired.clone(), desired, record: Record::default() }
     }
 
     /// Nothing of the lab. `declared` is what its file says, if there is one.
     pub fn destroy(lab: LabName, declared: State) -> Self {
-        Self { lab, interest: declared, desired: State::default() }
+        Self { lab, interest: declared, desired: State::default(), record: Record::default() }
+    }
+}
+
+impl Goal {
+    /// Takes what was written down into account.
+    #[must_use]
+    pub fn with_record(mut self, record: Record) -> Self {
+        self.interest = record.interest(&self.interest);
+        self.record = record;
+        self
     }
 }
 
@@ -100,7 +124,11 @@ impl Goal {
 /// When the network cannot be read, or conflicts with the lab.
 pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), PrepareError> {
     let live = kernel.observe(&goal.interest)?;
-    let plan = plan_from(&goal.lab, &goal.desired, &live, &BTreeMap::new())?;
+    let forgotten: BTreeSet<SysctlKey> =
+        goal.record.forgotten(&goal.desired, &live).map(|(_, key)| key.of_default().unwrap_or_else(|| key.clone())).collect();
+    let defaults = if forgotten.is_empty() { BTreeMap::new() } else { kernel.defaults(&forgotten)? };
+    let desired = goal.record.restore(&goal.desired, &live, &defaults);
+    let plan = plan_from(&goal.lab, &desired, &live, &BTreeMap::new())?;
     Ok((live, plan))
 }
 
@@ -147,7 +175,10 @@ fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnF
 fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
     let mut interest = goal.interest.clone();
     interest.resources.extend(before.state.resources.clone());
-    let back = Goal { lab: goal.lab.clone(), desired: before.state.clone(), interest };
+    let mut desired = before.state.clone();
+    // What was half there is better gone.
+    desired.resources.retain(|id, _| !matches!(id, ResourceId::Namespace(namespace) if before.broken.contains(namespace)));
+    let back = Goal { lab: goal.lab.clone(), desired, interest, record: Record::default() };
     let undone = plan_back(kernel, &back, before).map_err(Into::into).and_then(|plan| {
         let undone = kernel.execute(&plan.operations(), &mut Unattended);
         undone.map_err(|error| -> Box<dyn std::error::Error + Send + Sync> { error.into() })

@@ -3,7 +3,10 @@
 //! [`linux`] is the real one. [`memory`] holds a network in memory and enforces the kernel's rules, so that a plan in the wrong
 //! order fails there as it would for real.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::operation::Operation;
+use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, State};
 
 pub mod linux;
@@ -39,13 +42,18 @@ impl Errno {
 
 impl std::fmt::Display for Errno {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = std::io::Error::from_raw_os_error(self.number).to_string();
-        let text = text.split(" (os error").next().unwrap_or_default();
+        let text = plain(&std::io::Error::from_raw_os_error(self.number));
         match &self.message {
-            Some(message) => write!(f, "{} ({})", crate::name::escape(message), lower_first(text)),
-            None => f.write_str(&lower_first(text)),
+            Some(message) => write!(f, "{} ({text})", crate::name::escape(message)),
+            None => f.write_str(&text),
         }
     }
+}
+
+/// The system's words for an error, as a lowercase phrase without its number.
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    lower_first(text.split(" (os error").next().unwrap_or_default())
 }
 
 fn lower_first(text: &str) -> String {
@@ -98,6 +106,12 @@ pub trait Kernel {
     /// # Errors
     /// When something could not be read whole; nothing may be concluded then.
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError>;
+
+    /// The values that these settings have in a new network namespace. Those that this kernel lacks are left out.
+    ///
+    /// # Errors
+    /// When a new namespace cannot be had.
+    fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError>;
 
     /// Executes operations in their order.
     ///

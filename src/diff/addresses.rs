@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::address::Address;
-use crate::resource::route::Scope;
 use crate::state::{Resource, ResourceId};
 use crate::value::InterfaceAddress;
 
@@ -60,7 +59,7 @@ impl Differ<'_> {
     ) {
         if let Some(reason) = self.loss(link) {
             for key in live.keys().filter(|key| !desired.contains_key(key)) {
-                self.add(ResourceId::Address(link.clone(), *key), Action::Delete, Vec::new(), Some(reason.clone()));
+                self.add(ResourceId::Address(link.clone(), *key), Action::Delete, Vec::new(), None);
             }
             for key in desired.keys() {
                 let id = ResourceId::Address(link.clone(), *key);
@@ -141,10 +140,8 @@ impl Differ<'_> {
 fn sequence(addresses: &BTreeMap<InterfaceAddress, Address>, family: Family) -> Vec<Entry> {
     let mut sequence: Vec<_> = addresses.iter().filter(|(key, _)| (family == Family::Inet) == key.ip().is_ipv4()).collect();
     sequence.sort_by_key(|(_, address)| address.order);
-    let scope = |key: &InterfaceAddress, address: &Address| {
-        address.scope.unwrap_or(if key.ip().is_loopback() { Scope::Host } else { Scope::Global }).number()
-    };
-    sequence.into_iter().map(|(key, address)| Entry { key: *key, scope: scope(key, address) }).collect()
+    let entry = |key: &InterfaceAddress, address: &Address| Entry { key: *key, scope: address.complete_scope(key.ip()).number() };
+    sequence.into_iter().map(|(key, address)| entry(key, address)).collect()
 }
 
 fn same_subnet(a: &Entry, b: &Entry) -> bool {

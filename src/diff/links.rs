@@ -6,7 +6,7 @@ use super::mtu::Inheritance;
 use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::FieldChange;
-use crate::resource::link::{Kind, Link};
+use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::state::ResourceId;
 
 impl Differ<'_> {
@@ -17,6 +17,10 @@ impl Differ<'_> {
         for (id, link) in self.desired.links() {
             let resource = ResourceId::Link(id.clone());
             let Some(live) = self.live.state.link(id) else {
+                // A new namespace comes with its `lo`.
+                if link.kind == Kind::Loopback && link.settings == LinkSettings::default() {
+                    continue;
+                }
                 self.add(resource, Action::Create, Vec::new(), None);
                 continue;
             };
@@ -36,7 +40,8 @@ impl Differ<'_> {
                 self.add(resource, Action::Update, fields, None);
             }
         }
-        for (id, _) in self.live.state.links().filter(|(id, _)| self.desired.link(id).is_none()) {
+        let extra = self.live.state.links().filter(|(id, link)| self.desired.link(id).is_none() && !link.external);
+        for (id, _) in extra.filter(|(id, _)| !id.name.is_loopback()) {
             let reason = self.doomed.get(id).cloned().flatten();
             self.add(ResourceId::Link(id.clone()), Action::Delete, Vec::new(), reason);
         }
@@ -64,7 +69,7 @@ impl Differ<'_> {
             if let Some(below) = link.kind.parent() {
                 dependants.entry(below.resolve(&id.namespace)).or_default().push(id);
             }
-            let gone = self.desired.link(id).is_none() || self.namespace_goes(&id.namespace);
+            let gone = self.desired.link(id).is_none() && !link.external || self.namespace_goes(&id.namespace);
             let replaced = compared.get(id).is_some_and(|fields| fields.iter().any(|field| field.forces_replacement));
             if gone || replaced {
                 pending.push((id.clone(), None));

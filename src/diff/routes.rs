@@ -22,11 +22,10 @@ impl Differ<'_> {
                 None => self.add(id, Action::Update, fields, None),
             }
         }
-        for (namespace, key, route) in live.routes() {
+        for (namespace, key, _) in live.routes() {
             let id = ResourceId::Route(namespace.clone(), key.clone());
             if !self.desired.resources.contains_key(&id) {
-                let reason = self.route_loss(namespace, key, route, lost);
-                self.add(id, Action::Delete, Vec::new(), reason);
+                self.add(id, Action::Delete, Vec::new(), None);
             }
         }
     }

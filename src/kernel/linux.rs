@@ -9,7 +9,7 @@ mod resolve;
 mod socket;
 mod sysctl;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 
@@ -20,6 +20,7 @@ use self::socket::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
 use crate::operation::Operation;
+use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, State};
 
 /// A namespace with what is needed to work in it.
@@ -67,6 +68,10 @@ fn raise_descriptor_limit() {
 impl Kernel for Linux {
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError> {
         observe::observe(self, desired)
+    }
+
+    fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
+        observe::defaults(self, keys)
     }
 
     fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {

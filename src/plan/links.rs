@@ -74,9 +74,13 @@ impl Context<'_> {
         self.live.indices.contains_key(link)
     }
 
-    /// Whether this link's birth is sent for it: of a pair, the end whose name comes first.
+    /// Whether this link's birth is sent for it: of a pair, the end that is a port, so that ports come in the order of their names,
+    /// else the end whose name comes first.
     fn bears_pair(&self, id: &LinkId, link: &Link) -> bool {
-        link.kind.peer().is_none_or(|peer| *id < peer.resolve(&id.namespace))
+        let Some(peer) = link.kind.peer().map(|peer| peer.resolve(&id.namespace)) else { return true };
+        let is_port = |link: &Link| link.settings.master.is_some();
+        let rank = |is_port: bool, id: &LinkId| (!is_port, id.clone());
+        rank(is_port(link), id) < rank(self.desired.link(&peer).is_some_and(is_port), &peer)
     }
 
     fn birth(&self, position: usize, id: &LinkId, link: &Link) -> Node {

@@ -97,7 +97,7 @@ fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
 fn change(out: &mut String, change: &Change, colour: Colour) {
     let resource = change.after.as_ref().or(change.before.as_ref());
     let mut line = format!("{} {}", colour.paint(change.action, symbol(change.action)), subject(&change.id, resource));
-    if matches!(change.action, Action::Create | Action::Delete)
+    if change.action == Action::Create
         && let Some(details) = resource.map(|resource| details(&change.id, resource)).filter(|details| !details.is_empty())
     {
         let _ = write!(line, " {details}");

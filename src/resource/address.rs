@@ -49,6 +49,17 @@ pub struct Lifetime {
 }
 
 impl Address {
+    /// The scope that the address is given: as ip-address(8) does, `host` for IPv4 loopback addresses, else `global`. Of IPv6
+    /// addresses the kernel decides it alone.
+    pub fn complete_scope(&self, ip: IpAddr) -> Scope {
+        match (self.scope, ip) {
+            (_, IpAddr::V6(_)) => Scope::Global,
+            (Some(scope), IpAddr::V4(_)) => scope,
+            (None, IpAddr::V4(ip)) if ip.is_loopback() => Scope::Host,
+            (None, IpAddr::V4(_)) => Scope::Global,
+        }
+    }
+
     /// Every difference that the kernel shows. A lifetime counts down, so that only "forever" and "limited" are told apart,
     /// and any lifetime beyond the desired one.
     pub fn compare(&self, live: &Self) -> Vec<FieldChange> {

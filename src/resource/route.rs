@@ -24,7 +24,7 @@ pub const MAIN_TABLE: u32 = 254;
 pub const IPV6_METRIC: u32 = 1024;
 
 /// What tells one route of a namespace from another.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RouteKey {
     /// The table (RTA_TABLE).
     pub table: u32,

@@ -7,10 +7,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::name::LinkName;
 
 /// The path of a setting below /proc/sys, with slashes, since names of interfaces may hold dots.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SysctlKey(String);
 
 /// Why a text names no setting that topo may touch.
@@ -104,6 +107,19 @@ impl SysctlKey {
     pub fn of_default(&self) -> Option<Self> {
         let link = self.link()?;
         Some(Self(self.0.replacen(&format!("/{}/", link.as_str()), "/default/", 1)))
+    }
+}
+
+impl TryFrom<String> for SysctlKey {
+    type Error = SysctlError;
+    fn try_from(text: String) -> Result<Self, SysctlError> {
+        Self::of_namespace(&text)
+    }
+}
+
+impl From<SysctlKey> for String {
+    fn from(key: SysctlKey) -> String {
+        key.to_string()
     }
 }
 

@@ -239,9 +239,7 @@ struct Decoder<'n, 't> {
 impl Decoder<'_, '_> {
     fn expected(self, what: &str) -> Fault {
         match &self.node.content {
-            Content::Scalar(scalar) if !scalar.is_null() => {
-                Fault::new(format!("expected {what}, found `{}`", quote(scalar)))
-            }
+            Content::Scalar(scalar) if !scalar.is_null() => Fault::new(format!("expected {what}, found `{}`", quote(scalar))),
             _ => Fault::new(format!("expected {what}, found {}", self.node.describe())),
         }
     }
@@ -431,7 +429,9 @@ impl<'de> Deserializer<'de> for Decoder<'_, '_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.node.content {
-            Content::Scalar(scalar) if !scalar.is_null() => visitor.visit_enum(IntoDeserializer::into_deserializer(&*scalar.text)),
+            Content::Scalar(scalar) if !scalar.is_null() => {
+                visitor.visit_enum(IntoDeserializer::into_deserializer(&*scalar.text))
+            }
             Content::Mapping(entries) if entries.len() == 1 => {
                 visitor.visit_enum(Choice { entry: &entries[0], context: self.context })
             }
@@ -514,8 +514,10 @@ impl<'n, 't> Entries<'n, 't> {
 }
 
 /// What decodes in place of a value that was refused, if the field can do without.
-const NOTHING: Node<'static> =
-    Node { span: Span { start: 0, end: 0 }, content: Content::Scalar(Scalar { text: std::borrow::Cow::Borrowed(""), plain: true }) };
+const NOTHING: Node<'static> = Node {
+    span: Span { start: 0, end: 0 },
+    content: Content::Scalar(Scalar { text: std::borrow::Cow::Borrowed(""), plain: true }),
+};
 
 impl<'de> MapAccess<'de> for Entries<'_, '_> {
     type Error = Fault;

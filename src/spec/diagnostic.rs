@@ -47,14 +47,12 @@ pub enum Colour {
 impl Diagnostic {
     /// An error about the file as a whole.
     pub fn error(message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Error,
-            message: message.into(),
-            span: None,
-            label: String::new(),
-            related: Vec::new(),
-            hint: None,
-        }
+        Self::new(Severity::Error, message)
+    }
+
+    /// A problem of the file as a whole.
+    pub fn new(severity: Severity, message: impl Into<String>) -> Self {
+        Self { severity, message: message.into(), span: None, label: String::new(), related: Vec::new(), hint: None }
     }
 
     /// With its place.

@@ -96,6 +96,9 @@ macro_rules! define_interface {
         }
 
         impl InterfaceSpec {
+            /// The keys that choose a kind.
+            pub const KINDS: &'static [&'static str] = &[$(stringify!($key)),+];
+
             /// The keys that choose the kind, of those that are set, with the kind.
             pub fn kinds(&self) -> Vec<(&'static str, crate::resource::link::Kind)> {
                 let mut kinds = Vec::new();
@@ -172,6 +175,14 @@ impl Endpoint {
         match self {
             Self::Short(id) => id,
             Self::Long(long) => &long.interface,
+        }
+    }
+
+    /// The long form, if it is in that.
+    pub fn long(&self) -> Option<&LongEndpoint> {
+        match self {
+            Self::Short(_) => None,
+            Self::Long(long) => Some(long),
         }
     }
 }

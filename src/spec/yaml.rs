@@ -223,7 +223,8 @@ impl<'t> Builder<'t, '_> {
         let repeated: Vec<(usize, Span)> = if entries.len() <= 8 {
             let first = |key: &str| entries.iter().position(|entry| entry.key == key);
             let places = entries.iter().enumerate().map(|(position, entry)| (position, first(&entry.key)));
-            let repeated = places.filter_map(|(position, first)| first.filter(|first| *first < position).map(|first| (position, first)));
+            let repeated =
+                places.filter_map(|(position, first)| first.filter(|first| *first < position).map(|first| (position, first)));
             repeated.map(|(position, first)| (position, entries[first].key_span)).collect()
         } else {
             let mut seen: HashMap<&str, Span> = HashMap::with_capacity(entries.len());
@@ -331,7 +332,9 @@ fn syntax_error(text: &str, error: &ScanError) -> Box<Diagnostic> {
 
 fn syntax_hint(kind: &ErrorKind) -> Option<&'static str> {
     Some(match kind {
-        ErrorKind::UnknownAnchor => "an alias `*name` needs an anchor `&name` before it; put quotes around a text that begins with `*`",
+        ErrorKind::UnknownAnchor => {
+            "an alias `*name` needs an anchor `&name` before it; put quotes around a text that begins with `*`"
+        }
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation

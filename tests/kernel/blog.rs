@@ -1,9 +1,9 @@
 //! The bridge lab with `host`: what it is for, and what stays of it.
 
-use super::harness::fingerprint::{assert_restored, difference};
+use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, bridge, destroy, example, in_namespaces, ip, needs, ping_ok, settled_fingerprint, sh,
-    text, view,
+    Feature, apply, assert_no_changes, assert_view, bridge, destroy, example, in_namespaces, ip, needs, ping_ok,
+    settled_fingerprint, sh, text, view,
 };
 
 #[test]
@@ -73,9 +73,7 @@ fn the_lab_looks_as_if_typed_by_hand() {
         sh("ip link del bridge0; ip link del veth0; ip link del veth22; for ns in blue red test; do ip netns del $ns; done");
         apply(&example("blog"));
         ping_ok("red", "192.168.10.10");
-        settled_fingerprint();
-        let by_topo = view();
-        assert!(by_topo == by_hand, "by hand and by topo:\n{}", difference(&by_hand, &by_topo));
+        assert_view(&by_hand, "by hand and by topo");
     });
 }
 

@@ -1,8 +1,9 @@
 //! What others changed by hand is seen by `plan` and put right by `apply`, whatever it is.
 
-use super::harness::fingerprint::{assert_restored, difference};
+use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, destroy, in_namespaces, indices, lab, needs, ping_ok, settled_fingerprint, sh, topo, view,
+    Feature, apply, assert_no_changes, assert_view, destroy, in_namespaces, indices, lab, needs, ping_ok, settled_fingerprint,
+    sh, topo, view,
 };
 
 const LAB: &str = "
@@ -97,9 +98,7 @@ fn every_sort_of_drift_is_seen_and_put_right() {
             if *links == Links::Stay {
                 assert_eq!((indices(None), indices(Some("a")), indices(Some("b"))), before, "after `{drift}`");
             }
-            settled_fingerprint();
-            let now = view();
-            assert!(now == intact, "`{drift}` is not put right:\n{}", difference(&intact, &now));
+            assert_view(&intact, &format!("`{drift}` is not put right"));
         }
         ping_ok("b", "10.1.0.1");
         ping_ok("a", "2001:db8::1");

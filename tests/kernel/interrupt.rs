@@ -120,7 +120,7 @@ fn two_at_a_time_wait_for_each_other() {
         }
         let before = settled_fingerprint();
         let file = large(20);
-        let children: Vec<_> = (0..3).map(|_| start(&["apply", &file])).collect();
+        let children: Vec<_> = (0..3).map(|_| start(&["apply", "--lock-timeout", "100s", &file])).collect();
         for child in children {
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

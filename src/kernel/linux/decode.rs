@@ -107,10 +107,14 @@ pub fn link(body: &[u8]) -> Result<RawLink, String> {
             IFLA_ADDRESS => settings.mac = value.try_into().ok().map(Mac),
             IFLA_IFNAME => raw.name = LinkName::from_kernel(value),
             IFLA_MTU => settings.mtu = Some(number(value)?),
-            IFLA_LINK => raw.below = Some(number(value)?).filter(|below| *below != 0),
+            IFLA_LINK => raw.below = raw.below.or(Some(number(value)?).filter(|below| *below != 0)),
             IFLA_MASTER => raw.master = Some(number(value)?).filter(|master| *master != 0),
             IFLA_TXQLEN => settings.txqueuelen = Some(number(value)?),
-            IFLA_LINKINFO => raw.link.kind = kind(value)?,
+            IFLA_LINKINFO => {
+                    let (kind, parent) = kind(value)?;
+                    raw.link.kind = kind;
+                    raw.below = raw.below.or(parent);
+                }
             IFLA_IFALIAS => raw.alias = text(value),
             IFLA_GROUP => raw.group = number(value)?,
             IFLA_NUM_TX_QUEUES => queues.transmit = number(value)?,
@@ -138,7 +142,8 @@ pub fn link(body: &[u8]) -> Result<RawLink, String> {
     Ok(raw)
 }
 
-fn kind(info: &[u8]) -> Result<Kind, String> {
+/// The kind, and the parent's number where the kind keeps it among its own attributes.
+fn kind(info: &[u8]) -> Result<(Kind, Option<Ifindex>), String> {
     let (mut name, mut data): (String, &[u8]) = (String::new(), &[]);
     for attribute in attributes(info) {
         match attribute? {
@@ -147,7 +152,17 @@ fn kind(info: &[u8]) -> Result<Kind, String> {
             _ => {}
         }
     }
-    Kind::decode(&name, data).map_err(|error| error.to_string())
+    let kind = Kind::decode(&name, data).map_err(|error| error.to_string())?;
+    let mut parent = None;
+    if let Some(wanted) = kind.parent_attribute() {
+        for attribute in attributes(data) {
+            let (attribute, value) = attribute?;
+            if attribute == wanted {
+                parent = Some(number(value)?).filter(|parent| *parent != 0);
+            }
+        }
+    }
+    Ok((kind, parent))
 }
 
 /// An address as one message describes it.

@@ -30,11 +30,14 @@ const BY_HAND: RouteProtocol = RouteProtocol::Boot;
 /// descriptor of a namespace other than the one that the batch is sent in.
 pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: impl Fn(&NamespaceName) -> Option<RawFd>) {
     let mut message = end(lab, &new.handle, &new.link, new.up, &descriptor);
-    message.attributes.extend(new.parent.as_ref().map(|parent| LinkAttribute::Link(parent.index)));
+    let parent = new.parent.as_ref().map(|parent| parent.index);
+    if new.link.kind.parent_attribute().is_none() {
+        message.attributes.extend(parent.map(LinkAttribute::Link));
+    }
     message.attributes.extend(new.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
     let data = match &new.peer {
         Some(peer) => peer_data(&end(lab, &peer.handle, &peer.link, false, &descriptor)),
-        None => new.link.kind.encode(),
+        None => new.link.kind.encode(parent),
     };
     message.attributes.push(link_info(new.link.kind.name(), data));
     batch.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
@@ -140,7 +143,7 @@ pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     match &change.kind {
         // Only this message reaches the kind's own options.
         Some(kind) => {
-            message.attributes.push(link_info(kind.name(), kind.encode()));
+            message.attributes.push(link_info(kind.name(), kind.encode(None)));
             batch.push(RouteNetlinkMessage::NewLink(message), 0);
         }
         None if !empty => batch.push(RouteNetlinkMessage::SetLink(message), 0),
@@ -168,7 +171,7 @@ fn address_message(link: &LinkHandle, address: InterfaceAddress, attributes: &Ad
     message.header.family = if address.ip().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.prefix_len = address.0.prefix_len();
     message.header.index = link.index;
-    message.header.scope = attributes.scope.map_or(0, crate::resource::route::Scope::number).into();
+    message.header.scope = attributes.complete_scope(address.ip()).number().into();
     message.attributes.push(AddressAttribute::Local(address.ip()));
     message.attributes.push(AddressAttribute::Address(attributes.peer.unwrap_or(address.ip())));
     message

@@ -76,11 +76,12 @@ fn sender(operation: &Operation) -> Option<NamespaceName> {
 }
 
 /// A link is made from where its parent is, since there the parent's number means something; a vxlan from its underlay, where
-/// its packets are to travel.
+/// its packets are to travel; a pair with an end in `host` from there, so that its mark can go with it.
 fn birthplace(new: &NewLink) -> NamespaceName {
     let underlay = new.link.kind.underlay().cloned();
     let parent = new.parent.as_ref().map(|parent| parent.id.namespace.clone());
-    underlay.or(parent).unwrap_or_else(|| new.handle.id.namespace.clone())
+    let peer_in_host = new.peer.as_ref().map(|peer| peer.handle.id.namespace.clone()).filter(NamespaceName::is_host);
+    underlay.or(parent).or(peer_in_host).unwrap_or_else(|| new.handle.id.namespace.clone())
 }
 
 fn add(linux: &Linux, batch: &mut Batch, through: &NamespaceName, operation: &Operation) -> Result<(), Errno> {

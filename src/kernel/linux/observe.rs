@@ -390,3 +390,19 @@ fn read_sysctls(linux: &Linux, desired: &State, live: &mut Live) -> Result<(), O
     }
     Ok(())
 }
+
+/// Reads settings in a namespace that exists only for that.
+pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
+    let keys = keys.clone();
+    let job = move || -> io::Result<BTreeMap<SysctlKey, String>> {
+        netns::enter_new()?;
+        let mut values = BTreeMap::new();
+        for key in keys {
+            if let Some(sysctl) = sysctl::read(&key)? {
+                values.insert(key, sysctl.value);
+            }
+        }
+        Ok(values)
+    };
+    linux.traveller.run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
+}

@@ -198,6 +198,10 @@ impl LinkKind for Bridge {
     fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         around.smallest_port.or(Some(1500))
     }
+
+    fn clear_ports(&mut self) {
+        self.ports.clear();
+    }
 }
 
 #[cfg(test)]
@@ -208,7 +212,7 @@ mod tests {
     #[test]
     fn every_default_survives_the_wire() {
         let all = Kind::Bridge(Bridge::default()).complete();
-        assert_eq!(Kind::decode("bridge", &all.encode()).unwrap(), all);
+        assert_eq!(Kind::decode("bridge", &all.encode(None)).unwrap(), all);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::kind::Kind;
@@ -20,7 +21,8 @@ pub struct Queues {
 }
 
 /// The settings of a link. In a desired link `None` means that the lab says nothing; a live link has all of them.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LinkSettings {
     /// Hardware address (IFLA_ADDRESS); without one the kernel draws its own, and keeps it.
     pub mac: Option<Mac>,
@@ -132,6 +134,16 @@ impl Link {
     }
 }
 
+/// Combines two settings field by field.
+macro_rules! zip_settings {
+    ($a:expr, $b:expr, |$x:ident, $y:ident| $combined:expr) => {
+        zip_settings!(@fields $a, $b, $x, $y, $combined, [mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc, altnames, master])
+    };
+    (@fields $a:expr, $b:expr, $x:ident, $y:ident, $combined:expr, [$($field:ident),+]) => {
+        LinkSettings { $($field: { let ($x, $y) = (&$a.$field, &$b.$field); $combined }),+ }
+    };
+}
+
 impl LinkSettings {
     fn fields(&self) -> [(&'static str, Option<Value>); 10] {
         [
@@ -182,21 +194,26 @@ impl LinkSettings {
     }
 
     /// The settings of `self` that differ from the live ones, nothing else.
+    #[must_use]
     pub fn difference(&self, live: &Self) -> Self {
-        fn changed<T: Clone + PartialEq>(desired: &Option<T>, live: &Option<T>) -> Option<T> {
-            desired.clone().filter(|_| desired != live)
-        }
-        Self {
-            mac: changed(&self.mac, &live.mac),
-            mtu: changed(&self.mtu, &live.mtu),
-            up: changed(&self.up, &live.up),
-            txqueuelen: changed(&self.txqueuelen, &live.txqueuelen),
-            arp: changed(&self.arp, &live.arp),
-            multicast: changed(&self.multicast, &live.multicast),
-            allmulti: changed(&self.allmulti, &live.allmulti),
-            promisc: changed(&self.promisc, &live.promisc),
-            altnames: changed(&self.altnames, &live.altnames),
-            master: changed(&self.master, &live.master),
-        }
+        zip_settings!(self, live, |desired, live| desired.clone().filter(|_| desired != live))
+    }
+
+    /// The settings of `self`, and those of `other` where it has none.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        zip_settings!(self, other, |own, other| own.clone().or_else(|| other.clone()))
+    }
+
+    /// The live values of those settings that `self` changes.
+    #[must_use]
+    pub fn touching(&self, live: &Self) -> Self {
+        zip_settings!(self, live, |desired, live| live.clone().filter(|_| desired.is_some() && desired != live))
+    }
+
+    /// The settings of `self` that `other` has, too.
+    #[must_use]
+    pub fn only_those_of(&self, other: &Self) -> Self {
+        zip_settings!(self, other, |own, other| own.clone().filter(|_| other.is_some()))
     }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::option::{KindOption, Mutability};
 use super::veth::Veth;
 use crate::name::{LinkRef, NamespaceName};
+use crate::state::Ifindex;
 
 /// Something about a kind's options that the kernel would refuse, found without asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +85,8 @@ pub trait LinkKind: Clone + Default + 'static {
     const OPTIONS: &'static [KindOption<Self>];
     /// Whether other links can be its ports (IFLA_MASTER).
     const TAKES_PORTS: bool = false;
+    /// The attribute of IFLA_INFO_DATA that holds the parent's number, for a kind that does not take it from IFLA_LINK.
+    const PARENT_ATTRIBUTE: Option<u16> = None;
 
     /// What the kernel takes for the options that this one leaves out.
     fn kernel_default(&self) -> Self;
@@ -118,6 +121,9 @@ pub trait LinkKind: Clone + Default + 'static {
         &[]
     }
 
+    /// Forgets the ports: each port knows its master from then on.
+    fn clear_ports(&mut self) {}
+
     /// The mtu that the kernel gives a new link of this kind there; `None` when it cannot be told.
     fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         let _ = around;
@@ -138,8 +144,11 @@ pub trait LinkKind: Clone + Default + 'static {
     fn normalise(&mut self) {}
 }
 
-fn encode<K: LinkKind>(kind: &K) -> Vec<u8> {
+fn encode<K: LinkKind>(kind: &K, parent: Option<Ifindex>) -> Vec<u8> {
     let mut attributes = Vec::new();
+    if let (Some(attribute), Some(parent)) = (K::PARENT_ATTRIBUTE, parent) {
+        attributes.push(netlink_packet_core::DefaultNla::new(attribute, parent.to_ne_bytes().to_vec()));
+    }
     for row in K::OPTIONS {
         if let Some(bytes) = (row.write)(kind) {
             attributes.push(netlink_packet_core::DefaultNla::new(row.attribute, bytes));
@@ -269,10 +278,18 @@ macro_rules! define_kind {
                 })
             }
 
-            /// IFLA_INFO_DATA with the options that are set.
-            pub fn encode(&self) -> Vec<u8> {
+            /// The attribute of IFLA_INFO_DATA that holds the parent's number, for a kind that does not take it from IFLA_LINK.
+            pub fn parent_attribute(&self) -> Option<u16> {
                 match self {
-                    $(Self::$variant(kind) => encode(kind),)+
+                    $(Self::$variant(_) => <$type>::PARENT_ATTRIBUTE,)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
+                }
+            }
+
+            /// IFLA_INFO_DATA with the options that are set, and the parent's number where the kind wants it there.
+            pub fn encode(&self, parent: Option<Ifindex>) -> Vec<u8> {
+                match self {
+                    $(Self::$variant(kind) => encode(kind, parent),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
                 }
             }
@@ -384,6 +401,14 @@ macro_rules! define_kind {
                 match self {
                     $(Self::$variant(kind) => kind.ports(),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => &[],
+                }
+            }
+
+            /// Forgets the ports: each port knows its master from then on.
+            pub fn clear_ports(&mut self) {
+                match self {
+                    $(Self::$variant(kind) => kind.clear_ports(),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => {}
                 }
             }
 

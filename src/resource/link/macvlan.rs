@@ -166,7 +166,7 @@ mod tests {
         for mode in [MacvlanMode::Private, MacvlanMode::Vepa, MacvlanMode::Bridge, MacvlanMode::Passthru, MacvlanMode::Source] {
             let list = Some(vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]);
             let kind = Kind::Macvlan(Macvlan { mode: Some(mode), macaddrs: list, ..Macvlan::default() }).complete();
-            assert_eq!(Kind::decode("macvlan", &kind.encode()).unwrap(), kind);
+            assert_eq!(Kind::decode("macvlan", &kind.encode(None)).unwrap(), kind);
         }
     }
 }

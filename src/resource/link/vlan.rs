@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn flags_survive_the_wire_and_change_in_place() {
         let gvrp = Kind::Vlan(Vlan { id: Some(10), gvrp: Some(true), ..Vlan::default() });
-        let live = Kind::decode("vlan", &gvrp.complete().encode()).unwrap();
+        let live = Kind::decode("vlan", &gvrp.complete().encode(None)).unwrap();
         assert_eq!(live, gvrp.complete());
         let changes = Kind::Vlan(Vlan { id: Some(10), ..Vlan::default() }).compare(&live).unwrap();
         assert_eq!(changes.iter().map(|c| (c.name, c.mutability)).collect::<Vec<_>>(), [("gvrp", Mutability::InPlace)]);

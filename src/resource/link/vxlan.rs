@@ -18,6 +18,7 @@ use crate::name::{LinkRef, NamespaceName};
 use crate::option;
 use crate::value::Duration;
 
+const IFLA_VXLAN_LINK: u16 = 3;
 const IFLA_VXLAN_TTL: u16 = 5;
 const IFLA_VXLAN_PORT_RANGE: u16 = 10;
 
@@ -80,6 +81,7 @@ pub struct Vxlan {
 
 impl LinkKind for Vxlan {
     const NAME: &'static str = "vxlan";
+    const PARENT_ATTRIBUTE: Option<u16> = Some(IFLA_VXLAN_LINK);
     const OPTIONS: &'static [KindOption<Self>] = &[
         option!(id: U32 = 1, Replace),
         option!(underlay, Replace),
@@ -233,7 +235,7 @@ mod tests {
     #[test]
     fn every_option_survives_the_wire() {
         let kind = Kind::Vxlan(Vxlan { srcport: Some([1000, 2000]), gbp: Some(true), ..vxlan() }).complete();
-        assert_eq!(Kind::decode("vxlan", &kind.encode()).unwrap(), kind);
+        assert_eq!(Kind::decode("vxlan", &kind.encode(None)).unwrap(), kind);
     }
 
     #[test]

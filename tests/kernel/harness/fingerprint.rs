@@ -4,7 +4,6 @@
 //!
 //! Only what moves by itself is left out: timers, caches and times of files.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,25 +14,23 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::tools::text;
+use super::tools::{batch, inside, namespaces};
 
 /// Members of iproute2's JSON that count time.
-const TIMERS: [&str; 6] = ["gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "hold_timer", "forward_delay_timer"];
+const TIMERS: [&str; 7] =
+    ["message_age_timer", "gc_timer", "hello_timer", "tcn_timer", "topology_change_timer", "hold_timer", "forward_delay_timer"];
 /// Settings that count, or are drawn at random.
 const MOVING_SETTINGS: [&str; 4] = ["nf_conntrack_count", "tcp_fastopen_key", "stable_secret", "flush"];
 
 /// The fingerprint as it is now.
 pub fn fingerprint() -> String {
     let mut out = String::new();
-    let names = text("ip", &["netns", "list"]);
-    let mut names: Vec<_> = names.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    names.sort_unstable();
-    for namespace in std::iter::once(None).chain(names.into_iter().map(Some)) {
-        writeln!(out, "## {}", namespace.unwrap_or("the machine")).expect("a string can be written to");
+    for namespace in std::iter::once(None).chain(namespaces().iter().map(|name| Some(name.as_str()))) {
+        line(&mut out, format_args!("## {}", namespace.unwrap_or("the machine")));
         // An entry under /run/netns may be anything, such as an empty file.
         match namespace {
             Some(name) if !usable(name) => out.push_str("no namespace\n"),
-            _ => section(&mut out, namespace),
+            _ => out.push_str(&inside(namespace, section)),
         }
     }
     out.push_str("## files\n");
@@ -41,6 +38,10 @@ pub fn fingerprint() -> String {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
     mounts.lines().filter(|line| line.contains(" /run")).for_each(|line| out.extend([line, "\n"]));
     out
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments) {
+    writeln!(out, "{text}").expect("a string can be written to");
 }
 
 /// The fingerprint once nothing moves any more: carrier and duplicate address detection need a moment after a change.
@@ -61,53 +62,45 @@ fn usable(namespace: &str) -> bool {
     Command::new("ip").args(["-n", namespace, "link"]).output().is_ok_and(|output| output.status.success())
 }
 
-fn section(out: &mut String, namespace: Option<&str>) {
-    let place: Vec<&str> = namespace.map_or_else(Vec::new, |name| vec!["-n", name]);
-    let shows: [&[&str]; 9] = [
-        &["link"],
-        &["address"],
-        &["-4", "route", "show", "table", "all"],
-        &["-6", "route", "show", "table", "all"],
-        &["-4", "rule"],
-        &["-6", "rule"],
-        &["neighbor", "show", "nud", "permanent"],
-        &["neighbor", "show", "proxy"],
-        &["nexthop"],
-    ];
-    for show in shows {
-        writeln!(out, "# ip {}", show.join(" ")).expect("a string can be written to");
-        json_lines(out, &text("ip", &[&["-j", "-d"], place.as_slice(), show].concat()));
-    }
-    writeln!(out, "# bridge fdb").expect("a string can be written to");
-    let permanent = text("bridge", &[place.as_slice(), &["fdb", "show"]].concat());
-    permanent.lines().filter(|line| line.contains("permanent")).for_each(|line| out.extend([line, "\n"]));
-    let inside = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(if namespace.is_some() { "ip" } else { program });
-        if let Some(name) = namespace {
-            command.args(["netns", "exec", name, program]);
+/// What is to be seen in the namespace of the calling thread.
+fn section() -> String {
+    let mut out = String::new();
+    let routes = ["route show table all", "rule"];
+    let others = ["link", "address", "neighbor show nud permanent", "neighbor show proxy", "nexthop"];
+    let mut shown = batch("ip", &[], &[others.as_slice(), &routes].concat());
+    shown.extend(batch("ip", &["-6"], &routes));
+    shown.extend(batch("bridge", &[], &["link", "fdb show"]));
+    for (command, mut objects) in shown {
+        line(&mut out, format_args!("# {command}"));
+        forget_timers(&mut objects);
+        for object in objects.as_array().into_iter().flatten() {
+            // Learnt forwarding entries come and go.
+            if command != "fdb show" || object["state"] == "permanent" {
+                line(&mut out, format_args!("{object}"));
+            }
         }
-        command.args(arguments).output().ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-    };
+    }
     out.push_str("# nft list ruleset\n");
-    out.extend(inside("nft", &["list", "ruleset"]));
+    let ruleset = Command::new("nft").args(["list", "ruleset"]).output();
+    out.extend(ruleset.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()));
     out.push_str("# settings\n");
-    let find = "find /proc/sys/net -type f -perm /444 -exec grep -sH '' {} +";
-    let settings = inside("sh", &["-c", find]).expect("sh can be run");
-    let moving = |line: &str| MOVING_SETTINGS.iter().any(|name| line.split(':').next().is_some_and(|path| path.ends_with(name)));
-    let settings: BTreeMap<_, _> =
-        settings.lines().filter(|line| !moving(line)).filter_map(|line| line.split_once(':')).collect();
+    let mut settings = Vec::new();
+    read_settings(Path::new("/proc/sys/net"), &mut settings);
     assert!(settings.len() > 100, "the settings below /proc/sys/net cannot be read");
-    settings.iter().for_each(|(path, value)| out.extend([path, " = ", value, "\n"]));
+    settings.sort();
+    out.extend(settings);
+    out
 }
 
-fn json_lines(out: &mut String, json: &str) {
-    if json.trim().is_empty() {
-        return;
-    }
-    let objects: Value = serde_json::from_str(json).expect("ip prints JSON");
-    for mut object in objects.as_array().expect("ip prints a list").clone() {
-        forget_timers(&mut object);
-        writeln!(out, "{object}").expect("a string can be written to");
+fn read_settings(directory: &Path, settings: &mut Vec<String>) {
+    for path in fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            read_settings(&path, settings);
+        } else if !MOVING_SETTINGS.iter().any(|name| path.ends_with(name))
+            && let Ok(value) = fs::read_to_string(&path)
+        {
+            settings.push(format!("{} = {}\n", path.display(), value.trim_end()));
+        }
     }
 }
 
@@ -128,8 +121,7 @@ fn list(out: &mut String, directory: &Path) {
     paths.sort();
     for path in paths {
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-        writeln!(out, "{:o} {}:{} {}", metadata.mode(), metadata.uid(), metadata.gid(), path.display())
-            .expect("a string can be written to");
+        line(out, format_args!("{:o} {}:{} {}", metadata.mode(), metadata.uid(), metadata.gid(), path.display()));
         if metadata.is_dir() {
             list(out, &path);
         }

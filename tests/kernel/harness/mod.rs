@@ -12,4 +12,4 @@ pub use fingerprint::settled_fingerprint;
 pub use tools::{
     apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, sh, text, topo,
 };
-pub use view::view;
+pub use view::{assert_view, view};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -133,6 +134,41 @@ pub fn ip(arguments: &[&str]) -> Value {
 #[track_caller]
 pub fn bridge(arguments: &[&str]) -> Value {
     json("bridge", arguments)
+}
+
+/// What several commands of `ip -j -d` or `bridge -j -d` show, each with the command, from one run of the program.
+#[track_caller]
+pub fn batch(program: &str, options: &[&str], commands: &[&'static str]) -> Vec<(&'static str, Value)> {
+    let mut command = Command::new(program);
+    command.args(["-j", "-d"]).args(options).args(["-batch", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ip can be run");
+    let lines: String = commands.iter().map(|command| format!("{command}\n")).collect();
+    child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("ip reads its commands");
+    let outcome = Outcome::new(&child.wait_with_output().expect("ip ends"));
+    assert_eq!(outcome.status, 0, "{program} {options:?} {commands:?} failed: {}", outcome.stderr);
+    let mut values = serde_json::Deserializer::from_str(&outcome.stdout).into_iter::<Value>();
+    let mut next = || values.next().map_or(Value::Null, |value| value.expect("JSON"));
+    commands.iter().map(|command| (*command, next())).collect()
+}
+
+/// Runs something in a named namespace (`None`: the machine's own), on a thread that entered it. Programs started there are
+/// there too.
+pub fn inside<T: Send>(namespace: Option<&str>, run: impl FnOnce() -> T + Send) -> T {
+    let Some(name) = namespace else { return run() };
+    let enter = || {
+        let entry = fs::File::open(format!("/run/netns/{name}")).expect("the namespace can be opened");
+        nix::sched::setns(entry, nix::sched::CloneFlags::CLONE_NEWNET).expect("the namespace can be entered");
+        run()
+    };
+    std::thread::scope(|scope| scope.spawn(enter).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The names that `ip netns list` shows, sorted.
+pub fn namespaces() -> Vec<String> {
+    let list = text("ip", &["netns", "list"]);
+    let mut names: Vec<_> = list.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect();
+    names.sort_unstable();
+    names
 }
 
 /// The number of every link in a namespace (`None`: the machine's own), by name.

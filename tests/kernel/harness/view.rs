@@ -2,34 +2,47 @@
 //! addresses that the kernel drew, and topo's marks.
 
 use std::fmt::Write as _;
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::tools::{bridge, ip, text};
+use super::fingerprint::difference;
+use super::tools::{batch, inside, namespaces};
 
 /// The view of the machine and of every named namespace.
 pub fn view() -> String {
     let mut out = String::new();
-    let names = text("ip", &["netns", "list"]);
-    let mut names: Vec<_> = names.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    names.sort_unstable();
-    view_of(&mut out, None);
-    names.into_iter().for_each(|name| view_of(&mut out, Some(name)));
+    for namespace in std::iter::once(None).chain(namespaces().iter().map(|name| Some(name.as_str()))) {
+        writeln!(out, "## {}\n{}", namespace.unwrap_or("the machine"), inside(namespace, section)).expect("a string");
+    }
     out
 }
 
-fn view_of(out: &mut String, namespace: Option<&str>) {
-    let place: Vec<&str> = namespace.map_or_else(Vec::new, |name| vec!["-n", name]);
-    let mut add = |what: &str, values: Value| {
-        let mut lines: Vec<_> = values.as_array().expect("ip shows a list").iter().cloned().filter_map(plain).collect();
+/// Waits until the view is this one, at most ten seconds: carrier and duplicate address detection take a moment.
+#[track_caller]
+pub fn assert_view(expected: &str, why: &str) {
+    for _ in 0..100 {
+        if view() == expected {
+            return;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    panic!("{why}:\n{}", difference(expected, &view()));
+}
+
+/// What is to be seen in the namespace of the calling thread.
+fn section() -> String {
+    let mut out = String::new();
+    let mut shown = batch("ip", &[], &["address", "route show table all", "rule"]);
+    shown.extend(batch("ip", &["-6"], &["route show table all", "rule"]));
+    shown.extend(batch("bridge", &[], &["link"]));
+    for (command, objects) in shown {
+        let mut lines: Vec<_> = objects.as_array().into_iter().flatten().cloned().filter_map(plain).collect();
         lines.sort();
-        writeln!(out, "# {} {what}\n{}", namespace.unwrap_or("host"), lines.join("\n")).expect("a string can be written to");
-    };
-    add("address", ip(&[&place, ["address"].as_slice()].concat()));
-    add("route", ip(&[&place, ["-4", "route", "show", "table", "all"].as_slice()].concat()));
-    add("route", ip(&[&place, ["-6", "route", "show", "table", "all"].as_slice()].concat()));
-    add("rule", ip(&[&place, ["rule"].as_slice()].concat()));
-    add("bridge link", bridge(&[&place, ["link"].as_slice()].concat()));
+        writeln!(out, "# {command}\n{}", lines.join("\n")).expect("a string");
+    }
+    out
 }
 
 /// An object without its accidents; `None` for what follows from a hardware address.
@@ -65,8 +78,8 @@ fn forget(value: &mut Value) {
         "topology_change_timer",
         "hold_timer",
     ];
-    const MORE: [&str; 6] =
-        ["root_bridge_id", "bridge_port_id", "cookie", "permaddr", "message_age_timer", "forward_delay_timer"];
+    // `link` is the number of a veth's other end, taken for a number of this namespace; a port's number is that of its turn.
+    const MORE: [&str; 7] = ["link", "id", "no", "designated_port", "permaddr", "message_age_timer", "forward_delay_timer"];
     match value {
         Value::Object(members) => {
             members.retain(|name, _| !ACCIDENTS.contains(&name.as_str()) && !MORE.contains(&name.as_str()));

@@ -1,0 +1,149 @@
+//! `topo apply`: makes the network what the lab says, or carries out a saved plan; and what `destroy` has in common with it.
+
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+use super::error::Failure;
+use super::input::{self, Lab};
+use super::output::Output;
+use super::plan::{SavedPlan, saved};
+use super::signals::{Interruptible, Signals};
+use super::{ApplyArguments, ChangeArguments};
+use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, apply, prepare};
+use crate::diff::Change;
+use crate::kernel::ExecuteError;
+use crate::kernel::linux::Linux;
+use crate::plan::Plan;
+use crate::report::{json, text};
+use crate::runtime::lock::Lock;
+use crate::runtime::{self, records};
+
+pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failure> {
+    let text = input::read(&arguments.lab)?;
+    match saved(&text) {
+        Some(SavedPlan { source, lab, plan, .. }) => {
+            let lab = input::lab_from_text(lab, &source, output)?;
+            change(Goal::apply(lab.name, lab.desired), &arguments.change, Some(&plan), output)
+        }
+        None => {
+            let Lab { name, desired, .. } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
+            change(Goal::apply(name, desired), &arguments.change, None, output)
+        }
+    }
+}
+
+/// Locks, plans, shows, asks if asked to, executes and verifies.
+pub fn change(
+    goal: Goal,
+    arguments: &ChangeArguments,
+    expected: Option<&serde_json::Value>,
+    output: &mut Output,
+) -> Result<u8, Failure> {
+    let signals = Signals::listen()?;
+    let mut kernel = Linux::new(goal.lab.clone())?;
+    let lab = goal.lab.clone();
+    let _lock = Lock::take(&lab, arguments.lock_timeout)?;
+    let start = Instant::now();
+    let goal = goal.with_record(records::read(&lab)?);
+    let (before, plan) = prepare(&mut kernel, &goal)?;
+    if expected.is_some_and(|expected| *expected != json::plan(&plan)) {
+        return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
+            .hint("make a new plan with `topo plan --out`"));
+    }
+    output.print(&text::plan(&plan, output.stdout_colour()))?;
+    if plan.is_empty() {
+        records::write_if_changed(&lab, &goal.record, &goal.record.before(&goal.desired, &before).settled(&goal.desired))?;
+        return Ok(0);
+    }
+    if arguments.ask && !confirmed(output)? {
+        output.tell("Nothing was changed.");
+        return Ok(1);
+    }
+    let on_failure = if arguments.no_rollback { OnFailure::Keep } else { OnFailure::RollBack };
+    if goal.desired.namespaces().next().is_some() {
+        runtime::note_namespace_directory()?;
+    }
+    let record = goal.record.before(&goal.desired, &before);
+    records::write_if_changed(&lab, &goal.record, &record)?;
+    let outcome = apply(&mut kernel, &goal, &before, &plan, on_failure, &mut Interruptible(signals.clone()));
+    runtime::remove_namespace_directory();
+    match outcome {
+        Ok(()) => {
+            records::write_if_changed(&lab, &record, &record.settled(&goal.desired))?;
+            output.tell(&done(&plan, start));
+            Ok(0)
+        }
+        Err(error) => {
+            if error.rolled_back() {
+                records::write_if_changed(&lab, &record, &goal.record)?;
+            }
+            Err(explain(error, &signals))
+        }
+    }
+}
+
+fn done(plan: &Plan, start: Instant) -> String {
+    let summary = plan.summary();
+    let milliseconds = start.elapsed().as_millis();
+    format!("Done in {milliseconds} ms: {} added, {} changed, {} destroyed.", summary.add, summary.change, summary.destroy)
+}
+
+fn confirmed(output: &mut Output) -> Result<bool, Failure> {
+    output.tell("Carry out this plan? Only `yes` is taken for an answer.");
+    std::io::stderr().flush().map_err(Failure::new)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(Failure::new)?;
+    Ok(answer.trim() == "yes")
+}
+
+fn explain(error: ApplyError, signals: &Signals) -> Failure {
+    let mut notes = Vec::new();
+    match &error {
+        ApplyError::Execute { aftermath, .. } => tell_aftermath(&mut notes, aftermath),
+        ApplyError::Unverified { remains, aftermath } => {
+            notes.extend(remains.iter().map(|change| format!("  {}", describe(change))));
+            tell_aftermath(&mut notes, aftermath);
+        }
+        ApplyError::Verify(_) => {}
+    }
+    let interrupted = matches!(&error, ApplyError::Execute { source: ExecuteError::Interrupted, .. });
+    let mut failure = Failure::from(error);
+    failure.notes = notes;
+    if let (true, Some(code)) = (interrupted, signals.exit_code()) {
+        failure.code = code;
+    }
+    failure
+}
+
+fn tell_aftermath(notes: &mut Vec<String>, aftermath: &Aftermath) {
+    match aftermath {
+        Aftermath::RolledBack => notes.push("Everything that had been done was undone; the network is as it was before.".into()),
+        Aftermath::Kept => notes.push("What had been done was kept; `topo apply` continues, `topo destroy` removes it.".into()),
+        Aftermath::Left { remains, error } => {
+            notes.push(match error {
+                Some(error) => format!("Undoing what had been done failed, too: {}", chain(error.as_ref())),
+                None => "Undoing what had been done left something.".into(),
+            });
+            notes.extend(remains.iter().map(|change| format!("  not as before: {}", describe(change))));
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn describe(change: &Change) -> String {
+    let fields: Vec<_> =
+        change.fields.iter().map(|field| format!("{} {} instead of {}", field.name, field.before, field.after)).collect();
+    match fields.is_empty() {
+        true => format!("{} `{}`", change.id.kind(), change.id),
+        false => format!("{} `{}`: {}", change.id.kind(), change.id, fields.join(", ")),
+    }
+}

@@ -1,0 +1,30 @@
+//! `topo destroy`: removes what a lab owns, by its file or by its name alone.
+
+use super::DestroyArguments;
+use super::apply::change;
+use super::error::Failure;
+use super::input;
+use super::output::Output;
+use crate::apply::Goal;
+use crate::name::LabName;
+use crate::state::State;
+
+pub fn run(arguments: &DestroyArguments, output: &mut Output) -> Result<u8, Failure> {
+    let goal = match by_name(&arguments.lab) {
+        Some(name) => Goal::destroy(name, State::default()),
+        None => {
+            let lab = input::lab(&arguments.lab, output)?;
+            Goal::destroy(lab.name, lab.desired)
+        }
+    };
+    change(goal, &arguments.change, None, output)
+}
+
+/// The lab's name, when the argument is one and no file of that name is there.
+fn by_name(argument: &std::path::Path) -> Option<LabName> {
+    let text = argument.to_str()?;
+    let looks_like_file = text == "-"
+        || argument.is_file()
+        || argument.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    if looks_like_file { None } else { text.parse().ok() }
+}

@@ -1,0 +1,110 @@
+//! Lab files from disk or standard input, with everything that is wrong with them said.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::error::Failure;
+use super::output::Output;
+use crate::lower;
+use crate::name::LabName;
+use crate::report::text;
+use crate::spec::{self, Colour, Severity};
+use crate::state::State;
+
+/// The longest file that is read: far more than any lab needs.
+const LENGTH: u64 = 16 << 20;
+/// Where iproute2 keeps names of routing tables.
+const TABLES: [&str; 2] = ["/usr/share/iproute2/rt_tables", "/etc/iproute2/rt_tables"];
+
+/// A lab, read and checked.
+pub struct Lab {
+    /// Its name.
+    pub name: LabName,
+    /// What it desires.
+    pub desired: State,
+    /// The file's text.
+    pub text: String,
+}
+
+/// Reads a text of bounded size.
+pub fn read(path: &Path) -> Result<String, Failure> {
+    let shown = display(path);
+    let failed = |error: io::Error| {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        let failure = Failure::new(format!("cannot read `{shown}`: {}", crate::kernel::plain(&error)));
+        match missing && path.as_os_str() == "lab.yaml" {
+            true => failure.hint("name a lab file, or make `lab.yaml`"),
+            false => failure,
+        }
+    };
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        io::stdin().lock().take(LENGTH + 1).read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        File::open(path).map_err(failed)?.take(LENGTH + 1).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    if bytes.len() as u64 > LENGTH {
+        return Err(Failure::new(format!("`{shown}` is larger than {} MiB", LENGTH >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
+        Failure::new(format!("`{shown}` is not UTF-8 text: line {line} holds a byte that belongs to no character"))
+    })
+}
+
+/// A path as messages show it.
+pub fn display(path: &Path) -> String {
+    if path.as_os_str() == "-" { "<stdin>".into() } else { path.display().to_string() }
+}
+
+/// Reads and checks a lab file; prints its warnings, or all its errors.
+pub fn lab(path: &Path, output: &mut Output) -> Result<Lab, Failure> {
+    let text = read(path)?;
+    lab_from_text(text, &display(path), output)
+}
+
+/// The same for a text that has been read.
+pub fn lab_from_text(text: String, shown: &str, output: &mut Output) -> Result<Lab, Failure> {
+    let (desired, diagnostics) = {
+        let mut loaded = spec::load(&text);
+        let lowered = loaded.lab.as_ref().map(|lab| (lab.name.clone(), lower::lower(lab, &tables())));
+        let problems = lowered.as_ref().map_or(&[][..], |(_, lowered)| &lowered.problems);
+        let mut diagnostics = lower::diagnostics(problems, &loaded);
+        diagnostics.append(&mut loaded.diagnostics);
+        (lowered.map(|(name, lowered)| (name, lowered.state)), diagnostics)
+    };
+    if !diagnostics.is_empty() {
+        let colour = match output.stderr_colour() {
+            text::Colour::Ansi => Colour::Always,
+            text::Colour::None => Colour::Never,
+        };
+        output.tell(spec::render(&diagnostics, shown, &text, colour).trim_end());
+    }
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    match desired {
+        Some((name, desired)) if errors == 0 => Ok(Lab { name, desired, text }),
+        _ => {
+            output.tell(&format!("\n`{shown}`: {errors} error{}", if errors == 1 { "" } else { "s" }));
+            Err(Failure::silent())
+        }
+    }
+}
+
+/// The names of routing tables on this machine, as ip-route(8) reads them.
+fn tables() -> BTreeMap<String, u32> {
+    let mut files: Vec<_> = TABLES.iter().map(std::path::PathBuf::from).collect();
+    let further = std::fs::read_dir("/etc/iproute2/rt_tables.d").into_iter().flatten().flatten().map(|entry| entry.path());
+    files.extend(further.filter(|path| path.extension().is_some_and(|extension| extension == "conf")));
+    let mut tables = BTreeMap::new();
+    for text in files.iter().filter_map(|path| std::fs::read_to_string(path).ok()) {
+        for line in text.lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            if let (Some(Ok(number)), Some(name)) = (words.next().map(str::parse), words.next()) {
+                tables.insert(name.to_owned(), number);
+            }
+        }
+    }
+    tables
+}

@@ -1,0 +1,78 @@
+//! Where texts go: plans and JSON to standard output, everything else to standard error; colour as the user wants it.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::error::Failure;
+use crate::diff::Action;
+use crate::name::escape;
+use crate::report::text::Colour;
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The two streams.
+pub struct Output {
+    when: When,
+}
+
+impl Output {
+    /// With colour as the user asked.
+    pub fn new(when: When) -> Self {
+        Self { when }
+    }
+
+    fn colour(&self, terminal: bool) -> Colour {
+        let wanted = match self.when {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        };
+        if wanted { Colour::Ansi } else { Colour::None }
+    }
+
+    /// The colour of standard output.
+    pub fn stdout_colour(&self) -> Colour {
+        self.colour(io::stdout().is_terminal())
+    }
+
+    /// The colour of standard error.
+    pub fn stderr_colour(&self) -> Colour {
+        self.colour(io::stderr().is_terminal())
+    }
+
+    /// Prints to standard output. A reader that has gone away ends the program quietly.
+    pub fn print(&mut self, text: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::silent()),
+            other => other.map_err(Failure::new),
+        }
+    }
+
+    /// Prints to standard error.
+    pub fn tell(&mut self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// Prints an error with its causes, notes and remedy.
+    pub fn failure(&mut self, failure: &Failure) {
+        let colour = self.stderr_colour();
+        for line in failure.chain().iter().flat_map(|chain| chain.lines()) {
+            self.tell(&format!("{} {}", colour.paint(Action::Delete, "error:"), escape(line)));
+        }
+        for note in &failure.notes {
+            self.tell(&escape(note));
+        }
+        if let Some(hint) = &failure.hint {
+            self.tell(&format!("hint: {}", escape(hint)));
+        }
+    }
+}

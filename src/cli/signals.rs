@@ -1,0 +1,62 @@
+//! INT and TERM: the first asks to stop between operations, the second ends the program at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::kernel::Progress;
+
+/// Exit status of a program that a signal ended, less the signal's number.
+const SIGNALLED: u8 = 128;
+
+/// Which signal has come, if any.
+#[derive(Debug, Clone, Default)]
+pub struct Signals(Arc<AtomicU8>);
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the system refuses a thread or a handler.
+    pub fn listen() -> std::io::Result<Self> {
+        let signals = Self::default();
+        let seen = signals.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (mut interrupt, mut terminate) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            runtime.block_on(async {
+                loop {
+                    let number = tokio::select! {
+                        _ = interrupt.recv() => 2,
+                        _ = terminate.recv() => 15,
+                    };
+                    if seen.0.swap(number, Ordering::SeqCst) != 0 {
+                        std::process::exit(i32::from(SIGNALLED + number));
+                    }
+                }
+            });
+        })?;
+        Ok(signals)
+    }
+
+    /// The exit status that the first signal asks for.
+    pub fn exit_code(&self) -> Option<u8> {
+        match self.0.load(Ordering::SeqCst) {
+            0 => None,
+            number => Some(SIGNALLED + number),
+        }
+    }
+}
+
+/// Stops when a signal has come.
+pub struct Interruptible(pub Signals);
+
+impl Progress for Interruptible {
+    fn stop(&self) -> bool {
+        self.0.exit_code().is_some()
+    }
+}

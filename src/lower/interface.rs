@@ -1,0 +1,309 @@
+//! Which interfaces there are: those that namespaces declare, the ends of links, and `lo`, each with its kind.
+
+use std::collections::BTreeMap;
+
+use super::problem::Problems;
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::resource::address::Address;
+use crate::resource::link::veth::Veth;
+use crate::resource::link::{Kind, Link, Queues};
+use crate::spec::Path;
+use crate::spec::file::{InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SettingsSpec};
+use crate::spec::suggest::list;
+use crate::value::InterfaceAddress;
+
+/// All namespaces by name.
+pub(super) type Table<'l> = BTreeMap<NamespaceName, Namespace<'l>>;
+
+/// A namespace with all of its interfaces.
+pub(super) struct Namespace<'l> {
+    pub(super) name: NamespaceName,
+    /// What the file says of it; `host` need not be mentioned.
+    pub(super) spec: Option<&'l NamespaceSpec>,
+    pub(super) interfaces: BTreeMap<LinkName, Interface<'l>>,
+}
+
+/// An interface, and all that the file says of it.
+pub(super) struct Interface<'l> {
+    pub(super) id: LinkId,
+    /// Its section in the namespace.
+    pub(super) section: Option<&'l InterfaceSpec>,
+    /// The end of a link that it is.
+    pub(super) end: Option<End<'l>>,
+    /// The link as it is being put together.
+    pub(super) link: Link,
+    /// Settings of both places together.
+    pub(super) settings: SettingsSpec,
+    /// How many of the joined addresses and further names come from the section.
+    pub(super) from_section: FromSection,
+    /// Its addresses once they are checked.
+    pub(super) addresses: Vec<(InterfaceAddress, Address, Path)>,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct FromSection {
+    pub(super) addresses: usize,
+    pub(super) altnames: usize,
+}
+
+/// The end of a link.
+#[derive(Clone)]
+pub(super) struct End<'l> {
+    pub(super) link: usize,
+    pub(super) position: usize,
+    pub(super) spec: &'l LinkSpec,
+    pub(super) long: Option<&'l LongEndpoint>,
+}
+
+impl End<'_> {
+    pub(super) fn path(&self) -> Path {
+        link_path(self.link).then("endpoints").then(self.position)
+    }
+}
+
+impl Namespace<'_> {
+    /// Whether topo makes it, so that all that is in it is the lab's.
+    pub(super) fn is_owned(&self) -> bool {
+        !self.name.is_host()
+    }
+
+    pub(super) fn path(&self) -> Path {
+        namespace_path(&self.name)
+    }
+
+    /// The names of its interfaces, for messages.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.interfaces.keys().map(ToString::to_string).collect()
+    }
+}
+
+impl Interface<'_> {
+    /// Where it is described.
+    pub(super) fn path(&self) -> Path {
+        match (&self.section, &self.end) {
+            (None, Some(end)) => end.path(),
+            (Some(_) | None, _) => self.section_path(),
+        }
+    }
+
+    pub(super) fn section_path(&self) -> Path {
+        namespace_path(&self.id.namespace).then("interfaces").then(self.id.name)
+    }
+
+    /// Where an option of its kind stands.
+    pub(super) fn kind_path(&self, key: &str) -> Path {
+        self.section_path().then(self.link.kind.name()).then(key)
+    }
+
+    pub(super) fn address_path(&self, index: usize) -> Path {
+        match (&self.end, index.checked_sub(self.from_section.addresses)) {
+            (Some(end), Some(index)) => end.path().then("addresses").then(index),
+            (_, _) => self.section_path().then("addresses").then(index),
+        }
+    }
+
+    pub(super) fn altname_path(&self, index: usize) -> Path {
+        match (&self.end, index.checked_sub(self.from_section.altnames)) {
+            (Some(end), Some(index)) => end.path().then("altnames").then(index),
+            (_, _) => self.section_path().then("altnames").then(index),
+        }
+    }
+
+    pub(super) fn sysctl_path(&self, key: &String) -> Path {
+        match (&self.end, self.section.is_some_and(|section| section.sysctls.contains_key(key))) {
+            (Some(end), false) => end.path().then("sysctls").then(key),
+            (_, _) => self.section_path().then("sysctls").then(key),
+        }
+    }
+
+    /// Whether it is up, or will be.
+    pub(super) fn is_up(&self) -> bool {
+        self.link.settings.up != Some(false)
+    }
+
+    /// Whether others than the lab may give it addresses and routes.
+    pub(super) fn is_shared(&self) -> bool {
+        self.link.external || self.id.namespace.is_host()
+    }
+}
+
+pub(super) fn namespace_path(namespace: &NamespaceName) -> Path {
+    Path::root().then("namespaces").then(namespace)
+}
+
+pub(super) fn link_path(index: usize) -> Path {
+    Path::root().then("links").then(index)
+}
+
+/// The interface of that name.
+pub(super) fn find<'t, 'l>(table: &'t Table<'l>, id: &LinkId) -> Option<&'t Interface<'l>> {
+    table.get(&id.namespace)?.interfaces.get(&id.name)
+}
+
+/// Collects all interfaces with their kinds.
+pub(super) fn collect<'l>(lab: &'l LabFile, problems: &mut Problems) -> Table<'l> {
+    let mut table = Table::new();
+    for (name, spec) in &lab.namespaces {
+        let mut namespace = Namespace { name: name.clone(), spec: Some(spec), interfaces: BTreeMap::new() };
+        for (link, section) in &spec.interfaces {
+            let id = LinkId::new(name, *link);
+            namespace.interfaces.insert(*link, Interface::new(id, Some(section)));
+        }
+        if namespace.is_owned() {
+            let lo = || Interface::new(LinkId::new(name, LinkName::LOOPBACK), None);
+            namespace.interfaces.entry(LinkName::LOOPBACK).or_insert_with(lo);
+        }
+        table.insert(name.clone(), namespace);
+    }
+    let host = NamespaceName::host();
+    table.entry(host.clone()).or_insert_with(|| Namespace { name: host, spec: None, interfaces: BTreeMap::new() });
+    for (index, spec) in lab.links.iter().enumerate() {
+        take_link(&mut table, index, spec, problems);
+    }
+    for namespace in table.values_mut() {
+        let owned = namespace.is_owned();
+        for interface in namespace.interfaces.values_mut() {
+            choose_kind(interface, owned, problems);
+        }
+    }
+    table
+}
+
+impl<'l> Interface<'l> {
+    fn new(id: LinkId, section: Option<&'l InterfaceSpec>) -> Self {
+        Self {
+            id,
+            section,
+            end: None,
+            link: Link::new(Kind::Device(String::new())),
+            settings: SettingsSpec::default(),
+            from_section: FromSection::default(),
+            addresses: Vec::new(),
+        }
+    }
+}
+
+fn take_link<'l>(table: &mut Table<'l>, index: usize, spec: &'l LinkSpec, problems: &mut Problems) {
+    let [first, second] = spec.endpoints.as_slice() else {
+        let message = format!("a link has two ends, and {} are given here", spec.endpoints.len());
+        let problem = problems.error(link_path(index).then("endpoints"), message).about_absence();
+        problem.hint("to join more than two interfaces, make a bridge with `ports`");
+        return;
+    };
+    if first.interface() == second.interface() {
+        let path = link_path(index).then("endpoints").then(1);
+        problems.error(path, format!("both ends of the link are `{}`", first.interface()));
+        return;
+    }
+    for (position, endpoint) in spec.endpoints.iter().enumerate() {
+        let end = End { link: index, position, spec, long: endpoint.long() };
+        let peer = if position == 0 { second } else { first }.interface().clone();
+        take_end(table, end, endpoint.interface(), peer, problems);
+    }
+}
+
+fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, problems: &mut Problems) {
+    let Some(namespace) = table.get_mut(&id.namespace) else {
+        unknown_namespace(table, end.path(), &id.namespace, problems);
+        return;
+    };
+    let interface = namespace.interfaces.entry(id.name).or_insert_with(|| Interface::new(id.clone(), None));
+    if let Some(other) = &interface.end {
+        let problem = problems.error(end.path(), format!("`{id}` is the end of two links"));
+        problem.also(other.path(), "the first one").hint("an interface is the end of one link; give this one another name");
+        return;
+    }
+    if id.name.is_loopback() {
+        problems.error(end.path(), "`lo` is the loopback, which cannot be the end of a link").hint("choose another name");
+        return;
+    }
+    interface.link.kind = Kind::Veth(Veth { peer: Some(peer.into()) });
+    let count = |given: Option<u32>| given.unwrap_or(1);
+    interface.link.queues = Some(Queues { transmit: count(end.spec.numtxqueues), receive: count(end.spec.numrxqueues) });
+    interface.end = Some(end);
+}
+
+/// An error about a reference to a namespace that is not declared.
+pub(super) fn unknown_namespace(table: &Table<'_>, path: Path, name: &NamespaceName, problems: &mut Problems) {
+    let known = table.keys().map(NamespaceName::as_str);
+    problems.unknown(path, format!("the namespace `{name}` is not declared"), name.as_str(), known);
+    if let Some(problem) = problems.0.last_mut()
+        && problem.hint.is_none()
+    {
+        problem.hint(format!("declare it: `{name}: {{}}` under `namespaces`"));
+    }
+}
+
+fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: &mut Problems) {
+    check_name(interface, problems);
+    let Some(section) = interface.section else {
+        if interface.id.name.is_loopback() {
+            interface.link.kind = Kind::Loopback;
+        }
+        return;
+    };
+    let path = interface.section_path();
+    let external = section.external == Some(true);
+    let mut kinds = section.kinds();
+    let what = match (&interface.end, interface.id.name.is_loopback(), external) {
+        (Some(_), _, _) => Some("the end of a link"),
+        (None, true, _) => Some("the loopback"),
+        (None, false, true) => Some("external, that is, made by someone else"),
+        (None, false, false) => None,
+    };
+    if let (Some(what), Some((key, _))) = (what, kinds.first()) {
+        let problem =
+            problems.error(path.clone().then(*key), format!("`{}` is {what}, so that it cannot be a {key} too", interface.id));
+        problem.hint(format!("remove `{key}`"));
+        if let Some(end) = &interface.end {
+            problem.also(end.path(), "the link");
+        }
+    }
+    if external && !owned {
+        interface.link.external = true;
+    } else if external {
+        let problem = problems.error(path.clone().then("external"), "only interfaces of `host` can be external");
+        problem.hint("a namespace of the lab holds what the lab declares and nothing else");
+    }
+    if external && interface.end.is_some() {
+        let problem =
+            problems.error(path.clone().then("external"), format!("`{}` is the end of a link, which topo makes", interface.id));
+        problem.hint("remove `external`");
+        interface.link.external = false;
+    }
+    if interface.end.is_some() || interface.id.name.is_loopback() {
+        if interface.id.name.is_loopback() {
+            interface.link.kind = Kind::Loopback;
+            interface.link.external = !owned;
+        }
+        return;
+    }
+    if external {
+        return;
+    }
+    if let [(first, _), (second, _), ..] = kinds.as_slice() {
+        let message = format!("`{}` cannot be both a {first} and a {second}", interface.id);
+        problems.error(path.clone().then(*second), message).also(path.clone().then(*first), "the first kind");
+    }
+    match kinds.is_empty() {
+        false => interface.link.kind = kinds.swap_remove(0).1,
+        true => no_kind(interface, path, owned, problems),
+    }
+}
+
+fn no_kind(interface: &Interface<'_>, path: Path, owned: bool, problems: &mut Problems) {
+    let message = format!("`{}` has no kind, and no link ends there", interface.id);
+    let problem = problems.error(path, message).about_absence();
+    let kinds = list(InterfaceSpec::KINDS.iter().copied());
+    let external = if owned { "" } else { ", or `external: true` if it exists already" };
+    problem.hint(format!("give it one of {kinds}{external}, or make it the end of a link under `links`"));
+}
+
+fn check_name(interface: &Interface<'_>, problems: &mut Problems) {
+    let name = interface.id.name.as_str();
+    if name == "all" || name == "default" {
+        let message = format!("an interface cannot be called `{name}`");
+        let problem = problems.error(interface.path(), message);
+        problem.hint("the kernel's settings of that name stand for other interfaces; choose another name");
+    }
+}

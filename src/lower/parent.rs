@@ -1,0 +1,309 @@
+//! What links stand on: parents found by name, circles explained, and what the kernel refuses to build on the same parent.
+
+use std::collections::BTreeMap;
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+use super::interface::{Interface, Table, find, unknown_namespace};
+use super::problem::Problems;
+use super::settings::known_mtu;
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::resource::link::Kind;
+use crate::resource::link::kind::MtuAround;
+use crate::resource::link::macvlan::MacvlanMode;
+use crate::resource::link::vlan::VlanProtocol;
+use crate::spec::Path;
+
+/// Most links that stand on one another, more than the kernel itself allows.
+const DEPTH: usize = 64;
+
+/// Resolves every parent and underlay.
+pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) {
+    let ids: Vec<LinkId> = links(table).filter(|interface| has_references(interface)).map(|i| i.id.clone()).collect();
+    for id in &ids {
+        let parent = find(table, id).and_then(|interface| parent_of(table, interface, problems));
+        let underlay = find(table, id).and_then(|interface| underlay_of(table, interface, parent.as_ref(), problems));
+        let Some(interface) = table.get_mut(&id.namespace).and_then(|n| n.interfaces.get_mut(&id.name)) else { continue };
+        if let Some(slot) = interface.link.kind.parent_slot() {
+            *slot = parent.map(Into::into);
+        }
+        if let Kind::Vxlan(vxlan) = &mut interface.link.kind {
+            vxlan.underlay = underlay;
+        }
+    }
+}
+
+/// Checks what stands on the same parent, once circles are excluded, and puts every macvlan on the parent that the kernel does.
+pub(super) fn check(table: &mut Table<'_>, problems: &mut Problems) {
+    if report_circles(table, problems) {
+        return;
+    }
+    let roots: Vec<(LinkId, LinkId)> = links(table).filter_map(|i| Some((i.id.clone(), macvlan_root(table, i)?))).collect();
+    for (id, root) in roots {
+        let interface = table.get_mut(&id.namespace).and_then(|namespace| namespace.interfaces.get_mut(&id.name));
+        if let Some(slot) = interface.and_then(|interface| interface.link.kind.parent_slot()) {
+            *slot = Some(root.into());
+        }
+    }
+    check_mtus(table, problems);
+    check_macvlans(table, problems);
+    check_vlans(table, problems);
+    check_vxlans(table, problems);
+}
+
+fn links<'t, 'l>(table: &'t Table<'l>) -> impl Iterator<Item = &'t Interface<'l>> {
+    table.values().flat_map(|namespace| namespace.interfaces.values())
+}
+
+fn has_references(interface: &Interface<'_>) -> bool {
+    interface.end.is_none() && (interface.link.kind.parent().is_some() || matches!(interface.link.kind, Kind::Vxlan(_)))
+}
+
+/// The parent that an interface has, not the other end of a pair.
+fn parent(interface: &Interface<'_>) -> Option<LinkId> {
+    let parent = interface.link.kind.parent().filter(|_| interface.link.kind.peer().is_none())?;
+    Some(parent.resolve(&interface.id.namespace))
+}
+
+fn parent_of(table: &Table<'_>, interface: &Interface<'_>, problems: &mut Problems) -> Option<LinkId> {
+    let id = parent(interface)?;
+    let path = interface.kind_path("parent");
+    let Some(namespace) = table.get(&id.namespace) else {
+        unknown_namespace(table, path, &id.namespace, problems);
+        return None;
+    };
+    if id == interface.id {
+        problems.error(path, format!("`{id}` cannot be its own parent"));
+        return None;
+    }
+    let Some(below) = namespace.interfaces.get(&id.name) else {
+        let names = namespace.names();
+        problems.unknown(path, format!("there is no interface `{id}`"), &id.name.as_str(), names.iter().map(String::as_str));
+        if let Some(problem) = problems.0.last_mut()
+            && problem.hint.is_none()
+        {
+            problem.hint(absent_hint(&id));
+        }
+        return None;
+    };
+    let refused = match (&interface.link.kind, &below.link.kind) {
+        (Kind::Macvlan(_) | Kind::Vlan(_), Kind::Loopback) => {
+            Some(format!("a {} cannot be on a loopback", interface.link.kind.name()))
+        }
+        _ => None,
+    };
+    if let Some(message) = refused {
+        problems.error(path, message);
+    }
+    Some(id)
+}
+
+/// What to do about an interface that does not exist.
+pub(super) fn absent_hint(id: &LinkId) -> String {
+    if id.namespace.is_host() {
+        format!("if it exists already, declare it under `host`: `{}: {{ external: true }}`", id.name)
+    } else {
+        format!("declare it under the `interfaces` of `{}`, or make it the end of a link", id.namespace)
+    }
+}
+
+fn underlay_of(
+    table: &Table<'_>,
+    interface: &Interface<'_>,
+    parent: Option<&LinkId>,
+    problems: &mut Problems,
+) -> Option<NamespaceName> {
+    let Kind::Vxlan(vxlan) = &interface.link.kind else { return None };
+    let given = vxlan.underlay.as_ref();
+    if let Some(given) = given.filter(|given| !table.contains_key(given)) {
+        unknown_namespace(table, interface.kind_path("underlay"), given, problems);
+    }
+    if let (Some(given), Some(parent)) = (given, parent)
+        && *given != parent.namespace
+    {
+        let message = format!("the parent `{parent}` is not in the underlay `{given}`");
+        problems.error(interface.kind_path("underlay"), message).hint("leave out `underlay`: it is the parent's namespace");
+    }
+    let own = || parent.map_or(&interface.id.namespace, |parent| &parent.namespace);
+    Some(given.unwrap_or_else(own).clone())
+}
+
+/// What one link needs another for.
+#[derive(Clone, Copy)]
+enum Need {
+    Parent,
+    Port,
+}
+
+/// Reports links that stand on one another in a circle.
+fn report_circles(table: &Table<'_>, problems: &mut Problems) -> bool {
+    let mut graph: DiGraph<LinkId, Need> = DiGraph::new();
+    let mut nodes: BTreeMap<LinkId, NodeIndex> = BTreeMap::new();
+    let needs = links(table).flat_map(|interface| {
+        let parent = parent(interface).map(|parent| (interface.id.clone(), parent, Need::Parent));
+        let master = interface.link.settings.master.map(|master| LinkId::new(&interface.id.namespace, master));
+        let master = master.map(|master| (master, interface.id.clone(), Need::Port));
+        parent.into_iter().chain(master)
+    });
+    for (upper, lower, need) in needs {
+        let mut node = |id: LinkId| *nodes.entry(id.clone()).or_insert_with(|| graph.add_node(id));
+        let (upper, lower) = (node(upper), node(lower));
+        graph.add_edge(upper, lower, need);
+    }
+    let mut found = false;
+    for circle in tarjan_scc(&graph) {
+        if circle.len() > 1 {
+            found = true;
+            report_circle(table, &graph, &circle, problems);
+        }
+    }
+    found
+}
+
+fn report_circle(table: &Table<'_>, graph: &DiGraph<LinkId, Need>, members: &[NodeIndex], problems: &mut Problems) {
+    let Some(start) = members.iter().copied().min_by_key(|node| &graph[*node]) else { return };
+    let members: std::collections::BTreeSet<NodeIndex> = members.iter().copied().collect();
+    let (mut words, mut at) = (Vec::new(), start);
+    let mut visited = std::collections::BTreeSet::new();
+    while visited.insert(at) {
+        // The members of a circle each have a way on that stays inside of it.
+        let Some(edge) = graph.edges(at).filter(|edge| members.contains(&edge.target())).min_by_key(|edge| edge.target()) else {
+            break;
+        };
+        let word = match edge.weight() {
+            Need::Parent => "is on",
+            Need::Port => "has the port",
+        };
+        words.push(format!("`{}` {word} `{}`", graph[at], graph[edge.target()]));
+        at = edge.target();
+    }
+    let Some(interface) = find(table, &graph[start]) else { return };
+    let path = match interface.link.kind.takes_ports() {
+        true => interface.kind_path("ports"),
+        false => interface.kind_path("parent"),
+    };
+    problems.error(path, format!("these links need one another: {}", words.join(", "))).hint("give one of them another parent");
+}
+
+/// The parent that the kernel gives a macvlan on a macvlan: that at the bottom.
+fn macvlan_root(table: &Table<'_>, interface: &Interface<'_>) -> Option<LinkId> {
+    let Kind::Macvlan(_) = &interface.link.kind else { return None };
+    let mut root = parent(interface)?;
+    for _ in 0..DEPTH {
+        match find(table, &root) {
+            Some(below) if matches!(below.link.kind, Kind::Macvlan(_)) => root = parent(below)?,
+            _ => break,
+        }
+    }
+    Some(root)
+}
+
+fn check_mtus(table: &Table<'_>, problems: &mut Problems) {
+    for interface in links(table) {
+        let (Some(mtu), Some(parent)) = (interface.link.settings.mtu, parent(interface)) else { continue };
+        let Some(below) = known_mtu(table, &parent, DEPTH) else { continue };
+        let most = match &interface.link.kind {
+            Kind::Vxlan(_) => {
+                interface.link.kind.default_mtu(MtuAround { parent: Some(below), smallest_port: None }).unwrap_or(below)
+            }
+            _ => below,
+        };
+        if mtu > most {
+            let message = format!("the mtu of {mtu} is too large: `{parent}` below has one of {below}");
+            let problem = problems.error(interface.setting_path("mtu"), message);
+            problem.hint(format!("at most {most} is possible"));
+            if let Some(below) = find(table, &parent).filter(|below| below.link.settings.mtu.is_some()) {
+                problem.also(below.setting_path("mtu"), "the mtu below");
+            }
+        }
+    }
+}
+
+fn check_macvlans(table: &Table<'_>, problems: &mut Problems) {
+    let mut by_parent: BTreeMap<LinkId, Vec<&Interface<'_>>> = BTreeMap::new();
+    for interface in links(table).filter(|interface| matches!(interface.link.kind, Kind::Macvlan(_))) {
+        if let Some(parent) = parent(interface) {
+            by_parent.entry(parent).or_default().push(interface);
+        }
+    }
+    for (parent, macvlans) in by_parent {
+        let passthru = |i: &&&Interface<'_>| matches!(&i.link.kind, Kind::Macvlan(m) if m.mode == Some(MacvlanMode::Passthru));
+        if let (Some(only), true) = (macvlans.iter().find(passthru), macvlans.len() > 1) {
+            let others = macvlans.iter().filter(|other| other.id != only.id).map(|other| format!("`{}`", other.id));
+            let others: Vec<String> = others.take(3).collect();
+            let message = format!(
+                "a macvlan with `mode: passthru` must be the only one on `{parent}`, which {} is on too",
+                others.join(", ")
+            );
+            problems.error(only.kind_path("mode"), message).hint("use `mode: bridge`, or give each a parent of its own");
+        }
+        check_same_macs(&parent, &macvlans, problems);
+        let Some(port) = find(table, &parent).filter(|below| below.link.settings.master.is_some()) else { continue };
+        let Some(master) = port.link.settings.master else { continue };
+        let message = format!("`{parent}` is a port of `{master}`, so that it cannot carry a macvlan");
+        let problem = problems.error(macvlans[0].kind_path("parent"), message);
+        problem.hint(format!("make `{}:{master}` the parent", parent.namespace));
+    }
+}
+
+fn check_same_macs(parent: &LinkId, macvlans: &[&Interface<'_>], problems: &mut Problems) {
+    let mut seen = BTreeMap::new();
+    for interface in macvlans {
+        let Some(mac) = interface.link.settings.mac else { continue };
+        if let Some(first) = seen.insert(mac, *interface) {
+            let message = format!("`{}` and `{}` have the same hardware address on `{parent}`", first.id, interface.id);
+            problems.error(interface.setting_path("mac"), message).also(first.setting_path("mac"), "the first one");
+        }
+    }
+}
+
+fn check_vlans(table: &Table<'_>, problems: &mut Problems) {
+    let mut seen: BTreeMap<(LinkId, u16, bool), &Interface<'_>> = BTreeMap::new();
+    for interface in links(table) {
+        let (Kind::Vlan(vlan), Some(parent)) = (&interface.link.kind, parent(interface)) else { continue };
+        let Some(id) = vlan.id else { continue };
+        let outer = vlan.protocol == Some(VlanProtocol::Dot1Ad);
+        if let Some(first) = seen.insert((parent.clone(), id, outer), interface) {
+            let message = format!("`{}` and `{}` are both VLAN {id} of `{parent}`", first.id, interface.id);
+            problems.error(interface.kind_path("id"), message).also(first.kind_path("id"), "the first one");
+        }
+    }
+}
+
+/// By what the kernel tells vxlans of one namespace apart (`vxlan_vni_in_use`).
+type VxlanKey = (NamespaceName, u32, u16, bool, [bool; 3]);
+
+fn check_vxlans(table: &Table<'_>, problems: &mut Problems) {
+    let mut seen: BTreeMap<VxlanKey, &Interface<'_>> = BTreeMap::new();
+    for interface in links(table) {
+        let Kind::Vxlan(vxlan) = &interface.link.kind else { continue };
+        let (Some(underlay), id) = (vxlan.underlay.clone(), vxlan.id.unwrap_or(0)) else { continue };
+        let port = vxlan.port.filter(|port| *port != 0).unwrap_or(8472);
+        let ipv6 = vxlan.remote.or(vxlan.local).is_some_and(|address| address.is_ipv6());
+        let flags = [vxlan.external, vxlan.gbp, vxlan.udp6zerocsumrx].map(|flag| flag == Some(true));
+        if let Some(first) = seen.insert((underlay.clone(), id, port, ipv6, flags), interface) {
+            let message =
+                format!("`{}` and `{}` have the same id {id} and port {port} over `{underlay}`", first.id, interface.id);
+            let problem = problems.error(interface.kind_path("id"), message);
+            problem.also(first.kind_path("id"), "the first one").hint("give one of them another `id` or `port`");
+        }
+    }
+}
+
+/// Whether `name` names an interface of the namespace; otherwise that is reported.
+pub(super) fn known(namespace: &super::interface::Namespace<'_>, name: LinkName, path: Path, problems: &mut Problems) -> bool {
+    if namespace.interfaces.contains_key(&name) {
+        return true;
+    }
+    let id = LinkId::new(&namespace.name, name);
+    let names = namespace.names();
+    problems.unknown(path, format!("there is no interface `{id}`"), &name.as_str(), names.iter().map(String::as_str));
+    if let Some(problem) = problems.0.last_mut()
+        && problem.hint.is_none()
+    {
+        problem.hint(absent_hint(&id));
+    }
+    false
+}

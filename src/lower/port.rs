@@ -1,0 +1,122 @@
+//! Ports: which interfaces a bridge or its like takes, by name or glob.
+
+use std::collections::BTreeMap;
+
+use super::interface::{Interface, Namespace, Table};
+use super::parent::known;
+use super::problem::Problems;
+use crate::name::{LinkId, LinkName, escape};
+use crate::resource::link::Kind;
+use crate::resource::link::kind::PortPattern;
+use crate::spec::Path;
+
+/// Gives every port its master.
+pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) {
+    for namespace in table.values_mut() {
+        let ports = find_ports(namespace, problems);
+        for (port, (master, _)) in ports {
+            if let Some(interface) = namespace.interfaces.get_mut(&port) {
+                interface.link.settings.master = Some(master);
+            }
+        }
+        for interface in namespace.interfaces.values_mut() {
+            interface.link.kind.clear_ports();
+        }
+    }
+}
+
+type Ports = BTreeMap<LinkName, (LinkName, Path)>;
+
+fn find_ports(namespace: &Namespace<'_>, problems: &mut Problems) -> Ports {
+    let mut ports = Ports::new();
+    for master in namespace.interfaces.values() {
+        for (index, pattern) in master.link.kind.ports().iter().enumerate() {
+            let path = master.kind_path("ports").then(index);
+            let found = if pattern.is_glob() {
+                expand(namespace, master, pattern, &path, problems)
+            } else {
+                named(namespace, master, pattern, &path, problems).into_iter().collect()
+            };
+            for port in found {
+                take(&mut ports, namespace, master, port, &path, problems);
+            }
+        }
+    }
+    ports
+}
+
+fn take(
+    ports: &mut Ports,
+    namespace: &Namespace<'_>,
+    master: &Interface<'_>,
+    port: LinkName,
+    path: &Path,
+    problems: &mut Problems,
+) {
+    match ports.get(&port) {
+        Some((first, _)) if *first == master.id.name => {}
+        Some((first, place)) => {
+            let id = LinkId::new(&namespace.name, port);
+            let problem =
+                problems.error(path.clone(), format!("`{id}` cannot be a port of both `{first}` and `{}`", master.id.name));
+            problem.also(place.clone(), "the first one").hint("an interface is a port of one link at most");
+        }
+        None => drop(ports.insert(port, (master.id.name, path.clone()))),
+    }
+}
+
+fn expand(
+    namespace: &Namespace<'_>,
+    master: &Interface<'_>,
+    pattern: &PortPattern,
+    path: &Path,
+    problems: &mut Problems,
+) -> Vec<LinkName> {
+    let candidate = |interface: &&Interface<'_>| {
+        interface.id.name != master.id.name
+            && !interface.id.name.is_loopback()
+            && !interface.link.kind.takes_ports()
+            && pattern.matches(&interface.id.name.as_str())
+    };
+    let found: Vec<LinkName> = namespace.interfaces.values().filter(candidate).map(|interface| interface.id.name).collect();
+    if found.is_empty() {
+        let message = format!("`{}` matches no interface of `{}`", escape(&pattern.0), namespace.name);
+        problems.warning(path.clone(), message).about_absence();
+    }
+    found
+}
+
+fn named(
+    namespace: &Namespace<'_>,
+    master: &Interface<'_>,
+    pattern: &PortPattern,
+    path: &Path,
+    problems: &mut Problems,
+) -> Option<LinkName> {
+    let name: LinkName = match pattern.0.parse() {
+        Ok(name) => name,
+        Err(error) => {
+            let problem = problems.error(path.clone(), error.to_string());
+            problem.hint("a port is an interface of the same namespace, or a glob with `*` and `?`");
+            return None;
+        }
+    };
+    if name == master.id.name {
+        problems.error(path.clone(), format!("`{}` cannot be a port of itself", master.id));
+        return None;
+    }
+    if name.is_loopback() {
+        problems.error(path.clone(), format!("`lo` cannot be a port of a {}", master.link.kind.name()));
+        return None;
+    }
+    if !known(namespace, name, path.clone(), problems) {
+        return None;
+    }
+    let port = &namespace.interfaces[&name];
+    if let (Kind::Bridge(_), Kind::Bridge(_)) = (&master.link.kind, &port.link.kind) {
+        let problem = problems.error(path.clone(), format!("`{}` is a bridge, which cannot be a port of a bridge", port.id));
+        problem.hint("join the two by a link with an end in each");
+        return None;
+    }
+    Some(name)
+}

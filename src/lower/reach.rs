@@ -1,0 +1,140 @@
+//! What the interfaces of a namespace reach without a gateway: the networks of their addresses, and routes that lead straight
+//! to an interface.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::interface::Namespace;
+use crate::name::LinkName;
+use crate::resource::route::MAIN_TABLE;
+use crate::spec::file::RouteSpec;
+
+/// What is reached, from which interface, by which means.
+pub(super) struct Reach {
+    networks: HashMap<IpNet, Vec<Way>>,
+    /// The prefix lengths that occur, longest last, by family.
+    lengths: [BTreeSet<u8>; 2],
+    /// The namespace's own addresses.
+    own: HashSet<IpAddr>,
+    /// Networks of addresses that do not help, and why.
+    unreachable: Vec<(IpNet, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    dev: LinkName,
+    /// The table that says so.
+    table: u32,
+}
+
+impl Reach {
+    /// What the addresses of a namespace reach.
+    pub(super) fn of_addresses(namespace: &Namespace<'_>) -> Self {
+        let mut reach = Self {
+            networks: HashMap::new(),
+            lengths: [BTreeSet::new(), BTreeSet::new()],
+            own: HashSet::new(),
+            unreachable: Vec::new(),
+        };
+        for interface in namespace.interfaces.values() {
+            for (address, attributes, _) in &interface.addresses {
+                reach.own.insert(address.ip());
+                let at = attributes.peer.unwrap_or(address.ip());
+                let Ok(network) = IpNet::new(at, address.0.prefix_len()).map(|network| network.trunc()) else { continue };
+                let name = interface.id.name;
+                if !interface.is_up() {
+                    reach.unreachable.push((network, format!("`{name}` has `{address}`, but is not up")));
+                } else if attributes.noprefixroute {
+                    let why = format!("`{name}` has `{address}`, but `noprefixroute` keeps its network unreachable");
+                    reach.unreachable.push((network, why));
+                } else if network.prefix_len() < network.max_prefix_len() || attributes.peer.is_some() {
+                    reach.add(network, Way { dev: name, table: MAIN_TABLE });
+                }
+            }
+        }
+        reach
+    }
+
+    /// Adds a route that leads straight to an interface.
+    pub(super) fn add_route(&mut self, namespace: &Namespace<'_>, spec: &RouteSpec, to: IpNet, table: u32) {
+        let straight = !spec.kind.is_terminal() && spec.via.is_none() && spec.nexthops.is_empty();
+        let Some(dev) = spec.dev.filter(|_| straight) else { return };
+        if namespace.interfaces.get(&dev).is_some_and(super::interface::Interface::is_up) {
+            self.add(to, Way { dev, table });
+        }
+    }
+
+    fn add(&mut self, network: IpNet, way: Way) {
+        self.lengths[family(&network.addr())].insert(network.prefix_len());
+        let ways = self.networks.entry(network).or_default();
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+
+    /// The networks that hold the address, the smallest first, with what reaches them by the rules of `table`.
+    fn networks_of(&self, ip: IpAddr, table: u32) -> impl Iterator<Item = (IpNet, Vec<LinkName>)> {
+        let lengths = self.lengths[family(&ip)].iter().rev();
+        let networks = lengths.filter_map(move |length| Some(IpNet::new(ip, *length).ok()?.trunc()));
+        networks.filter_map(move |network| {
+            let ways = self.networks.get(&network)?.iter();
+            let mut devices: Vec<_> =
+                ways.filter(|way| way.table == MAIN_TABLE || way.table == table).map(|way| way.dev).collect();
+            devices.dedup();
+            (!devices.is_empty()).then_some((network, devices))
+        })
+    }
+
+    /// The interfaces that reach the address, by the longest prefix as the kernel chooses; several where it is the same.
+    pub(super) fn interfaces_to(&self, ip: IpAddr, table: u32) -> Vec<LinkName> {
+        self.networks_of(ip, table).next().map(|(_, devices)| devices).unwrap_or_default()
+    }
+
+    /// Whether the address is reached over that interface.
+    pub(super) fn is_over(&self, ip: IpAddr, dev: LinkName, table: u32) -> bool {
+        self.networks_of(ip, table).any(|(_, devices)| devices.contains(&dev))
+    }
+
+    /// Whether it is the broadcast address of a network that is reached.
+    pub(super) fn is_broadcast(&self, ip: IpAddr, table: u32) -> Option<IpNet> {
+        let IpAddr::V4(_) = ip else { return None };
+        let mut networks = self.networks_of(ip, table).map(|(network, _)| network);
+        networks.find(|network| (1..31).contains(&network.prefix_len()) && network.broadcast() == ip)
+    }
+
+    /// Whether the namespace has that address itself.
+    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
+        self.own.contains(&ip)
+    }
+
+    /// Why the address is not reached: an interface that would, or all that is reached.
+    pub(super) fn explain(&self, namespace: &Namespace<'_>, ip: IpAddr) -> String {
+        if let Some((_, why)) = self.unreachable.iter().find(|(network, _)| network.contains(&ip)) {
+            return why.clone();
+        }
+        const SHOWN: usize = 6;
+        let same_family = |network: &&IpNet| network.addr().is_ipv4() == ip.is_ipv4();
+        let mut networks: Vec<_> = self.networks.keys().filter(same_family).collect();
+        networks.sort();
+        let shown = networks.iter().take(SHOWN).map(|network| {
+            let devices: Vec<String> = self.networks[*network].iter().map(|way| format!("`{}`", way.dev)).collect();
+            format!("{network} over {}", devices.join(", "))
+        });
+        let shown: Vec<String> = shown.collect();
+        let more = networks.len().saturating_sub(SHOWN);
+        match (shown.is_empty(), more) {
+            (true, _) => {
+                let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+                format!("no interface of `{}` has an {family} address with a network", namespace.name)
+            }
+            (false, 0) => format!("`{}` reaches {}", namespace.name, shown.join("; ")),
+            (false, more) => format!("`{}` reaches {}; and {more} more", namespace.name, shown.join("; ")),
+        }
+    }
+}
+
+fn family(ip: &IpAddr) -> usize {
+    usize::from(ip.is_ipv6())
+}

@@ -1,0 +1,237 @@
+//! Routes: family, table, and where each leads, by the rules that the kernel checks a new route with.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::interface::{Namespace, Table};
+use super::nexthop::{self, Hop};
+use super::problem::Problems;
+use super::reach::Reach;
+use crate::resource::route::{IPV6_METRIC, MAIN_TABLE, Route, RouteKey, RouteType, Scope};
+use crate::spec::Path;
+use crate::spec::file::{Family, RouteSpec, Table as TableSpec};
+use crate::state::{Resource, ResourceId, State};
+use crate::value::Destination;
+
+/// The tables that have a name everywhere.
+const TABLES: [(&str, u32); 3] = [("default", 253), ("main", MAIN_TABLE), ("local", 255)];
+/// Largest mtu of a route; the kernel cuts what is above.
+const MOST_MTU: u32 = 65520;
+
+/// What a route is checked against.
+pub(super) struct Context<'c, 'l> {
+    pub(super) namespace: &'c Namespace<'l>,
+    pub(super) reach: &'c Reach,
+    pub(super) state: &'c State,
+    pub(super) spec: &'c RouteSpec,
+    pub(super) path: Path,
+    pub(super) table: u32,
+    pub(super) ipv6: bool,
+}
+
+/// Adds all routes to the state. `tables` are the names of rt_tables.
+pub(super) fn lower(table: &Table<'_>, tables: &BTreeMap<String, u32>, state: &mut State, problems: &mut Problems) {
+    for namespace in table.values() {
+        let routes = namespace.spec.map_or(&[][..], |spec| spec.routes.as_slice());
+        if routes.is_empty() {
+            continue;
+        }
+        let mut reach = Reach::of_addresses(namespace);
+        for spec in routes {
+            if let Some(table) = table_number(spec, tables) {
+                reach.add_route(namespace, spec, destination(spec), table);
+            }
+        }
+        let mut seen: BTreeMap<RouteKey, usize> = BTreeMap::new();
+        for (index, spec) in routes.iter().enumerate() {
+            let path = namespace.path().then("routes").then(index);
+            let Some(table) = table_number(spec, tables) else {
+                unknown_table(spec, tables, path, problems);
+                continue;
+            };
+            let ipv6 = matches!(destination(spec), IpNet::V6(_));
+            let context = Context { namespace, reach: &reach, state, spec, path, table, ipv6 };
+            let key = key(&context);
+            if let Some(first) = seen.get(&key) {
+                let message = format!("`{}` has the route `{key}` twice", namespace.name);
+                let problem = problems.error(context.path.clone(), message);
+                problem.also(namespace.path().then("routes").then(*first), "the first one");
+                problem.hint("give them different metrics, or make them one route with `nexthops`");
+                continue;
+            }
+            seen.insert(key.clone(), index);
+            if let Some(route) = route(&context, problems) {
+                state.insert(ResourceId::Route(namespace.name.clone(), key), Resource::Route(route));
+            }
+        }
+    }
+}
+
+fn key(context: &Context<'_, '_>) -> RouteKey {
+    let spec = context.spec;
+    let metric = match (context.ipv6, spec.metric.unwrap_or(0)) {
+        (true, 0) => IPV6_METRIC,
+        (_, metric) => metric,
+    };
+    RouteKey { table: context.table, to: destination(spec), metric, tos: spec.tos.unwrap_or(0), ordinal: 0 }
+}
+
+/// The prefix that a route is for, with `default` in its family.
+fn destination(spec: &RouteSpec) -> IpNet {
+    let gateways = || spec.via.into_iter().chain(spec.nexthops.iter().filter_map(|hop| hop.via)).chain(spec.src).next();
+    let ipv6 = match (spec.to, spec.family) {
+        (Destination::Prefix(prefix), _) => return prefix,
+        (Destination::Default, Some(family)) => family == Family::Inet6,
+        (Destination::Default, None) => gateways().is_some_and(|ip| ip.is_ipv6()),
+    };
+    if ipv6 { Ipv6Net::default().into() } else { Ipv4Net::default().into() }
+}
+
+fn table_number(spec: &RouteSpec, tables: &BTreeMap<String, u32>) -> Option<u32> {
+    match &spec.table {
+        None => Some(MAIN_TABLE),
+        Some(TableSpec::Number(number)) => Some(*number),
+        Some(TableSpec::Name(name)) => {
+            let fixed = TABLES.iter().find(|(known, _)| known == name).map(|(_, number)| *number);
+            fixed.or_else(|| tables.get(name).copied())
+        }
+    }
+}
+
+fn unknown_table(spec: &RouteSpec, tables: &BTreeMap<String, u32>, path: Path, problems: &mut Problems) {
+    let Some(TableSpec::Name(name)) = &spec.table else { return };
+    let known = TABLES.iter().map(|(name, _)| *name).chain(tables.keys().map(String::as_str));
+    let message = format!("there is no routing table `{}`", crate::name::escape(name));
+    problems.unknown(path.then("table"), message, name, known);
+    if let Some(problem) = problems.0.last_mut() {
+        problem.about_absence = false;
+        problem.hint.get_or_insert_with(|| "use its number, or name it in /etc/iproute2/rt_tables".into());
+    }
+}
+
+fn route(context: &Context<'_, '_>, problems: &mut Problems) -> Option<Route> {
+    let before = problems.0.len();
+    let spec = context.spec;
+    check_family(context, problems);
+    check_attributes(context, problems);
+    let nexthops = if spec.kind.is_terminal() {
+        refuse_ways(context, problems);
+        Vec::new()
+    } else if spec.nexthops.is_empty() {
+        let hop = Hop { via: spec.via, dev: spec.dev, onlink: spec.onlink, weight: None, path: context.path.clone() };
+        nexthop::resolve(context, &hop, problems).into_iter().collect()
+    } else {
+        several(context, problems)
+    };
+    let route = Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu };
+    (problems.0.len() == before).then_some(route)
+}
+
+fn check_family(context: &Context<'_, '_>, problems: &mut Problems) {
+    let spec = context.spec;
+    let family = if context.ipv6 { "IPv6" } else { "IPv4" };
+    if let (Destination::Prefix(prefix), Some(given)) = (spec.to, spec.family)
+        && (given == Family::Inet6) != context.ipv6
+    {
+        let problem = problems.error(context.path.clone().then("family"), format!("`{prefix}` is of {family}"));
+        problem.hint("leave out `family`: the destination says it");
+    }
+    if let Some(src) = spec.src {
+        let path = context.path.clone().then("src");
+        if src.is_ipv6() != context.ipv6 {
+            problems.error(path, format!("`{src}` cannot be the source of an {family} route"));
+        } else if context.namespace.is_owned() && !context.reach.is_own(src) {
+            let message = format!("`{src}` is no address of `{}`", context.namespace.name);
+            let problem = problems.error(path, message).about_absence();
+            problem.hint("the source must be one of the namespace's own addresses");
+        }
+    }
+}
+
+fn check_attributes(context: &Context<'_, '_>, problems: &mut Problems) {
+    let spec = context.spec;
+    let path = |key: &str| context.path.clone().then(key);
+    for (key, given) in [("scope", spec.scope.is_some()), ("tos", spec.tos.is_some())] {
+        if context.ipv6 && given {
+            problems.error(path(key), format!("`{key}` is for IPv4 routes only"));
+        }
+    }
+    if let Some(tos) = spec.tos.filter(|tos| tos & 3 != 0) {
+        let problem = problems.error(path("tos"), format!("`{tos}` is no type of service: its last two bits must be 0"));
+        problem.hint("the type of service is the upper six bits, such as 0x10");
+    }
+    if let Some(mtu) = spec.mtu.filter(|mtu| !(super::settings::LEAST_MTU..=MOST_MTU).contains(mtu)) {
+        let problem = problems.error(path("mtu"), format!("an mtu of {mtu} is not possible"));
+        problem.hint(format!("the range is {} to {MOST_MTU} bytes", super::settings::LEAST_MTU));
+    }
+    let gateway = spec.via.is_some() || spec.nexthops.iter().any(|hop| hop.via.is_some());
+    match spec.scope {
+        Some(Scope::Nowhere) => {
+            problems.error(path("scope"), "a route cannot have the scope `nowhere`");
+        }
+        Some(scope @ (Scope::Link | Scope::Host)) if gateway && !context.ipv6 => {
+            let problem = problems.error(path("scope"), format!("a route by a gateway cannot have the scope `{scope}`"));
+            problem.hint("leave out `scope`, or the gateway");
+        }
+        Some(_) | None => {}
+    }
+}
+
+fn refuse_ways(context: &Context<'_, '_>, problems: &mut Problems) {
+    let spec = context.spec;
+    let given = [("via", spec.via.is_some()), ("dev", spec.dev.is_some()), ("nexthops", !spec.nexthops.is_empty())];
+    for (key, _) in given.into_iter().chain([("onlink", spec.onlink)]).filter(|(_, given)| *given) {
+        let kind = serde_json::json!(spec.kind);
+        let kind = kind.as_str().unwrap_or_default();
+        let message = format!("a route of type `{kind}` leads nowhere, so that it cannot have `{key}`");
+        problems.error(context.path.clone().then(key), message).hint(format!("remove `{key}` or `type`"));
+    }
+}
+
+fn several(context: &Context<'_, '_>, problems: &mut Problems) -> Vec<crate::resource::route::NextHop> {
+    let spec = context.spec;
+    for (key, given) in [("via", spec.via.is_some()), ("dev", spec.dev.is_some()), ("onlink", spec.onlink)] {
+        if given {
+            let message = format!("a route cannot have both `{key}` and `nexthops`");
+            let problem = problems.error(context.path.clone().then(key), message);
+            problem
+                .also(context.path.clone().then("nexthops"), "the next hops")
+                .hint(format!("give each next hop its own `{key}`"));
+        }
+    }
+    let mut hops = Vec::new();
+    for (index, hop) in spec.nexthops.iter().enumerate() {
+        let path = context.path.clone().then("nexthops").then(index);
+        let hop = Hop { via: hop.via, dev: hop.dev, onlink: hop.onlink, weight: hop.weight, path };
+        if context.ipv6 && hop.via.is_none() && hop.dev.is_some() && spec.nexthops.len() > 1 {
+            let message = "each of several next hops of an IPv6 route needs a gateway";
+            problems.error(hop.path.clone(), message).hint("add `via`");
+            continue;
+        }
+        let Some(resolved) = nexthop::resolve(context, &hop, problems) else { continue };
+        let twin = hops
+            .iter()
+            .position(|other: &crate::resource::route::NextHop| other.via == resolved.via && other.dev == resolved.dev);
+        if let Some(twin) = twin.filter(|_| context.ipv6) {
+            let problem = problems.error(hop.path.clone(), "the same next hop is given twice");
+            let first = context.path.clone().then("nexthops").then(twin);
+            problem.also(first, "the first one").hint("give one of them a larger `weight` instead");
+        }
+        hops.push(resolved);
+    }
+    hops
+}
+
+impl Context<'_, '_> {
+    /// Whether the route is one to an address of the machine itself.
+    pub(super) fn is_local(&self) -> bool {
+        self.spec.kind == RouteType::Local
+    }
+
+    /// The word for the gateway's kind in messages.
+    pub(super) fn family_of(ip: IpAddr) -> &'static str {
+        if ip.is_ipv6() { "IPv6" } else { "IPv4" }
+    }
+}

@@ -1,0 +1,255 @@
+//! The settings of an interface: its section in the namespace, the end of the link, and the link as a whole, put together and
+//! checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::interface::{FromSection, Interface, Namespace, Table, find};
+use super::problem::Problems;
+use crate::name::{LinkId, LinkName, escape};
+use crate::resource::link::kind::MtuAround;
+use crate::resource::link::macvlan::MacvlanMode;
+use crate::resource::link::{Kind, LinkSettings};
+use crate::spec::Path;
+use crate::spec::file::SettingsSpec;
+use crate::value::Mac;
+
+/// Smallest mtu of any link.
+pub(super) const LEAST_MTU: u32 = 68;
+/// Largest mtu of any link but `lo`.
+const MOST_MTU: u32 = 65535;
+/// Most queues of a link.
+const MOST_QUEUES: u32 = 4096;
+/// Longest further name, in bytes (ALTIFNAMSIZ less its terminating zero).
+const ALTNAME_LENGTH: usize = 127;
+
+macro_rules! for_each_scalar {
+    ($then:ident) => {
+        $then!(mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc);
+    };
+}
+
+macro_rules! define_scalars {
+    ($($field:ident),+) => {
+        /// Whether the settings say something of that name.
+        fn says(settings: &SettingsSpec, key: &str) -> bool {
+            match key {
+                $(stringify!($field) => settings.$field.is_some(),)+
+                _ => false,
+            }
+        }
+
+        /// Fills what the first leaves open from the second, and names what both say.
+        fn join_scalars(first: &mut SettingsSpec, second: &SettingsSpec) -> Vec<&'static str> {
+            let mut both = Vec::new();
+            $(match (&first.$field, &second.$field) {
+                (Some(_), Some(_)) => both.push(stringify!($field)),
+                (None, Some(_)) => first.$field.clone_from(&second.$field),
+                (_, None) => {}
+            })+
+            both
+        }
+    };
+}
+for_each_scalar!(define_scalars);
+
+/// Joins and checks the settings of every interface.
+pub(super) fn settle(table: &mut Table<'_>, problems: &mut Problems) {
+    for namespace in table.values_mut() {
+        for interface in namespace.interfaces.values_mut() {
+            join(interface, problems);
+            check_mtu(interface, problems);
+            check_mac(interface, problems);
+            check_kind(interface, problems);
+        }
+        check_macs(namespace, problems);
+        check_altnames(namespace, problems);
+    }
+    check_queues(table, problems);
+    compare_ends(table, problems);
+}
+
+impl Interface<'_> {
+    /// Where a setting stands that the interface has, in one of the places where it can stand.
+    pub(super) fn setting_path(&self, key: &str) -> Path {
+        let Some(end) = &self.end else { return self.section_path().then(key) };
+        if self.section.is_some_and(|section| says(&section.settings(), key)) {
+            self.section_path().then(key)
+        } else if end.long.is_some_and(|long| says(&long.settings(), key)) {
+            end.path().then(key)
+        } else {
+            super::interface::link_path(end.link).then(key)
+        }
+    }
+}
+
+fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
+    let mut settings = interface.section.map(|section| section.settings()).unwrap_or_default();
+    let altnames = settings.altnames.as_ref().map_or(0, Vec::len);
+    interface.from_section = FromSection { addresses: settings.addresses.len(), altnames };
+    if let Some(end) = &interface.end {
+        if let Some(long) = end.long {
+            let given = long.settings();
+            for key in join_scalars(&mut settings, &given) {
+                let problem = problems.error(end.path().then(key), format!("`{key}` of `{}` is given twice", interface.id));
+                problem.also(interface.section_path().then(key), "the first time").hint("remove one of the two");
+            }
+            settings.addresses.extend(given.addresses);
+            settings.altnames = match (settings.altnames, given.altnames) {
+                (Some(first), Some(second)) => Some([first, second].concat()),
+                (first, second) => first.or(second),
+            };
+            for (key, value) in given.sysctls {
+                if settings.sysctls.contains_key(&key) {
+                    let message = format!("`{}` of `{}` is given twice", escape(&key), interface.id);
+                    let problem = problems.error(end.path().then("sysctls").then(&key), message);
+                    problem.also(interface.section_path().then("sysctls").then(&key), "the first time");
+                } else {
+                    settings.sysctls.insert(key, value);
+                }
+            }
+        }
+        settings.mtu = settings.mtu.or(end.spec.mtu);
+        settings.up = settings.up.or(end.spec.up);
+        settings.txqueuelen = settings.txqueuelen.or(end.spec.txqueuelen);
+    }
+    interface.link.settings = LinkSettings {
+        mac: settings.mac,
+        mtu: settings.mtu,
+        up: settings.up,
+        txqueuelen: settings.txqueuelen,
+        arp: settings.arp,
+        multicast: settings.multicast,
+        allmulti: settings.allmulti,
+        promisc: settings.promisc,
+        altnames: settings.altnames.as_ref().map(|names| names.iter().cloned().collect()),
+        master: None,
+    };
+    interface.settings = settings;
+}
+
+fn check_mtu(interface: &Interface<'_>, problems: &mut Problems) {
+    let most = if interface.link.kind == Kind::Loopback { MOST_MTU + 1 } else { MOST_MTU };
+    if let Some(mtu) = interface.link.settings.mtu
+        && !(LEAST_MTU..=most).contains(&mtu)
+    {
+        let message = format!("an mtu of {mtu} is not possible");
+        problems.error(interface.setting_path("mtu"), message).hint(format!("the range is {LEAST_MTU} to {most} bytes"));
+    }
+}
+
+fn check_mac(interface: &Interface<'_>, problems: &mut Problems) {
+    if let Some(Err(error)) = interface.link.settings.mac.map(Mac::usable) {
+        problems.error(interface.setting_path("mac"), error.to_string());
+    }
+}
+
+fn check_kind(interface: &Interface<'_>, problems: &mut Problems) {
+    let given = interface.link.kind.show();
+    for invalid in interface.link.kind.validate() {
+        let problem = problems.error(interface.kind_path(invalid.key), invalid.message);
+        if given.iter().all(|(name, _)| *name != invalid.key) {
+            problem.about_absence();
+        }
+    }
+}
+
+fn is_passthru(kind: &Kind) -> bool {
+    matches!(kind, Kind::Macvlan(macvlan) if macvlan.mode == Some(MacvlanMode::Passthru))
+}
+
+fn check_macs(namespace: &Namespace<'_>, problems: &mut Problems) {
+    let mut seen: BTreeMap<Mac, &Interface<'_>> = BTreeMap::new();
+    for interface in namespace.interfaces.values() {
+        let Some(mac) = interface.link.settings.mac else { continue };
+        match seen.get(&mac) {
+            Some(first) if !is_passthru(&interface.link.kind) && !is_passthru(&first.link.kind) => {
+                let message = format!("`{}` has the hardware address of `{}`", interface.id, first.id);
+                problems.warning(interface.setting_path("mac"), message).also(first.setting_path("mac"), "the first one");
+            }
+            Some(_) => {}
+            None => drop(seen.insert(mac, interface)),
+        }
+    }
+}
+
+fn check_altnames(namespace: &Namespace<'_>, problems: &mut Problems) {
+    let mut seen: BTreeMap<&str, Path> = BTreeMap::new();
+    for interface in namespace.interfaces.values() {
+        for (index, name) in interface.settings.altnames.iter().flatten().enumerate() {
+            let path = interface.altname_path(index);
+            let shown = escape(name);
+            if let Some(reason) = unusable_altname(name) {
+                problems.error(path, format!("`{shown}` cannot be a further name: {reason}"));
+            } else if name.parse().is_ok_and(|name: LinkName| namespace.interfaces.contains_key(&name)) {
+                problems.error(path, format!("`{shown}` is the name of an interface of `{}`", namespace.name));
+            } else if let Some(first) = seen.get(name.as_str()) {
+                let message = format!("`{shown}` is a further name of two interfaces of `{}`", namespace.name);
+                problems.error(path, message).also(first.clone(), "the first one");
+            } else {
+                seen.insert(name, path);
+            }
+        }
+    }
+}
+
+fn unusable_altname(name: &str) -> Option<String> {
+    if name.is_empty() {
+        return Some("it is empty".into());
+    }
+    if name.len() > ALTNAME_LENGTH {
+        return Some(format!("it is {} bytes long, and at most {ALTNAME_LENGTH} are allowed", name.len()));
+    }
+    let refused = name.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%'));
+    match refused {
+        Some(character) => Some(format!("it holds `{}`", escape(&character.to_string()))),
+        None if matches!(name, "." | "..") => Some("it is a directory's".into()),
+        None => None,
+    }
+}
+
+fn check_queues(table: &Table<'_>, problems: &mut Problems) {
+    for interface in table.values().flat_map(|namespace| namespace.interfaces.values()) {
+        let Some(end) = interface.end.as_ref().filter(|end| end.position == 0) else { continue };
+        for (key, count) in [("numtxqueues", end.spec.numtxqueues), ("numrxqueues", end.spec.numrxqueues)] {
+            if let Some(count) = count
+                && !(1..=MOST_QUEUES).contains(&count)
+            {
+                let path = super::interface::link_path(end.link).then(key);
+                problems.error(path, format!("{count} queues are not possible")).hint(format!("the range is 1 to {MOST_QUEUES}"));
+            }
+        }
+    }
+}
+
+/// Ends of a link that take packets of different sizes lose the larger ones.
+fn compare_ends(table: &Table<'_>, problems: &mut Problems) {
+    let mut seen: BTreeSet<usize> = BTreeSet::new();
+    for interface in table.values().flat_map(|namespace| namespace.interfaces.values()) {
+        let (Some(end), Some(peer)) = (&interface.end, interface.link.kind.peer()) else { continue };
+        let Some(other) = find(table, &peer.resolve(&interface.id.namespace)) else { continue };
+        let mtu = |interface: &Interface<'_>| interface.link.settings.mtu.unwrap_or(1500);
+        let belongs = other.end.as_ref().is_some_and(|other| other.link == end.link);
+        if belongs && mtu(interface) != mtu(other) && seen.insert(end.link) {
+            let (given, open) = if interface.link.settings.mtu.is_some() { (interface, other) } else { (other, interface) };
+            let message =
+                format!("`{}` has an mtu of {}, the other end `{}` one of {}", given.id, mtu(given), open.id, mtu(open));
+            let problem = problems.warning(given.setting_path("mtu"), message);
+            problem.hint("the larger packets are lost; set the `mtu` of the link instead of that of an end");
+        }
+    }
+}
+
+/// The mtu that an interface has, as far as it can be told: the given one, or what its kind is born with.
+pub(super) fn known_mtu(table: &Table<'_>, id: &LinkId, depth: usize) -> Option<u32> {
+    let interface = find(table, id)?;
+    let below = || {
+        let parent = interface.link.kind.parent().filter(|_| interface.link.kind.peer().is_none() && depth > 0)?;
+        known_mtu(table, &parent.resolve(&id.namespace), depth - 1)
+    };
+    match &interface.link.kind {
+        _ if interface.link.settings.mtu.is_some() => interface.link.settings.mtu,
+        // A bridge takes the least of its ports'.
+        Kind::Bridge(_) => None,
+        kind => kind.default_mtu(MtuAround { parent: below(), smallest_port: None }),
+    }
+}

@@ -1,0 +1,81 @@
+//! What topo keeps in the file system while the machine runs: /run/topo, with a lock and, where needed, a record for each lab.
+
+pub mod lock;
+pub mod records;
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::kernel::linux::NAMESPACE_DIRECTORY;
+
+/// The directory.
+pub const DIRECTORY: &str = "/run/topo";
+
+/// Why the directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// It cannot be made or looked at.
+    #[error("cannot use `{DIRECTORY}`")]
+    Io(#[from] io::Error),
+    /// It is not to be trusted.
+    #[error("`{}` {problem}", .path.display())]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+/// Makes the directory if there is none, and checks that nobody else can write to it.
+///
+/// # Errors
+/// When it cannot be made, is no directory, or is writable for others.
+fn prepare() -> Result<(), DirectoryError> {
+    match std::fs::DirBuilder::new().mode(0o755).create(DIRECTORY) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+        _ => {}
+    }
+    check()
+}
+
+fn check() -> Result<(), DirectoryError> {
+    let path = Path::new(DIRECTORY);
+    let status = std::fs::symlink_metadata(path)?;
+    let refuse = |problem| Err(DirectoryError::Unsafe { path: path.to_owned(), problem });
+    if !status.is_dir() {
+        return refuse("is not a directory");
+    }
+    if status.uid() != nix::unistd::geteuid().as_raw() {
+        return refuse("belongs to another user");
+    }
+    if status.mode() & 0o022 != 0 {
+        return refuse("may be written to by others");
+    }
+    Ok(())
+}
+
+/// Remembers that /run/netns was not there before topo, if it is not there.
+///
+/// # Errors
+/// When the directory cannot be used.
+pub fn note_namespace_directory() -> Result<(), DirectoryError> {
+    if std::fs::symlink_metadata(NAMESPACE_DIRECTORY).is_err() {
+        prepare()?;
+        std::fs::write(made_marker(), "")?;
+    }
+    Ok(())
+}
+
+/// Removes /run/netns, if it is empty and was not there before topo.
+pub fn remove_namespace_directory() {
+    if made_marker().exists() && std::fs::remove_dir(NAMESPACE_DIRECTORY).is_ok() {
+        // What is left of the marker would only lead to another attempt.
+        let _ = std::fs::remove_file(made_marker());
+    }
+}
+
+fn made_marker() -> PathBuf {
+    Path::new(DIRECTORY).join("made-run-netns")
+}

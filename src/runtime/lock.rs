@@ -1,0 +1,132 @@
+//! One `flock` for each lab, so that changes to it come one after another. Death releases it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{DIRECTORY, DirectoryError};
+use crate::name::{LabName, escape};
+
+/// How long to wait between two attempts.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Why a lab could not be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("lab `{lab}` is being changed by {holder}")]
+    Held {
+        /// The lab.
+        lab: LabName,
+        /// Who, as far as it says so itself.
+        holder: String,
+    },
+    /// The directory or the file cannot be used.
+    #[error("cannot lock lab `{lab}`")]
+    Io {
+        /// The lab.
+        lab: LabName,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+/// A lab that only this process may change, until the value is dropped.
+pub struct Lock {
+    file: Flock<File>,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Locks a lab; waits up to `timeout` for another process to be done.
+    ///
+    /// # Errors
+    /// When another process keeps the lock, or the directory cannot be used or trusted.
+    pub fn take(lab: &LabName, timeout: Duration) -> Result<Self, LockError> {
+        let io = |source| LockError::Io { lab: lab.clone(), source };
+        let path = Path::new(DIRECTORY).join(format!("{lab}.lock"));
+        let deadline = Instant::now() + timeout;
+        loop {
+            super::prepare()?;
+            let opened = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(nix::libc::O_NOFOLLOW)
+                .open(&path);
+            let file = match opened {
+                // The last holder removes the file, and the directory with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(io)?,
+            };
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => {
+                    let mut lock = Self { file, path: path.clone() };
+                    // A lock on a file that its last holder has removed meanwhile locks nobody out.
+                    if lock.is_current().map_err(io)? {
+                        lock.sign().map_err(io)?;
+                        return Ok(lock);
+                    }
+                }
+                Err((mut file, Errno::EWOULDBLOCK)) => {
+                    if Instant::now() >= deadline {
+                        return Err(LockError::Held { lab: lab.clone(), holder: holder(&mut file) });
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+                Err((_, Errno::EINTR)) => {}
+                Err((_, error)) => return Err(io(error.into())),
+            }
+        }
+    }
+
+    fn is_current(&self) -> io::Result<bool> {
+        let held = self.file.metadata()?;
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(named) => Ok(named.ino() == held.ino() && named.dev() == held.dev()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sign(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        write!(self.file, "{}", std::process::id())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Removed while it is still held, so that nobody can have locked the same file in between.
+        let _ = std::fs::remove_file(&self.path);
+        // Fails while anything of another lab, or a record, is there.
+        let _ = std::fs::remove_dir(DIRECTORY);
+    }
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
+    match (read, text.trim().parse::<u32>()) {
+        (Ok(_), Ok(process)) => {
+            let command = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+            match command.trim() {
+                "" => format!("process {process}"),
+                command => format!("process {process} ({})", escape(command)),
+            }
+        }
+        _ => "another process".to_owned(),
+    }
+}
