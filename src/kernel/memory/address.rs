@@ -1,0 +1,181 @@
+//! Addresses: who is primary, who goes along with whom, and the routes that come and go with them (net/ipv4/devinet.c,
+//! net/ipv6/addrconf.c).
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use nix::libc;
+
+use super::device::{Device, Given, Place, Settled};
+use super::network::{Author, Network, said};
+use super::route::Family;
+use crate::kernel::Errno;
+use crate::operation::{LinkHandle, Presence};
+use crate::ownership;
+use crate::resource::address::Address;
+use crate::resource::route::Scope;
+use crate::value::InterfaceAddress;
+
+/// Whether two IPv4 addresses are of the same subnet: `b`'s far end within `a`'s, of the same length.
+fn same_subnet(a: &Given, b: &Given) -> bool {
+    let net = |given: &Given| IpNet::new(given.far_end(), given.address.0.prefix_len()).map(|net| net.trunc());
+    matches!((net(a), net(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+impl Network {
+    pub(super) fn add_address(
+        &mut self,
+        author: Author<'_>,
+        link: &LinkHandle,
+        address: InterfaceAddress,
+        attributes: &Address,
+        presence: Presence,
+    ) -> Result<(), Errno> {
+        let place = self.place(link)?;
+        if let Some(lifetime) = attributes.lifetime
+            && (lifetime.valid.0 == 0 || lifetime.preferred > lifetime.valid)
+        {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        let protocol = match author {
+            Author::Lab(_) if place.namespace.is_host() => ownership::PROTOCOL,
+            Author::Lab(_) | Author::Hand => 0,
+        };
+        let given = Given { address, attributes: attributes.clone(), secondary: false, protocol };
+        let connected = self.connected(&place);
+        let added = match address.ip() {
+            IpAddr::V4(_) => self.add_inet(&place, given, presence),
+            IpAddr::V6(_) => self.add_inet6(&place, given, presence),
+        };
+        self.reconnect(&place, &connected);
+        if added.is_ok() && address.ip().is_ipv4() && self.device(&place).is_some_and(|device| device.up) {
+            self.routes_regain(&place, Family::Inet);
+        }
+        added
+    }
+
+    fn add_inet(&mut self, place: &Place, mut given: Given, presence: Presence) -> Result<(), Errno> {
+        let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
+        if given.attributes.scope.is_none() {
+            given.attributes.scope = Some(Scope::Global);
+        }
+        given.attributes.nodad = false;
+        let same = |other: &&mut Given| other.address.ip() == given.address.ip() && same_subnet(other, &given);
+        let kernels = device.is_loopback() && given.address.0.to_string() == "127.0.0.1/8";
+        if let Some(other) = device.addresses.iter_mut().find(same) {
+            if presence == Presence::New {
+                return Err(said(libc::EEXIST, "Address already assigned"));
+            }
+            other.attributes.metric = given.attributes.metric;
+            other.attributes.lifetime = given.attributes.lifetime;
+            other.protocol = given.protocol;
+            return Ok(());
+        }
+        if kernels {
+            return if presence == Presence::New { Err(said(libc::EEXIST, "Address already assigned")) } else { Ok(()) };
+        }
+        if let Some(other) = device.addresses.iter().find(|other| other.address.ip().is_ipv4() && same_subnet(other, &given)) {
+            if other.attributes.scope != given.attributes.scope {
+                return Err(said(libc::EINVAL, "Invalid scope value"));
+            }
+            given.secondary = true;
+        }
+        device.settled = Settled::All;
+        insert(device, given);
+        Ok(())
+    }
+
+    fn add_inet6(&mut self, place: &Place, mut given: Given, presence: Presence) -> Result<(), Errno> {
+        let Some(device) = self.device(place) else { return Err(Errno::new(libc::ENODEV)) };
+        let IpAddr::V6(ip) = given.address.ip() else { return Err(Errno::new(libc::EINVAL)) };
+        if !device.knows_ipv6() {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        if !self.has_ipv6(place) {
+            return Err(said(libc::EACCES, "IPv6 is disabled on this device"));
+        }
+        if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() && !device.is_loopback() {
+            return Err(Errno::new(libc::EADDRNOTAVAIL));
+        }
+        given.attributes.scope = Some(match ip {
+            _ if ip.is_loopback() => Scope::Host,
+            _ if ip.is_unicast_link_local() => Scope::Link,
+            _ if ip.segments()[0] & 0xffc0 == 0xfec0 => Scope::Site,
+            _ => Scope::Global,
+        });
+        given.attributes.label = None;
+        given.attributes.broadcast = None;
+        let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
+        let known = device.is_loopback() && ip.is_loopback();
+        let same = device.addresses.iter_mut().find(|other| other.address.ip() == IpAddr::V6(ip));
+        if (known || same.is_some()) && presence == Presence::New {
+            return Err(said(libc::EEXIST, "address already assigned"));
+        }
+        match same {
+            // The prefix length stays what it was (`inet6_addr_modify`).
+            Some(other) => *other = Given { address: other.address, ..given },
+            None if known => {}
+            None => device.addresses.push(given),
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_address(
+        &mut self,
+        link: &LinkHandle,
+        address: InterfaceAddress,
+        attributes: &Address,
+    ) -> Result<(), Errno> {
+        let place = self.place(link)?;
+        let Some(device) = self.device(&place) else { return Err(Errno::new(libc::ENODEV)) };
+        let wanted = Given { address, attributes: attributes.clone(), secondary: false, protocol: 0 };
+        let is_meant = |given: &Given| given.address == address && (address.ip().is_ipv6() || same_subnet(given, &wanted));
+        let Some(at) = device.addresses.iter().position(is_meant) else {
+            return Err(said(libc::EADDRNOTAVAIL, "address not found"));
+        };
+        let connected = self.connected(&place);
+        let gone = self.take_addresses(&place, at);
+        self.reconnect(&place, &connected);
+        for ip in gone {
+            self.routes_lose_source(&place.namespace, ip);
+        }
+        if address.ip().is_ipv4() && self.device(&place).is_some_and(|device| !device.has_ipv4()) {
+            self.routes_lose(&place, Family::Inet, true);
+        }
+        Ok(())
+    }
+
+    /// Takes an address, and with a primary one its secondaries, unless one of those is to take its place.
+    fn take_addresses(&mut self, place: &Place, at: usize) -> Vec<IpAddr> {
+        let promotes = self.promotes_secondaries(place);
+        let Some(device) = self.device_mut(place) else { return Vec::new() };
+        let taken = device.addresses.remove(at);
+        let mut gone = vec![taken.address.ip()];
+        if taken.address.ip().is_ipv6() || taken.secondary {
+            return gone;
+        }
+        let of_subnet = |given: &Given| given.secondary && same_subnet(given, &taken);
+        if promotes {
+            if let Some(next) = device.addresses.iter().position(of_subnet) {
+                let next = device.addresses.remove(next);
+                insert(device, Given { secondary: false, ..next });
+            }
+            return gone;
+        }
+        gone.extend(device.addresses.iter().filter(|given| of_subnet(given)).map(|given| given.address.ip()));
+        device.addresses.retain(|given| !of_subnet(given));
+        gone
+    }
+}
+
+/// Puts an IPv4 address where the kernel keeps it: a primary one behind the primary ones of its scope or a wider one, a
+/// secondary one at the end (`__inet_insert_ifa`).
+fn insert(device: &mut Device, given: Given) {
+    let ahead =
+        |other: &Given| other.address.ip().is_ipv4() && !other.secondary && given.attributes.scope <= other.attributes.scope;
+    let at = match given.secondary {
+        true => device.addresses.len(),
+        false => device.addresses.iter().rposition(ahead).map_or(0, |at| at + 1),
+    };
+    device.addresses.insert(at, given);
+}

@@ -1,0 +1,73 @@
+//! Masters and their ports (`do_set_master`, `br_add_if`).
+
+use nix::libc;
+
+use super::device::Place;
+use super::network::{Network, said};
+use crate::kernel::Errno;
+use crate::operation::LinkHandle;
+use crate::resource::link::Kind;
+
+impl Network {
+    /// Makes a link a port. It leaves its old master first, and stays without one when the new one refuses it.
+    pub(super) fn enslave(&mut self, port: &Place, master: &LinkHandle) -> Result<(), Errno> {
+        if !self.namespace(&port.namespace)?.devices.contains_key(&master.index) {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        let master = self.place(master)?;
+        if master.namespace != port.namespace {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        if self.device(port).is_some_and(|device| device.master == Some(master.index)) {
+            return Ok(());
+        }
+        self.release(port);
+        self.check_port(port, &master)?;
+        if let Some(device) = self.device_mut(port) {
+            device.master = Some(master.index);
+        }
+        self.fit_bridge(&master);
+        Ok(())
+    }
+
+    /// Takes a port from its master.
+    pub(super) fn release(&mut self, port: &Place) {
+        let master = self.device_mut(port).and_then(|device| device.master.take());
+        if let Some(master) = master {
+            self.fit_bridge(&Place::new(&port.namespace, master));
+        }
+    }
+
+    fn check_port(&self, port: &Place, master: &Place) -> Result<(), Errno> {
+        let (Some(device), Some(bridge)) = (self.device(port), self.device(master)) else {
+            return Err(Errno::new(libc::ENODEV));
+        };
+        if !bridge.kind.takes_ports() {
+            return Err(Errno::new(libc::EOPNOTSUPP));
+        }
+        if device.is_loopback() {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        if matches!(device.kind, Kind::Bridge(_)) {
+            return Err(said(libc::ELOOP, "Can not enslave a bridge to a bridge"));
+        }
+        if self.carries_macvlan(port) || self.stands_over(port, master) || self.stands_over(master, port) {
+            return Err(Errno::new(libc::EBUSY));
+        }
+        Ok(())
+    }
+
+    /// Whether a link stands on another one, directly or by way of others, ports of masters among them.
+    fn stands_over(&self, upper: &Place, lower: &Place) -> bool {
+        let mut pending = vec![upper.clone()];
+        while let Some(place) = pending.pop() {
+            if place == *lower {
+                return true;
+            }
+            let Some(device) = self.device(&place) else { continue };
+            pending.extend(device.below.clone().filter(|below| device.stands_on(below)));
+            pending.extend(self.ports(&place));
+        }
+        false
+    }
+}

@@ -1,0 +1,258 @@
+//! The birth of links (`rtnl_newlink`): either all of it happens, or nothing.
+
+use std::collections::BTreeMap;
+
+use nix::libc;
+
+use super::device::{Device, LOOPBACK, Place};
+use super::mtu;
+use super::network::{Author, Network, said};
+use super::sysctl::born_with;
+use crate::kernel::Errno;
+use crate::name::NamespaceName;
+use crate::operation::{LinkHandle, NewLink, NewPeer};
+use crate::ownership;
+use crate::resource::link::macvlan::MacvlanMode;
+use crate::resource::link::vxlan::Vxlan;
+use crate::resource::link::{Kind, Link, LinkSettings, Queues};
+use crate::state::Ifindex;
+use crate::value::Mac;
+
+/// The most queues that a link can have of either sort.
+const MOST_QUEUES: u32 = 4096;
+
+impl Network {
+    pub(super) fn create_link(&mut self, author: Author<'_>, new: &NewLink) -> Result<(), Errno> {
+        let below = self.link_below(new)?;
+        let underlay = self.underlay(new)?;
+        let through = underlay.clone().or_else(|| below.as_ref().map(|below| below.namespace.clone()));
+        self.check_free(&new.handle, through.as_ref(), libc::EEXIST)?;
+        if let Some(peer) = &new.peer {
+            self.check_free(&peer.handle, None, libc::EBUSY)?;
+            let (one, other) = (&new.handle, &peer.handle);
+            if one.id == other.id || one.id.namespace == other.id.namespace && one.index == other.index && one.index != 0 {
+                return Err(Errno::new(if one.id == other.id { libc::EEXIST } else { libc::EBUSY }));
+            }
+        }
+        if new.peer.is_some() != matches!(new.link.kind, Kind::Veth(_)) {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        self.check_kind(&new.link.kind, below.as_ref(), underlay.as_ref())?;
+        let below_mtu = below.as_ref().and_then(|below| self.device(below)).map(|device| device.mtu);
+        let mut device = self.conceive(author, &new.handle, &new.link, below_mtu)?;
+        let other = match &new.peer {
+            Some(peer) => Some(self.conceive_peer(author, peer)?),
+            None => None,
+        };
+        self.inherit(&mut device, below.as_ref());
+        (device.below, device.underlay) = (below, underlay);
+        let place = self.bear(&new.handle, device);
+        if let (Some(other), Some(peer)) = (other, &new.peer) {
+            let peer = self.bear(&peer.handle, Device { below: Some(place.clone()), ..other });
+            if let Some(device) = self.device_mut(&place) {
+                device.below = Some(peer);
+            }
+        }
+        self.finish_birth(&place, new).inspect_err(|_| self.remove(&place))
+    }
+
+    /// What comes after the link is there; when it fails the link goes again.
+    fn finish_birth(&mut self, place: &Place, new: &NewLink) -> Result<(), Errno> {
+        self.set_flags(place, &new.link.settings);
+        if new.up {
+            self.bring_up(place)?;
+        }
+        match &new.master {
+            Some(master) => self.enslave(place, master),
+            None => Ok(()),
+        }
+    }
+
+    /// Arp, multicast and the like.
+    pub(super) fn set_flags(&mut self, place: &Place, settings: &LinkSettings) {
+        if let Some(device) = self.device_mut(place) {
+            device.arp = settings.arp.unwrap_or(device.arp);
+            device.multicast = settings.multicast.unwrap_or(device.multicast);
+            device.allmulti = settings.allmulti.unwrap_or(device.allmulti);
+            device.promisc = settings.promisc.unwrap_or(device.promisc);
+        }
+    }
+
+    fn link_below(&self, new: &NewLink) -> Result<Option<Place>, Errno> {
+        let Some(parent) = &new.parent else {
+            let needs = matches!(new.link.kind, Kind::Macvlan(_) | Kind::Vlan(_));
+            return if needs { Err(Errno::new(libc::EINVAL)) } else { Ok(None) };
+        };
+        self.namespace(&parent.id.namespace)?;
+        let place = self.place(parent)?;
+        match (&new.link.kind, self.device(&place)) {
+            // A macvlan on a macvlan is really one on what is below that.
+            (Kind::Macvlan(_), Some(Device { kind: Kind::Macvlan(_), below: Some(root), .. })) => Ok(Some(root.clone())),
+            (Kind::Macvlan(_) | Kind::Vlan(_) | Kind::Vxlan(_), Some(_)) => Ok(Some(place)),
+            _ => Err(Errno::new(libc::EINVAL)),
+        }
+    }
+
+    /// Where a vxlan's own packets travel: in the namespace that its birth is asked for in.
+    fn underlay(&self, new: &NewLink) -> Result<Option<NamespaceName>, Errno> {
+        if !matches!(new.link.kind, Kind::Vxlan(_)) {
+            return Ok(None);
+        }
+        let parent = new.parent.as_ref().map(|parent| &parent.id.namespace);
+        let underlay = new.link.kind.underlay().or(parent).unwrap_or(&new.handle.id.namespace);
+        self.namespace(underlay)?;
+        if parent.is_some_and(|parent| parent != underlay) {
+            return Err(Errno::new(libc::ENODEV));
+        }
+        Ok(Some(underlay.clone()))
+    }
+
+    /// Whether a name and a number are free. Older kernels look the number up in the namespace that asks, too.
+    fn check_free(&self, handle: &LinkHandle, through: Option<&NamespaceName>, taken: i32) -> Result<(), Errno> {
+        let namespace = self.namespace(&handle.id.namespace)?;
+        if i32::try_from(handle.index).is_err() {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        let asks = through.and_then(|through| self.namespaces.get(through));
+        if asks.is_some_and(|asks| asks.devices.contains_key(&handle.index)) {
+            return Err(Errno::new(libc::EEXIST));
+        }
+        if namespace.devices.contains_key(&handle.index) {
+            return Err(Errno::new(taken));
+        }
+        if namespace.has_name(&handle.id.name.as_str()) {
+            return Err(Errno::new(libc::EEXIST));
+        }
+        Ok(())
+    }
+
+    fn check_kind(&self, kind: &Kind, below: Option<&Place>, underlay: Option<&NamespaceName>) -> Result<(), Errno> {
+        match (kind, below) {
+            (Kind::Vlan(vlan), Some(below)) => {
+                if below.index == LOOPBACK {
+                    return Err(said(libc::EOPNOTSUPP, "VLANs not supported on device"));
+                }
+                let (wanted, complete) = (vlan.id, kind.complete());
+                let same = |device: &Device| match (&device.kind, &complete) {
+                    (Kind::Vlan(other), Kind::Vlan(new)) => other.id == wanted && other.protocol == new.protocol,
+                    _ => false,
+                };
+                match self.places(|device| device.stands_on(below) && same(device)).is_empty() {
+                    true => Ok(()),
+                    false => Err(said(libc::EEXIST, "VLAN device already exists")),
+                }
+            }
+            (Kind::Macvlan(macvlan), Some(below)) => self.check_macvlan(macvlan.mode == Some(MacvlanMode::Passthru), below),
+            (Kind::Vxlan(_), _) => match (kind.complete(), underlay) {
+                (Kind::Vxlan(vxlan), Some(underlay)) => self.check_vxlan(&vxlan, underlay),
+                _ => Err(Errno::new(libc::EINVAL)),
+            },
+            (Kind::Loopback | Kind::Device(_), _) => Err(Errno::new(libc::EOPNOTSUPP)),
+            (Kind::Bridge(_) | Kind::Dummy(_) | Kind::Veth(_) | Kind::Macvlan(_) | Kind::Vlan(_), _) => Ok(()),
+        }
+    }
+
+    /// A parent carries one passthru macvlan or any number of others, and is no port meanwhile.
+    fn check_macvlan(&self, passthru: bool, below: &Place) -> Result<(), Errno> {
+        let Some(parent) = self.device(below) else { return Err(Errno::new(libc::ENODEV)) };
+        if parent.is_loopback() {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        let is_macvlan = |device: &&Device| matches!(device.kind, Kind::Macvlan(_));
+        let places = self.standing_on(below);
+        let others: Vec<_> = places.iter().filter_map(|place| self.device(place)).filter(is_macvlan).collect();
+        if others.is_empty() && parent.master.is_some() {
+            return Err(Errno::new(libc::EBUSY));
+        }
+        let is_passthru =
+            |device: &&Device| matches!(&device.kind, Kind::Macvlan(macvlan) if macvlan.mode == Some(MacvlanMode::Passthru));
+        if passthru && !others.is_empty() || others.iter().any(is_passthru) {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        Ok(())
+    }
+
+    /// Within the namespace of the outer packets a virtual network and port belong to one vxlan (`vxlan_vni_in_use`).
+    fn check_vxlan(&self, new: &Vxlan, underlay: &NamespaceName) -> Result<(), Errno> {
+        let ipv6 = |vxlan: &Vxlan| vxlan.remote.or(vxlan.local).is_some_and(|address| address.is_ipv6());
+        let receiving = |vxlan: &Vxlan| (vxlan.gbp, vxlan.external, vxlan.vnifilter, vxlan.udp6zerocsumrx, ipv6(vxlan));
+        let clashes = |device: &Device| match &device.kind {
+            Kind::Vxlan(other) => {
+                device.underlay.as_ref() == Some(underlay)
+                    && (other.id, other.port) == (new.id, new.port)
+                    && receiving(other) == receiving(new)
+            }
+            _ => false,
+        };
+        match self.places(clashes).is_empty() {
+            true => Ok(()),
+            false => Err(said(libc::EEXIST, "A VXLAN device with the specified VNI already exists")),
+        }
+    }
+
+    /// The link with what its creating message says of it.
+    fn conceive(&mut self, author: Author<'_>, handle: &LinkHandle, link: &Link, below: Option<u32>) -> Result<Device, Errno> {
+        let settings = &link.settings;
+        let mtu = mtu::of_new(&link.kind, settings.mtu, below)?;
+        let mac = match settings.mac {
+            Some(mac) => mac.usable().map_err(|_| Errno::new(libc::EADDRNOTAVAIL))?,
+            None => self.draw_mac(),
+        };
+        let mut device = Device::new(handle.id.name, link.kind.clone(), mac, mtu);
+        device.txqueuelen = settings.txqueuelen.unwrap_or(device.txqueuelen);
+        if let Some(Queues { transmit, receive }) = link.queues {
+            let possible = 1..=MOST_QUEUES;
+            if !possible.contains(&transmit) || !possible.contains(&receive) {
+                return Err(Errno::new(libc::EINVAL));
+            }
+            device.queues = Queues { transmit, receive };
+        }
+        if let (Author::Lab(lab), true) = (author, handle.id.namespace.is_host()) {
+            (device.group, device.alias) = (ownership::group(lab), ownership::link_alias(lab));
+        }
+        let shared = self.namespaces.get(&handle.id.namespace).map(|namespace| &namespace.sysctls);
+        device.sysctls = shared.map(born_with).unwrap_or_default();
+        if !device.knows_ipv6() {
+            device.sysctls.retain(|key, _| !key.starts_with("ipv6/"));
+        }
+        Ok(device)
+    }
+
+    /// The other end of a pair: with its own settings, but down and without a master.
+    fn conceive_peer(&mut self, author: Author<'_>, peer: &NewPeer) -> Result<Device, Errno> {
+        let mut device = self.conceive(author, &peer.handle, &peer.link, None)?;
+        let settings = &peer.link.settings;
+        device.arp = settings.arp.unwrap_or(device.arp);
+        device.multicast = settings.multicast.unwrap_or(device.multicast);
+        device.allmulti = settings.allmulti.unwrap_or(device.allmulti);
+        device.promisc = settings.promisc.unwrap_or(device.promisc);
+        Ok(device)
+    }
+
+    /// A vlan is born with its parent's flags.
+    fn inherit(&self, device: &mut Device, below: Option<&Place>) {
+        if let (Kind::Vlan(_), Some(parent)) = (&device.kind, below.and_then(|below| self.device(below))) {
+            (device.arp, device.multicast) = (parent.arp, parent.multicast);
+        }
+    }
+
+    pub(super) fn bear(&mut self, handle: &LinkHandle, device: Device) -> Place {
+        let name = &handle.id.namespace;
+        let Some(namespace) = self.namespaces.get_mut(name) else { return Place::new(name, handle.index) };
+        let index = if handle.index == 0 { next_index(&namespace.devices) } else { handle.index };
+        namespace.devices.insert(index, device);
+        Place::new(name, index)
+    }
+
+    /// A hardware address that no other link has drawn.
+    pub(super) fn draw_mac(&mut self) -> Mac {
+        self.births += 1;
+        let [a, b, c, d] = self.births.to_be_bytes();
+        Mac([0x02, 0x70, a, b, c, d])
+    }
+}
+
+/// The number that the kernel counts out.
+fn next_index(devices: &BTreeMap<Ifindex, Device>) -> Ifindex {
+    devices.keys().rfind(|index| **index < 1 << 20).map_or(2, |index| index + 1)
+}

@@ -1,0 +1,222 @@
+//! Namespaces with what is in them, and the way from an operation to the rules that it must obey.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use nix::libc;
+
+use super::device::{Device, LOOPBACK, Place};
+use super::route::Entry;
+use crate::kernel::Errno;
+use crate::name::{LabName, LinkName, NamespaceName};
+use crate::operation::{LinkHandle, Operation};
+use crate::ownership;
+use crate::resource::link::Kind;
+use crate::state::Ifindex;
+
+/// Who sends an operation.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Author<'a> {
+    /// A lab, which marks what it makes.
+    Lab(&'a LabName),
+    /// Anybody else.
+    Hand,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Namespace {
+    pub(super) devices: BTreeMap<Ifindex, Device>,
+    /// All routes of tables other than `local`, those that the kernel made among them, oldest first.
+    pub(super) routes: Vec<Entry>,
+    /// Settings that differ from what the kernel gives, by path.
+    pub(super) sysctls: BTreeMap<String, String>,
+}
+
+impl Namespace {
+    pub(super) fn new() -> Self {
+        Self { devices: BTreeMap::from([(LOOPBACK, Device::loopback())]), routes: Vec::new(), sysctls: BTreeMap::new() }
+    }
+
+    /// Whether a link has this name, or goes by it.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.devices.values().any(|device| device.has_name(name))
+    }
+
+    pub(super) fn by_name(&self, name: LinkName) -> Option<Ifindex> {
+        self.devices.iter().find(|(_, device)| device.name == name).map(|(index, _)| *index)
+    }
+}
+
+/// A whole machine's network: `host` and the namespaces under /run/netns.
+#[derive(Debug, Clone)]
+pub struct Network {
+    pub(super) namespaces: BTreeMap<NamespaceName, Namespace>,
+    /// Entries under /run/netns behind which there is no namespace, with their text.
+    pub(super) placeholders: BTreeMap<NamespaceName, String>,
+    /// How many links were ever born, from which the hardware addresses are drawn.
+    pub(super) births: u32,
+}
+
+impl Default for Network {
+    /// `host` with `lo`.
+    fn default() -> Self {
+        let namespaces = BTreeMap::from([(NamespaceName::host(), Namespace::new())]);
+        Self { namespaces, placeholders: BTreeMap::new(), births: 0 }
+    }
+}
+
+/// Two networks are the same when nothing that can be seen tells them apart.
+impl PartialEq for Network {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint() == other.fingerprint()
+    }
+}
+
+/// A refusal with the kernel's words.
+pub(super) fn said(number: i32, message: &str) -> Errno {
+    Errno { number, message: Some(message.to_owned()) }
+}
+
+impl Network {
+    /// All that can be seen of the network, one line for each thing.
+    pub fn fingerprint(&self) -> String {
+        let mut text = String::new();
+        let mut line = |words: std::fmt::Arguments<'_>| {
+            let _ = writeln!(text, "{words}");
+        };
+        for (name, placeholder) in &self.placeholders {
+            line(format_args!("{name} placeholder {placeholder}"));
+        }
+        for (name, namespace) in &self.namespaces {
+            line(format_args!("{name} namespace"));
+            for (key, value) in &namespace.sysctls {
+                line(format_args!("{name} sysctl {key} {value}"));
+            }
+            for (index, device) in &namespace.devices {
+                let visible = Device { addresses: Vec::new(), sysctls: BTreeMap::new(), ..device.clone() };
+                let visible = Device { settled: super::device::Settled::All, mtu_set: false, ..visible };
+                line(format_args!("{name} link {index} {visible:?}"));
+                for given in &device.addresses {
+                    line(format_args!("{name} address {} {given:?}", device.name));
+                }
+                for (key, value) in &device.sysctls {
+                    line(format_args!("{name} sysctl {} {key} {value}", device.name));
+                }
+            }
+            let mut routes: Vec<_> = namespace.routes.iter().map(|route| format!("{route:?}")).collect();
+            routes.sort();
+            for route in routes {
+                line(format_args!("{name} route {route}"));
+            }
+        }
+        text
+    }
+
+    pub(super) fn execute(&mut self, author: Author<'_>, operation: &Operation) -> Result<(), Errno> {
+        if !self.namespaces.contains_key(operation.namespace()) && !self.placeholders.contains_key(operation.namespace()) {
+            let creates = matches!(operation, Operation::CreateNamespace(_));
+            if !creates {
+                return Err(said(libc::ENOENT, &format!("no namespace `{}`", operation.namespace())));
+            }
+        }
+        match operation {
+            Operation::CreateNamespace(namespace) => self.create_namespace(author, namespace),
+            Operation::DeleteNamespace(namespace) => self.delete_namespace(author, namespace),
+            Operation::WriteSysctl { namespace, key, value } => self.write_sysctl(namespace, key, value),
+            Operation::CreateLink(new) => self.create_link(author, new),
+            Operation::ChangeLink(change) => self.change_link(change),
+            Operation::DeleteLink(link) => self.delete_link(link),
+            Operation::AddAddress { link, address, attributes, presence } => {
+                self.add_address(author, link, *address, attributes, *presence)
+            }
+            Operation::DeleteAddress { link, address, attributes } => self.delete_address(link, *address, attributes),
+            Operation::AddRoute { route, presence } => self.add_route(author, route, *presence),
+            Operation::DeleteRoute(route) => self.delete_route(author, route),
+        }
+    }
+
+    fn create_namespace(&mut self, author: Author<'_>, name: &NamespaceName) -> Result<(), Errno> {
+        if self.namespaces.contains_key(name) || self.placeholders.contains_key(name) {
+            return Err(Errno::new(libc::EEXIST));
+        }
+        let mut namespace = Namespace::new();
+        if let (Author::Lab(lab), Some(loopback)) = (author, namespace.devices.get_mut(&LOOPBACK)) {
+            loopback.alias = ownership::namespace_mark(lab, name);
+        }
+        self.namespaces.insert(name.clone(), namespace);
+        Ok(())
+    }
+
+    fn delete_namespace(&mut self, author: Author<'_>, name: &NamespaceName) -> Result<(), Errno> {
+        let owned = match author {
+            Author::Lab(lab) => self.mark_of(name) == Some(&ownership::namespace_mark(lab, name)),
+            Author::Hand => true,
+        };
+        if !owned || name.is_host() {
+            return Err(Errno::new(libc::ENOENT));
+        }
+        self.placeholders.remove(name);
+        self.drop_namespace(name);
+        Ok(())
+    }
+
+    /// The mark that a namespace's `lo` or a placeholder carries.
+    pub(super) fn mark_of(&self, name: &NamespaceName) -> Option<&String> {
+        let loopback = self.namespaces.get(name).and_then(|namespace| namespace.devices.get(&LOOPBACK));
+        loopback.map(|device| &device.alias).or_else(|| self.placeholders.get(name))
+    }
+
+    pub(super) fn namespace(&self, name: &NamespaceName) -> Result<&Namespace, Errno> {
+        self.namespaces.get(name).ok_or_else(|| said(libc::ENOENT, &format!("no namespace `{name}`")))
+    }
+
+    pub(super) fn device(&self, place: &Place) -> Option<&Device> {
+        self.namespaces.get(&place.namespace)?.devices.get(&place.index)
+    }
+
+    pub(super) fn device_mut(&mut self, place: &Place) -> Option<&mut Device> {
+        self.namespaces.get_mut(&place.namespace)?.devices.get_mut(&place.index)
+    }
+
+    /// The link that a handle means, which must still have both its number and its name.
+    pub(super) fn place(&self, handle: &LinkHandle) -> Result<Place, Errno> {
+        let place = Place::new(&handle.id.namespace, handle.index);
+        match self.device(&place) {
+            Some(device) if device.name == handle.id.name => Ok(place),
+            Some(_) | None => Err(Errno::new(libc::ENODEV)),
+        }
+    }
+
+    /// The links that stand on this one, wherever they are.
+    pub(super) fn standing_on(&self, place: &Place) -> Vec<Place> {
+        self.places(|device| device.stands_on(place))
+    }
+
+    /// All links that a predicate holds for.
+    pub(super) fn places(&self, wanted: impl Fn(&Device) -> bool) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (name, namespace) in &self.namespaces {
+            let found = namespace.devices.iter().filter(|(_, device)| wanted(device));
+            places.extend(found.map(|(index, _)| Place::new(name, *index)));
+        }
+        places
+    }
+
+    /// The vlans that are brought up and down with this link.
+    pub(super) fn followers(&self, place: &Place) -> Vec<Place> {
+        self.places(|device| device.stands_on(place) && device.follows_parent())
+    }
+
+    /// The ports of a link.
+    pub(super) fn ports(&self, master: &Place) -> Vec<Place> {
+        let devices = self.namespaces.get(&master.namespace).map(|namespace| &namespace.devices);
+        let ports = devices.into_iter().flatten().filter(|(_, device)| device.master == Some(master.index));
+        ports.map(|(index, _)| Place::new(&master.namespace, *index)).collect()
+    }
+
+    /// Whether a link carries macvlans, whose receive handler leaves no room for another.
+    pub(super) fn carries_macvlan(&self, place: &Place) -> bool {
+        !self.places(|device| device.stands_on(place) && matches!(device.kind, Kind::Macvlan(_))).is_empty()
+    }
+}

@@ -1,0 +1,68 @@
+//! The death of links and namespaces, with all that goes along.
+
+use nix::libc;
+
+use super::device::{Device, LOOPBACK, Place};
+use super::network::Network;
+use super::route::Family;
+use crate::kernel::Errno;
+use crate::name::NamespaceName;
+use crate::operation::LinkHandle;
+use crate::resource::link::Kind;
+
+impl Network {
+    pub(super) fn delete_link(&mut self, link: &LinkHandle) -> Result<(), Errno> {
+        let place = self.place(link)?;
+        let kind = self.device(&place).map(|device| &device.kind);
+        if matches!(kind, Some(Kind::Loopback | Kind::Device(_))) {
+            return Err(Errno::new(libc::EOPNOTSUPP));
+        }
+        self.remove(&place);
+        Ok(())
+    }
+
+    /// Removes a link, the other end of its pair, and what stands on either.
+    pub(super) fn remove(&mut self, place: &Place) {
+        let mut pending = vec![place.clone()];
+        while let Some(place) = pending.pop() {
+            let Some(device) = self.device(&place) else { continue };
+            if let (Kind::Veth(_), Some(other)) = (&device.kind, &device.below) {
+                pending.push(other.clone());
+            }
+            pending.extend(self.standing_on(&place));
+            self.remove_alone(&place);
+        }
+    }
+
+    fn remove_alone(&mut self, place: &Place) {
+        self.bring_down(place);
+        self.release(place);
+        for port in self.ports(place) {
+            if let Some(device) = self.device_mut(&port) {
+                device.master = None;
+            }
+        }
+        for family in [Family::Inet, Family::Inet6] {
+            self.routes_forget(place, family);
+        }
+        let namespace = self.namespaces.get_mut(&place.namespace);
+        let Some(device) = namespace.and_then(|namespace| namespace.devices.remove(&place.index)) else { return };
+        for given in device.addresses.iter().filter(|given| given.address.ip().is_ipv4()) {
+            self.routes_lose_source(&place.namespace, given.address.ip());
+        }
+    }
+
+    /// Removes a namespace with its links, their other ends elsewhere, what stands on them elsewhere, and the vxlans elsewhere
+    /// whose packets travel in it.
+    pub(super) fn drop_namespace(&mut self, name: &NamespaceName) {
+        let Some(namespace) = self.namespaces.get(name) else { return };
+        let links: Vec<_> = namespace.devices.keys().filter(|index| **index != LOOPBACK).copied().collect();
+        for index in links {
+            self.remove(&Place::new(name, index));
+        }
+        for place in self.places(|device: &Device| device.underlay.as_ref() == Some(name)) {
+            self.remove(&place);
+        }
+        self.namespaces.remove(name);
+    }
+}

@@ -1,0 +1,254 @@
+//! Routes: the table, what is added and deleted by hand, and what the kernel does to it when links and addresses come and go
+//! (net/ipv4/fib_semantics.c, net/ipv6/route.c).
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use nix::libc;
+
+use super::device::{LOOPBACK, Place};
+use super::network::{Author, Network};
+use crate::kernel::Errno;
+use crate::name::NamespaceName;
+use crate::operation::{Presence, RouteAt};
+use crate::ownership;
+use crate::resource::route::{IPV6_METRIC, MAIN_TABLE, RouteKey, RouteType, Scope};
+use crate::state::Ifindex;
+
+/// Routes that the kernel makes by itself (RTPROT_KERNEL).
+pub(super) const KERNEL: u8 = 2;
+/// Routes that hands make (RTPROT_BOOT), as ip-route(8) does.
+pub(super) const BY_HAND: u8 = 3;
+/// The metric of an IPv6 connected route (IP6_RT_PRIO_ADDRCONF).
+const IPV6_CONNECTED_METRIC: u32 = 256;
+
+/// The two families, which lose their routes at different times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Inet,
+    Inet6,
+}
+
+impl Family {
+    pub(super) fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Self::Inet } else { Self::Inet6 }
+    }
+}
+
+/// One way out.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Hop {
+    pub(super) via: Option<IpAddr>,
+    pub(super) index: Ifindex,
+    pub(super) weight: u16,
+    pub(super) onlink: bool,
+    /// Its link is down (RTNH_F_DEAD); it comes back to life with the link.
+    pub(super) dead: bool,
+}
+
+/// A route as the kernel keeps it. One of IPv6 that leads nowhere has `lo` for its only way out.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) table: u32,
+    pub(super) to: IpNet,
+    pub(super) metric: u32,
+    pub(super) tos: u8,
+    pub(super) kind: RouteType,
+    pub(super) scope: Scope,
+    pub(super) hops: Vec<Hop>,
+    pub(super) src: Option<IpAddr>,
+    pub(super) mtu: Option<u32>,
+    pub(super) protocol: u8,
+}
+
+impl Entry {
+    pub(super) fn family(&self) -> Family {
+        Family::of(self.to.addr())
+    }
+
+    /// Whether the kernel takes both for the same route, whatever else they say.
+    fn agrees(&self, key: &RouteKey) -> bool {
+        self.table == key.table && self.to == key.to.trunc() && self.metric == metric(key) && self.tos == key.tos
+    }
+
+    /// Whether the route is the machine's own business, which does not end with its link going down.
+    fn is_local(&self) -> bool {
+        self.family() == Family::Inet && self.scope >= Scope::Host
+    }
+
+    /// Whether a request to delete means this route: what the request says must be so.
+    fn is_meant(&self, at: &RouteAt, protocol: Option<u8>) -> bool {
+        let route = &at.route;
+        let hops: Vec<_> = route.nexthops.iter().zip(&at.indices).collect();
+        let same_hops = hops.is_empty()
+            || hops.len() == self.hops.len()
+                && hops.iter().all(|(wanted, index)| {
+                    let same = |hop: &Hop| hop.via == wanted.via && index.is_none_or(|index| index == hop.index);
+                    self.hops.iter().any(same)
+                });
+        self.agrees(&at.key)
+            && self.kind == route.kind
+            && protocol.is_none_or(|protocol| protocol == self.protocol)
+            && (self.family() == Family::Inet6 || self.scope == route.complete_scope(false))
+            && (route.src.is_none() || route.src == self.src)
+            && same_hops
+    }
+}
+
+fn metric(key: &RouteKey) -> u32 {
+    if key.is_ipv6() && key.metric == 0 { IPV6_METRIC } else { key.metric }
+}
+
+impl Network {
+    pub(super) fn add_route(&mut self, author: Author<'_>, at: &RouteAt, presence: Presence) -> Result<(), Errno> {
+        let key = &at.key;
+        let mut entry = Entry {
+            table: key.table,
+            to: key.to.trunc(),
+            metric: metric(key),
+            tos: key.tos,
+            kind: at.route.kind,
+            scope: at.route.complete_scope(key.is_ipv6()),
+            hops: Vec::new(),
+            src: at.route.src,
+            mtu: at.route.mtu,
+            protocol: match author {
+                Author::Lab(_) if at.namespace.is_host() => ownership::PROTOCOL,
+                Author::Lab(_) | Author::Hand => BY_HAND,
+            },
+        };
+        entry.hops = self.check_route(at, &entry)?;
+        let namespace = self.namespaces.get_mut(&at.namespace).ok_or_else(|| Errno::new(libc::ENOENT))?;
+        let same = namespace.routes.iter().position(|other| other.agrees(key));
+        match (same, presence) {
+            (Some(_), Presence::New) => return Err(Errno::new(libc::EEXIST)),
+            (Some(same), Presence::Replace) => namespace.routes[same] = entry,
+            (None, _) => namespace.routes.push(entry),
+        }
+        Ok(())
+    }
+
+    pub(super) fn delete_route(&mut self, author: Author<'_>, at: &RouteAt) -> Result<(), Errno> {
+        let protocol = match author {
+            Author::Lab(_) if at.namespace.is_host() => Some(ownership::PROTOCOL),
+            Author::Lab(_) | Author::Hand => None,
+        };
+        let namespace = self.namespaces.get_mut(&at.namespace).ok_or_else(|| Errno::new(libc::ENOENT))?;
+        let meant = namespace.routes.iter().position(|entry| entry.is_meant(at, protocol));
+        namespace.routes.remove(meant.ok_or_else(|| Errno::new(libc::ESRCH))?);
+        Ok(())
+    }
+
+    fn change_routes(&mut self, namespace: &NamespaceName, mut keep: impl FnMut(&mut Entry) -> bool) {
+        if let Some(namespace) = self.namespaces.get_mut(namespace) {
+            namespace.routes.retain_mut(|entry| keep(entry));
+        }
+    }
+
+    /// The link works no more for a family: its ways out are dead, and routes with no other way are gone. Only the loss of the
+    /// last IPv4 address (`everything`) also takes the machine's own routes.
+    pub(super) fn routes_lose(&mut self, place: &Place, family: Family, everything: bool) {
+        self.change_routes(&place.namespace, |entry| {
+            if entry.family() != family || entry.is_local() && !everything {
+                return true;
+            }
+            for hop in entry.hops.iter_mut().filter(|hop| hop.index == place.index) {
+                hop.dead = true;
+            }
+            entry.hops.is_empty() || entry.hops.iter().any(|hop| !hop.dead)
+        });
+    }
+
+    /// The link works again.
+    pub(super) fn routes_regain(&mut self, place: &Place, family: Family) {
+        self.change_routes(&place.namespace, |entry| {
+            if entry.family() == family {
+                for hop in entry.hops.iter_mut().filter(|hop| hop.index == place.index) {
+                    hop.dead = false;
+                }
+            }
+            true
+        });
+    }
+
+    /// The link is no more for a family: an IPv4 route over it goes whole, one of IPv6 loses that way out only.
+    pub(super) fn routes_forget(&mut self, place: &Place, family: Family) {
+        self.change_routes(&place.namespace, |entry| {
+            let over = entry.hops.iter().any(|hop| hop.index == place.index);
+            if entry.family() != family || !over {
+                return true;
+            }
+            entry.hops.retain(|hop| hop.index != place.index);
+            family == Family::Inet6 && !entry.hops.is_empty()
+        });
+    }
+
+    /// An address is the machine's no more. An IPv4 route that has it as its source goes; one of IPv6 only loses the source.
+    pub(super) fn routes_lose_source(&mut self, namespace: &NamespaceName, ip: IpAddr) {
+        if self.is_local(namespace, ip) {
+            return;
+        }
+        self.change_routes(namespace, |entry| {
+            let affected = entry.src == Some(ip);
+            if affected && ip.is_ipv6() {
+                entry.src = None;
+            }
+            !affected || ip.is_ipv6()
+        });
+    }
+
+    /// Whether an address is the machine's own, even on a link that is down.
+    pub(super) fn is_local(&self, namespace: &NamespaceName, ip: IpAddr) -> bool {
+        self.owner_of(namespace, ip).is_some()
+    }
+
+    /// The interface that has an address.
+    pub(super) fn owner_of(&self, namespace: &NamespaceName, ip: IpAddr) -> Option<Ifindex> {
+        let devices = &self.namespaces.get(namespace)?.devices;
+        let given = devices.iter().find(|(_, device)| device.addresses.iter().any(|given| given.address.ip() == ip));
+        given.map(|(index, _)| *index).or_else(|| ip.is_loopback().then_some(LOOPBACK))
+    }
+
+    /// The routes that the kernel makes for the addresses of a link: the subnets that it is connected to.
+    pub(super) fn connected(&self, place: &Place) -> Vec<Entry> {
+        let Some(device) = self.device(place).filter(|device| device.up) else { return Vec::new() };
+        let mut connected = Vec::new();
+        for given in device.addresses.iter().filter(|given| !given.attributes.noprefixroute) {
+            let (ip, far) = (given.address.ip(), given.far_end());
+            let Ok(to) = IpNet::new(far, given.address.0.prefix_len()) else { continue };
+            let ipv4 = ip.is_ipv4();
+            let bare_host = ipv4 && far == ip && to.prefix_len() == 32;
+            if given.secondary || bare_host || ipv4 && device.is_loopback() || !ipv4 && !self.has_ipv6(place) {
+                continue;
+            }
+            let entry = Entry {
+                table: MAIN_TABLE,
+                to: to.trunc(),
+                metric: given.attributes.metric.unwrap_or(if ipv4 { 0 } else { IPV6_CONNECTED_METRIC }),
+                tos: 0,
+                kind: RouteType::Unicast,
+                scope: if ipv4 { Scope::Link } else { Scope::Global },
+                hops: vec![Hop { via: None, index: place.index, weight: 1, onlink: false, dead: false }],
+                src: ipv4.then_some(ip),
+                mtu: None,
+                protocol: KERNEL,
+            };
+            if !connected.contains(&entry) {
+                connected.push(entry);
+            }
+        }
+        connected
+    }
+
+    /// Brings the connected routes of a link up to date, given those that it had.
+    pub(super) fn reconnect(&mut self, place: &Place, before: &[Entry]) {
+        let after = self.connected(place);
+        let Some(namespace) = self.namespaces.get_mut(&place.namespace) else { return };
+        for entry in before.iter().filter(|entry| !after.contains(entry)) {
+            if let Some(at) = namespace.routes.iter().position(|route| route == entry) {
+                namespace.routes.remove(at);
+            }
+        }
+        namespace.routes.extend(after.into_iter().filter(|entry| !before.contains(entry)));
+    }
+}

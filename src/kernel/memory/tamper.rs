@@ -1,0 +1,202 @@
+//! What others do to the network while the lab is not looking, for tests.
+
+use super::device::{Device, LOOPBACK, Place};
+use super::network::{Author, Namespace, Network};
+use super::route::BY_HAND;
+use crate::kernel::Errno;
+use crate::name::{LabName, LinkId, LinkName, NamespaceName};
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation, Presence, RouteAt};
+use crate::ownership;
+use crate::resource::address::Address;
+use crate::resource::link::veth::Veth;
+use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::route::{Route, RouteKey};
+use crate::resource::sysctl::SysctlKey;
+use crate::state::Ifindex;
+use crate::value::InterfaceAddress;
+
+/// Which of a lab's marks a link carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark<'a> {
+    /// None.
+    None,
+    /// The group of this lab.
+    Group(&'a LabName),
+    /// The alias of this lab.
+    Alias(&'a LabName),
+    /// Both.
+    Both(&'a LabName),
+}
+
+/// Every method fails as the kernel would, with its number; a link that does not exist is ENODEV.
+#[allow(clippy::missing_errors_doc, reason = "said once for all, above")]
+impl Network {
+    /// Executes an operation as somebody who marks nothing. A new link with the number 0 gets one from the kernel.
+    pub fn by_hand(&mut self, operation: &Operation) -> Result<(), Errno> {
+        self.execute(Author::Hand, operation)
+    }
+
+    /// How the link can be named in an operation.
+    pub fn handle(&self, id: &LinkId) -> Result<LinkHandle, Errno> {
+        let namespace = self.namespace(&id.namespace)?;
+        let index = namespace.by_name(id.name).ok_or_else(|| Errno::new(nix::libc::ENODEV))?;
+        Ok(LinkHandle { id: id.clone(), index })
+    }
+
+    /// Adds a namespace as ip-netns(8) does.
+    pub fn add_namespace(&mut self, name: &NamespaceName) -> Result<(), Errno> {
+        self.by_hand(&Operation::CreateNamespace(name.clone()))
+    }
+
+    /// Adds a link that is up. A kind's parent must be in the same namespace.
+    pub fn add_link(&mut self, id: &LinkId, kind: Kind, mark: Mark<'_>) -> Result<Ifindex, Errno> {
+        let parent = kind.parent().map(|parent| self.handle(&parent.resolve(&id.namespace))).transpose()?;
+        let handle = LinkHandle { id: id.clone(), index: 0 };
+        let new = NewLink { handle, link: Link::new(kind), parent, master: None, up: true, peer: None };
+        self.by_hand(&Operation::CreateLink(Box::new(new)))?;
+        self.set_mark(id, mark)?;
+        Ok(self.handle(id)?.index)
+    }
+
+    /// Adds a piece of hardware: a link that no message can make or delete.
+    pub fn add_device(&mut self, id: &LinkId) -> Result<Ifindex, Errno> {
+        self.namespace(&id.namespace)?;
+        let mac = self.draw_mac();
+        let device = Device { up: true, ..Device::new(id.name, Kind::Device(String::new()), mac, 1500) };
+        Ok(self.bear(&LinkHandle { id: id.clone(), index: 0 }, device).index)
+    }
+
+    /// Adds a pair, both ends up.
+    pub fn add_pair(&mut self, one: &LinkId, other: &LinkId) -> Result<(), Errno> {
+        let handle = |id: &LinkId| LinkHandle { id: id.clone(), index: 0 };
+        let link = || Link::new(Kind::Veth(Veth::default()));
+        let peer = Some(Box::new(NewPeer { handle: handle(other), link: link() }));
+        let new = NewLink { handle: handle(one), link: link(), parent: None, master: None, up: true, peer };
+        self.by_hand(&Operation::CreateLink(Box::new(new)))?;
+        self.set_up(other, true)
+    }
+
+    /// Gives a link's marks another value.
+    pub fn set_mark(&mut self, id: &LinkId, mark: Mark<'_>) -> Result<(), Errno> {
+        let (group, alias) = match mark {
+            Mark::None => (0, String::new()),
+            Mark::Group(lab) => (ownership::group(lab), String::new()),
+            Mark::Alias(lab) => (0, ownership::link_alias(lab)),
+            Mark::Both(lab) => (ownership::group(lab), ownership::link_alias(lab)),
+        };
+        let place = self.place(&self.handle(id)?)?;
+        if let Some(device) = self.device_mut(&place) {
+            (device.group, device.alias) = (group, alias);
+        }
+        Ok(())
+    }
+
+    /// Gives a namespace's mark another text; none makes it look like somebody else's.
+    pub fn set_namespace_mark(&mut self, name: &NamespaceName, mark: &str) {
+        if let Some(device) = self.device_mut(&Place::new(name, LOOPBACK)) {
+            mark.clone_into(&mut device.alias);
+        }
+    }
+
+    /// Deletes a link.
+    pub fn delete(&mut self, id: &LinkId) -> Result<(), Errno> {
+        self.by_hand(&Operation::DeleteLink(self.handle(id)?))
+    }
+
+    /// Removes a namespace as ip-netns(8) does.
+    pub fn delete_namespace_by_hand(&mut self, name: &NamespaceName) -> Result<(), Errno> {
+        self.by_hand(&Operation::DeleteNamespace(name.clone()))
+    }
+
+    /// Leaves of a namespace what a crash between its creation and its publication, or in its removal, leaves: an entry under
+    /// /run/netns with the lab's text and no namespace behind it.
+    pub fn break_namespace(&mut self, lab: &LabName, name: &NamespaceName) {
+        self.drop_namespace(name);
+        self.placeholders.insert(name.clone(), ownership::namespace_mark(lab, name));
+    }
+
+    /// Renames a link.
+    pub fn rename(&mut self, id: &LinkId, name: LinkName) -> Result<(), Errno> {
+        let place = self.place(&self.handle(id)?)?;
+        if self.namespace(&id.namespace)?.has_name(&name.as_str()) {
+            return Err(Errno::new(nix::libc::EEXIST));
+        }
+        if let Some(device) = self.device_mut(&place) {
+            device.name = name;
+        }
+        Ok(())
+    }
+
+    /// Changes settings of a link; its master and names stay.
+    pub fn set(&mut self, id: &LinkId, settings: LinkSettings) -> Result<(), Errno> {
+        let handle = self.handle(id)?;
+        let change = LinkChange {
+            handle,
+            kind: None,
+            settings,
+            master: MasterChange::Keep,
+            add_altnames: Vec::new(),
+            remove_altnames: Vec::new(),
+        };
+        self.by_hand(&Operation::ChangeLink(Box::new(change)))
+    }
+
+    /// Brings a link up or down.
+    pub fn set_up(&mut self, id: &LinkId, up: bool) -> Result<(), Errno> {
+        self.set(id, LinkSettings { up: Some(up), ..LinkSettings::default() })
+    }
+
+    /// Changes a link's mtu.
+    pub fn set_mtu_of(&mut self, id: &LinkId, mtu: u32) -> Result<(), Errno> {
+        self.set(id, LinkSettings { mtu: Some(mtu), ..LinkSettings::default() })
+    }
+
+    /// Gives a link an address.
+    pub fn add_address_to(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
+        let link = self.handle(id)?;
+        let attributes = Address::default();
+        self.by_hand(&Operation::AddAddress { link, address, attributes, presence: Presence::New })
+    }
+
+    /// Takes an address from a link.
+    pub fn delete_address_of(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
+        let link = self.handle(id)?;
+        let namespace = self.namespace(&id.namespace)?;
+        let given = namespace.devices[&link.index].addresses.iter().find(|given| given.address == address);
+        let attributes = given.map(|given| given.attributes.clone()).unwrap_or_default();
+        self.by_hand(&Operation::DeleteAddress { link, address, attributes })
+    }
+
+    /// Adds a route that somebody with this protocol makes.
+    pub fn add_route_to(&mut self, namespace: &NamespaceName, key: &RouteKey, route: &Route, protocol: u8) -> Result<(), Errno> {
+        let at = self.route_at(namespace, key, route)?;
+        self.by_hand(&Operation::AddRoute { route: Box::new(at), presence: Presence::New })?;
+        let routes = self.namespaces.get_mut(namespace).map(|namespace: &mut Namespace| &mut namespace.routes);
+        if let Some(entry) = routes.and_then(|routes| routes.last_mut()).filter(|entry| entry.protocol == BY_HAND) {
+            entry.protocol = protocol;
+        }
+        Ok(())
+    }
+
+    /// Deletes a route.
+    pub fn delete_route_of(&mut self, namespace: &NamespaceName, key: &RouteKey, route: &Route) -> Result<(), Errno> {
+        let at = self.route_at(namespace, key, route)?;
+        self.by_hand(&Operation::DeleteRoute(Box::new(at)))
+    }
+
+    fn route_at(&self, namespace: &NamespaceName, key: &RouteKey, route: &Route) -> Result<RouteAt, Errno> {
+        let found = self.namespace(namespace)?;
+        let indices = route.nexthops.iter().map(|hop| hop.dev.and_then(|name| found.by_name(name))).collect();
+        Ok(RouteAt { namespace: namespace.clone(), key: key.clone(), route: route.clone(), indices })
+    }
+
+    /// Writes a setting.
+    pub fn set_sysctl(&mut self, namespace: &NamespaceName, key: &SysctlKey, value: &str) -> Result<(), Errno> {
+        self.by_hand(&Operation::WriteSysctl { namespace: namespace.clone(), key: key.clone(), value: value.into() })
+    }
+
+    /// Reads a setting.
+    pub fn sysctl(&self, namespace: &NamespaceName, key: &SysctlKey) -> Option<String> {
+        self.read_sysctl(namespace, key.path())
+    }
+}

@@ -1,0 +1,1 @@
+//! Rules, each shown by operations.

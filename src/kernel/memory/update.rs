@@ -1,0 +1,94 @@
+//! Changes to living links, in the order in which the kernel makes them: what was done before a refusal stays done.
+
+use nix::libc;
+
+use super::device::{Device, Place, strip};
+use super::network::Network;
+use crate::kernel::Errno;
+use crate::operation::{LinkChange, MasterChange};
+use crate::resource::link::Kind;
+use crate::resource::link::option::Mutability;
+use crate::value::Mac;
+
+/// The longest alternative name, in bytes (ALTIFNAMSIZ less the terminating zero).
+const ALTNAME_LENGTH: usize = 127;
+
+impl Network {
+    pub(super) fn change_link(&mut self, change: &LinkChange) -> Result<(), Errno> {
+        let place = self.place(&change.handle)?;
+        if let Some(kind) = &change.kind {
+            self.change_kind(&place, kind)?;
+        }
+        let settings = &change.settings;
+        if let Some(mac) = settings.mac {
+            self.set_mac(&place, mac)?;
+        }
+        if let Some(mtu) = settings.mtu {
+            self.set_mtu(&place, mtu)?;
+        }
+        match &change.master {
+            MasterChange::Keep => {}
+            MasterChange::Enslave(master) => self.enslave(&place, master)?,
+            MasterChange::Release => self.release(&place),
+        }
+        self.set_flags(&place, settings);
+        match settings.up {
+            Some(true) => self.bring_up(&place)?,
+            Some(false) => self.bring_down(&place),
+            None => {}
+        }
+        if let (Some(length), Some(device)) = (settings.txqueuelen, self.device_mut(&place)) {
+            device.txqueuelen = length;
+        }
+        for name in &change.remove_altnames {
+            let known = self.device_mut(&place).is_some_and(|device| device.altnames.remove(name));
+            if !known {
+                return Err(Errno::new(libc::ENOENT));
+            }
+        }
+        change.add_altnames.iter().try_for_each(|name| self.add_altname(&place, name))
+    }
+
+    fn change_kind(&mut self, place: &Place, changes: &Kind) -> Result<(), Errno> {
+        let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
+        if device.kind.name() != changes.name() {
+            return Err(Errno::new(libc::EOPNOTSUPP));
+        }
+        let mut updated = device.kind.clone();
+        updated.update(changes);
+        strip(&mut updated);
+        let refused = updated.compare(&device.kind).into_iter().flatten().any(|option| option.mutability == Mutability::Replace);
+        if refused {
+            return Err(Errno::new(if matches!(changes, Kind::Macvlan(_)) { libc::EINVAL } else { libc::EOPNOTSUPP }));
+        }
+        device.kind = updated;
+        Ok(())
+    }
+
+    fn set_mac(&mut self, place: &Place, mac: Mac) -> Result<(), Errno> {
+        mac.usable().map_err(|_| Errno::new(libc::EADDRNOTAVAIL))?;
+        if self.device(place).is_some_and(Device::is_loopback) {
+            return Err(Errno::new(libc::EOPNOTSUPP));
+        }
+        if self.device(place).is_some_and(|device| device.mac != mac) && self.mac_is_taken(place, mac) {
+            return Err(Errno::new(libc::EADDRINUSE));
+        }
+        if let Some(device) = self.device_mut(place) {
+            device.mac = mac;
+        }
+        Ok(())
+    }
+
+    fn add_altname(&mut self, place: &Place, name: &str) -> Result<(), Errno> {
+        if name.is_empty() || name.len() > ALTNAME_LENGTH {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        if self.namespace(&place.namespace)?.has_name(name) {
+            return Err(Errno::new(libc::EEXIST));
+        }
+        if let Some(device) = self.device_mut(place) {
+            device.altnames.insert(name.to_owned());
+        }
+        Ok(())
+    }
+}
