@@ -25,10 +25,22 @@ pub enum NameError {
     Empty,
     /// The text is longer than the kernel or topo allows.
     #[error("`{}` is {length} bytes long; at most {limit} are allowed", escape(.name))]
-    TooLong { name: String, length: usize, limit: usize },
+    TooLong {
+        /// The text, cut.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+        /// The most that is allowed.
+        limit: usize,
+    },
     /// A character that could be taken for something else on a path, in a shell or by the kernel.
     #[error("`{}` holds {}; letters, digits, `_`, `.` and `-` are allowed, the first of them a letter, a digit or `_`", escape(.name), describe(*.character))]
-    Character { name: String, character: char },
+    Character {
+        /// The text, cut.
+        name: String,
+        /// The first such character.
+        character: char,
+    },
     /// `NAMESPACE:INTERFACE` was expected.
     #[error("`{}` is not of the form `namespace:interface`", escape(.0))]
     NotAReference(String),

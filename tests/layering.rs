@@ -1,6 +1,8 @@
 //! Holds the direction of the code: the core decides and does no input or output, the shell acts, and no module names one that
 //! stands after it in the pipeline.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -13,7 +15,7 @@ const ORDER: &[&[&str]] = &[
     &["resource"],
     &["ownership"],
     &["state"],
-    &["operation"],
+    &["operation", "record"],
     &["spec"],
     &["lower"],
     &["diff"],
@@ -21,8 +23,8 @@ const ORDER: &[&[&str]] = &[
     &["plan"],
     &["report"],
     // From here on the shell.
-    &["kernel", "lock"],
-    &["apply"],
+    &["kernel"],
+    &["apply", "runtime"],
     &["cli"],
     &["main"],
 ];

@@ -153,7 +153,7 @@ fn report_circle(table: &Table<'_>, graph: &DiGraph<LinkId, Need>, members: &[No
     let mut visited = std::collections::BTreeSet::new();
     while visited.insert(at) {
         // The members of a circle each have a way on that stays inside of it.
-        let Some(edge) = graph.edges(at).filter(|edge| members.contains(&edge.target())).min_by_key(|edge| edge.target()) else {
+        let Some(edge) = graph.edges(at).filter(|edge| members.contains(&edge.target())).min_by_key(EdgeRef::target) else {
             break;
         };
         let word = match edge.weight() {

@@ -72,13 +72,14 @@ fn expand(
     path: &Path,
     problems: &mut Problems,
 ) -> Vec<LinkName> {
-    let candidate = |interface: &&Box<Interface<'_>>| {
+    let candidate = |interface: &Interface<'_>| {
         interface.id.name != master.id.name
             && !interface.id.name.is_loopback()
             && !interface.link.kind.takes_ports()
             && pattern.matches(&interface.id.name.as_str())
     };
-    let found: Vec<LinkName> = namespace.interfaces.values().filter(candidate).map(|interface| interface.id.name).collect();
+    let found: Vec<LinkName> =
+        namespace.interfaces.values().filter(|interface| candidate(interface)).map(|interface| interface.id.name).collect();
     if found.is_empty() {
         let message = format!("`{}` matches no interface of `{}`", escape(&pattern.0), namespace.name);
         problems.warning(path.clone(), message).about_absence();

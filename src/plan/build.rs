@@ -150,7 +150,7 @@ impl Context<'_> {
             let goes_along = !before.nexthops.is_empty() && links().count() > 0 && links().all(|link| self.is_gone(&link));
             if !goes_along && !self.gone_namespaces.contains(namespace) {
                 let index = |link: LinkId| self.live.indices.get(&link).copied();
-                let operation = Operation::DeleteRoute(Box::new(self.route(namespace, key, before, index)));
+                let operation = Operation::DeleteRoute(Box::new(route(namespace, key, before, index)));
                 nodes.push(Node::new(position, Phase::DeleteRoutes, operation));
             }
         }
@@ -159,25 +159,24 @@ impl Context<'_> {
                 Action::Create => Presence::New,
                 Action::Update | Action::Replace | Action::Delete => Presence::Replace,
             };
-            let route = Box::new(self.route(namespace, key, after, |link| Some(self.index(&link))));
+            let route = Box::new(route(namespace, key, after, |link| Some(self.index(&link))));
             nodes.push(Node::new(position, Phase::Routes, Operation::AddRoute { route, presence }));
         }
-    }
-
-    fn route(
-        &self,
-        namespace: &NamespaceName,
-        key: &RouteKey,
-        route: &Route,
-        index: impl Fn(LinkId) -> Option<crate::state::Ifindex>,
-    ) -> RouteAt {
-        let indices = route.nexthops.iter().map(|hop| hop.dev.and_then(|name| index(LinkId::new(namespace, name)))).collect();
-        RouteAt { namespace: namespace.clone(), key: key.clone(), route: route.clone(), indices }
     }
 
     pub(super) fn handle(&self, link: &LinkId) -> LinkHandle {
         LinkHandle { id: link.clone(), index: self.index(link) }
     }
+}
+
+fn route(
+    namespace: &NamespaceName,
+    key: &RouteKey,
+    route: &Route,
+    index: impl Fn(LinkId) -> Option<crate::state::Ifindex>,
+) -> RouteAt {
+    let indices = route.nexthops.iter().map(|hop| hop.dev.and_then(|name| index(LinkId::new(namespace, name)))).collect();
+    RouteAt { namespace: namespace.clone(), key: key.clone(), route: route.clone(), indices }
 }
 
 /// Runs of changes of which the order within the run is not that of their names.

@@ -171,8 +171,7 @@ fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usi
     let (skip, cut_begin) = if before > LINE_LIMIT / 2 { (before - LINE_LIMIT / 4, "...") } else { (0, "") };
     let mut text = cut_begin.to_owned();
     let (mut start, mut end) = (None, None);
-    let mut taken = 0;
-    for (at, character) in line.char_indices().skip(skip) {
+    for (taken, (at, character)) in line.char_indices().skip(skip).enumerate() {
         if at >= from {
             start.get_or_insert(text.len());
         }
@@ -184,7 +183,6 @@ fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usi
             text.push_str("...");
             break;
         }
-        taken += 1;
         match character {
             '\t' => text.push_str("    "),
             '\u{feff}' if at == 0 => {}

@@ -110,7 +110,7 @@ impl<'t> Builder<'t, '_> {
                 // A value that is left out comes as `~` without a place.
                 let text = if plain && span.start == span.end { Cow::Borrowed("") } else { text };
                 self.count_nodes(1, 0, span)?;
-                self.finish(Node { span, content: Content::Scalar(Scalar { text, plain }) }, anchor, 1, 0)?;
+                self.finish(Node { span, content: Content::Scalar(Scalar { text, plain }) }, anchor, 1, 0);
             }
             Event::SequenceStart(style, anchor, tag) => {
                 self.check_tag(tag.as_deref(), at, &["seq"]);
@@ -121,7 +121,7 @@ impl<'t> Builder<'t, '_> {
                 let open = Open::Mapping { entries: Vec::new(), key: Key::None, merge: None, merged: Vec::new() };
                 self.open(open, style, span, anchor)?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(anchor) => self.alias(anchor, span)?,
             _ => {}
         }
@@ -160,8 +160,8 @@ impl<'t> Builder<'t, '_> {
         Ok(())
     }
 
-    fn close(&mut self, end: Span) -> Step {
-        let Some(mut frame) = self.frames.pop() else { return Ok(()) };
+    fn close(&mut self, end: Span) {
+        let Some(mut frame) = self.frames.pop() else { return };
         if frame.span.start != frame.span.end {
             frame.span.end = end.end;
         }
@@ -174,7 +174,7 @@ impl<'t> Builder<'t, '_> {
             }
         };
         let nodes = self.count - frame.count;
-        self.finish(Node { span: frame.span, content }, frame.anchor, nodes, frame.height)
+        self.finish(Node { span: frame.span, content }, frame.anchor, nodes, frame.height);
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Step {
@@ -183,24 +183,25 @@ impl<'t> Builder<'t, '_> {
         };
         let (node, nodes, height) = (node.clone(), *nodes, *height);
         self.count_nodes(nodes, height, span)?;
-        self.finish(node, 0, nodes, height)
+        self.finish(node, 0, nodes, height);
+        Ok(())
     }
 
     /// Puts a complete node where it belongs: into the open collection, or at the root.
-    fn finish(&mut self, node: Node<'t>, anchor: usize, nodes: usize, height: usize) -> Step {
+    fn finish(&mut self, node: Node<'t>, anchor: usize, nodes: usize, height: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, Anchor { node: node.clone(), nodes, height });
         }
         let Some(frame) = self.frames.last_mut() else {
             self.root.get_or_insert(node);
-            return Ok(());
+            return;
         };
         frame.height = frame.height.max(height + 1);
         let Open::Mapping { entries, key, merge, merged } = &mut frame.content else {
             if let Open::Sequence(items) = &mut frame.content {
                 items.push(node);
             }
-            return Ok(());
+            return;
         };
         match std::mem::replace(key, Key::None) {
             Key::None => *key = take_key(node, self.diagnostics),
@@ -215,7 +216,6 @@ impl<'t> Builder<'t, '_> {
             }
             Key::Refused => {}
         }
-        Ok(())
     }
 
     /// Reports the keys that stand a second time, and keeps the first of each.

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Ifindex;
 use super::option::{KindOption, Mutability};
 use super::veth::Veth;
 use crate::name::{LinkRef, NamespaceName};
-use crate::state::Ifindex;
 
 /// Something about a kind's options that the kernel would refuse, found without asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,7 @@ pub trait LinkKind: Clone + Default + 'static {
     const PARENT_ATTRIBUTE: Option<u16> = None;
 
     /// What the kernel takes for the options that this one leaves out.
+    #[must_use]
     fn kernel_default(&self) -> Self;
 
     /// What can be refused without asking the kernel.
@@ -310,6 +311,7 @@ macro_rules! define_kind {
             }
 
             /// The kind with only those options set that differ from the live link.
+            #[must_use]
             pub fn difference(&self, live: &Self) -> Self {
                 match (self, live) {
                     $((Self::$variant(desired), Self::$variant(live)) => Self::$variant(difference(desired, live)),)+
@@ -335,6 +337,7 @@ macro_rules! define_kind {
             }
 
             /// The kind with the kernel's values for all that is not set.
+            #[must_use]
             pub fn complete(&self) -> Self {
                 match self {
                     $(Self::$variant(kind) => Self::$variant(complete(kind)),)+
