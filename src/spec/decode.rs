@@ -4,7 +4,7 @@
 //! stays empty, and a map that loses a field that it needs is skipped as a whole. What is missing only because it was left out is
 //! not reported again. Scalars are read as what is asked for, so that a name may look like a number.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::{self, Display};
 
@@ -17,22 +17,15 @@ use serde::de::{
 use super::diagnostic::Diagnostic;
 use super::document::{Content, Document, Entry, Node, Scalar, Span, first_place};
 use super::file::LabFile;
-use super::suggest::{closest, list};
-use super::yaml::shortened;
+use super::suggest::{list, meant};
+use super::yaml::{PROBLEM_LIMIT, shortened};
 use crate::name::escape;
-
-/// Most problems that are reported; more than that help nobody.
-pub const PROBLEM_LIMIT: usize = 100;
 
 /// Decodes a lab. Problems are added to `diagnostics`, and what was left out is marked in the document.
 pub fn lab(document: &mut Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<LabFile> {
     let context = Context::default();
     let lab = LabFile::decode(&document.root, &context);
-    let omitted = context.omitted.get();
     diagnostics.extend(context.problems.into_inner());
-    if omitted > 0 {
-        diagnostics.push(Diagnostic::error(format!("{omitted} more problems are not shown")));
-    }
     document.refused = context.refused.into_inner();
     lab
 }
@@ -66,7 +59,6 @@ fn quote(scalar: &Scalar<'_>) -> String {
 #[derive(Default)]
 struct Context {
     problems: RefCell<Vec<Diagnostic>>,
-    omitted: Cell<usize>,
     /// The keys and list items that are left out, by their places.
     refused: RefCell<HashSet<Span>>,
 }
@@ -109,7 +101,7 @@ impl Context {
     fn report_value(&self, mut problem: Problem, node: &Node<'_>, owner: Option<Span>) {
         if let (Some(missing), Content::Mapping(entries)) = (problem.missing, &node.content) {
             let refused = self.refused.borrow();
-            let meant = |entry: &Entry<'_>| entry.key == missing || closest(&entry.key, [missing]).is_some();
+            let meant = |entry: &Entry<'_>| entry.key == missing || meant(&entry.key, &[missing]).is_some();
             if entries.iter().any(|entry| refused.contains(&entry.key_span) && meant(entry)) {
                 return;
             }
@@ -127,8 +119,7 @@ impl Context {
 
     fn report(&self, problem: Problem, span: Span) {
         let mut problems = self.problems.borrow_mut();
-        if problems.len() == PROBLEM_LIMIT {
-            self.omitted.set(self.omitted.get() + 1);
+        if problems.len() >= PROBLEM_LIMIT {
             return;
         }
         let diagnostic = Diagnostic::error(problem.message).at(span);
@@ -209,7 +200,7 @@ impl de::Error for Fault {
 
 fn unknown(what: &str, word: &str, known: &'static [&'static str]) -> Fault {
     let fault = Fault::new(format!("unknown {what} `{}`", escape(&shortened(word))));
-    match closest(word, known.iter().copied()) {
+    match meant(word, known) {
         Some(meant) => fault.hint(format!("did you mean `{meant}`?")),
         None if known.is_empty() => fault.hint("nothing can be set here; leave it empty: `{}`"),
         None => fault.hint(format!("possible {what}s are {}", list(known.iter().copied()))),
