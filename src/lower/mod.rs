@@ -13,6 +13,8 @@ mod reach;
 mod route;
 mod settings;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -455,15 +455,13 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
 
     fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>, Fault> {
         for node in self.items.by_ref() {
-            if self.context.is_refused(node.span) {
+            if self.skip && self.context.is_refused(node.span) {
                 continue;
             }
             match self.context.value(node, None) {
                 Ok(value) => return Ok(Some(value)),
-                Err(()) => self.context.refuse(node.span),
-            }
-            if !self.skip {
-                return Err(Fault::Reported);
+                Err(()) if self.skip => self.context.refuse(node.span),
+                Err(()) => return Err(Fault::Reported),
             }
         }
         Ok(None)
@@ -546,10 +544,15 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
 
     fn next_entry<K: Deserialize<'de>, T: Deserialize<'de>>(&mut self) -> Result<Option<(K, T)>, Fault> {
         while let Some(entry) = self.entries.next() {
-            let Some(key) = self.key(entry) else { continue };
-            match self.context.value(&entry.value, Some(entry.key_span)) {
-                Ok(value) => return Ok(Some((key, value))),
-                Err(()) => self.context.refuse(entry.key_span),
+            if self.context.is_refused(entry.key_span) {
+                continue;
+            }
+            // Also under a key that is refused there may be more to say.
+            let (key, value) = (self.key(entry), self.context.value(&entry.value, Some(entry.key_span)));
+            match (key, value) {
+                (Some(key), Ok(value)) => return Ok(Some((key, value))),
+                (_, Err(())) => self.context.refuse(entry.key_span),
+                (None, Ok(_)) => {}
             }
         }
         Ok(None)
@@ -593,5 +596,79 @@ impl<'de> VariantAccess<'de> for Choice<'_, '_> {
 
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
         Decoder { node: &self.entry.value, context: self.context }.deserialize_map(visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::{LabFile, load};
+
+    fn lab(text: &str) -> LabFile {
+        let loaded = load(text);
+        assert_eq!(loaded.diagnostics, []);
+        loaded.lab.unwrap()
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        load(text).diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
+    }
+
+    #[test]
+    fn a_text_may_look_like_a_number() {
+        let lab = lab("name: 007\nnamespaces: { 10: {}, true: {}, 1e3: {} }");
+        assert_eq!(lab.name.as_str(), "007");
+        assert_eq!(lab.namespaces.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["10", "1e3", "true"]);
+    }
+
+    #[test]
+    fn nothing_is_an_empty_map_or_list() {
+        let lab = lab("name: a\nlinks:\nnamespaces: { x: , y: ~, z: { routes: null, interfaces: { d: { dummy: , mtu: } } } }");
+        assert_eq!(lab.namespaces.len(), 3);
+    }
+
+    #[test]
+    fn settings_of_the_kernel_keep_their_text() {
+        let lab = lab(
+            r#"{name: a, namespaces: {x: {sysctls: {a: 1, b: true, c: "true", d: 1 2 3, e: 0x10, f: -1, g: 1.5, h: "08"}}}}"#,
+        );
+        let values: Vec<_> = lab.namespaces.values().flat_map(|x| x.sysctls.values()).map(|value| value.0.as_str()).collect();
+        assert_eq!(values, ["1", "1", "true", "1 2 3", "16", "-1", "1.5", "08"]);
+    }
+
+    #[test]
+    fn numbers_may_be_hexadecimal() {
+        let lab = lab("name: a\nnamespaces: { x: { routes: [{ to: 10.0.0.1, dev: d, tos: 0x10, table: 0xff }] } }");
+        assert_eq!(lab.namespaces.values().next().unwrap().routes[0].tos, Some(16));
+    }
+
+    #[test]
+    fn every_problem_is_told_once() {
+        let text = "name: a\nnamespaces: { x: { routes: [{ to: 1, bad: 1 }, { to: 2 }, { to: default, via: x, dev: '-' }], a: 1, b: 1 } }";
+        assert_eq!(problems(text).len(), 7);
+    }
+
+    #[test]
+    fn a_list_keeps_what_is_right() {
+        let loaded = load("name: a\nnamespaces: { x: { routes: [{ to: 10.0.0.0/8 }, { to: x }, { to: 10.0.0.1, foo: 1 }] } }");
+        let lab = loaded.lab.unwrap();
+        let to: Vec<_> = lab.namespaces.values().next().unwrap().routes.iter().map(|route| route.to.to_string()).collect();
+        assert_eq!(to, ["10.0.0.0/8", "10.0.0.1/32"]);
+    }
+
+    #[test]
+    fn what_was_left_out_is_not_missed() {
+        assert_eq!(problems("name: a b\nnamespaces: {}").len(), 1);
+        assert_eq!(problems("nmae: a\nnamespaces: {}").len(), 1);
+        assert_eq!(problems("name: a\nlinks: [{ endpoint: [] }, { endpoints: 5 }]").len(), 2);
+        assert_eq!(problems("name: a\nlinks: [{ mtuu: 5 }]").len(), 2);
+        assert_eq!(problems("name: a\nnamespaces: { x: { interfaces: { v: { vxlan: { id: 1, srcport: [1, x] } } } } }").len(), 1);
+    }
+
+    #[test]
+    fn many_problems_take_little_time() {
+        let many: String = (0..50_000).map(|n| format!("      - {{ to: x{n}, foo: 1 }}\n")).collect();
+        assert_eq!(problems(&format!("name: a\nnamespaces:\n  x:\n    routes:\n{many}")).len(), super::PROBLEM_LIMIT);
+        let many: String = (0..20_000).map(|n| format!("key{n}: 1\n")).collect();
+        assert_eq!(problems(&format!("{many}name: a\n")).len(), super::PROBLEM_LIMIT);
     }
 }

@@ -148,8 +148,7 @@ impl<'t> Builder<'t, '_> {
             return Err(Box::new(Diagnostic::error(message).at(span)));
         }
         if self.frames.len() + levels > DEPTH_LIMIT {
-            let message = format!("lists and maps are nested more than {DEPTH_LIMIT} levels deep");
-            return Err(Box::new(Diagnostic::error(message).at(span)));
+            return Err(Box::new(Diagnostic::error(too_deep()).at(span)));
         }
         Ok(())
     }
@@ -198,7 +197,9 @@ impl<'t> Builder<'t, '_> {
             self.root.get_or_insert(node);
             return Ok(());
         };
-        frame.height = frame.height.max(height + 1);
+        // What is merged does not stand below the map, but becomes part of it.
+        let merges = matches!(&frame.content, Open::Mapping { key: Key::Merge(_), .. });
+        frame.height = frame.height.max(if merges { height } else { height + 1 });
         let Open::Mapping { entries, key, merge, merged } = &mut frame.content else {
             if let Open::Sequence(items) = &mut frame.content {
                 items.push(node);
@@ -337,6 +338,10 @@ fn syntax_error(text: &str, error: &ScanError) -> Box<Diagnostic> {
     Box::new(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) })
 }
 
+fn too_deep() -> String {
+    format!("lists and maps are nested more than {DEPTH_LIMIT} levels deep")
+}
+
 /// The usual mistakes in words that a user can act on.
 fn explain(error: &ScanError) -> (String, &'static str) {
     let text = |message: &str, hint: &'static str| (message.to_owned(), hint);
@@ -366,9 +371,118 @@ fn explain(error: &ScanError) -> (String, &'static str) {
         ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
             text("a comma or the end of the list or map is expected here", "check that every `[` and `{` is closed")
         }
+        ErrorKind::RecursionLimitExceeded => (too_deep(), ""),
         ErrorKind::UnexpectedCharacter { character } => {
             (format!("the character `{}` cannot stand here", escape(&character.to_string())), "")
         }
         _ => (format!("this is not valid YAML: {}", error.info()), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::path::Path;
+
+    fn tree(text: &str) -> String {
+        fn show(node: &Node<'_>, out: &mut String) {
+            match &node.content {
+                Content::Scalar(scalar) => out.push_str(&scalar.text),
+                Content::Sequence(items) => {
+                    out.push('[');
+                    items.iter().for_each(|item| {
+                        show(item, out);
+                        out.push(' ');
+                    });
+                    out.push(']');
+                }
+                Content::Mapping(entries) => {
+                    out.push('{');
+                    for entry in entries.iter() {
+                        out.push_str(&entry.key);
+                        out.push('=');
+                        show(&entry.value, out);
+                        out.push(' ');
+                    }
+                    out.push('}');
+                }
+            }
+        }
+        let mut diagnostics = Vec::new();
+        let mut out = String::new();
+        show(&parse(text, &mut diagnostics).unwrap().root, &mut out);
+        assert_eq!(diagnostics, []);
+        out
+    }
+
+    fn refusal(text: &str) -> String {
+        let mut diagnostics = Vec::new();
+        assert!(parse(text, &mut diagnostics).is_none());
+        diagnostics.pop().unwrap().message
+    }
+
+    #[test]
+    fn what_is_written_wins_over_what_is_merged_and_the_earlier_over_the_later() {
+        assert_eq!(tree("a: &a {x: 1, y: 1}\nb: {y: 2, <<: *a}"), "{a={x=1 y=1 } b={y=2 x=1 } }");
+        assert_eq!(tree("a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b]}"), "{a={x=1 } b={x=2 y=2 } c={x=1 y=2 } }");
+        assert_eq!(tree("a: &a {x: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: *b}"), "{a={x=1 } b={y=2 x=1 } c={y=2 x=1 } }");
+        assert_eq!(tree("'<<': 1"), "{<<=1 }");
+    }
+
+    #[test]
+    fn a_merge_key_written_in_place_is_an_ordinary_map() {
+        assert_eq!(tree("b: {<<: {x: 1}, y: 2}"), "{b={y=2 x=1 } }");
+    }
+
+    #[test]
+    fn an_alias_points_to_where_its_text_stands() {
+        let text = "a: &a\n  x: 1\nb: *a\n";
+        let document = parse(text, &mut Vec::new()).unwrap();
+        let found = document.find(&Path::root().then("b").then("x"));
+        assert_eq!(&text[found.span.start as usize..found.span.end as usize], "1");
+        assert_eq!(found.span.start, 11);
+    }
+
+    #[test]
+    fn what_is_not_there_is_found_where_it_should_be() {
+        let text = "a:\n  b: [1, {c: 2}]\n";
+        let document = parse(text, &mut Vec::new()).unwrap();
+        let at = |path: Path| {
+            let found = document.find(&path);
+            (&text[found.span.start as usize..found.span.end as usize], found.complete)
+        };
+        assert_eq!(at(Path::root().then("a").then("x").then("y")), ("a", false));
+        assert_eq!(at(Path::root().then("a").then("b")), ("b", true));
+        assert_eq!(at(Path::root().then("a").then("b").then(1)), ("{c: 2}", true));
+        assert_eq!(at(Path::root().then("a").then("b").then(1).then("c")), ("2", true));
+        assert_eq!(at(Path::root().then("a").then("b").then(1).then("c").key()), ("c", true));
+        assert_eq!(at(Path::root().then("a").then("b").then(2)), ("b", false));
+    }
+
+    #[test]
+    fn limits_are_reached_without_much_work() {
+        assert!(refusal(&"[".repeat(100_000)).contains("nested"));
+        assert!(refusal(&"- ".repeat(100_000)).contains("nested"));
+        assert!(refusal(&"{a: ".repeat(100_000)).contains("nested"));
+        assert!(refusal(&"x".repeat(TEXT_LIMIT + 1)).contains("bytes"));
+        let mut bomb = "a0: &a0 [x, x]\n".to_owned();
+        for level in 1..60 {
+            bomb += &format!("a{level}: &a{level} {{ x: *a{}, y: *a{} }}\n", level - 1, level - 1);
+        }
+        assert!(refusal(&bomb).contains("1000000"));
+        let mut merged = "a0: &a0 {x0: 0}\n".to_owned();
+        for level in 1..3000 {
+            merged += &format!("a{level}: &a{level} {{ <<: *a{}, x{level}: 0 }}\n", level - 1);
+        }
+        assert!(refusal(&merged).contains("1000000"));
+    }
+
+    #[test]
+    fn deep_aliases_count_with_their_levels() {
+        let mut deep = "a0: &a0 [x]\n".to_owned();
+        for level in 1..70 {
+            deep += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
+        }
+        assert!(refusal(&deep).contains("nested"));
     }
 }
