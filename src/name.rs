@@ -49,6 +49,8 @@ pub enum NameError {
 fn describe(character: char) -> String {
     if character.is_control() {
         format!("the control character {}", character.escape_default())
+    } else if character == ' ' {
+        "a blank".to_owned()
     } else {
         format!("`{character}`")
     }
@@ -77,7 +79,7 @@ fn check(text: &str, limit: usize) -> Result<(), NameError> {
         return Err(NameError::Character { name: text.chars().take(limit + 1).collect(), character });
     }
     if text.len() > limit {
-        return Err(NameError::TooLong { name: text.chars().take(limit + 1).collect(), length: text.len(), limit });
+        return Err(NameError::TooLong { name: format!("{}...", &text[..limit]), length: text.len(), limit });
     }
     Ok(())
 }

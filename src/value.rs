@@ -40,7 +40,7 @@ pub enum ValueError {
     #[error("`{}` is not a destination such as `default`, `10.0.0.0/8` or `2001:db8::/32`", escape(.0))]
     Destination(String),
     /// A prefix that has host bits.
-    #[error("`{}` has bits set beyond its prefix length", escape(.text))]
+    #[error("`{}` has bits set beyond its prefix length; the network is `{network}`", escape(.text))]
     HostBits {
         /// The text.
         text: String,

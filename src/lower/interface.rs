@@ -48,6 +48,15 @@ pub(super) struct Assigned {
     pub(super) index: usize,
 }
 
+/// Which of its two descriptions an interface has something from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    /// The section in the namespace.
+    Section,
+    /// The end of the link.
+    End,
+}
+
 /// The end of a link.
 #[derive(Clone)]
 pub(super) struct End<'l> {
@@ -111,9 +120,11 @@ impl Interface<'_> {
     }
 
     /// The kernel settings in the same order.
-    pub(super) fn sysctls(&self) -> impl Iterator<Item = (&String, &SysctlValue)> {
-        let section = self.section.map(|section| &section.sysctls);
-        section.into_iter().chain(self.long().map(|long| &long.sysctls)).flatten()
+    pub(super) fn sysctls(&self) -> impl Iterator<Item = (Origin, &String, &SysctlValue)> {
+        let section = self.section.into_iter().flat_map(|section| &section.sysctls);
+        let end = self.long().into_iter().flat_map(|long| &long.sysctls);
+        let section = section.map(|(key, value)| (Origin::Section, key, value));
+        section.chain(end.map(|(key, value)| (Origin::End, key, value)))
     }
 
     pub(super) fn address_path(&self, index: usize) -> Path {
@@ -134,10 +145,10 @@ impl Interface<'_> {
         }
     }
 
-    /// Where a kernel setting stands: in the section, if it is there.
-    pub(super) fn sysctl_path(&self, key: &String) -> Path {
-        match (&self.end, self.section.is_some_and(|section| section.sysctls.contains_key(key))) {
-            (Some(end), false) => end.path().then("sysctls").then(key),
+    /// Where a kernel setting stands.
+    pub(super) fn sysctl_path(&self, origin: Origin, key: &String) -> Path {
+        match (&self.end, origin) {
+            (Some(end), Origin::End) => end.path().then("sysctls").then(key),
             (_, _) => self.section_path().then("sysctls").then(key),
         }
     }
@@ -213,9 +224,13 @@ impl<'l> Interface<'l> {
 
 fn take_link<'l>(table: &mut Table<'l>, index: usize, spec: &'l LinkSpec, problems: &mut Problems) {
     let [first, second] = spec.endpoints.as_slice() else {
-        let message = format!("a link has two ends, and {} are given here", spec.endpoints.len());
-        let problem = problems.error(link_path(index).then("endpoints"), message).about_absence();
-        problem.hint("to join more than two interfaces, make a bridge with `ports`");
+        let (given, hint) = match spec.endpoints.len() {
+            0 => ("none is given here".into(), "name them: `endpoints: [one:eth0, other:eth0]`"),
+            1 => ("one is given here".into(), "name the other end too"),
+            more => (format!("{more} are given here"), "to join more than two interfaces, make a bridge with `ports`"),
+        };
+        let message = format!("a link has two ends, and {given}");
+        problems.error(link_path(index).then("endpoints"), message).hint(hint).needs_whole_file();
         return;
     };
     if first.interface() == second.interface() {
@@ -238,7 +253,7 @@ fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, 
     let interface = namespace.interfaces.entry(id.name).or_insert_with(|| Interface::new(id.clone(), None));
     if let Some(other) = &interface.end {
         let problem = problems.error(end.path(), format!("`{id}` is the end of two links"));
-        problem.also(other.path(), "the first one").hint("an interface is the end of one link; give this one another name");
+        problem.also(other.path(), "the other one").hint("an interface is the end of one link; give this one another name");
         return;
     }
     if id.name.is_loopback() {
@@ -276,12 +291,11 @@ fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: &mut Proble
     let what = match (&interface.end, interface.id.name.is_loopback(), external) {
         (Some(_), _, _) => Some("the end of a link"),
         (None, true, _) => Some("the loopback"),
-        (None, false, true) => Some("external, that is, made by someone else"),
+        (None, false, true) => Some("external, which means that others make it"),
         (None, false, false) => None,
     };
     if let (Some(what), Some((key, _))) = (what, kinds.first()) {
-        let problem =
-            problems.error(path.clone().then(*key), format!("`{}` is {what}, so that it cannot be a {key} too", interface.id));
+        let problem = problems.error(path.clone().then(*key), format!("`{}` is {what}; it cannot be a {key} too", interface.id));
         problem.hint(format!("remove `{key}`"));
         if let Some(end) = &interface.end {
             problem.also(end.path(), "the link");
@@ -311,7 +325,7 @@ fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: &mut Proble
     }
     if let [(first, _), (second, _), ..] = kinds.as_slice() {
         let message = format!("`{}` cannot be both a {first} and a {second}", interface.id);
-        problems.error(path.clone().then(*second), message).also(path.clone().then(*first), "the first kind");
+        problems.error(path.clone().then(*second), message).also(path.clone().then(*first), "the other kind");
     }
     match kinds.is_empty() {
         false => interface.link.kind = kinds.swap_remove(0).1,
@@ -321,7 +335,7 @@ fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: &mut Proble
 
 fn no_kind(interface: &Interface<'_>, path: Path, owned: bool, problems: &mut Problems) {
     let message = format!("`{}` has no kind, and no link ends there", interface.id);
-    let problem = problems.error(path, message).about_absence();
+    let problem = problems.error(path, message).needs_whole_file();
     let kinds = list(InterfaceSpec::KINDS.iter().copied());
     let external = if owned { "" } else { ", or `external: true` if it exists already" };
     problem.hint(format!("give it one of {kinds}{external}, or make it the end of a link under `links`"));

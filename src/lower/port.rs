@@ -59,7 +59,7 @@ fn take(
             let id = LinkId::new(&namespace.name, port);
             let problem =
                 problems.error(path.clone(), format!("`{id}` cannot be a port of both `{first}` and `{}`", master.id.name));
-            problem.also(place.clone(), "the first one").hint("an interface is a port of one link at most");
+            problem.also(place.clone(), "the other one").hint("an interface is a port of one link at most");
         }
         None => drop(ports.insert(port, (master.id.name, path.clone()))),
     }
@@ -82,7 +82,7 @@ fn expand(
         namespace.interfaces.values().filter(|interface| candidate(interface)).map(|interface| interface.id.name).collect();
     if found.is_empty() {
         let message = format!("`{}` matches no interface of `{}`", escape(&pattern.0), namespace.name);
-        problems.warning(path.clone(), message).about_absence();
+        problems.warning(path.clone(), message).needs_whole_file();
     }
     found
 }

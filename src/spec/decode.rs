@@ -4,7 +4,7 @@
 //! stays empty, and a map that loses a field that it needs is skipped as a whole. What is missing only because it was left out is
 //! not reported again. Scalars are read as what is asked for, so that a name may look like a number.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt::{self, Display};
 
@@ -17,22 +17,15 @@ use serde::de::{
 use super::diagnostic::Diagnostic;
 use super::document::{Content, Document, Entry, Node, Scalar, Span, first_place};
 use super::file::LabFile;
-use super::suggest::{closest, list};
-use super::yaml::shortened;
+use super::suggest::{list, meant};
+use super::yaml::{PROBLEM_LIMIT, shortened};
 use crate::name::escape;
-
-/// Most problems that are reported; more than that help nobody.
-pub const PROBLEM_LIMIT: usize = 100;
 
 /// Decodes a lab. Problems are added to `diagnostics`, and what was left out is marked in the document.
 pub fn lab(document: &mut Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<LabFile> {
     let context = Context::default();
     let lab = LabFile::decode(&document.root, &context);
-    let omitted = context.omitted.get();
     diagnostics.extend(context.problems.into_inner());
-    if omitted > 0 {
-        diagnostics.push(Diagnostic::error(format!("{omitted} more problems are not shown")));
-    }
     document.refused = context.refused.into_inner();
     lab
 }
@@ -66,7 +59,6 @@ fn quote(scalar: &Scalar<'_>) -> String {
 #[derive(Default)]
 struct Context {
     problems: RefCell<Vec<Diagnostic>>,
-    omitted: Cell<usize>,
     /// The keys and list items that are left out, by their places.
     refused: RefCell<HashSet<Span>>,
 }
@@ -109,7 +101,7 @@ impl Context {
     fn report_value(&self, mut problem: Problem, node: &Node<'_>, owner: Option<Span>) {
         if let (Some(missing), Content::Mapping(entries)) = (problem.missing, &node.content) {
             let refused = self.refused.borrow();
-            let meant = |entry: &Entry<'_>| entry.key == missing || closest(&entry.key, [missing]).is_some();
+            let meant = |entry: &Entry<'_>| entry.key == missing || meant(&entry.key, &[missing]).is_some();
             if entries.iter().any(|entry| refused.contains(&entry.key_span) && meant(entry)) {
                 return;
             }
@@ -127,8 +119,7 @@ impl Context {
 
     fn report(&self, problem: Problem, span: Span) {
         let mut problems = self.problems.borrow_mut();
-        if problems.len() == PROBLEM_LIMIT {
-            self.omitted.set(self.omitted.get() + 1);
+        if problems.len() >= PROBLEM_LIMIT {
             return;
         }
         let diagnostic = Diagnostic::error(problem.message).at(span);
@@ -209,7 +200,7 @@ impl de::Error for Fault {
 
 fn unknown(what: &str, word: &str, known: &'static [&'static str]) -> Fault {
     let fault = Fault::new(format!("unknown {what} `{}`", escape(&shortened(word))));
-    match closest(word, known.iter().copied()) {
+    match meant(word, known) {
         Some(meant) => fault.hint(format!("did you mean `{meant}`?")),
         None if known.is_empty() => fault.hint("nothing can be set here; leave it empty: `{}`"),
         None => fault.hint(format!("possible {what}s are {}", list(known.iter().copied()))),
@@ -464,15 +455,13 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
 
     fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>, Fault> {
         for node in self.items.by_ref() {
-            if self.context.is_refused(node.span) {
+            if self.skip && self.context.is_refused(node.span) {
                 continue;
             }
             match self.context.value(node, None) {
                 Ok(value) => return Ok(Some(value)),
-                Err(()) => self.context.refuse(node.span),
-            }
-            if !self.skip {
-                return Err(Fault::Reported);
+                Err(()) if self.skip => self.context.refuse(node.span),
+                Err(()) => return Err(Fault::Reported),
             }
         }
         Ok(None)
@@ -555,10 +544,15 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
 
     fn next_entry<K: Deserialize<'de>, T: Deserialize<'de>>(&mut self) -> Result<Option<(K, T)>, Fault> {
         while let Some(entry) = self.entries.next() {
-            let Some(key) = self.key(entry) else { continue };
-            match self.context.value(&entry.value, Some(entry.key_span)) {
-                Ok(value) => return Ok(Some((key, value))),
-                Err(()) => self.context.refuse(entry.key_span),
+            if self.context.is_refused(entry.key_span) {
+                continue;
+            }
+            // Also under a key that is refused there may be more to say.
+            let (key, value) = (self.key(entry), self.context.value(&entry.value, Some(entry.key_span)));
+            match (key, value) {
+                (Some(key), Ok(value)) => return Ok(Some((key, value))),
+                (_, Err(())) => self.context.refuse(entry.key_span),
+                (None, Ok(_)) => {}
             }
         }
         Ok(None)
@@ -602,5 +596,79 @@ impl<'de> VariantAccess<'de> for Choice<'_, '_> {
 
     fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
         Decoder { node: &self.entry.value, context: self.context }.deserialize_map(visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::{LabFile, load};
+
+    fn lab(text: &str) -> LabFile {
+        let loaded = load(text);
+        assert_eq!(loaded.diagnostics, []);
+        loaded.lab.unwrap()
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        load(text).diagnostics.into_iter().map(|diagnostic| diagnostic.message).collect()
+    }
+
+    #[test]
+    fn a_text_may_look_like_a_number() {
+        let lab = lab("name: 007\nnamespaces: { 10: {}, true: {}, 1e3: {} }");
+        assert_eq!(lab.name.as_str(), "007");
+        assert_eq!(lab.namespaces.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["10", "1e3", "true"]);
+    }
+
+    #[test]
+    fn nothing_is_an_empty_map_or_list() {
+        let lab = lab("name: a\nlinks:\nnamespaces: { x: , y: ~, z: { routes: null, interfaces: { d: { dummy: , mtu: } } } }");
+        assert_eq!(lab.namespaces.len(), 3);
+    }
+
+    #[test]
+    fn settings_of_the_kernel_keep_their_text() {
+        let lab = lab(
+            r#"{name: a, namespaces: {x: {sysctls: {a: 1, b: true, c: "true", d: 1 2 3, e: 0x10, f: -1, g: 1.5, h: "08"}}}}"#,
+        );
+        let values: Vec<_> = lab.namespaces.values().flat_map(|x| x.sysctls.values()).map(|value| value.0.as_str()).collect();
+        assert_eq!(values, ["1", "1", "true", "1 2 3", "16", "-1", "1.5", "08"]);
+    }
+
+    #[test]
+    fn numbers_may_be_hexadecimal() {
+        let lab = lab("name: a\nnamespaces: { x: { routes: [{ to: 10.0.0.1, dev: d, tos: 0x10, table: 0xff }] } }");
+        assert_eq!(lab.namespaces.values().next().unwrap().routes[0].tos, Some(16));
+    }
+
+    #[test]
+    fn every_problem_is_told_once() {
+        let text = "name: a\nnamespaces: { x: { routes: [{ to: 1, bad: 1 }, { to: 2 }, { to: default, via: x, dev: '-' }], a: 1, b: 1 } }";
+        assert_eq!(problems(text).len(), 7);
+    }
+
+    #[test]
+    fn a_list_keeps_what_is_right() {
+        let loaded = load("name: a\nnamespaces: { x: { routes: [{ to: 10.0.0.0/8 }, { to: x }, { to: 10.0.0.1, foo: 1 }] } }");
+        let lab = loaded.lab.unwrap();
+        let to: Vec<_> = lab.namespaces.values().next().unwrap().routes.iter().map(|route| route.to.to_string()).collect();
+        assert_eq!(to, ["10.0.0.0/8", "10.0.0.1/32"]);
+    }
+
+    #[test]
+    fn what_was_left_out_is_not_missed() {
+        assert_eq!(problems("name: a b\nnamespaces: {}").len(), 1);
+        assert_eq!(problems("nmae: a\nnamespaces: {}").len(), 1);
+        assert_eq!(problems("name: a\nlinks: [{ endpoint: [] }, { endpoints: 5 }]").len(), 2);
+        assert_eq!(problems("name: a\nlinks: [{ mtuu: 5 }]").len(), 2);
+        assert_eq!(problems("name: a\nnamespaces: { x: { interfaces: { v: { vxlan: { id: 1, srcport: [1, x] } } } } }").len(), 1);
+    }
+
+    #[test]
+    fn many_problems_take_little_time() {
+        let many: String = (0..50_000).map(|n| format!("      - {{ to: x{n}, foo: 1 }}\n")).collect();
+        assert_eq!(problems(&format!("name: a\nnamespaces:\n  x:\n    routes:\n{many}")).len(), super::PROBLEM_LIMIT);
+        let many: String = (0..20_000).map(|n| format!("key{n}: 1\n")).collect();
+        assert_eq!(problems(&format!("{many}name: a\n")).len(), super::PROBLEM_LIMIT);
     }
 }
