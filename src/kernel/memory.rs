@@ -20,9 +20,12 @@ mod tables;
 mod tamper;
 mod update;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Errno, ExecuteError, Kernel, ObserveError, OperationError, Progress};
-use crate::name::LabName;
+use crate::name::{LabName, NamespaceName};
 use crate::operation::Operation;
+use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, State};
 
 pub use network::Network;
@@ -117,6 +120,12 @@ impl Memory {
 impl Kernel for Memory {
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError> {
         Ok(observe::observe(&self.network, &self.lab, desired))
+    }
+
+    fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
+        let (fresh, host) = (Network::default(), NamespaceName::host());
+        let value = |key: &SysctlKey| Some((key.clone(), fresh.read_sysctl(&host, key.path())?));
+        Ok(keys.iter().filter_map(value).collect())
     }
 
     /// Stops at the operation that failed: what follows it is never executed.
