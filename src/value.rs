@@ -89,7 +89,7 @@ impl FromStr for Mac {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let bytes: Option<Vec<u8>> =
-            text.split([':', '-']).map(|part| (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten()).collect();
+            text.split([':', '-']).map(|part| (part.len() == 2 && !part.starts_with('+')).then(|| u8::from_str_radix(part, 16).ok()).flatten()).collect();
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
         bytes.map(Self).ok_or_else(|| ValueError::Mac(short(text)))
     }

@@ -1,18 +1,18 @@
 //! Addresses of interfaces, checked against their interface and against one another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::interface::{Interface, Namespace, Table};
+use super::Resources;
+use super::interface::{Assigned, Interface, Namespace, Table};
 use super::problem::Problems;
-use super::sysctl::without_ipv6;
 use crate::name::LinkId;
 use crate::resource::address::{Address, Lifetime};
 use crate::spec::Path;
 use crate::spec::file::LongAddress;
-use crate::state::{Resource, ResourceId, State};
+use crate::state::{Resource, ResourceId};
 use crate::value::{Duration, InterfaceAddress};
 
 /// Smallest mtu with which an interface has IPv6.
@@ -21,66 +21,84 @@ pub(super) const LEAST_IPV6_MTU: u32 = 1280;
 const LABEL_LENGTH: usize = 15;
 
 /// Adds all addresses to the state and to their interfaces.
-pub(super) fn lower(table: &mut Table<'_>, state: &mut State, problems: &mut Problems) {
+pub(super) fn lower(table: &mut Table<'_>, no_ipv6: &HashSet<LinkId>, resources: &mut Resources, problems: &mut Problems) {
     for namespace in table.values_mut() {
         for interface in namespace.interfaces.values_mut() {
-            let addresses = of_interface(interface, problems);
-            if addresses.iter().any(|(address, _, _)| address.ip().is_ipv6()) {
-                check_ipv6(interface, &addresses, state, problems);
-            }
-            for (address, attributes, _) in &addresses {
-                let id = ResourceId::Address(interface.id.clone(), *address);
-                state.insert(id, Resource::Address(attributes.clone()));
-            }
-            interface.addresses = addresses;
+            interface.addresses = of_interface(interface, resources, problems);
+            check_ipv6(interface, no_ipv6, problems);
         }
         warn_of_repetition(namespace, problems);
     }
 }
 
-type Addresses = Vec<(InterfaceAddress, Address, Path)>;
-
-fn of_interface(interface: &Interface<'_>, problems: &mut Problems) -> Addresses {
-    let mut addresses = Addresses::new();
-    let mut seen: BTreeMap<InterfaceAddress, Path> = BTreeMap::new();
+fn of_interface(interface: &Interface<'_>, resources: &mut Resources, problems: &mut Problems) -> Vec<Assigned> {
+    let mut addresses: Vec<Assigned> = Vec::new();
+    let mut seen: BTreeMap<InterfaceAddress, usize> = BTreeMap::new();
     let (mut inet, mut inet6) = (0, 0);
-    for (index, spec) in interface.settings.addresses.iter().enumerate() {
+    for (index, spec) in interface.address_specs().enumerate() {
         let spec = spec.long();
-        let path = interface.address_path(index);
-        if let Some(first) = seen.insert(spec.address, path.clone()) {
+        let place = Place { interface, index };
+        if let Some(first) = seen.insert(spec.address, index) {
             let message = format!("`{}` has the address `{}` twice", interface.id, spec.address);
-            problems.error(path, message).also(first, "the first time").hint("remove one of the two");
+            let problem = problems.error(place.path(), message);
+            problem.also(interface.address_path(first), "the first time").hint("remove one of the two");
             continue;
         }
-        check_address(interface, &spec, &path, problems);
+        check_address(&spec, place, problems);
         let order = if spec.address.ip().is_ipv4() { &mut inet } else { &mut inet6 };
-        let attributes = attributes(&spec, *order, &path, problems);
+        addresses.push(assigned(&spec, index));
+        let attributes = attributes(spec, *order, place, problems);
         *order += 1;
-        addresses.push((spec.address, attributes, path));
+        let address = addresses[addresses.len() - 1].address;
+        resources.push((ResourceId::Address(interface.id.clone(), address), Resource::Address(attributes)));
     }
     addresses
 }
 
-fn attributes(spec: &LongAddress, order: u32, path: &Path, problems: &mut Problems) -> Address {
+fn assigned(spec: &LongAddress, index: usize) -> Assigned {
+    let at = spec.peer.unwrap_or(spec.address.ip());
+    let network = IpNet::new(at, spec.address.0.prefix_len()).unwrap_or(spec.address.0).trunc();
+    // The kernel makes no route for the network of a lone address: that is the address itself.
+    let alone = network.prefix_len() == network.max_prefix_len() && spec.peer.is_none();
+    Assigned { address: spec.address, network, connected: !spec.noprefixroute && !alone, index }
+}
+
+/// Where an address stands.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    interface: &'p Interface<'p>,
+    index: usize,
+}
+
+impl Place<'_> {
+    fn path(self) -> Path {
+        self.interface.address_path(self.index)
+    }
+
+    fn key(self, key: &str) -> Path {
+        self.path().then(key)
+    }
+}
+
+fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Problems) -> Address {
     Address {
+        lifetime: lifetime(&spec, place, problems),
         peer: spec.peer,
         scope: spec.scope,
-        label: spec.label.clone(),
+        label: spec.label,
         broadcast: spec.broadcast,
         nodad: spec.nodad,
         noprefixroute: spec.noprefixroute,
-        lifetime: lifetime(spec, path, problems),
         metric: spec.metric,
         order,
     }
 }
 
-fn lifetime(spec: &LongAddress, path: &Path, problems: &mut Problems) -> Option<Lifetime> {
+fn lifetime(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) -> Option<Lifetime> {
     let (valid, preferred) = match (spec.valid_lft, spec.preferred_lft) {
         (None, None) => return None,
         (None, Some(_)) => {
-            let problem =
-                problems.error(path.clone().then("preferred_lft"), "`preferred_lft` needs a `valid_lft`").about_absence();
+            let problem = problems.error(place.key("preferred_lft"), "`preferred_lft` needs a `valid_lft`").about_absence();
             problem.hint("say how long the address is valid, at least as long as it is preferred");
             return None;
         }
@@ -90,32 +108,32 @@ fn lifetime(spec: &LongAddress, path: &Path, problems: &mut Problems) -> Option<
         if lifetime.0 % 1_000_000 != 0 || lifetime >= Duration::seconds(u32::MAX.into()) {
             let given = if key == "valid_lft" { spec.valid_lft } else { spec.preferred_lft };
             if given.is_some() {
-                let problem = problems.error(path.clone().then(key), format!("`{lifetime}` is no lifetime of an address"));
+                let problem = problems.error(place.key(key), format!("`{lifetime}` is no lifetime of an address"));
                 problem.hint("whole seconds are possible, less than 4294967295s; leave it out for an address that stays");
             }
         }
     }
     if valid.0 == 0 {
-        problems.error(path.clone().then("valid_lft"), "an address must be valid for at least a second");
+        problems.error(place.key("valid_lft"), "an address must be valid for at least a second");
     }
     if preferred > valid {
         let message = format!("the address cannot be preferred for longer ({preferred}) than it is valid ({valid})");
-        problems.error(path.clone().then("preferred_lft"), message);
+        problems.error(place.key("preferred_lft"), message);
     }
     Some(Lifetime { valid, preferred })
 }
 
-fn check_address(interface: &Interface<'_>, spec: &LongAddress, path: &Path, problems: &mut Problems) {
+fn check_address(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
     let ip = spec.address.ip();
     if let Some(what) = unusable(ip) {
-        problems.error(path.clone(), format!("`{ip}` is {what}, which no interface can have"));
+        problems.error(place.path(), format!("`{ip}` is {what}, which no interface can have"));
         return;
     }
-    if ip.is_ipv6() && ip.is_loopback() && !interface.id.name.is_loopback() {
-        problems.error(path.clone(), format!("`{ip}` is the loopback's address, which only `lo` can have"));
+    if ip.is_ipv6() && ip.is_loopback() && !place.interface.id.name.is_loopback() {
+        problems.error(place.path(), format!("`{ip}` is the loopback's address, which only `lo` can have"));
     }
-    check_network(spec, path, problems);
-    check_family(interface, spec, path, problems);
+    check_network(spec, place, problems);
+    check_family(spec, place, problems);
 }
 
 /// What makes an address one that no interface can have.
@@ -128,7 +146,7 @@ fn unusable(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-fn check_network(spec: &LongAddress, path: &Path, problems: &mut Problems) {
+fn check_network(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
     let IpNet::V4(net) = spec.address.0 else { return };
     if net.prefix_len() >= 31 || spec.peer.is_some() {
         return;
@@ -141,13 +159,13 @@ fn check_network(spec: &LongAddress, path: &Path, problems: &mut Problems) {
         return;
     };
     let message = format!("`{}` is the {what} address of `{}`", net.addr(), net.trunc());
-    problems.warning(path.clone(), message).hint("an interface usually has an address between the two");
+    problems.warning(place.path(), message).hint("an interface usually has an address between the two");
 }
 
-fn check_family(interface: &Interface<'_>, spec: &LongAddress, path: &Path, problems: &mut Problems) {
+fn check_family(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
     let ipv4 = spec.address.ip().is_ipv4();
     let mut refuse = |key: &'static str, message: String| {
-        problems.error(path.clone().then(key), message);
+        problems.error(place.key(key), message);
     };
     let other = |ip: Option<IpAddr>| ip.filter(|ip| ip.is_ipv4() != ipv4);
     if let Some(peer) = other(spec.peer) {
@@ -163,11 +181,11 @@ fn check_family(interface: &Interface<'_>, spec: &LongAddress, path: &Path, prob
             refuse("broadcast", format!("the broadcast address `{broadcast}` is of another family than `{}`", spec.address.ip()));
         }
         if let Some(label) = &spec.label {
-            let rest = label.strip_prefix(&*interface.id.name.as_str());
+            let rest = label.strip_prefix(&*place.interface.id.name.as_str());
             let fits = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
             let plain = label.bytes().all(|b| b.is_ascii_graphic());
             if !fits || !plain || label.len() > LABEL_LENGTH {
-                let name = interface.id.name;
+                let name = place.interface.id.name;
                 let label = crate::name::escape(label);
                 refuse(
                     "label",
@@ -183,35 +201,37 @@ fn check_family(interface: &Interface<'_>, spec: &LongAddress, path: &Path, prob
     }
 }
 
-fn check_ipv6(interface: &Interface<'_>, addresses: &Addresses, state: &State, problems: &mut Problems) {
-    let Some((address, _, path)) = addresses.iter().find(|(address, _, _)| address.ip().is_ipv6()) else { return };
-    refuse_small_mtu(interface, &format!("the address `{address}`"), path, problems);
-    if without_ipv6(state, &interface.id) {
+fn check_ipv6(interface: &Interface<'_>, no_ipv6: &HashSet<LinkId>, problems: &mut Problems) {
+    let Some(Assigned { address, index, .. }) = interface.addresses.iter().find(|a| a.address.ip().is_ipv6()) else { return };
+    refuse_small_mtu(interface, &format!("the address `{address}`"), || interface.address_path(*index), problems);
+    if no_ipv6.contains(&interface.id) {
         let message = format!("`{}` cannot have the address `{address}`: IPv6 is switched off there", interface.id);
-        problems.error(path.clone(), message).hint("remove the sysctl `disable_ipv6`, or the address");
+        let problem = problems.error(interface.address_path(*index), message);
+        problem.hint("remove the sysctl `disable_ipv6`, or the address");
     }
 }
 
 /// The kernel switches IPv6 off on an interface with a small mtu.
-pub(super) fn refuse_small_mtu(interface: &Interface<'_>, what: &str, place: &Path, problems: &mut Problems) {
+pub(super) fn refuse_small_mtu(interface: &Interface<'_>, what: &str, place: impl Fn() -> Path, problems: &mut Problems) {
     if let Some(mtu) = interface.link.settings.mtu.filter(|mtu| (super::settings::LEAST_MTU..LEAST_IPV6_MTU).contains(mtu)) {
         let message = format!("with an mtu of {mtu} `{}` has no IPv6, which {what} needs", interface.id);
         let problem = problems.error(interface.setting_path("mtu"), message);
-        problem.also(place.clone(), "needs IPv6").hint(format!("IPv6 needs an mtu of at least {LEAST_IPV6_MTU}"));
+        problem.also(place(), "needs IPv6").hint(format!("IPv6 needs an mtu of at least {LEAST_IPV6_MTU}"));
     }
 }
 
 fn warn_of_repetition(namespace: &Namespace<'_>, problems: &mut Problems) {
-    let mut seen: BTreeMap<IpAddr, (&LinkId, &Path)> = BTreeMap::new();
+    let mut seen: BTreeMap<IpAddr, (&Interface<'_>, usize)> = BTreeMap::new();
     for interface in namespace.interfaces.values() {
-        for (address, _, path) in &interface.addresses {
+        for Assigned { address, index, .. } in &interface.addresses {
             match seen.get(&address.ip()) {
-                Some((first, place)) if **first != interface.id => {
-                    let message = format!("`{}` and `{first}` both have the address `{}`", interface.id, address.ip());
-                    problems.warning(path.clone(), message).also((*place).clone(), "the first one");
+                Some((first, place)) if first.id != interface.id => {
+                    let message = format!("`{}` and `{}` both have the address `{}`", interface.id, first.id, address.ip());
+                    let problem = problems.warning(interface.address_path(*index), message);
+                    problem.also(first.address_path(*place), "the first one");
                 }
                 Some(_) => {}
-                None => drop(seen.insert(address.ip(), (&interface.id, path))),
+                None => drop(seen.insert(address.ip(), (interface, *index))),
             }
         }
     }

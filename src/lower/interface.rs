@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use super::problem::Problems;
 use crate::name::{LinkId, LinkName, NamespaceName};
-use crate::resource::address::Address;
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, Queues};
 use crate::spec::Path;
-use crate::spec::file::{InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SettingsSpec};
+use crate::spec::file::{AddressSpec, InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
 use crate::spec::suggest::list;
 use crate::value::InterfaceAddress;
 
@@ -20,7 +21,7 @@ pub(super) struct Namespace<'l> {
     pub(super) name: NamespaceName,
     /// What the file says of it; `host` need not be mentioned.
     pub(super) spec: Option<&'l NamespaceSpec>,
-    pub(super) interfaces: BTreeMap<LinkName, Interface<'l>>,
+    pub(super) interfaces: BTreeMap<LinkName, Box<Interface<'l>>>,
 }
 
 /// An interface, and all that the file says of it.
@@ -31,19 +32,20 @@ pub(super) struct Interface<'l> {
     /// The end of a link that it is.
     pub(super) end: Option<End<'l>>,
     /// The link as it is being put together.
-    pub(super) link: Link,
-    /// Settings of both places together.
-    pub(super) settings: SettingsSpec,
-    /// How many of the joined addresses and further names come from the section.
-    pub(super) from_section: FromSection,
+    pub(super) link: Box<Link>,
     /// Its addresses once they are checked.
-    pub(super) addresses: Vec<(InterfaceAddress, Address, Path)>,
+    pub(super) addresses: Vec<Assigned>,
 }
 
-#[derive(Clone, Copy, Default)]
-pub(super) struct FromSection {
-    pub(super) addresses: usize,
-    pub(super) altnames: usize,
+/// An address that an interface has.
+pub(super) struct Assigned {
+    pub(super) address: InterfaceAddress,
+    /// The network that is reached by it.
+    pub(super) network: IpNet,
+    /// Whether the kernel makes a route to that network.
+    pub(super) connected: bool,
+    /// Its place among the addresses of the interface as they are written.
+    pub(super) index: usize,
 }
 
 /// The end of a link.
@@ -95,25 +97,54 @@ impl Interface<'_> {
         self.section_path().then(self.link.kind.name()).then(key)
     }
 
+    /// The addresses as they are written: those of the section first.
+    pub(super) fn address_specs(&self) -> impl Iterator<Item = &AddressSpec> {
+        let section = self.section.map(|section| &section.addresses);
+        section.into_iter().chain(self.long().map(|long| &long.addresses)).flatten()
+    }
+
+    /// The further names in the same order; `None` when nothing is said of them.
+    pub(super) fn altnames(&self) -> Option<impl Iterator<Item = &String>> {
+        let section = self.section.and_then(|section| section.altnames.as_ref());
+        let long = self.long().and_then(|long| long.altnames.as_ref());
+        (section.is_some() || long.is_some()).then(|| section.into_iter().chain(long).flatten())
+    }
+
+    /// The kernel settings in the same order.
+    pub(super) fn sysctls(&self) -> impl Iterator<Item = (&String, &SysctlValue)> {
+        let section = self.section.map(|section| &section.sysctls);
+        section.into_iter().chain(self.long().map(|long| &long.sysctls)).flatten()
+    }
+
     pub(super) fn address_path(&self, index: usize) -> Path {
-        match (&self.end, index.checked_sub(self.from_section.addresses)) {
-            (Some(end), Some(index)) => end.path().then("addresses").then(index),
-            (_, _) => self.section_path().then("addresses").then(index),
-        }
+        let first = self.section.map_or(0, |section| section.addresses.len());
+        self.joined_path("addresses", index, first)
     }
 
     pub(super) fn altname_path(&self, index: usize) -> Path {
-        match (&self.end, index.checked_sub(self.from_section.altnames)) {
-            (Some(end), Some(index)) => end.path().then("altnames").then(index),
-            (_, _) => self.section_path().then("altnames").then(index),
+        let first = self.section.and_then(|section| section.altnames.as_ref()).map_or(0, Vec::len);
+        self.joined_path("altnames", index, first)
+    }
+
+    /// The place of an item of a list that is `first` long in the section and goes on at the end of the link.
+    fn joined_path(&self, key: &str, index: usize, first: usize) -> Path {
+        match (&self.end, index.checked_sub(first)) {
+            (Some(end), Some(index)) => end.path().then(key).then(index),
+            (_, _) => self.section_path().then(key).then(index),
         }
     }
 
+    /// Where a kernel setting stands: in the section, if it is there.
     pub(super) fn sysctl_path(&self, key: &String) -> Path {
         match (&self.end, self.section.is_some_and(|section| section.sysctls.contains_key(key))) {
             (Some(end), false) => end.path().then("sysctls").then(key),
             (_, _) => self.section_path().then("sysctls").then(key),
         }
+    }
+
+    /// What the end of the link says, if it is more than a name.
+    pub(super) fn long(&self) -> Option<&LongEndpoint> {
+        self.end.as_ref().and_then(|end| end.long)
     }
 
     /// Whether it is up, or will be.
@@ -135,9 +166,14 @@ pub(super) fn link_path(index: usize) -> Path {
     Path::root().then("links").then(index)
 }
 
+/// All interfaces of all namespaces.
+pub(super) fn all<'t, 'l>(table: &'t Table<'l>) -> impl Iterator<Item = &'t Interface<'l>> {
+    table.values().flat_map(|namespace| namespace.interfaces.values().map(|interface| &**interface))
+}
+
 /// The interface of that name.
 pub(super) fn find<'t, 'l>(table: &'t Table<'l>, id: &LinkId) -> Option<&'t Interface<'l>> {
-    table.get(&id.namespace)?.interfaces.get(&id.name)
+    table.get(&id.namespace)?.interfaces.get(&id.name).map(|interface| &**interface)
 }
 
 /// Collects all interfaces with their kinds.
@@ -170,16 +206,8 @@ pub(super) fn collect<'l>(lab: &'l LabFile, problems: &mut Problems) -> Table<'l
 }
 
 impl<'l> Interface<'l> {
-    fn new(id: LinkId, section: Option<&'l InterfaceSpec>) -> Self {
-        Self {
-            id,
-            section,
-            end: None,
-            link: Link::new(Kind::Device(String::new())),
-            settings: SettingsSpec::default(),
-            from_section: FromSection::default(),
-            addresses: Vec::new(),
-        }
+    fn new(id: LinkId, section: Option<&'l InterfaceSpec>) -> Box<Self> {
+        Box::new(Self { id, section, end: None, link: Box::new(Link::new(Kind::Device(String::new()))), addresses: Vec::new() })
     }
 }
 

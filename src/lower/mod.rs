@@ -41,25 +41,29 @@ impl Lowered {
 /// Works out what a lab asks for. `tables` are the names of routing tables beyond those that every system has.
 pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let mut problems = Problems::default();
-    let mut state = State::default();
+    // The order is that of the state, so that building it is quick.
+    let mut resources = Vec::new();
     let mut table = interface::collect(lab, &mut problems);
     settings::settle(&mut table, &mut problems);
     parent::resolve(&mut table, &mut problems);
     port::resolve(&mut table, &mut problems);
     parent::check(&mut table, &mut problems);
-    sysctl::lower(&table, &mut state, &mut problems);
-    address::lower(&mut table, &mut state, &mut problems);
-    route::lower(&table, tables, &mut state, &mut problems);
-    for (name, namespace) in table {
-        if namespace.is_owned() {
-            state.insert(ResourceId::Namespace(name), Resource::Namespace);
-        }
-        for interface in namespace.interfaces.into_values() {
-            state.insert(ResourceId::Link(interface.id), Resource::Link(Box::new(interface.link)));
-        }
+    resources.extend(
+        table.keys().filter(|name| !name.is_host()).map(|name| (ResourceId::Namespace(name.clone()), Resource::Namespace)),
+    );
+    let no_ipv6 = sysctl::lower(&table, &mut resources, &mut problems);
+    let mut rest = Vec::new();
+    address::lower(&mut table, &no_ipv6, &mut rest, &mut problems);
+    route::lower(&table, tables, &no_ipv6, &mut rest, &mut problems);
+    for interface in table.into_values().flat_map(|namespace| namespace.interfaces.into_values()) {
+        resources.push((ResourceId::Link(interface.id), Resource::Link(interface.link)));
     }
-    Lowered { state, problems: problems.0 }
+    resources.extend(rest);
+    Lowered { state: State { resources: resources.into_iter().collect() }, problems: problems.0 }
 }
+
+/// Resources on their way into the state.
+type Resources = Vec<(ResourceId, Resource)>;
 
 /// The problems as diagnostics, with the places that their paths lead to.
 ///

@@ -17,14 +17,25 @@ pub(super) struct Hop {
     pub(super) dev: Option<LinkName>,
     pub(super) onlink: bool,
     pub(super) weight: Option<u16>,
-    pub(super) path: Path,
+    /// Its place among several.
+    pub(super) index: Option<usize>,
+}
+
+impl Hop {
+    /// Where it stands.
+    pub(super) fn path(&self, context: &Context<'_, '_>) -> Path {
+        match self.index {
+            Some(index) => context.path().then("nexthops").then(index),
+            None => context.path(),
+        }
+    }
 }
 
 /// Finds the interface of a way and checks its gateway.
 pub(super) fn resolve(context: &Context<'_, '_>, hop: &Hop, problems: &mut Problems) -> Option<NextHop> {
     let before = problems.0.len();
     if let Some(weight) = hop.weight.filter(|weight| !(1..=256).contains(weight)) {
-        problems.error(hop.path.clone().then("weight"), format!("{weight} is no weight")).hint("the range is 1 to 256");
+        problems.error(hop.path(context).then("weight"), format!("{weight} is no weight")).hint("the range is 1 to 256");
     }
     if let Some(dev) = hop.dev {
         check_dev(context, hop, dev, problems);
@@ -51,39 +62,39 @@ pub(super) fn resolve(context: &Context<'_, '_>, hop: &Hop, problems: &mut Probl
 }
 
 fn check_dev(context: &Context<'_, '_>, hop: &Hop, dev: LinkName, problems: &mut Problems) {
-    let path = hop.path.clone().then("dev");
-    if !known(context.namespace, dev, path.clone(), problems) {
+    let path = || hop.path(context).then("dev");
+    let Some(interface) = context.namespace.interfaces.get(&dev) else {
+        known(context.namespace, dev, path(), problems);
         return;
-    }
-    let interface = &context.namespace.interfaces[&dev];
+    };
     if !interface.is_up() {
-        let problem = problems.error(path, format!("`{}` is not up, and the kernel takes no route over it", interface.id));
+        let problem = problems.error(path(), format!("`{}` is not up, and the kernel takes no route over it", interface.id));
         problem.also(interface.setting_path("up"), "said here").hint("remove the route, or `up: false`");
     }
 }
 
 /// Whether a gateway is an address that could be one; otherwise that is reported.
 fn check_gateway(context: &Context<'_, '_>, hop: &Hop, via: IpAddr, problems: &mut Problems) -> bool {
-    let path = hop.path.clone().then("via");
+    let path = || hop.path(context).then("via");
     let namespace = &context.namespace.name;
     if context.is_local() {
         problems
-            .error(path, "a route of type `local` ends at this machine, so that it cannot have a gateway")
+            .error(path(), "a route of type `local` ends at this machine, so that it cannot have a gateway")
             .hint("remove `via`");
     } else if context.ipv6 && via.is_ipv4() {
-        problems.error(path, format!("an IPv6 route cannot go by way of the IPv4 gateway `{via}`"));
+        problems.error(path(), format!("an IPv6 route cannot go by way of the IPv4 gateway `{via}`"));
     } else if via.is_multicast() || via.is_unspecified() || via.is_loopback() {
-        problems.error(path, format!("`{via}` cannot be a gateway")).hint("a gateway is the address of a neighbour");
+        problems.error(path(), format!("`{via}` cannot be a gateway")).hint("a gateway is the address of a neighbour");
     } else if context.reach.is_own(via) {
-        let problem = problems.error(path, format!("the gateway `{via}` is an address of `{namespace}` itself"));
+        let problem = problems.error(path(), format!("the gateway `{via}` is an address of `{namespace}` itself"));
         problem.hint("a gateway is the address of a neighbour");
     } else if let Some(network) = context.reach.is_broadcast(via, context.table) {
-        problems.error(path, format!("the gateway `{via}` is the broadcast address of `{network}`"));
+        problems.error(path(), format!("the gateway `{via}` is the broadcast address of `{network}`"));
     } else if hop.onlink && hop.dev.is_none() {
-        let problem = problems.error(hop.path.clone().then("onlink"), "`onlink` needs `dev`").about_absence();
+        let problem = problems.error(hop.path(context).then("onlink"), "`onlink` needs `dev`").about_absence();
         problem.hint("no address tells over which interface the gateway is reached; name it with `dev`");
     } else if is_link_local(via) && hop.dev.is_none() {
-        let problem = problems.error(path, format!("the link-local gateway `{via}` needs `dev`")).about_absence();
+        let problem = problems.error(path(), format!("the link-local gateway `{via}` needs `dev`")).about_absence();
         problem.hint(format!("every interface has link-local neighbours; {}", interfaces(context)));
     } else {
         return true;
@@ -101,13 +112,13 @@ fn is_link_local(ip: IpAddr) -> bool {
 
 fn find_dev(context: &Context<'_, '_>, hop: &Hop, via: IpAddr, problems: &mut Problems) -> Option<LinkName> {
     let namespace = context.namespace;
-    let path = hop.path.clone().then("via");
+    let path = || hop.path(context).then("via");
     match context.reach.interfaces_to(via, context.table).as_slice() {
         [dev] => Some(*dev),
         [] => {
             let family = Context::family_of(via);
             let message = format!("no {family} address of `{}` reaches the gateway `{via}`", namespace.name);
-            let problem = problems.error(path, message).about_absence();
+            let problem = problems.error(path(), message).about_absence();
             let name_it =
                 if namespace.is_owned() { "" } else { "; if an address outside of the lab does, name the interface with `dev`" };
             problem.hint(format!("{}{name_it}", context.reach.explain(namespace, via)));
@@ -116,7 +127,7 @@ fn find_dev(context: &Context<'_, '_>, hop: &Hop, via: IpAddr, problems: &mut Pr
         several => {
             let names: Vec<String> = several.iter().map(ToString::to_string).collect();
             let message = format!("the gateway `{via}` is reached over {}", list(names.iter().map(String::as_str)));
-            problems.error(path, message).hint(format!("choose one, such as `dev: {}`", names[0]));
+            problems.error(path(), message).hint(format!("choose one, such as `dev: {}`", names[0]));
             None
         }
     }
@@ -129,26 +140,26 @@ fn check_reach(context: &Context<'_, '_>, hop: &Hop, via: IpAddr, dev: LinkName,
         return;
     }
     let message = format!("the gateway `{via}` is not reached over `{}`", interface.id);
-    let problem = problems.error(hop.path.clone().then("via"), message).about_absence();
+    let problem = problems.error(hop.path(context).then("via"), message).about_absence();
     let explanation = context.reach.explain(context.namespace, via);
     problem.hint(format!("{explanation}; with `onlink: true` the kernel takes the gateway for a neighbour anyway"));
 }
 
 fn check_ipv6(context: &Context<'_, '_>, hop: &Hop, interface: &Interface<'_>, problems: &mut Problems) {
-    super::address::refuse_small_mtu(interface, "a route", &hop.path, problems);
-    if super::sysctl::without_ipv6(context.state, &interface.id) {
+    super::address::refuse_small_mtu(interface, "a route", || hop.path(context), problems);
+    if context.no_ipv6.contains(&interface.id) {
         let message = format!("IPv6 is switched off on `{}`, and the kernel takes no route over it", interface.id);
-        problems.error(hop.path.clone(), message).hint("remove the sysctl `disable_ipv6`, or the route");
+        problems.error(hop.path(context), message).hint("remove the sysctl `disable_ipv6`, or the route");
     }
 }
 
 fn no_way(context: &Context<'_, '_>, hop: &Hop, problems: &mut Problems) {
     if context.is_local() {
-        let problem = problems.error(hop.path.clone(), "a route of type `local` needs `dev`").about_absence();
+        let problem = problems.error(hop.path(context), "a route of type `local` needs `dev`").about_absence();
         problem.hint("`dev: lo` is usual");
         return;
     }
-    let problem = problems.error(hop.path.clone(), "the route says neither `via` nor `dev`").about_absence();
+    let problem = problems.error(hop.path(context), "the route says neither `via` nor `dev`").about_absence();
     problem.hint(format!("name a gateway or an interface; {}", interfaces(context)));
 }
 

@@ -6,7 +6,7 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-use super::interface::{Interface, Table, find, unknown_namespace};
+use super::interface::{Interface, Table, all, find, unknown_namespace};
 use super::problem::Problems;
 use super::settings::known_mtu;
 use crate::name::{LinkId, LinkName, NamespaceName};
@@ -21,7 +21,7 @@ const DEPTH: usize = 64;
 
 /// Resolves every parent and underlay.
 pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) {
-    let ids: Vec<LinkId> = links(table).filter(|interface| has_references(interface)).map(|i| i.id.clone()).collect();
+    let ids: Vec<LinkId> = all(table).filter(|interface| has_references(interface)).map(|i| i.id.clone()).collect();
     for id in &ids {
         let parent = find(table, id).and_then(|interface| parent_of(table, interface, problems));
         let underlay = find(table, id).and_then(|interface| underlay_of(table, interface, parent.as_ref(), problems));
@@ -40,7 +40,7 @@ pub(super) fn check(table: &mut Table<'_>, problems: &mut Problems) {
     if report_circles(table, problems) {
         return;
     }
-    let roots: Vec<(LinkId, LinkId)> = links(table).filter_map(|i| Some((i.id.clone(), macvlan_root(table, i)?))).collect();
+    let roots: Vec<(LinkId, LinkId)> = all(table).filter_map(|i| Some((i.id.clone(), macvlan_root(table, i)?))).collect();
     for (id, root) in roots {
         let interface = table.get_mut(&id.namespace).and_then(|namespace| namespace.interfaces.get_mut(&id.name));
         if let Some(slot) = interface.and_then(|interface| interface.link.kind.parent_slot()) {
@@ -51,10 +51,6 @@ pub(super) fn check(table: &mut Table<'_>, problems: &mut Problems) {
     check_macvlans(table, problems);
     check_vlans(table, problems);
     check_vxlans(table, problems);
-}
-
-fn links<'t, 'l>(table: &'t Table<'l>) -> impl Iterator<Item = &'t Interface<'l>> {
-    table.values().flat_map(|namespace| namespace.interfaces.values())
 }
 
 fn has_references(interface: &Interface<'_>) -> bool {
@@ -69,39 +65,27 @@ fn parent(interface: &Interface<'_>) -> Option<LinkId> {
 
 fn parent_of(table: &Table<'_>, interface: &Interface<'_>, problems: &mut Problems) -> Option<LinkId> {
     let id = parent(interface)?;
-    let path = interface.kind_path("parent");
+    let path = || interface.kind_path("parent");
     let Some(namespace) = table.get(&id.namespace) else {
-        unknown_namespace(table, path, &id.namespace, problems);
+        unknown_namespace(table, path(), &id.namespace, problems);
         return None;
     };
     if id == interface.id {
-        problems.error(path, format!("`{id}` cannot be its own parent"));
+        problems.error(path(), format!("`{id}` cannot be its own parent"));
         return None;
     }
     let Some(below) = namespace.interfaces.get(&id.name) else {
-        let names = namespace.names();
-        problems.unknown(path, format!("there is no interface `{id}`"), &id.name.as_str(), names.iter().map(String::as_str));
-        if let Some(problem) = problems.0.last_mut()
-            && problem.hint.is_none()
-        {
-            problem.hint(absent_hint(&id));
-        }
+        known(namespace, id.name, path(), problems);
         return None;
     };
-    let refused = match (&interface.link.kind, &below.link.kind) {
-        (Kind::Macvlan(_) | Kind::Vlan(_), Kind::Loopback) => {
-            Some(format!("a {} cannot be on a loopback", interface.link.kind.name()))
-        }
-        _ => None,
-    };
-    if let Some(message) = refused {
-        problems.error(path, message);
+    if let (Kind::Macvlan(_) | Kind::Vlan(_), Kind::Loopback) = (&interface.link.kind, &below.link.kind) {
+        problems.error(path(), format!("a {} cannot be on a loopback", interface.link.kind.name()));
     }
     Some(id)
 }
 
 /// What to do about an interface that does not exist.
-pub(super) fn absent_hint(id: &LinkId) -> String {
+fn absent_hint(id: &LinkId) -> String {
     if id.namespace.is_host() {
         format!("if it exists already, declare it under `host`: `{}: {{ external: true }}`", id.name)
     } else {
@@ -141,7 +125,7 @@ enum Need {
 fn report_circles(table: &Table<'_>, problems: &mut Problems) -> bool {
     let mut graph: DiGraph<LinkId, Need> = DiGraph::new();
     let mut nodes: BTreeMap<LinkId, NodeIndex> = BTreeMap::new();
-    let needs = links(table).flat_map(|interface| {
+    let needs = all(table).flat_map(|interface| {
         let parent = parent(interface).map(|parent| (interface.id.clone(), parent, Need::Parent));
         let master = interface.link.settings.master.map(|master| LinkId::new(&interface.id.namespace, master));
         let master = master.map(|master| (master, interface.id.clone(), Need::Port));
@@ -201,7 +185,7 @@ fn macvlan_root(table: &Table<'_>, interface: &Interface<'_>) -> Option<LinkId> 
 }
 
 fn check_mtus(table: &Table<'_>, problems: &mut Problems) {
-    for interface in links(table) {
+    for interface in all(table) {
         let (Some(mtu), Some(parent)) = (interface.link.settings.mtu, parent(interface)) else { continue };
         let Some(below) = known_mtu(table, &parent, DEPTH) else { continue };
         let most = match &interface.link.kind {
@@ -223,7 +207,7 @@ fn check_mtus(table: &Table<'_>, problems: &mut Problems) {
 
 fn check_macvlans(table: &Table<'_>, problems: &mut Problems) {
     let mut by_parent: BTreeMap<LinkId, Vec<&Interface<'_>>> = BTreeMap::new();
-    for interface in links(table).filter(|interface| matches!(interface.link.kind, Kind::Macvlan(_))) {
+    for interface in all(table).filter(|interface| matches!(interface.link.kind, Kind::Macvlan(_))) {
         if let Some(parent) = parent(interface) {
             by_parent.entry(parent).or_default().push(interface);
         }
@@ -238,6 +222,10 @@ fn check_macvlans(table: &Table<'_>, problems: &mut Problems) {
                 others.join(", ")
             );
             problems.error(only.kind_path("mode"), message).hint("use `mode: bridge`, or give each a parent of its own");
+        }
+        for interface in macvlans.iter().filter(passthru).filter(|interface| interface.link.settings.mac.is_some()) {
+            let message = format!("a macvlan with `mode: passthru` has the hardware address of `{parent}`");
+            problems.error(interface.setting_path("mac"), message).hint(format!("give `{parent}` the `mac`"));
         }
         check_same_macs(&parent, &macvlans, problems);
         let Some(port) = find(table, &parent).filter(|below| below.link.settings.master.is_some()) else { continue };
@@ -261,7 +249,7 @@ fn check_same_macs(parent: &LinkId, macvlans: &[&Interface<'_>], problems: &mut 
 
 fn check_vlans(table: &Table<'_>, problems: &mut Problems) {
     let mut seen: BTreeMap<(LinkId, u16, bool), &Interface<'_>> = BTreeMap::new();
-    for interface in links(table) {
+    for interface in all(table) {
         let (Kind::Vlan(vlan), Some(parent)) = (&interface.link.kind, parent(interface)) else { continue };
         let Some(id) = vlan.id else { continue };
         let outer = vlan.protocol == Some(VlanProtocol::Dot1Ad);
@@ -277,7 +265,7 @@ type VxlanKey = (NamespaceName, u32, u16, bool, [bool; 3]);
 
 fn check_vxlans(table: &Table<'_>, problems: &mut Problems) {
     let mut seen: BTreeMap<VxlanKey, &Interface<'_>> = BTreeMap::new();
-    for interface in links(table) {
+    for interface in all(table) {
         let Kind::Vxlan(vxlan) = &interface.link.kind else { continue };
         let (Some(underlay), id) = (vxlan.underlay.clone(), vxlan.id.unwrap_or(0)) else { continue };
         let port = vxlan.port.filter(|port| *port != 0).unwrap_or(8472);

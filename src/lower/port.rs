@@ -72,7 +72,7 @@ fn expand(
     path: &Path,
     problems: &mut Problems,
 ) -> Vec<LinkName> {
-    let candidate = |interface: &&Interface<'_>| {
+    let candidate = |interface: &&Box<Interface<'_>>| {
         interface.id.name != master.id.name
             && !interface.id.name.is_loopback()
             && !interface.link.kind.takes_ports()

@@ -1,23 +1,23 @@
 //! What the interfaces of a namespace reach without a gateway: the networks of their addresses, and routes that lead straight
 //! to an interface.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::interface::Namespace;
+use super::interface::{Assigned, Namespace};
 use crate::name::LinkName;
 use crate::resource::route::MAIN_TABLE;
 use crate::spec::file::RouteSpec;
 
 /// What is reached, from which interface, by which means.
 pub(super) struct Reach {
-    networks: HashMap<IpNet, Vec<Way>>,
+    networks: BTreeMap<IpNet, Vec<Way>>,
     /// The prefix lengths that occur, longest last, by family.
     lengths: [BTreeSet<u8>; 2],
     /// The namespace's own addresses.
-    own: HashSet<IpAddr>,
+    own: BTreeSet<IpAddr>,
     /// Networks of addresses that do not help, and why.
     unreachable: Vec<(IpNet, String)>,
 }
@@ -33,24 +33,22 @@ impl Reach {
     /// What the addresses of a namespace reach.
     pub(super) fn of_addresses(namespace: &Namespace<'_>) -> Self {
         let mut reach = Self {
-            networks: HashMap::new(),
+            networks: BTreeMap::new(),
             lengths: [BTreeSet::new(), BTreeSet::new()],
-            own: HashSet::new(),
+            own: BTreeSet::new(),
             unreachable: Vec::new(),
         };
         for interface in namespace.interfaces.values() {
-            for (address, attributes, _) in &interface.addresses {
+            let name = interface.id.name;
+            for Assigned { address, network, connected, .. } in &interface.addresses {
                 reach.own.insert(address.ip());
-                let at = attributes.peer.unwrap_or(address.ip());
-                let Ok(network) = IpNet::new(at, address.0.prefix_len()).map(|network| network.trunc()) else { continue };
-                let name = interface.id.name;
                 if !interface.is_up() {
-                    reach.unreachable.push((network, format!("`{name}` has `{address}`, but is not up")));
-                } else if attributes.noprefixroute {
+                    reach.unreachable.push((*network, format!("`{name}` has `{address}`, but is not up")));
+                } else if *connected {
+                    reach.add(*network, Way { dev: name, table: MAIN_TABLE });
+                } else if network.prefix_len() < network.max_prefix_len() {
                     let why = format!("`{name}` has `{address}`, but `noprefixroute` keeps its network unreachable");
-                    reach.unreachable.push((network, why));
-                } else if network.prefix_len() < network.max_prefix_len() || attributes.peer.is_some() {
-                    reach.add(network, Way { dev: name, table: MAIN_TABLE });
+                    reach.unreachable.push((*network, why));
                 }
             }
         }
@@ -61,7 +59,7 @@ impl Reach {
     pub(super) fn add_route(&mut self, namespace: &Namespace<'_>, spec: &RouteSpec, to: IpNet, table: u32) {
         let straight = !spec.kind.is_terminal() && spec.via.is_none() && spec.nexthops.is_empty();
         let Some(dev) = spec.dev.filter(|_| straight) else { return };
-        if namespace.interfaces.get(&dev).is_some_and(super::interface::Interface::is_up) {
+        if namespace.interfaces.get(&dev).is_some_and(|interface| interface.is_up()) {
             self.add(to, Way { dev, table });
         }
     }
@@ -116,8 +114,7 @@ impl Reach {
         }
         const SHOWN: usize = 6;
         let same_family = |network: &&IpNet| network.addr().is_ipv4() == ip.is_ipv4();
-        let mut networks: Vec<_> = self.networks.keys().filter(same_family).collect();
-        networks.sort();
+        let networks: Vec<_> = self.networks.keys().filter(same_family).collect();
         let shown = networks.iter().take(SHOWN).map(|network| {
             let devices: Vec<String> = self.networks[*network].iter().map(|way| format!("`{}`", way.dev)).collect();
             format!("{network} over {}", devices.join(", "))

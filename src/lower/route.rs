@@ -1,18 +1,20 @@
 //! Routes: family, table, and where each leads, by the rules that the kernel checks a new route with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::Resources;
 use super::interface::{Namespace, Table};
 use super::nexthop::{self, Hop};
 use super::problem::Problems;
 use super::reach::Reach;
+use crate::name::LinkId;
 use crate::resource::route::{IPV6_METRIC, MAIN_TABLE, Route, RouteKey, RouteType, Scope};
 use crate::spec::Path;
 use crate::spec::file::{Family, RouteSpec, Table as TableSpec};
-use crate::state::{Resource, ResourceId, State};
+use crate::state::{Resource, ResourceId};
 use crate::value::Destination;
 
 /// The tables that have a name everywhere.
@@ -24,15 +26,21 @@ const MOST_MTU: u32 = 65520;
 pub(super) struct Context<'c, 'l> {
     pub(super) namespace: &'c Namespace<'l>,
     pub(super) reach: &'c Reach,
-    pub(super) state: &'c State,
+    pub(super) no_ipv6: &'c HashSet<LinkId>,
     pub(super) spec: &'c RouteSpec,
-    pub(super) path: Path,
+    pub(super) index: usize,
     pub(super) table: u32,
     pub(super) ipv6: bool,
 }
 
 /// Adds all routes to the state. `tables` are the names of rt_tables.
-pub(super) fn lower(table: &Table<'_>, tables: &BTreeMap<String, u32>, state: &mut State, problems: &mut Problems) {
+pub(super) fn lower(
+    table: &Table<'_>,
+    tables: &BTreeMap<String, u32>,
+    no_ipv6: &HashSet<LinkId>,
+    resources: &mut Resources,
+    problems: &mut Problems,
+) {
     for namespace in table.values() {
         let routes = namespace.spec.map_or(&[][..], |spec| spec.routes.as_slice());
         if routes.is_empty() {
@@ -46,24 +54,23 @@ pub(super) fn lower(table: &Table<'_>, tables: &BTreeMap<String, u32>, state: &m
         }
         let mut seen: BTreeMap<RouteKey, usize> = BTreeMap::new();
         for (index, spec) in routes.iter().enumerate() {
-            let path = namespace.path().then("routes").then(index);
             let Some(table) = table_number(spec, tables) else {
-                unknown_table(spec, tables, path, problems);
+                unknown_table(spec, tables, route_path(namespace, index), problems);
                 continue;
             };
             let ipv6 = matches!(destination(spec), IpNet::V6(_));
-            let context = Context { namespace, reach: &reach, state, spec, path, table, ipv6 };
+            let context = Context { namespace, reach: &reach, no_ipv6, spec, index, table, ipv6 };
             let key = key(&context);
             if let Some(first) = seen.get(&key) {
                 let message = format!("`{}` has the route `{key}` twice", namespace.name);
-                let problem = problems.error(context.path.clone(), message);
-                problem.also(namespace.path().then("routes").then(*first), "the first one");
+                let problem = problems.error(context.path(), message);
+                problem.also(route_path(namespace, *first), "the first one");
                 problem.hint("give them different metrics, or make them one route with `nexthops`");
                 continue;
             }
             seen.insert(key.clone(), index);
             if let Some(route) = route(&context, problems) {
-                state.insert(ResourceId::Route(namespace.name.clone(), key), Resource::Route(route));
+                resources.push((ResourceId::Route(namespace.name.clone(), key), Resource::Route(route)));
             }
         }
     }
@@ -120,7 +127,7 @@ fn route(context: &Context<'_, '_>, problems: &mut Problems) -> Option<Route> {
         refuse_ways(context, problems);
         Vec::new()
     } else if spec.nexthops.is_empty() {
-        let hop = Hop { via: spec.via, dev: spec.dev, onlink: spec.onlink, weight: None, path: context.path.clone() };
+        let hop = Hop { via: spec.via, dev: spec.dev, onlink: spec.onlink, weight: None, index: None };
         nexthop::resolve(context, &hop, problems).into_iter().collect()
     } else {
         several(context, problems)
@@ -135,11 +142,11 @@ fn check_family(context: &Context<'_, '_>, problems: &mut Problems) {
     if let (Destination::Prefix(prefix), Some(given)) = (spec.to, spec.family)
         && (given == Family::Inet6) != context.ipv6
     {
-        let problem = problems.error(context.path.clone().then("family"), format!("`{prefix}` is of {family}"));
+        let problem = problems.error(context.path().then("family"), format!("`{prefix}` is of {family}"));
         problem.hint("leave out `family`: the destination says it");
     }
     if let Some(src) = spec.src {
-        let path = context.path.clone().then("src");
+        let path = context.path().then("src");
         if src.is_ipv6() != context.ipv6 {
             problems.error(path, format!("`{src}` cannot be the source of an {family} route"));
         } else if context.namespace.is_owned() && !context.reach.is_own(src) {
@@ -152,7 +159,7 @@ fn check_family(context: &Context<'_, '_>, problems: &mut Problems) {
 
 fn check_attributes(context: &Context<'_, '_>, problems: &mut Problems) {
     let spec = context.spec;
-    let path = |key: &str| context.path.clone().then(key);
+    let path = |key: &str| context.path().then(key);
     for (key, given) in [("scope", spec.scope.is_some()), ("tos", spec.tos.is_some())] {
         if context.ipv6 && given {
             problems.error(path(key), format!("`{key}` is for IPv4 routes only"));
@@ -186,7 +193,7 @@ fn refuse_ways(context: &Context<'_, '_>, problems: &mut Problems) {
         let kind = serde_json::json!(spec.kind);
         let kind = kind.as_str().unwrap_or_default();
         let message = format!("a route of type `{kind}` leads nowhere, so that it cannot have `{key}`");
-        problems.error(context.path.clone().then(key), message).hint(format!("remove `{key}` or `type`"));
+        problems.error(context.path().then(key), message).hint(format!("remove `{key}` or `type`"));
     }
 }
 
@@ -195,19 +202,16 @@ fn several(context: &Context<'_, '_>, problems: &mut Problems) -> Vec<crate::res
     for (key, given) in [("via", spec.via.is_some()), ("dev", spec.dev.is_some()), ("onlink", spec.onlink)] {
         if given {
             let message = format!("a route cannot have both `{key}` and `nexthops`");
-            let problem = problems.error(context.path.clone().then(key), message);
-            problem
-                .also(context.path.clone().then("nexthops"), "the next hops")
-                .hint(format!("give each next hop its own `{key}`"));
+            let problem = problems.error(context.path().then(key), message);
+            problem.also(context.path().then("nexthops"), "the next hops").hint(format!("give each next hop its own `{key}`"));
         }
     }
     let mut hops = Vec::new();
     for (index, hop) in spec.nexthops.iter().enumerate() {
-        let path = context.path.clone().then("nexthops").then(index);
-        let hop = Hop { via: hop.via, dev: hop.dev, onlink: hop.onlink, weight: hop.weight, path };
+        let hop = Hop { via: hop.via, dev: hop.dev, onlink: hop.onlink, weight: hop.weight, index: Some(index) };
         if context.ipv6 && hop.via.is_none() && hop.dev.is_some() && spec.nexthops.len() > 1 {
             let message = "each of several next hops of an IPv6 route needs a gateway";
-            problems.error(hop.path.clone(), message).hint("add `via`");
+            problems.error(hop.path(context), message).hint("add `via`");
             continue;
         }
         let Some(resolved) = nexthop::resolve(context, &hop, problems) else { continue };
@@ -215,8 +219,8 @@ fn several(context: &Context<'_, '_>, problems: &mut Problems) -> Vec<crate::res
             .iter()
             .position(|other: &crate::resource::route::NextHop| other.via == resolved.via && other.dev == resolved.dev);
         if let Some(twin) = twin.filter(|_| context.ipv6) {
-            let problem = problems.error(hop.path.clone(), "the same next hop is given twice");
-            let first = context.path.clone().then("nexthops").then(twin);
+            let problem = problems.error(hop.path(context), "the same next hop is given twice");
+            let first = context.path().then("nexthops").then(twin);
             problem.also(first, "the first one").hint("give one of them a larger `weight` instead");
         }
         hops.push(resolved);
@@ -224,7 +228,16 @@ fn several(context: &Context<'_, '_>, problems: &mut Problems) -> Vec<crate::res
     hops
 }
 
+fn route_path(namespace: &Namespace<'_>, index: usize) -> Path {
+    namespace.path().then("routes").then(index)
+}
+
 impl Context<'_, '_> {
+    /// Where the route stands.
+    pub(super) fn path(&self) -> Path {
+        route_path(self.namespace, self.index)
+    }
+
     /// Whether the route is one to an address of the machine itself.
     pub(super) fn is_local(&self) -> bool {
         self.spec.kind == RouteType::Local

@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::interface::{FromSection, Interface, Namespace, Table, find};
+use super::interface::{Interface, Namespace, Table, all, find};
 use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
 use crate::resource::link::kind::MtuAround;
 use crate::resource::link::macvlan::MacvlanMode;
 use crate::resource::link::{Kind, LinkSettings};
 use crate::spec::Path;
-use crate::spec::file::SettingsSpec;
 use crate::value::Mac;
 
 /// Smallest mtu of any link.
@@ -22,7 +21,8 @@ const MOST_QUEUES: u32 = 4096;
 /// Longest further name, in bytes (ALTIFNAMSIZ less its terminating zero).
 const ALTNAME_LENGTH: usize = 127;
 
-macro_rules! for_each_scalar {
+/// Calls the macro with the settings that have one value, which only one place may give.
+macro_rules! with_scalars {
     ($then:ident) => {
         $then!(mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc);
     };
@@ -30,27 +30,35 @@ macro_rules! for_each_scalar {
 
 macro_rules! define_scalars {
     ($($field:ident),+) => {
-        /// Whether the settings say something of that name.
-        fn says(settings: &SettingsSpec, key: &str) -> bool {
-            match key {
-                $(stringify!($field) => settings.$field.is_some(),)+
-                _ => false,
+        impl Interface<'_> {
+            /// Whether its section, and the end of its link, say something of that name.
+            fn says(&self, key: &str) -> [bool; 2] {
+                match key {
+                    $(stringify!($field) => [
+                        self.section.is_some_and(|section| section.$field.is_some()),
+                        self.long().is_some_and(|long| long.$field.is_some()),
+                    ],)+
+                    _ => [false; 2],
+                }
             }
-        }
 
-        /// Fills what the first leaves open from the second, and names what both say.
-        fn join_scalars(first: &mut SettingsSpec, second: &SettingsSpec) -> Vec<&'static str> {
-            let mut both = Vec::new();
-            $(match (&first.$field, &second.$field) {
-                (Some(_), Some(_)) => both.push(stringify!($field)),
-                (None, Some(_)) => first.$field.clone_from(&second.$field),
-                (_, None) => {}
-            })+
-            both
+            /// What both of them say, the section first, and the settings that both name.
+            fn scalars(&self) -> (LinkSettings, Vec<&'static str>) {
+                let (mut settings, mut twice) = (LinkSettings::default(), Vec::new());
+                $(match (self.section.and_then(|section| section.$field), self.long().and_then(|long| long.$field)) {
+                    (Some(value), None) | (None, Some(value)) => settings.$field = Some(value),
+                    (None, None) => {}
+                    (Some(value), Some(_)) => {
+                        settings.$field = Some(value);
+                        twice.push(stringify!($field));
+                    }
+                })+
+                (settings, twice)
+            }
         }
     };
 }
-for_each_scalar!(define_scalars);
+with_scalars!(define_scalars);
 
 /// Joins and checks the settings of every interface.
 pub(super) fn settle(table: &mut Table<'_>, problems: &mut Problems) {
@@ -72,59 +80,27 @@ impl Interface<'_> {
     /// Where a setting stands that the interface has, in one of the places where it can stand.
     pub(super) fn setting_path(&self, key: &str) -> Path {
         let Some(end) = &self.end else { return self.section_path().then(key) };
-        if self.section.is_some_and(|section| says(&section.settings(), key)) {
-            self.section_path().then(key)
-        } else if end.long.is_some_and(|long| says(&long.settings(), key)) {
-            end.path().then(key)
-        } else {
-            super::interface::link_path(end.link).then(key)
+        match self.says(key) {
+            [true, _] => self.section_path().then(key),
+            [false, true] => end.path().then(key),
+            [false, false] => super::interface::link_path(end.link).then(key),
         }
     }
 }
 
 fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
-    let mut settings = interface.section.map(|section| section.settings()).unwrap_or_default();
-    let altnames = settings.altnames.as_ref().map_or(0, Vec::len);
-    interface.from_section = FromSection { addresses: settings.addresses.len(), altnames };
+    let (mut settings, twice) = interface.scalars();
     if let Some(end) = &interface.end {
-        if let Some(long) = end.long {
-            let given = long.settings();
-            for key in join_scalars(&mut settings, &given) {
-                let problem = problems.error(end.path().then(key), format!("`{key}` of `{}` is given twice", interface.id));
-                problem.also(interface.section_path().then(key), "the first time").hint("remove one of the two");
-            }
-            settings.addresses.extend(given.addresses);
-            settings.altnames = match (settings.altnames, given.altnames) {
-                (Some(first), Some(second)) => Some([first, second].concat()),
-                (first, second) => first.or(second),
-            };
-            for (key, value) in given.sysctls {
-                if settings.sysctls.contains_key(&key) {
-                    let message = format!("`{}` of `{}` is given twice", escape(&key), interface.id);
-                    let problem = problems.error(end.path().then("sysctls").then(&key), message);
-                    problem.also(interface.section_path().then("sysctls").then(&key), "the first time");
-                } else {
-                    settings.sysctls.insert(key, value);
-                }
-            }
+        for key in twice {
+            let problem = problems.error(end.path().then(key), format!("`{key}` of `{}` is given twice", interface.id));
+            problem.also(interface.section_path().then(key), "the first time").hint("remove one of the two");
         }
         settings.mtu = settings.mtu.or(end.spec.mtu);
         settings.up = settings.up.or(end.spec.up);
         settings.txqueuelen = settings.txqueuelen.or(end.spec.txqueuelen);
     }
-    interface.link.settings = LinkSettings {
-        mac: settings.mac,
-        mtu: settings.mtu,
-        up: settings.up,
-        txqueuelen: settings.txqueuelen,
-        arp: settings.arp,
-        multicast: settings.multicast,
-        allmulti: settings.allmulti,
-        promisc: settings.promisc,
-        altnames: settings.altnames.as_ref().map(|names| names.iter().cloned().collect()),
-        master: None,
-    };
-    interface.settings = settings;
+    settings.altnames = interface.altnames().map(|names| names.cloned().collect());
+    interface.link.settings = settings;
 }
 
 fn check_mtu(interface: &Interface<'_>, problems: &mut Problems) {
@@ -173,16 +149,16 @@ fn check_macs(namespace: &Namespace<'_>, problems: &mut Problems) {
 }
 
 fn check_altnames(namespace: &Namespace<'_>, problems: &mut Problems) {
-    let mut seen: BTreeMap<&str, Path> = BTreeMap::new();
+    let mut seen: BTreeMap<&String, Path> = BTreeMap::new();
     for interface in namespace.interfaces.values() {
-        for (index, name) in interface.settings.altnames.iter().flatten().enumerate() {
+        for (index, name) in interface.altnames().into_iter().flatten().enumerate() {
             let path = interface.altname_path(index);
             let shown = escape(name);
             if let Some(reason) = unusable_altname(name) {
                 problems.error(path, format!("`{shown}` cannot be a further name: {reason}"));
             } else if name.parse().is_ok_and(|name: LinkName| namespace.interfaces.contains_key(&name)) {
                 problems.error(path, format!("`{shown}` is the name of an interface of `{}`", namespace.name));
-            } else if let Some(first) = seen.get(name.as_str()) {
+            } else if let Some(first) = seen.get(name) {
                 let message = format!("`{shown}` is a further name of two interfaces of `{}`", namespace.name);
                 problems.error(path, message).also(first.clone(), "the first one");
             } else {
@@ -208,7 +184,7 @@ fn unusable_altname(name: &str) -> Option<String> {
 }
 
 fn check_queues(table: &Table<'_>, problems: &mut Problems) {
-    for interface in table.values().flat_map(|namespace| namespace.interfaces.values()) {
+    for interface in all(table) {
         let Some(end) = interface.end.as_ref().filter(|end| end.position == 0) else { continue };
         for (key, count) in [("numtxqueues", end.spec.numtxqueues), ("numrxqueues", end.spec.numrxqueues)] {
             if let Some(count) = count
@@ -224,7 +200,7 @@ fn check_queues(table: &Table<'_>, problems: &mut Problems) {
 /// Ends of a link that take packets of different sizes lose the larger ones.
 fn compare_ends(table: &Table<'_>, problems: &mut Problems) {
     let mut seen: BTreeSet<usize> = BTreeSet::new();
-    for interface in table.values().flat_map(|namespace| namespace.interfaces.values()) {
+    for interface in all(table) {
         let (Some(end), Some(peer)) = (&interface.end, interface.link.kind.peer()) else { continue };
         let Some(other) = find(table, &peer.resolve(&interface.id.namespace)) else { continue };
         let mtu = |interface: &Interface<'_>| interface.link.settings.mtu.unwrap_or(1500);

@@ -1,97 +1,118 @@
 //! Kernel settings: of namespaces and of interfaces, and what interfaces inherit from `default`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
+use super::Resources;
 use super::interface::{Interface, Namespace, Table};
 use super::problem::Problems;
-use crate::name::{LinkId, escape};
+use crate::name::{LinkId, LinkName, escape};
 use crate::resource::sysctl::{Sysctl, SysctlError, SysctlKey};
 use crate::spec::Path;
-use crate::state::{Resource, ResourceId, State};
+use crate::spec::file::SysctlValue;
+use crate::state::{Resource, ResourceId};
 
-type Settings = BTreeMap<SysctlKey, (Sysctl, Path)>;
+type Settings<'s> = BTreeMap<SysctlKey, (Sysctl, Place<'s>)>;
 
-/// Adds the settings of all namespaces to the state.
-pub(super) fn lower(table: &Table<'_>, state: &mut State, problems: &mut Problems) {
-    for namespace in table.values() {
-        let settings = collect(namespace, problems);
-        let inherited = if namespace.is_owned() { inherit(namespace, &settings) } else { Vec::new() };
-        let given = settings.into_iter().map(|(key, (sysctl, _))| (key, sysctl));
-        for (key, sysctl) in given.chain(inherited) {
-            state.insert(ResourceId::Sysctl(namespace.name.clone(), key), Resource::Sysctl(sysctl));
+/// Where a setting stands.
+#[derive(Clone, Copy)]
+enum Place<'s> {
+    Namespace(&'s String),
+    Interface(&'s Interface<'s>, &'s String),
+}
+
+impl Place<'_> {
+    fn path(self, namespace: &Namespace<'_>) -> Path {
+        match self {
+            Self::Namespace(key) => namespace.path().then("sysctls").then(key),
+            Self::Interface(interface, key) => interface.sysctl_path(key),
         }
     }
 }
 
-fn collect(namespace: &Namespace<'_>, problems: &mut Problems) -> Settings {
-    let mut settings = Settings::new();
-    for (text, value) in namespace.spec.iter().flat_map(|spec| &spec.sysctls) {
-        let path = namespace.path().then("sysctls").then(text);
-        take(&mut settings, SysctlKey::of_namespace(text), &value.0, path, problems);
-    }
-    let of_namespace: Vec<SysctlKey> = settings.keys().cloned().collect();
-    for interface in namespace.interfaces.values() {
-        for (text, value) in &interface.settings.sysctls {
-            let key = SysctlKey::of_link(interface.id.name, text);
-            take(&mut settings, key, &value.0, interface.sysctl_path(text), problems);
+/// Adds the settings of all namespaces, and finds the interfaces that they switch IPv6 off on.
+pub(super) fn lower(table: &Table<'_>, resources: &mut Resources, problems: &mut Problems) -> HashSet<LinkId> {
+    let mut no_ipv6 = HashSet::new();
+    for namespace in table.values() {
+        let mut settings = collect(namespace, problems);
+        if namespace.is_owned() {
+            inherit(namespace, &mut settings);
+        }
+        if settings.keys().any(|key| key.path().ends_with("/disable_ipv6")) {
+            let names = namespace.interfaces.keys().filter(|name| !has_ipv6(&settings, **name));
+            no_ipv6.extend(names.map(|name| LinkId::new(&namespace.name, *name)));
+        }
+        for (key, (sysctl, _)) in settings {
+            resources.push((ResourceId::Sysctl(namespace.name.clone(), key), Resource::Sysctl(sysctl)));
         }
     }
-    for key in of_namespace {
-        let Some(name) = key.link().filter(|name| !namespace.interfaces.contains_key(name)) else { continue };
-        let path = settings[&key].1.clone();
-        let names = namespace.names();
-        let message = format!("`{}` is no interface of this lab", LinkId::new(&namespace.name, name));
-        problems.unknown(path, message, &name.as_str(), names.iter().map(String::as_str));
-        if let Some(problem) = problems.0.last_mut()
-            && problem.hint.is_none()
-            && namespace.name.is_host()
-        {
-            problem.hint(format!("if it exists already, declare it: `{name}: {{ external: true }}`"));
+    no_ipv6
+}
+
+fn collect<'s>(namespace: &'s Namespace<'s>, problems: &mut Problems) -> Settings<'s> {
+    let mut settings = Settings::new();
+    for (text, value) in namespace.spec.iter().flat_map(|spec| &spec.sysctls) {
+        let key = SysctlKey::of_namespace(text);
+        if let Ok(key) = &key {
+            check_interface(namespace, key, text, problems);
+        }
+        take(&mut settings, namespace, key, value, Place::Namespace(text), problems);
+    }
+    for interface in namespace.interfaces.values() {
+        for (text, value) in interface.sysctls() {
+            let key = SysctlKey::of_link(interface.id.name, text);
+            take(&mut settings, namespace, key, value, Place::Interface(interface, text), problems);
         }
     }
     settings
 }
 
-fn take(settings: &mut Settings, key: Result<SysctlKey, SysctlError>, value: &str, path: Path, problems: &mut Problems) {
+/// A setting of an interface needs that interface.
+fn check_interface(namespace: &Namespace<'_>, key: &SysctlKey, text: &String, problems: &mut Problems) {
+    let Some(name) = key.link() else { return };
+    super::parent::known(namespace, name, Place::Namespace(text).path(namespace), problems);
+}
+
+fn take<'s>(
+    settings: &mut Settings<'s>,
+    namespace: &Namespace<'_>,
+    key: Result<SysctlKey, SysctlError>,
+    value: &SysctlValue,
+    place: Place<'s>,
+    problems: &mut Problems,
+) {
     let key = match key {
         Ok(key) => key,
         Err(error) => {
-            problems.error(path, escape(&error.to_string()));
+            problems.error(place.path(namespace), escape(&error.to_string()));
             return;
         }
     };
     match settings.get(&key) {
         Some((_, first)) => {
-            let problem = problems.error(path, format!("`{key}` is given twice"));
-            problem.also(first.clone(), "the first time").hint("remove one of the two");
+            let problem = problems.error(place.path(namespace), format!("`{key}` is given twice"));
+            problem.also(first.path(namespace), "the first time").hint("remove one of the two");
         }
-        None => drop(settings.insert(key, (Sysctl::new(value), path))),
+        None => drop(settings.insert(key, (Sysctl::new(&value.0), place))),
     }
 }
 
-/// What interfaces that say nothing else are born with.
-fn inherit(namespace: &Namespace<'_>, settings: &Settings) -> Vec<(SysctlKey, Sysctl)> {
-    let mut inherited = Vec::new();
-    for (key, (sysctl, _)) in settings {
-        let born = |interface: &&Interface<'_>| !interface.id.name.is_loopback();
-        for interface in namespace.interfaces.values().filter(born) {
-            let Some(own) = key.for_link(interface.id.name) else { break };
-            if !settings.contains_key(&own) {
-                inherited.push((own, Sysctl { inherited: true, ..sysctl.clone() }));
-            }
+/// Adds what interfaces that say nothing else are born with.
+fn inherit(namespace: &Namespace<'_>, settings: &mut Settings<'_>) {
+    let born: Vec<LinkName> = namespace.interfaces.keys().filter(|name| !name.is_loopback()).copied().collect();
+    let defaults = settings.iter().filter(|(key, _)| key.for_link(LinkName::LOOPBACK).is_some());
+    let defaults: Vec<_> = defaults.map(|(key, (sysctl, place))| (key.clone(), sysctl.clone(), *place)).collect();
+    for (key, sysctl, place) in defaults {
+        for own in born.iter().filter_map(|name| key.for_link(*name)) {
+            settings.entry(own).or_insert_with(|| (Sysctl { inherited: true, ..sysctl.clone() }, place));
         }
     }
-    inherited
 }
 
-/// Whether a setting of the namespace or of the interface switches IPv6 off there.
-pub(super) fn without_ipv6(state: &State, link: &LinkId) -> bool {
+/// Whether neither the interface's own setting nor that for all switches IPv6 off.
+fn has_ipv6(settings: &Settings<'_>, link: LinkName) -> bool {
     let value = |name: &str| {
         let key = SysctlKey::of_namespace(&format!("net/ipv6/conf/{name}/disable_ipv6")).ok()?;
-        match state.resources.get(&ResourceId::Sysctl(link.namespace.clone(), key)) {
-            Some(Resource::Sysctl(sysctl)) => Some(sysctl.value != "0"),
-            _ => None,
-        }
+        settings.get(&key).map(|(sysctl, _)| sysctl.value == "0")
     };
-    value(&link.name.as_str()).or_else(|| value("all")).unwrap_or(false)
+    value(&link.as_str()).or_else(|| value("all")).unwrap_or(true)
 }

@@ -38,15 +38,15 @@ pub(super) struct Node {
     pub(super) operation: Operation,
     /// Links whose birth or change must come first.
     pub(super) after: Vec<LinkId>,
-    /// The link that the operation bears or changes, for others to wait for.
-    pub(super) provides: Option<LinkId>,
+    /// The links that the operation bears or changes, for others to wait for.
+    pub(super) provides: Vec<LinkId>,
     /// The place among operations of the same phase that need not wait for each other.
     pub(super) rank: (usize, i64),
 }
 
 impl Node {
     pub(super) fn new(change: usize, phase: Phase, operation: Operation) -> Self {
-        Self { change, phase, operation, after: Vec::new(), provides: None, rank: (change, 0) }
+        Self { change, phase, operation, after: Vec::new(), provides: Vec::new(), rank: (change, 0) }
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     }
     let mut providers: BTreeMap<(&LinkId, Phase), usize> = BTreeMap::new();
     for (position, node) in nodes.iter().enumerate() {
-        if let Some(link) = &node.provides {
+        for link in &node.provides {
             providers.insert((link, node.phase), position);
         }
     }

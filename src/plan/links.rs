@@ -24,7 +24,7 @@ impl Context<'_> {
         {
             let handle = LinkHandle { id: id.clone(), index: self.live.indices.get(id).copied().unwrap_or(0) };
             let mut node = Node::new(position, Phase::DeleteLinks, Operation::DeleteLink(handle));
-            node.provides = Some(id.clone());
+            node.provides.push(id.clone());
             nodes.push(node);
         }
         match (change.action, desired, live) {
@@ -102,7 +102,8 @@ impl Context<'_> {
         let mut node = Node::new(position, Phase::Links, operation);
         node.after.extend(parent);
         node.after.extend(master.filter(|master| self.is_born(master)));
-        node.provides = Some(id.clone());
+        node.provides.push(id.clone());
+        node.provides.extend(peer);
         node
     }
 
@@ -148,7 +149,7 @@ impl Context<'_> {
         }));
         let mut node = Node::new(position, Phase::FinishLinks, operation);
         node.after.extend(link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace)));
-        node.provides = Some(id.clone());
+        node.provides.push(id.clone());
         Some(node)
     }
 
@@ -186,7 +187,7 @@ impl Context<'_> {
         if desired.kind.takes_ports() && change.fields.iter().any(|field| field.name == "mtu") {
             node.after.extend(ports(self.desired, id));
         }
-        node.provides = Some(id.clone());
+        node.provides.push(id.clone());
         node
     }
 }

@@ -31,7 +31,7 @@ pub struct LabFile {
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceSpec {
     /// Interfaces by name. `lo` is always there, and up.
-    pub interfaces: BTreeMap<LinkName, InterfaceSpec>,
+    pub interfaces: BTreeMap<LinkName, Box<InterfaceSpec>>,
     /// Routes of both families.
     pub routes: Vec<RouteSpec>,
     /// Kernel settings below `net.`, such as `net.ipv4.ip_forward: 1`.
