@@ -56,9 +56,7 @@ impl Network {
 
     fn add_inet(&mut self, place: &Place, mut given: Given, presence: Presence) -> Result<(), Errno> {
         let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
-        if given.attributes.scope.is_none() {
-            given.attributes.scope = Some(Scope::Global);
-        }
+        given.attributes.scope = Some(given.attributes.complete_scope(given.address.ip()));
         given.attributes.nodad = false;
         let same = |other: &&mut Given| other.address.ip() == given.address.ip() && same_subnet(other, &given);
         let kernels = device.is_loopback() && given.address.0.to_string() == "127.0.0.1/8";

@@ -25,7 +25,8 @@ impl Network {
     pub(super) fn create_link(&mut self, author: Author<'_>, new: &NewLink) -> Result<(), Errno> {
         let below = self.link_below(new)?;
         let underlay = self.underlay(new)?;
-        let through = underlay.clone().or_else(|| below.as_ref().map(|below| below.namespace.clone()));
+        let peer_in_host = new.peer.as_ref().map(|peer| peer.handle.id.namespace.clone()).filter(NamespaceName::is_host);
+        let through = underlay.clone().or_else(|| below.as_ref().map(|below| below.namespace.clone())).or(peer_in_host);
         self.check_free(&new.handle, through.as_ref(), libc::EEXIST)?;
         if let Some(peer) = &new.peer {
             self.check_free(&peer.handle, None, libc::EBUSY)?;

@@ -1,0 +1,165 @@
+//! What a lab sees, and whose it is.
+
+use super::*;
+use crate::kernel::memory::Mark;
+
+/// The lab wants a bridge `host:br0`, an external `host:eth0`, a namespace `red`, and things on them.
+fn desired() -> State {
+    let mut state = State::default();
+    let mut external = Link::new(Kind::Device(String::new()));
+    external.external = true;
+    state.insert(ResourceId::Namespace("red".parse().unwrap()), Resource::Namespace);
+    state.insert(ResourceId::Link(id("host:br0")), Resource::Link(Box::new(Link::new(bridge()))));
+    state.insert(ResourceId::Link(id("host:eth0")), Resource::Link(Box::new(external)));
+    let address = ResourceId::Address(id("host:eth0"), "10.0.0.1/24".parse().unwrap());
+    state.insert(address, Resource::Address(Address::default()));
+    let (key, way) = route("10.9.0.0/16 via=10.0.0.9");
+    state.insert(ResourceId::Route(NamespaceName::host(), key), Resource::Route(way));
+    let key = SysctlKey::of_namespace("net.ipv4.ip_forward").unwrap();
+    state.insert(ResourceId::Sysctl(NamespaceName::host(), key), Resource::Sysctl(crate::resource::sysctl::Sysctl::new("1")));
+    state
+}
+
+fn machine() -> Memory {
+    let mut memory = Memory::new("blog".parse().unwrap());
+    memory.network.add_device(&id("host:eth0")).unwrap();
+    memory
+}
+
+fn seen(live: &Live) -> Vec<String> {
+    live.state.resources.keys().map(|id| format!("{} {id}", id.kind())).collect()
+}
+
+#[test]
+fn of_the_host_a_lab_sees_what_it_names() {
+    let mut memory = machine();
+    let live = memory.observe(&desired()).unwrap();
+    assert_eq!(seen(&live), ["sysctl host:net.ipv4.ip_forward", "link host:eth0"]);
+    assert!(live.state.link(&id("host:eth0")).unwrap().external);
+    assert_eq!(live.taken_indices, [1]);
+    assert_eq!(live.indices[&id("host:eth0")], 2);
+    assert!(live.foreign.is_empty());
+    assert_eq!(seen(&memory.observe(&State::default()).unwrap()), [] as [&str; 0]);
+}
+
+#[test]
+fn what_a_lab_makes_in_the_host_carries_its_marks() {
+    let mut world = World { memory: machine(), next: 1 << 20 };
+    world.link("host:br0", bridge()).unwrap();
+    world.add("host:eth0", "10.0.0.1/24").unwrap();
+    world.route("host", "10.9.0.0/16 via=10.0.0.9").unwrap();
+    let own = ["sysctl host:net.ipv4.ip_forward", "link host:br0", "link host:eth0", "address host:eth0 10.0.0.1/24"];
+    assert_eq!(seen(&world.memory.observe(&desired()).unwrap()), [&own[..], &["route host 10.9.0.0/16"]].concat());
+    assert_eq!(seen(&world.live()), ["link host:br0"], "by its marks alone");
+    let mut other = Memory::with_network("other".parse().unwrap(), world.memory.network.clone());
+    let live = other.observe(&desired()).unwrap();
+    assert_eq!(live.foreign[&ResourceId::Link(id("host:br0"))], "a bridge of the lab `blog`");
+}
+
+#[test]
+fn one_mark_alone_is_foreign() {
+    let lab: LabName = "blog".parse().unwrap();
+    for (mark, what) in [
+        (Mark::None, "a bridge that topo did not make"),
+        (Mark::Group(&lab), "a bridge that topo did not make, with the lab's group but not its alias"),
+        (Mark::Alias(&lab), "a bridge that topo did not make, with the lab's alias but not its group"),
+    ] {
+        let mut memory = machine();
+        memory.network.add_link(&id("host:br0"), bridge(), mark).unwrap();
+        let live = memory.observe(&desired()).unwrap();
+        assert_eq!(live.foreign.get(&ResourceId::Link(id("host:br0"))).map(String::as_str), Some(what));
+        assert!(live.state.link(&id("host:br0")).is_none() && live.taken_indices.contains(&3));
+    }
+    let mut memory = machine();
+    memory.network.add_link(&id("host:br0"), bridge(), Mark::Both(&lab)).unwrap();
+    assert!(memory.observe(&State::default()).unwrap().state.link(&id("host:br0")).is_some());
+}
+
+#[test]
+fn foreign_objects_in_the_way_are_described() {
+    let mut memory = machine();
+    let (red, eth0) = ("red".parse().unwrap(), id("host:eth0"));
+    memory.network.add_namespace(&red).unwrap();
+    memory.network.add_address_to(&eth0, "10.0.0.1/24".parse().unwrap()).unwrap();
+    let (key, way) = route("10.9.0.0/16 via=10.0.0.9");
+    memory.network.add_route_to(&NamespaceName::host(), &key, &way, 4).unwrap();
+    let live = memory.observe(&desired()).unwrap();
+    let foreign: Vec<_> = live.foreign.iter().map(|(id, what)| format!("{id}: {what}")).collect();
+    assert_eq!(
+        foreign,
+        [
+            "red: a namespace that topo did not make",
+            "host:eth0 10.0.0.1/24: an address that topo did not give",
+            "host 10.9.0.0/16: a route that topo did not make (protocol 4)",
+        ]
+    );
+    assert!(memory.observe(&State::default()).unwrap().foreign.is_empty());
+}
+
+#[test]
+fn an_alternative_name_stands_in_the_way_too() {
+    let mut memory = machine();
+    let change = LinkChange {
+        handle: memory.network.handle(&id("host:eth0")).unwrap(),
+        kind: None,
+        settings: LinkSettings::default(),
+        master: MasterChange::Keep,
+        add_altnames: vec!["br0".into()],
+        remove_altnames: Vec::new(),
+    };
+    memory.network.by_hand(&Operation::ChangeLink(Box::new(change))).unwrap();
+    let live = memory.observe(&desired()).unwrap();
+    assert_eq!(live.foreign[&ResourceId::Link(id("host:br0"))], "an alternative name of `eth0`");
+}
+
+#[test]
+fn an_own_namespace_is_seen_whole_but_for_what_the_kernel_and_daemons_put_there() {
+    let mut world = World::new();
+    world.pair("red:a", "red:b").unwrap();
+    world.up("red:a").unwrap();
+    world.add("red:a", "10.0.0.1/24").unwrap();
+    let (red, bgp) = ("red".parse().unwrap(), 186);
+    for (text, protocol) in [("10.1.0.0/16 dev=a", 4), ("10.2.0.0/16 dev=a", bgp), ("10.3.0.0/16 dev=a", 3)] {
+        let (key, way) = route(text);
+        world.network().add_route_to(&red, &key, &way, protocol).unwrap();
+    }
+    assert_eq!(world.routes("red"), ["10.1.0.0/16 dev a", "10.3.0.0/16 dev a"]);
+    let link = world.find("red:a").unwrap();
+    let LinkSettings { mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc, altnames, master: _ } = link.settings;
+    assert!(mac.is_some() && altnames.is_some());
+    assert_eq!((mtu, up, txqueuelen), (Some(1500), Some(true), Some(1000)));
+    assert_eq!((arp, multicast, allmulti, promisc), (Some(true), Some(true), Some(false), Some(false)));
+}
+
+#[test]
+fn a_namespace_without_its_mark_is_somebody_elses() {
+    let mut world = World::new();
+    world.network().set_namespace_mark(&"red".parse().unwrap(), "");
+    world.network().set_namespace_mark(&"blue".parse().unwrap(), "topo:other/blue");
+    assert_eq!(world.live().state.namespaces().count(), 0);
+    let mut wanted = desired();
+    wanted.insert(ResourceId::Namespace("blue".parse().unwrap()), Resource::Namespace);
+    let live = world.memory.observe(&wanted).unwrap();
+    let foreign: Vec<_> = live.foreign.values().map(String::as_str).collect();
+    assert_eq!(foreign, ["a namespace of the lab `other`", "a namespace that topo did not make"]);
+}
+
+#[test]
+fn a_lab_can_only_delete_its_own_routes_of_the_host() {
+    let mut world = World { memory: machine(), next: 1 << 20 };
+    world.add("host:eth0", "10.0.0.1/24").unwrap();
+    let (key, way) = route("10.9.0.0/16 via=10.0.0.9");
+    world.network().add_route_to(&NamespaceName::host(), &key, &way, 4).unwrap();
+    assert_eq!(world.delete_route("host", "10.9.0.0/16 via=10.0.0.9"), Err(libc::ESRCH));
+    assert_eq!(world.route("host", "10.9.0.0/16 via=10.0.0.9"), Err(libc::EEXIST), "the protocol is not part of the key");
+}
+
+#[test]
+fn networks_are_the_same_when_nothing_visible_differs() {
+    let mut world = World::new();
+    let before = world.memory.network.clone();
+    world.pair("red:a", "host:a").unwrap();
+    assert!(world.memory.network != before);
+    world.delete("red:a").unwrap();
+    assert!(world.memory.network == before);
+}
