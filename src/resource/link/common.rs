@@ -72,17 +72,13 @@ impl Link {
         if self.external {
             return settings;
         }
-        let loopback = self.kind == Kind::Loopback;
-        let arp = match &self.kind {
-            Kind::Dummy(_) | Kind::Loopback => None,
-            _ => Some(true),
-        };
+        let (arp, multicast) = self.kind.default_flags();
         LinkSettings {
             mtu: settings.mtu.or(inherited_mtu),
             up: settings.up.or(Some(true)),
             txqueuelen: settings.txqueuelen.or(Some(1000)),
             arp: settings.arp.or(arp),
-            multicast: settings.multicast.or((!loopback && !matches!(self.kind, Kind::Dummy(_))).then_some(true)),
+            multicast: settings.multicast.or(multicast),
             allmulti: settings.allmulti.or(Some(false)),
             promisc: settings.promisc.or(Some(false)),
             altnames: settings.altnames.or_else(|| Some(BTreeSet::new())),
