@@ -38,7 +38,7 @@ impl Failure {
         let mut error: &dyn Error = self.error.as_deref()?;
         let mut text = error.to_string();
         while let Some(source) = error.source() {
-            let cause = source.to_string();
+            let cause = source.downcast_ref::<std::io::Error>().map_or_else(|| source.to_string(), crate::kernel::plain);
             // Transparent errors repeat their source.
             if !text.ends_with(&cause) {
                 text.push_str(": ");

@@ -285,6 +285,7 @@ impl Scene<'_> {
                 Owner::Lab | Owner::Declared => {}
                 Owner::Foreign(what) => {
                     live.taken_indices.push(raw.index);
+                    live.group_is_shared |= raw.group == ownership::group(self.lab);
                     let resource = ResourceId::Link(id);
                     if self.desired.resources.contains_key(&resource) {
                         live.foreign.insert(resource, what);
