@@ -25,10 +25,22 @@ pub enum NameError {
     Empty,
     /// The text is longer than the kernel or topo allows.
     #[error("`{}` is {length} bytes long; at most {limit} are allowed", escape(.name))]
-    TooLong { name: String, length: usize, limit: usize },
+    TooLong {
+        /// The text, cut.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+        /// The most that is allowed.
+        limit: usize,
+    },
     /// A character that could be taken for something else on a path, in a shell or by the kernel.
     #[error("`{}` holds {}; letters, digits, `_`, `.` and `-` are allowed, the first of them a letter, a digit or `_`", escape(.name), describe(*.character))]
-    Character { name: String, character: char },
+    Character {
+        /// The text, cut.
+        name: String,
+        /// The first such character.
+        character: char,
+    },
     /// `NAMESPACE:INTERFACE` was expected.
     #[error("`{}` is not of the form `namespace:interface`", escape(.0))]
     NotAReference(String),
@@ -37,6 +49,8 @@ pub enum NameError {
 fn describe(character: char) -> String {
     if character.is_control() {
         format!("the control character {}", character.escape_default())
+    } else if character == ' ' {
+        "a blank".to_owned()
     } else {
         format!("`{character}`")
     }
@@ -65,7 +79,7 @@ fn check(text: &str, limit: usize) -> Result<(), NameError> {
         return Err(NameError::Character { name: text.chars().take(limit + 1).collect(), character });
     }
     if text.len() > limit {
-        return Err(NameError::TooLong { name: text.chars().take(limit + 1).collect(), length: text.len(), limit });
+        return Err(NameError::TooLong { name: format!("{}...", &text[..limit]), length: text.len(), limit });
     }
     Ok(())
 }

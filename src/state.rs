@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::address::Address;
+pub use crate::resource::link::Ifindex;
 use crate::resource::link::Link;
 use crate::resource::route::{Route, RouteKey};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
@@ -170,9 +171,6 @@ impl State {
         })
     }
 }
-
-/// The number that the kernel knows an interface by, within its namespace (IFLA_IFINDEX); from 1.
-pub type Ifindex = u32;
 
 /// What the kernel has, and what a plan must know of it beyond the resources themselves.
 #[derive(Debug, Clone, Default)]

@@ -30,13 +30,23 @@ pub enum ValueError {
     Address(String),
     /// A prefix length beyond the family's.
     #[error("the prefix length of `{}` is more than {limit}", escape(.text))]
-    PrefixLength { text: String, limit: u8 },
+    PrefixLength {
+        /// The text.
+        text: String,
+        /// The length of the family's addresses in bits.
+        limit: u8,
+    },
     /// Neither `default` nor a prefix.
     #[error("`{}` is not a destination such as `default`, `10.0.0.0/8` or `2001:db8::/32`", escape(.0))]
     Destination(String),
     /// A prefix that has host bits.
-    #[error("`{}` has bits set beyond its prefix length", escape(.text))]
-    HostBits { text: String, network: IpNet },
+    #[error("`{}` has bits set beyond its prefix length; the network is `{network}`", escape(.text))]
+    HostBits {
+        /// The text.
+        text: String,
+        /// The prefix without them.
+        network: IpNet,
+    },
 }
 
 fn short(text: &str) -> String {
@@ -88,8 +98,10 @@ impl Mac {
 impl FromStr for Mac {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let bytes: Option<Vec<u8>> =
-            text.split([':', '-']).map(|part| (part.len() == 2 && !part.starts_with('+')).then(|| u8::from_str_radix(part, 16).ok()).flatten()).collect();
+        let bytes: Option<Vec<u8>> = text
+            .split([':', '-'])
+            .map(|part| (part.len() == 2 && !part.starts_with('+')).then(|| u8::from_str_radix(part, 16).ok()).flatten())
+            .collect();
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
         bytes.map(Self).ok_or_else(|| ValueError::Mac(short(text)))
     }
@@ -97,8 +109,8 @@ impl FromStr for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let bytes: Vec<String> = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        f.write_str(&bytes.join(":"))
     }
 }
 

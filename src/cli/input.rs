@@ -49,7 +49,7 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         return Err(Failure::new(format!("`{shown}` is larger than {} MiB", LENGTH >> 20)));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&b| b == b'\n').count();
         Failure::new(format!("`{shown}` is not UTF-8 text: line {line} holds a byte that belongs to no character"))
     })
 }

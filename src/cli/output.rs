@@ -21,12 +21,14 @@ pub enum When {
 /// The two streams.
 pub struct Output {
     when: When,
+    stdout: io::Stdout,
+    stderr: io::Stderr,
 }
 
 impl Output {
     /// With colour as the user asked.
     pub fn new(when: When) -> Self {
-        Self { when }
+        Self { when, stdout: io::stdout(), stderr: io::stderr() }
     }
 
     fn colour(&self, terminal: bool) -> Colour {
@@ -40,17 +42,17 @@ impl Output {
 
     /// The colour of standard output.
     pub fn stdout_colour(&self) -> Colour {
-        self.colour(io::stdout().is_terminal())
+        self.colour(self.stdout.is_terminal())
     }
 
     /// The colour of standard error.
     pub fn stderr_colour(&self) -> Colour {
-        self.colour(io::stderr().is_terminal())
+        self.colour(self.stderr.is_terminal())
     }
 
     /// Prints to standard output. A reader that has gone away ends the program quietly.
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
+        let mut stdout = self.stdout.lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::silent()),
             other => other.map_err(Failure::new),
@@ -59,7 +61,7 @@ impl Output {
 
     /// Prints to standard error.
     pub fn tell(&mut self, text: &str) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(self.stderr, "{text}");
     }
 
     /// Prints an error with its causes, notes and remedy.

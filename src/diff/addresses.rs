@@ -84,7 +84,7 @@ impl Differ<'_> {
         live: &BTreeMap<InterfaceAddress, Address>,
         lost: &mut Lost,
     ) {
-        let foreign = self.desired.link(link).is_some_and(|link| link.external) || self.desired.link(link).is_none();
+        let foreign = self.desired.link(link).is_none_or(|link| link.external);
         let (wanted, present) = (sequence(desired, family), sequence(live, family));
         let must_go = |entry: &Entry| match (desired.get(&entry.key), live.get(&entry.key)) {
             (Some(desired), Some(live)) => desired.compare(live).iter().any(|field| field.forces_replacement),

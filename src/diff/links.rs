@@ -30,7 +30,7 @@ impl Differ<'_> {
                 continue;
             }
             let fields = match self.lost_master(id, live) {
-                true => self.compare_without_master(&inheritance, id, link, live),
+                true => compare_without_master(&inheritance, id, link, live),
                 false => fields,
             };
             if fields.iter().any(|field| field.name == "up" && field.after == false) {
@@ -97,10 +97,10 @@ impl Differ<'_> {
     fn lost_master(&self, id: &LinkId, live: &Link) -> bool {
         live.settings.master.is_some_and(|master| self.doomed.contains_key(&LinkId::new(&id.namespace, master)))
     }
+}
 
-    fn compare_without_master(&self, inheritance: &Inheritance, id: &LinkId, link: &Link, live: &Link) -> Vec<FieldChange> {
-        let mut live = live.clone();
-        live.settings.master = None;
-        link.compare(&live, inheritance.inherited(id, link))
-    }
+fn compare_without_master(inheritance: &Inheritance, id: &LinkId, link: &Link, live: &Link) -> Vec<FieldChange> {
+    let mut live = live.clone();
+    live.settings.master = None;
+    link.compare(&live, inheritance.inherited(id, link))
 }

@@ -41,7 +41,7 @@ fn of_interface(interface: &Interface<'_>, resources: &mut Resources, problems: 
         if let Some(first) = seen.insert(spec.address, index) {
             let message = format!("`{}` has the address `{}` twice", interface.id, spec.address);
             let problem = problems.error(place.path(), message);
-            problem.also(interface.address_path(first), "the first time").hint("remove one of the two");
+            problem.also(interface.address_path(first), "the other place").hint("remove one of the two");
             continue;
         }
         check_address(&spec, place, problems);
@@ -98,7 +98,7 @@ fn lifetime(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) -> Op
     let (valid, preferred) = match (spec.valid_lft, spec.preferred_lft) {
         (None, None) => return None,
         (None, Some(_)) => {
-            let problem = problems.error(place.key("preferred_lft"), "`preferred_lft` needs a `valid_lft`").about_absence();
+            let problem = problems.error(place.key("preferred_lft"), "`preferred_lft` needs a `valid_lft`").needs_whole_file();
             problem.hint("say how long the address is valid, at least as long as it is preferred");
             return None;
         }
@@ -228,7 +228,7 @@ fn warn_of_repetition(namespace: &Namespace<'_>, problems: &mut Problems) {
                 Some((first, place)) if first.id != interface.id => {
                     let message = format!("`{}` and `{}` both have the address `{}`", interface.id, first.id, address.ip());
                     let problem = problems.warning(interface.address_path(*index), message);
-                    problem.also(first.address_path(*place), "the first one");
+                    problem.also(first.address_path(*place), "the other one");
                 }
                 Some(_) => {}
                 None => drop(seen.insert(address.ip(), (interface, *index))),

@@ -13,6 +13,8 @@ mod reach;
 mod route;
 mod settings;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -71,7 +73,7 @@ type Resources = Vec<(ResourceId, Resource)>;
 pub fn diagnostics(problems: &[Problem], loaded: &Loaded<'_>) -> Vec<Diagnostic> {
     let Some(document) = &loaded.document else { return Vec::new() };
     let partial = loaded.has_errors();
-    let credible = problems.iter().filter(|problem| !(partial && problem.about_absence));
+    let credible = problems.iter().filter(|problem| !(partial && problem.needs_whole_file));
     let diagnostics = credible.map(|problem| {
         let diagnostic = Diagnostic::new(problem.severity, problem.message.clone()).at(document.find(&problem.path).span);
         let related = problem.related.iter();

@@ -153,7 +153,7 @@ fn report_circle(table: &Table<'_>, graph: &DiGraph<LinkId, Need>, members: &[No
     let mut visited = std::collections::BTreeSet::new();
     while visited.insert(at) {
         // The members of a circle each have a way on that stays inside of it.
-        let Some(edge) = graph.edges(at).filter(|edge| members.contains(&edge.target())).min_by_key(|edge| edge.target()) else {
+        let Some(edge) = graph.edges(at).filter(|edge| members.contains(&edge.target())).min_by_key(EdgeRef::target) else {
             break;
         };
         let word = match edge.weight() {
@@ -197,7 +197,8 @@ fn check_mtus(table: &Table<'_>, problems: &mut Problems) {
         if mtu > most {
             let message = format!("the mtu of {mtu} is too large: `{parent}` below has one of {below}");
             let problem = problems.error(interface.setting_path("mtu"), message);
-            problem.hint(format!("at most {most} is possible"));
+            let why = if most < below { ", because of the outer headers" } else { "" };
+            problem.hint(format!("at most {most} is possible{why}"));
             if let Some(below) = find(table, &parent).filter(|below| below.link.settings.mtu.is_some()) {
                 problem.also(below.setting_path("mtu"), "the mtu below");
             }
@@ -242,7 +243,7 @@ fn check_same_macs(parent: &LinkId, macvlans: &[&Interface<'_>], problems: &mut 
         let Some(mac) = interface.link.settings.mac else { continue };
         if let Some(first) = seen.insert(mac, *interface) {
             let message = format!("`{}` and `{}` have the same hardware address on `{parent}`", first.id, interface.id);
-            problems.error(interface.setting_path("mac"), message).also(first.setting_path("mac"), "the first one");
+            problems.error(interface.setting_path("mac"), message).also(first.setting_path("mac"), "the other one");
         }
     }
 }
@@ -255,7 +256,7 @@ fn check_vlans(table: &Table<'_>, problems: &mut Problems) {
         let outer = vlan.protocol == Some(VlanProtocol::Dot1Ad);
         if let Some(first) = seen.insert((parent.clone(), id, outer), interface) {
             let message = format!("`{}` and `{}` are both VLAN {id} of `{parent}`", first.id, interface.id);
-            problems.error(interface.kind_path("id"), message).also(first.kind_path("id"), "the first one");
+            problems.error(interface.kind_path("id"), message).also(first.kind_path("id"), "the other one").needs_whole_file();
         }
     }
 }
@@ -275,7 +276,10 @@ fn check_vxlans(table: &Table<'_>, problems: &mut Problems) {
             let message =
                 format!("`{}` and `{}` have the same id {id} and port {port} over `{underlay}`", first.id, interface.id);
             let problem = problems.error(interface.kind_path("id"), message);
-            problem.also(first.kind_path("id"), "the first one").hint("give one of them another `id` or `port`");
+            problem
+                .also(first.kind_path("id"), "the other one")
+                .hint("give one of them another `id` or `port`")
+                .needs_whole_file();
         }
     }
 }

@@ -59,7 +59,7 @@ fn take(
             let id = LinkId::new(&namespace.name, port);
             let problem =
                 problems.error(path.clone(), format!("`{id}` cannot be a port of both `{first}` and `{}`", master.id.name));
-            problem.also(place.clone(), "the first one").hint("an interface is a port of one link at most");
+            problem.also(place.clone(), "the other one").hint("an interface is a port of one link at most");
         }
         None => drop(ports.insert(port, (master.id.name, path.clone()))),
     }
@@ -72,16 +72,17 @@ fn expand(
     path: &Path,
     problems: &mut Problems,
 ) -> Vec<LinkName> {
-    let candidate = |interface: &&Box<Interface<'_>>| {
+    let candidate = |interface: &Interface<'_>| {
         interface.id.name != master.id.name
             && !interface.id.name.is_loopback()
             && !interface.link.kind.takes_ports()
             && pattern.matches(&interface.id.name.as_str())
     };
-    let found: Vec<LinkName> = namespace.interfaces.values().filter(candidate).map(|interface| interface.id.name).collect();
+    let found: Vec<LinkName> =
+        namespace.interfaces.values().filter(|interface| candidate(interface)).map(|interface| interface.id.name).collect();
     if found.is_empty() {
         let message = format!("`{}` matches no interface of `{}`", escape(&pattern.0), namespace.name);
-        problems.warning(path.clone(), message).about_absence();
+        problems.warning(path.clone(), message).needs_whole_file();
     }
     found
 }

@@ -17,8 +17,8 @@ pub struct Problem {
     pub hint: Option<String>,
     /// What else has to do with it, and how.
     pub related: Vec<(Path, String)>,
-    /// Whether it is about something that is not there: no problem, perhaps, of a file of which only a part could be read.
-    pub about_absence: bool,
+    /// Whether it may show only because a part of the file could not be read, so that it counts for a whole file alone.
+    pub needs_whole_file: bool,
 }
 
 impl Problem {
@@ -34,9 +34,9 @@ impl Problem {
         self
     }
 
-    /// It may only show because something else could not be read.
-    pub(super) fn about_absence(&mut self) -> &mut Self {
-        self.about_absence = true;
+    /// It may show only because something else could not be read.
+    pub(super) fn needs_whole_file(&mut self) -> &mut Self {
+        self.needs_whole_file = true;
         self
     }
 }
@@ -64,14 +64,14 @@ impl Problems {
     ) {
         // A file with a great many problems needs no suggestion for each, which would each look through all names.
         let meant = if self.0.len() < 200 { closest(name, known) } else { None };
-        let problem = self.error(path, message).about_absence();
+        let problem = self.error(path, message).needs_whole_file();
         if let Some(meant) = meant {
             problem.hint(format!("did you mean `{meant}`?"));
         }
     }
 
     fn add(&mut self, severity: Severity, path: Path, message: String) -> &mut Problem {
-        self.0.push(Problem { severity, path, message, hint: None, related: Vec::new(), about_absence: false });
+        self.0.push(Problem { severity, path, message, hint: None, related: Vec::new(), needs_whole_file: false });
         self.0.last_mut().expect("one was pushed just now")
     }
 }

@@ -62,10 +62,7 @@ pub(super) fn lower(
             let context = Context { namespace, reach: &reach, no_ipv6, spec, index, table, ipv6 };
             let key = key(&context);
             if let Some(first) = seen.get(&key) {
-                let message = format!("`{}` has the route `{key}` twice", namespace.name);
-                let problem = problems.error(context.path(), message);
-                problem.also(route_path(namespace, *first), "the first one");
-                problem.hint("give them different metrics, or make them one route with `nexthops`");
+                refuse_second(&context, &key, *first, problems);
                 continue;
             }
             seen.insert(key.clone(), index);
@@ -74,6 +71,13 @@ pub(super) fn lower(
             }
         }
     }
+}
+
+fn refuse_second(context: &Context<'_, '_>, key: &RouteKey, first: usize, problems: &mut Problems) {
+    let message = format!("`{}` has the route `{key}` twice", context.namespace.name);
+    let problem = problems.error(context.path(), message);
+    problem.also(route_path(context.namespace, first), "the other one");
+    problem.hint("give them different metrics, or make them one route with `nexthops`").needs_whole_file();
 }
 
 fn key(context: &Context<'_, '_>) -> RouteKey {
@@ -113,7 +117,7 @@ fn unknown_table(spec: &RouteSpec, tables: &BTreeMap<String, u32>, path: Path, p
     let message = format!("there is no routing table `{}`", crate::name::escape(name));
     problems.unknown(path.then("table"), message, name, known);
     if let Some(problem) = problems.0.last_mut() {
-        problem.about_absence = false;
+        problem.needs_whole_file = false;
         problem.hint.get_or_insert_with(|| "use its number, or name it in /etc/iproute2/rt_tables".into());
     }
 }
@@ -142,7 +146,7 @@ fn check_family(context: &Context<'_, '_>, problems: &mut Problems) {
     if let (Destination::Prefix(prefix), Some(given)) = (spec.to, spec.family)
         && (given == Family::Inet6) != context.ipv6
     {
-        let problem = problems.error(context.path().then("family"), format!("`{prefix}` is of {family}"));
+        let problem = problems.error(context.path().then("family"), format!("`{prefix}` is an {family} prefix"));
         problem.hint("leave out `family`: the destination says it");
     }
     if let Some(src) = spec.src {
@@ -151,7 +155,7 @@ fn check_family(context: &Context<'_, '_>, problems: &mut Problems) {
             problems.error(path, format!("`{src}` cannot be the source of an {family} route"));
         } else if context.namespace.is_owned() && !context.reach.is_own(src) {
             let message = format!("`{src}` is no address of `{}`", context.namespace.name);
-            let problem = problems.error(path, message).about_absence();
+            let problem = problems.error(path, message).needs_whole_file();
             problem.hint("the source must be one of the namespace's own addresses");
         }
     }
@@ -221,7 +225,7 @@ fn several(context: &Context<'_, '_>, problems: &mut Problems) -> Vec<crate::res
         if let Some(twin) = twin.filter(|_| context.ipv6) {
             let problem = problems.error(hop.path(context), "the same next hop is given twice");
             let first = context.path().then("nexthops").then(twin);
-            problem.also(first, "the first one").hint("give one of them a larger `weight` instead");
+            problem.also(first, "the other one").hint("give one of them a larger `weight` instead");
         }
         hops.push(resolved);
     }

@@ -93,7 +93,7 @@ fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
     if let Some(end) = &interface.end {
         for key in twice {
             let problem = problems.error(end.path().then(key), format!("`{key}` of `{}` is given twice", interface.id));
-            problem.also(interface.section_path().then(key), "the first time").hint("remove one of the two");
+            problem.also(interface.section_path().then(key), "the other place").hint("remove one of the two");
         }
         settings.mtu = settings.mtu.or(end.spec.mtu);
         settings.up = settings.up.or(end.spec.up);
@@ -124,13 +124,19 @@ fn check_kind(interface: &Interface<'_>, problems: &mut Problems) {
     for invalid in interface.link.kind.validate() {
         let problem = problems.error(interface.kind_path(invalid.key), invalid.message);
         if given.iter().all(|(name, _)| *name != invalid.key) {
-            problem.about_absence();
+            problem.needs_whole_file();
         }
     }
 }
 
-fn is_passthru(kind: &Kind) -> bool {
-    matches!(kind, Kind::Macvlan(macvlan) if macvlan.mode == Some(MacvlanMode::Passthru))
+/// Whether it is meant that the two have the same address, or is refused elsewhere: macvlans are checked by their parent, and
+/// one in passthru mode has its parent's address.
+fn may_share_mac(one: &Interface<'_>, other: &Interface<'_>) -> bool {
+    match (&one.link.kind, &other.link.kind) {
+        (Kind::Macvlan(_), Kind::Macvlan(_)) => true,
+        (Kind::Macvlan(macvlan), _) | (_, Kind::Macvlan(macvlan)) => macvlan.mode == Some(MacvlanMode::Passthru),
+        _ => false,
+    }
 }
 
 fn check_macs(namespace: &Namespace<'_>, problems: &mut Problems) {
@@ -138,9 +144,9 @@ fn check_macs(namespace: &Namespace<'_>, problems: &mut Problems) {
     for interface in namespace.interfaces.values() {
         let Some(mac) = interface.link.settings.mac else { continue };
         match seen.get(&mac) {
-            Some(first) if !is_passthru(&interface.link.kind) && !is_passthru(&first.link.kind) => {
+            Some(first) if !may_share_mac(interface, first) => {
                 let message = format!("`{}` has the hardware address of `{}`", interface.id, first.id);
-                problems.warning(interface.setting_path("mac"), message).also(first.setting_path("mac"), "the first one");
+                problems.warning(interface.setting_path("mac"), message).also(first.setting_path("mac"), "the other one");
             }
             Some(_) => {}
             None => drop(seen.insert(mac, interface)),
@@ -154,13 +160,15 @@ fn check_altnames(namespace: &Namespace<'_>, problems: &mut Problems) {
         for (index, name) in interface.altnames().into_iter().flatten().enumerate() {
             let path = interface.altname_path(index);
             let shown = escape(name);
-            if let Some(reason) = unusable_altname(name) {
+            if name.is_empty() {
+                problems.error(path, "a further name cannot be empty");
+            } else if let Some(reason) = unusable_altname(name) {
                 problems.error(path, format!("`{shown}` cannot be a further name: {reason}"));
             } else if name.parse().is_ok_and(|name: LinkName| namespace.interfaces.contains_key(&name)) {
                 problems.error(path, format!("`{shown}` is the name of an interface of `{}`", namespace.name));
             } else if let Some(first) = seen.get(name) {
                 let message = format!("`{shown}` is a further name of two interfaces of `{}`", namespace.name);
-                problems.error(path, message).also(first.clone(), "the first one");
+                problems.error(path, message).also(first.clone(), "the other one");
             } else {
                 seen.insert(name, path);
             }
@@ -169,14 +177,12 @@ fn check_altnames(namespace: &Namespace<'_>, problems: &mut Problems) {
 }
 
 fn unusable_altname(name: &str) -> Option<String> {
-    if name.is_empty() {
-        return Some("it is empty".into());
-    }
     if name.len() > ALTNAME_LENGTH {
         return Some(format!("it is {} bytes long, and at most {ALTNAME_LENGTH} are allowed", name.len()));
     }
     let refused = name.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%'));
     match refused {
+        Some(' ') => Some("it holds a blank".into()),
         Some(character) => Some(format!("it holds `{}`", escape(&character.to_string()))),
         None if matches!(name, "." | "..") => Some("it is a directory's".into()),
         None => None,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Resources;
-use super::interface::{Interface, Namespace, Table};
+use super::interface::{Interface, Namespace, Origin, Table};
 use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
 use crate::resource::sysctl::{Sysctl, SysctlError, SysctlKey};
@@ -17,15 +17,16 @@ type Settings<'s> = BTreeMap<SysctlKey, (Sysctl, Place<'s>)>;
 #[derive(Clone, Copy)]
 enum Place<'s> {
     Namespace(&'s String),
-    Interface(&'s Interface<'s>, &'s String),
+    Interface(&'s Interface<'s>, Origin, &'s String),
 }
 
 impl Place<'_> {
     fn path(self, namespace: &Namespace<'_>) -> Path {
         match self {
             Self::Namespace(key) => namespace.path().then("sysctls").then(key),
-            Self::Interface(interface, key) => interface.sysctl_path(key),
+            Self::Interface(interface, origin, key) => interface.sysctl_path(origin, key),
         }
+        .key()
     }
 }
 
@@ -58,9 +59,9 @@ fn collect<'s>(namespace: &'s Namespace<'s>, problems: &mut Problems) -> Setting
         take(&mut settings, namespace, key, value, Place::Namespace(text), problems);
     }
     for interface in namespace.interfaces.values() {
-        for (text, value) in interface.sysctls() {
+        for (origin, text, value) in interface.sysctls() {
             let key = SysctlKey::of_link(interface.id.name, text);
-            take(&mut settings, namespace, key, value, Place::Interface(interface, text), problems);
+            take(&mut settings, namespace, key, value, Place::Interface(interface, origin, text), problems);
         }
     }
     settings
@@ -90,7 +91,7 @@ fn take<'s>(
     match settings.get(&key) {
         Some((_, first)) => {
             let problem = problems.error(place.path(namespace), format!("`{key}` is given twice"));
-            problem.also(first.path(namespace), "the first time").hint("remove one of the two");
+            problem.also(first.path(namespace), "the other place").hint("remove one of the two");
         }
         None => drop(settings.insert(key, (Sysctl::new(&value.0), place))),
     }

@@ -11,8 +11,7 @@ use crate::resource::route::{Route, RouteKey};
 use crate::state::{Resource, ResourceId};
 use crate::value::InterfaceAddress;
 
-/// The phases of a plan. What must be gone goes first; then the network grows from namespaces up to routes. Within a phase
-/// needs decide, and otherwise operations of the same namespace stay together, so that they share a socket.
+/// The phases of a plan. What must be gone goes first; then the network grows from namespaces up to routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     DeleteRoutes,
@@ -29,6 +28,18 @@ pub(super) enum Phase {
     FinishLinks,
     Addresses,
     Routes,
+}
+
+impl Phase {
+    /// Phases of the same stage are gone through for one namespace after the other, so that all that is done in a namespace is
+    /// done together: what links need of each other across namespaces is a need between operations, and overrides this.
+    fn stage(self) -> Self {
+        match self {
+            Self::NamespaceSysctls => Self::CreateNamespaces,
+            Self::FinishLinks | Self::Addresses | Self::Routes => Self::LinkSysctls,
+            other => other,
+        }
+    }
 }
 
 /// An operation before it has its place.
@@ -75,7 +86,13 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
             );
         }
     }
-    let ranks: Vec<_> = nodes.iter().map(|node| (node.phase, node.rank)).collect();
+    let place = |node: &Node| match node.phase.stage() {
+        stage @ (Phase::CreateNamespaces | Phase::LinkSysctls) => {
+            (stage, Some(node.operation.namespace().clone()), node.phase, node.rank)
+        }
+        stage => (stage, None, node.phase, node.rank),
+    };
+    let ranks: Vec<_> = nodes.iter().map(place).collect();
     // Needs only lead from a link to the one below it, and `lower` refuses circles of those.
     let order = graph::order(&ranks, &needs).expect("links do not stand on one another in a circle");
     let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
@@ -150,7 +167,7 @@ impl Context<'_> {
             let goes_along = !before.nexthops.is_empty() && links().count() > 0 && links().all(|link| self.is_gone(&link));
             if !goes_along && !self.gone_namespaces.contains(namespace) {
                 let index = |link: LinkId| self.live.indices.get(&link).copied();
-                let operation = Operation::DeleteRoute(Box::new(self.route(namespace, key, before, index)));
+                let operation = Operation::DeleteRoute(Box::new(route(namespace, key, before, index)));
                 nodes.push(Node::new(position, Phase::DeleteRoutes, operation));
             }
         }
@@ -159,25 +176,24 @@ impl Context<'_> {
                 Action::Create => Presence::New,
                 Action::Update | Action::Replace | Action::Delete => Presence::Replace,
             };
-            let route = Box::new(self.route(namespace, key, after, |link| Some(self.index(&link))));
+            let route = Box::new(route(namespace, key, after, |link| Some(self.index(&link))));
             nodes.push(Node::new(position, Phase::Routes, Operation::AddRoute { route, presence }));
         }
-    }
-
-    fn route(
-        &self,
-        namespace: &NamespaceName,
-        key: &RouteKey,
-        route: &Route,
-        index: impl Fn(LinkId) -> Option<crate::state::Ifindex>,
-    ) -> RouteAt {
-        let indices = route.nexthops.iter().map(|hop| hop.dev.and_then(|name| index(LinkId::new(namespace, name)))).collect();
-        RouteAt { namespace: namespace.clone(), key: key.clone(), route: route.clone(), indices }
     }
 
     pub(super) fn handle(&self, link: &LinkId) -> LinkHandle {
         LinkHandle { id: link.clone(), index: self.index(link) }
     }
+}
+
+fn route(
+    namespace: &NamespaceName,
+    key: &RouteKey,
+    route: &Route,
+    index: impl Fn(LinkId) -> Option<crate::state::Ifindex>,
+) -> RouteAt {
+    let indices = route.nexthops.iter().map(|hop| hop.dev.and_then(|name| index(LinkId::new(namespace, name)))).collect();
+    RouteAt { namespace: namespace.clone(), key: key.clone(), route: route.clone(), indices }
 }
 
 /// Runs of changes of which the order within the run is not that of their names.

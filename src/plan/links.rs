@@ -66,8 +66,8 @@ impl Context<'_> {
 
     /// Whether a link in a namespace that goes keeps something in one that stays.
     fn spans(&self, live: &Link, id: &LinkId) -> bool {
-        let elsewhere = |underlay: &&NamespaceName| **underlay != id.namespace && !self.gone_namespaces.contains(*underlay);
-        live.kind.underlay().filter(elsewhere).is_some()
+        let elsewhere = |underlay: &NamespaceName| *underlay != id.namespace && !self.gone_namespaces.contains(underlay);
+        live.kind.underlay().is_some_and(elsewhere)
     }
 
     fn is_known(&self, link: &LinkId) -> bool {

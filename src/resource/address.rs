@@ -53,10 +53,9 @@ impl Address {
     /// addresses the kernel decides it alone.
     pub fn complete_scope(&self, ip: IpAddr) -> Scope {
         match (self.scope, ip) {
-            (_, IpAddr::V6(_)) => Scope::Global,
             (Some(scope), IpAddr::V4(_)) => scope,
             (None, IpAddr::V4(ip)) if ip.is_loopback() => Scope::Host,
-            (None, IpAddr::V4(_)) => Scope::Global,
+            _ => Scope::Global,
         }
     }
 

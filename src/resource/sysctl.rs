@@ -60,8 +60,7 @@ impl SysctlKey {
         };
         let (directory, rest) = match rest {
             ["neigh", rest @ ..] => ("neigh", rest),
-            ["conf", rest @ ..] => ("conf", rest),
-            rest => ("conf", rest),
+            ["conf", rest @ ..] | rest => ("conf", rest),
         };
         let [name] = rest else { return Err(SysctlError::Syntax) };
         Self::checked(format!("net/{family}/{directory}/{}/{name}", link.as_str()))

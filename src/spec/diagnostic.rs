@@ -3,6 +3,7 @@
 //! Whatever the file holds, nothing but printable characters and line ends is written, apart from the colours asked for.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Padding, Renderer, Snippet};
 
@@ -84,7 +85,11 @@ impl Diagnostic {
     }
 }
 
-/// Shows the problems of the file `path`, sorted by place, one after the other with an empty line between.
+/// Most problems that are shown; more than that help nobody.
+const SHOWN_LIMIT: usize = 100;
+
+/// Shows the problems of the file `path`, sorted by place, one after the other with an empty line between: the first hundred, and
+/// how many more there are.
 pub fn render(diagnostics: &[Diagnostic], path: &str, text: &str, colour: Colour) -> String {
     let source = Source::new(path, text);
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
@@ -94,7 +99,7 @@ pub fn render(diagnostics: &[Diagnostic], path: &str, text: &str, colour: Colour
         Colour::Always => Renderer::styled(),
     };
     let mut out = String::new();
-    for diagnostic in sorted {
+    for diagnostic in sorted.iter().take(SHOWN_LIMIT) {
         if !out.is_empty() {
             out.push('\n');
         }
@@ -103,6 +108,9 @@ pub fn render(diagnostics: &[Diagnostic], path: &str, text: &str, colour: Colour
             out.push_str(line.trim_end());
             out.push('\n');
         }
+    }
+    if let Some(more) = sorted.len().checked_sub(SHOWN_LIMIT).filter(|more| *more > 0) {
+        let _ = writeln!(out, "\nand {more} more problems, which are not shown");
     }
     out
 }
@@ -168,11 +176,11 @@ impl<'t> Source<'t> {
 /// The part of a line around `from..to` that can be shown, and where that range is in it.
 fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usize>) {
     let before = line[..from].chars().count();
-    let (skip, cut_begin) = if before > LINE_LIMIT / 2 { (before - LINE_LIMIT / 4, "...") } else { (0, "") };
+    let long = line.chars().nth(LINE_LIMIT).is_some();
+    let (skip, cut_begin) = if long && before > LINE_LIMIT / 2 { (before - LINE_LIMIT / 4, "...") } else { (0, "") };
     let mut text = cut_begin.to_owned();
     let (mut start, mut end) = (None, None);
-    let mut taken = 0;
-    for (at, character) in line.char_indices().skip(skip) {
+    for (taken, (at, character)) in line.char_indices().skip(skip).enumerate() {
         if at >= from {
             start.get_or_insert(text.len());
         }
@@ -184,7 +192,6 @@ fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usi
             text.push_str("...");
             break;
         }
-        taken += 1;
         match character {
             '\t' => text.push_str("    "),
             '\u{feff}' if at == 0 => {}

@@ -108,9 +108,14 @@ impl Document<'_> {
     pub fn find(&self, path: &Path) -> Found {
         let mut node = &self.root;
         let mut span = first_place(node);
+        let mut key = span;
         for segment in path.segments() {
             let next = match (segment, &node.content) {
-                (Segment::Key(key), Content::Mapping(entries)) => entry(entries, key).map(|e| (&e.value, place(e))),
+                (Segment::Itself, _) => Some((node, key)),
+                (Segment::Key(name), Content::Mapping(entries)) => entry(entries, name).map(|entry| {
+                    key = entry.key_span;
+                    (&entry.value, place(entry))
+                }),
                 (Segment::Index(index), Content::Sequence(items)) => {
                     let mut items = items.iter().filter(|item| !self.refused.contains(&item.span));
                     items.nth(*index).map(|item| (item, first_place(item)))

@@ -11,6 +11,8 @@ pub enum Segment {
     Key(String),
     /// Into a list, by position from 0.
     Index(usize),
+    /// Not down, but to the key that the way led through last.
+    Itself,
 }
 
 impl From<&str> for Segment {
@@ -60,6 +62,12 @@ impl Path {
         self
     }
 
+    /// The same way, but to the key at its end instead of what stands under it.
+    #[must_use]
+    pub fn key(self) -> Self {
+        self.then(Segment::Itself)
+    }
+
     /// The steps from the root.
     pub fn segments(&self) -> &[Segment] {
         &self.0
@@ -69,10 +77,11 @@ impl Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, segment) in self.0.iter().enumerate() {
-            if position > 0 {
+            if position > 0 && *segment != Segment::Itself {
                 f.write_str("/")?;
             }
             match segment {
+                Segment::Itself => {}
                 Segment::Key(key) => f.write_str(&escape(key))?,
                 Segment::Index(index) => write!(f, "{index}")?,
             }

@@ -19,6 +19,9 @@ pub const DEPTH_LIMIT: usize = 64;
 /// Most nodes, aliases counted as what they stand for.
 pub const NODE_LIMIT: usize = 1_000_000;
 
+/// Most problems that are kept, so that they cannot take more memory than the text.
+pub const PROBLEM_LIMIT: usize = 1000;
+
 /// Parses a text. Problems that leave a usable document are added to `diagnostics`; after others there is none.
 pub fn parse<'t>(text: &'t str, diagnostics: &mut Vec<Diagnostic>) -> Option<Document<'t>> {
     if text.len() > TEXT_LIMIT {
@@ -110,7 +113,7 @@ impl<'t> Builder<'t, '_> {
                 // A value that is left out comes as `~` without a place.
                 let text = if plain && span.start == span.end { Cow::Borrowed("") } else { text };
                 self.count_nodes(1, 0, span)?;
-                self.finish(Node { span, content: Content::Scalar(Scalar { text, plain }) }, anchor, 1, 0)?;
+                self.finish(Node { span, content: Content::Scalar(Scalar { text, plain }) }, anchor, 1, 0);
             }
             Event::SequenceStart(style, anchor, tag) => {
                 self.check_tag(tag.as_deref(), at, &["seq"]);
@@ -121,7 +124,7 @@ impl<'t> Builder<'t, '_> {
                 let open = Open::Mapping { entries: Vec::new(), key: Key::None, merge: None, merged: Vec::new() };
                 self.open(open, style, span, anchor)?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
+            Event::SequenceEnd | Event::MappingEnd => self.close(span),
             Event::Alias(anchor) => self.alias(anchor, span)?,
             _ => {}
         }
@@ -135,7 +138,7 @@ impl<'t> Builder<'t, '_> {
         }
         let span = at.tag_span().map_or_else(|| span_of(at), |span| span_of(&span));
         let message = format!("the tag `{}` has no meaning in a lab file", escape(&shortened(&tag.original())));
-        self.diagnostics.push(Diagnostic::error(message).at(span).hint("remove it"));
+        report(self.diagnostics, Diagnostic::error(message).at(span).hint("remove it"));
     }
 
     fn count_nodes(&mut self, nodes: usize, levels: usize, span: Span) -> Step {
@@ -145,8 +148,7 @@ impl<'t> Builder<'t, '_> {
             return Err(Box::new(Diagnostic::error(message).at(span)));
         }
         if self.frames.len() + levels > DEPTH_LIMIT {
-            let message = format!("lists and maps are nested more than {DEPTH_LIMIT} levels deep");
-            return Err(Box::new(Diagnostic::error(message).at(span)));
+            return Err(Box::new(Diagnostic::error(too_deep()).at(span)));
         }
         Ok(())
     }
@@ -160,8 +162,8 @@ impl<'t> Builder<'t, '_> {
         Ok(())
     }
 
-    fn close(&mut self, end: Span) -> Step {
-        let Some(mut frame) = self.frames.pop() else { return Ok(()) };
+    fn close(&mut self, end: Span) {
+        let Some(mut frame) = self.frames.pop() else { return };
         if frame.span.start != frame.span.end {
             frame.span.end = end.end;
         }
@@ -174,7 +176,7 @@ impl<'t> Builder<'t, '_> {
             }
         };
         let nodes = self.count - frame.count;
-        self.finish(Node { span: frame.span, content }, frame.anchor, nodes, frame.height)
+        self.finish(Node { span: frame.span, content }, frame.anchor, nodes, frame.height);
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Step {
@@ -183,39 +185,41 @@ impl<'t> Builder<'t, '_> {
         };
         let (node, nodes, height) = (node.clone(), *nodes, *height);
         self.count_nodes(nodes, height, span)?;
-        self.finish(node, 0, nodes, height)
+        self.finish(node, 0, nodes, height);
+        Ok(())
     }
 
     /// Puts a complete node where it belongs: into the open collection, or at the root.
-    fn finish(&mut self, node: Node<'t>, anchor: usize, nodes: usize, height: usize) -> Step {
+    fn finish(&mut self, node: Node<'t>, anchor: usize, nodes: usize, height: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, Anchor { node: node.clone(), nodes, height });
         }
         let Some(frame) = self.frames.last_mut() else {
             self.root.get_or_insert(node);
-            return Ok(());
+            return;
         };
-        frame.height = frame.height.max(height + 1);
+        // What is merged does not stand below the map, but becomes part of it.
+        let merges = matches!(&frame.content, Open::Mapping { key: Key::Merge(_), .. });
+        frame.height = frame.height.max(if merges { height } else { height + 1 });
         let Open::Mapping { entries, key, merge, merged } = &mut frame.content else {
             if let Open::Sequence(items) = &mut frame.content {
                 items.push(node);
             }
-            return Ok(());
+            return;
         };
         match std::mem::replace(key, Key::None) {
             Key::None => *key = take_key(node, self.diagnostics),
             Key::Some(key, key_span) => entries.push(Entry { key, key_span, value: node }),
             Key::Merge(span) => {
                 if let Some(first) = merge.replace(span) {
-                    self.diagnostics.push(duplicate("<<", first, span).hint("write one `<<` with a list: `<<: [*one, *two]`"));
+                    report(self.diagnostics, duplicate("<<", first, span).hint("write one `<<` with a list: `<<: [*one, *two]`"));
                 }
                 if let Err(diagnostic) = take_merge(&node, span, merged) {
-                    self.diagnostics.push(diagnostic);
+                    report(self.diagnostics, diagnostic);
                 }
             }
             Key::Refused => {}
         }
-        Ok(())
     }
 
     /// Reports the keys that stand a second time, and keeps the first of each.
@@ -234,7 +238,7 @@ impl<'t> Builder<'t, '_> {
         for (position, first) in repeated.into_iter().rev() {
             let second = entries.remove(position);
             let diagnostic = duplicate(&second.key, first, second.key_span);
-            self.diagnostics.push(diagnostic.hint("remove one of the two, or put what they hold together"));
+            report(self.diagnostics, diagnostic.hint("remove one of the two, or put what they hold together"));
         }
     }
 }
@@ -255,18 +259,24 @@ fn duplicate(key: &str, first: Span, second: Span) -> Diagnostic {
     Diagnostic::error(message).at(second).also(first, "the first one")
 }
 
+fn report(diagnostics: &mut Vec<Diagnostic>, diagnostic: Diagnostic) {
+    if diagnostics.len() < PROBLEM_LIMIT {
+        diagnostics.push(diagnostic);
+    }
+}
+
 fn take_key<'t>(node: Node<'t>, diagnostics: &mut Vec<Diagnostic>) -> Key<'t> {
     match node.content {
         Content::Scalar(scalar) if scalar.plain && scalar.text == "<<" => Key::Merge(node.span),
         Content::Scalar(scalar) if scalar.is_null() => {
-            diagnostics.push(Diagnostic::error("a key is missing before this `:`").at(node.span));
+            report(diagnostics, Diagnostic::error("a key is missing before this `:`").at(node.span));
             Key::Refused
         }
         Content::Scalar(scalar) => Key::Some(scalar.text, node.span),
         Content::Sequence(_) | Content::Mapping(_) => {
             let message = format!("a key must be a text, not {}", node.describe());
             let hint = "put quotes around a text that contains `[`, `{`, `*` or `&`";
-            diagnostics.push(Diagnostic::error(message).at(super::document::first_place(&node)).hint(hint));
+            report(diagnostics, Diagnostic::error(message).at(super::document::first_place(&node)).hint(hint));
             Key::Refused
         }
     }
@@ -323,35 +333,153 @@ fn syntax_error(text: &str, error: &ScanError) -> Box<Diagnostic> {
     let start = offset(error.marker());
     let length = text.get(start as usize..).and_then(|rest| rest.chars().next()).filter(|c| *c != '\n').map_or(0, char::len_utf8);
     let span = Span { start, end: start + u32::try_from(length).unwrap_or_default() };
-    let diagnostic = Diagnostic::error(format!("this is not valid YAML: {}", error.info())).at(span);
-    Box::new(match syntax_hint(error.kind()) {
-        Some(hint) => diagnostic.hint(hint),
-        None => diagnostic,
-    })
+    let (message, hint) = explain(error);
+    let diagnostic = Diagnostic::error(message).at(span);
+    Box::new(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) })
 }
 
-fn syntax_hint(kind: &ErrorKind) -> Option<&'static str> {
-    Some(match kind {
-        ErrorKind::UnknownAnchor => {
-            "an alias `*name` needs an anchor `&name` before it; put quotes around a text that begins with `*`"
-        }
+fn too_deep() -> String {
+    format!("lists and maps are nested more than {DEPTH_LIMIT} levels deep")
+}
+
+/// The usual mistakes in words that a user can act on.
+fn explain(error: &ScanError) -> (String, &'static str) {
+    let text = |message: &str, hint: &'static str| (message.to_owned(), hint);
+    match error.kind() {
+        ErrorKind::UnknownAnchor => text(
+            "this alias refers to an anchor that does not stand before it",
+            "an alias `*name` needs an anchor `&name` before it; put quotes around a text that begins with `*`",
+        ),
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation
         | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInPlainScalar => "indent with blanks; YAML does not allow tabs there",
-        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
-            "put quotes around a text that contains `: `, and check the indentation"
+        | ErrorKind::TabInPlainScalar => text("YAML does not allow a tab here", "indent with blanks"),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => text(
+            "a `:` cannot stand here",
+            "put what belongs to a key on lines of its own or between `{` and `}`, and put quotes around a text with `: `",
+        ),
+        ErrorKind::ExpectedBlockMappingKey => {
+            text("a key is expected here", "check the indentation: the keys of a map stand below one another")
         }
-        ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation | ErrorKind::SimpleKeyExpected => {
-            "check the indentation, and that a `:` follows the key"
+        ErrorKind::SimpleKeyExpected => text("a `:` is missing after this key", "check the line, and its indentation"),
+        ErrorKind::UnclosedQuotedScalar => text("this quote is not closed", ""),
+        ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
+            (format!("a `{open}` is closed by a `{close}`"), "check that every `[` and `{` is closed")
         }
-        ErrorKind::UnclosedFlowCollection { .. }
-        | ErrorKind::ExpectedFlowMappingSeparator
-        | ErrorKind::ExpectedFlowSequenceSeparator
-        | ErrorKind::UnexpectedEofFlowMapping
-        | ErrorKind::UnexpectedEofFlowSequence => "check that every `[` and `{` is closed, and that commas stand between items",
-        ErrorKind::UnclosedQuotedScalar => "check that every quote is closed",
-        _ => return None,
-    })
+        ErrorKind::UnclosedFlowCollection { open } => (format!("this `{open}` is not closed"), ""),
+        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
+            text("a comma or the end of the list or map is expected here", "check that every `[` and `{` is closed")
+        }
+        ErrorKind::RecursionLimitExceeded => (too_deep(), ""),
+        ErrorKind::UnexpectedCharacter { character } => {
+            (format!("the character `{}` cannot stand here", escape(&character.to_string())), "")
+        }
+        _ => (format!("this is not valid YAML: {}", error.info()), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::path::Path;
+
+    fn tree(text: &str) -> String {
+        fn show(node: &Node<'_>, out: &mut String) {
+            match &node.content {
+                Content::Scalar(scalar) => out.push_str(&scalar.text),
+                Content::Sequence(items) => {
+                    out.push('[');
+                    items.iter().for_each(|item| {
+                        show(item, out);
+                        out.push(' ');
+                    });
+                    out.push(']');
+                }
+                Content::Mapping(entries) => {
+                    out.push('{');
+                    for entry in entries.iter() {
+                        out.push_str(&entry.key);
+                        out.push('=');
+                        show(&entry.value, out);
+                        out.push(' ');
+                    }
+                    out.push('}');
+                }
+            }
+        }
+        let mut diagnostics = Vec::new();
+        let mut out = String::new();
+        show(&parse(text, &mut diagnostics).unwrap().root, &mut out);
+        assert_eq!(diagnostics, []);
+        out
+    }
+
+    fn refusal(text: &str) -> String {
+        let mut diagnostics = Vec::new();
+        assert!(parse(text, &mut diagnostics).is_none());
+        diagnostics.pop().unwrap().message
+    }
+
+    #[test]
+    fn what_is_written_wins_over_what_is_merged_and_the_earlier_over_the_later() {
+        assert_eq!(tree("a: &a {x: 1, y: 1}\nb: {y: 2, <<: *a}"), "{a={x=1 y=1 } b={y=2 x=1 } }");
+        assert_eq!(tree("a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b]}"), "{a={x=1 } b={x=2 y=2 } c={x=1 y=2 } }");
+        assert_eq!(tree("a: &a {x: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: *b}"), "{a={x=1 } b={y=2 x=1 } c={y=2 x=1 } }");
+        assert_eq!(tree("'<<': 1"), "{<<=1 }");
+    }
+
+    #[test]
+    fn a_merge_key_written_in_place_is_an_ordinary_map() {
+        assert_eq!(tree("b: {<<: {x: 1}, y: 2}"), "{b={y=2 x=1 } }");
+    }
+
+    #[test]
+    fn an_alias_points_to_where_its_text_stands() {
+        let text = "a: &a\n  x: 1\nb: *a\n";
+        let document = parse(text, &mut Vec::new()).unwrap();
+        let found = document.find(&Path::root().then("b").then("x"));
+        assert_eq!(&text[found.span.start as usize..found.span.end as usize], "1");
+        assert_eq!(found.span.start, 11);
+    }
+
+    #[test]
+    fn what_is_not_there_is_found_where_it_should_be() {
+        let text = "a:\n  b: [1, {c: 2}]\n";
+        let document = parse(text, &mut Vec::new()).unwrap();
+        let at = |path: Path| {
+            let found = document.find(&path);
+            (&text[found.span.start as usize..found.span.end as usize], found.complete)
+        };
+        assert_eq!(at(Path::root().then("a").then("x").then("y")), ("a", false));
+        assert_eq!(at(Path::root().then("a").then("b")), ("b", true));
+        assert_eq!(at(Path::root().then("a").then("b").then(1)), ("{c: 2}", true));
+        assert_eq!(at(Path::root().then("a").then("b").then(1).then("c")), ("2", true));
+        assert_eq!(at(Path::root().then("a").then("b").then(1).then("c").key()), ("c", true));
+        assert_eq!(at(Path::root().then("a").then("b").then(2)), ("b", false));
+    }
+
+    /// Anchored values, each of which is made of the one before.
+    fn chain(first: &str, length: usize, value: impl Fn(&str, usize) -> String) -> String {
+        let values = (1..length).map(|level| format!("a{level}: &a{level} {}\n", value(&format!("*a{}", level - 1), level)));
+        std::iter::once(format!("a0: &a0 {first}\n")).chain(values).collect()
+    }
+
+    #[test]
+    fn limits_are_reached_without_much_work() {
+        assert!(refusal(&"[".repeat(100_000)).contains("nested"));
+        assert!(refusal(&"- ".repeat(100_000)).contains("nested"));
+        assert!(refusal(&"{a: ".repeat(100_000)).contains("nested"));
+        assert!(refusal(&"x".repeat(TEXT_LIMIT + 1)).contains("bytes"));
+        let bomb = chain("[x, x]", 60, |below, _| format!("{{ x: {below}, y: {below} }}"));
+        assert!(refusal(&bomb).contains("1000000"));
+        let merged = chain("{ x0: 0 }", 3000, |below, level| format!("{{ <<: {below}, x{level}: 0 }}"));
+        assert!(refusal(&merged).contains("1000000"));
+    }
+
+    #[test]
+    fn deep_aliases_count_with_their_levels() {
+        let deep = chain("[x]", 70, |below, _| format!("[{below}]"));
+        assert!(refusal(&deep).contains("nested"));
+    }
 }

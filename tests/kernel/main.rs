@@ -3,6 +3,8 @@
 //! No test needs root or touches the machine's network: each one runs in a user, network and mount namespace of its own
 //! (see [`harness::enter`]). `tests/vm/kernel-tests` runs the same tests as real root under Debian's kernel.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod harness;
 
 mod blog;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::tools::TOPO;
-use super::harness::{Feature, apply, example, in_namespaces, lab, needs, settled_fingerprint, topo};
+use super::harness::{Feature, apply, assert_no_changes, example, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
 
 /// The requests among the netlink messages that strace saw: `RTM_NEW…`, `RTM_DEL…` and `RTM_SET…`, by name or by number.
 fn writes(trace: &str) -> Vec<String> {
@@ -118,5 +118,43 @@ fn the_json_plan_counts_its_changes() {
         assert_eq!(plan["summary"]["add"].as_u64(), Some(creations as u64), "{plan}");
         assert_eq!(plan["summary"]["destroy"], 0);
         assert!(changes.iter().all(|change| change["address"].is_string() && change["kind"].is_string()), "{plan}");
+    });
+}
+
+#[test]
+fn a_lab_is_read_from_standard_input() {
+    in_namespaces(|| {
+        let script = format!("{TOPO} apply - < {}", example("quickstart"));
+        sh(&script);
+        assert_no_changes(&example("quickstart"));
+    });
+}
+
+#[test]
+fn a_lab_that_is_being_changed_is_not_changed_by_another() {
+    in_namespaces(|| {
+        let file = example("quickstart");
+        sh("mkdir -p /run/topo");
+        let mut holder =
+            Command::new("flock").args(["/run/topo/quickstart.lock", "sleep", "2"]).spawn().expect("flock can be run");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        topo(&["apply", &file]).exits(1).says("quickstart");
+        topo(&["plan", "--detailed-exitcode", &file]).exits(2);
+        topo(&["apply", "--lock-timeout", "60s", &file]).ok();
+        holder.wait().expect("flock ends");
+        assert_no_changes(&file);
+    });
+}
+
+#[test]
+fn without_privileges_nothing_is_changed_and_the_remedy_is_told() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let without = ["--bounding-set=-all", "--inh-caps=-all", TOPO, "apply", &example("quickstart")];
+        let output = Command::new("setpriv").args(without).output().expect("setpriv can be run");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("hint: ") && stderr.contains("root"), "{stderr}");
+        assert_restored(&before);
     });
 }

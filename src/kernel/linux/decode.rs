@@ -111,10 +111,10 @@ pub fn link(body: &[u8]) -> Result<RawLink, String> {
             IFLA_MASTER => raw.master = Some(number(value)?).filter(|master| *master != 0),
             IFLA_TXQLEN => settings.txqueuelen = Some(number(value)?),
             IFLA_LINKINFO => {
-                    let (kind, parent) = kind(value)?;
-                    raw.link.kind = kind;
-                    raw.below = raw.below.or(parent);
-                }
+                let (kind, parent) = kind(value)?;
+                raw.link.kind = kind;
+                raw.below = raw.below.or(parent);
+            }
             IFLA_IFALIAS => raw.alias = text(value),
             IFLA_GROUP => raw.group = number(value)?,
             IFLA_NUM_TX_QUEUES => queues.transmit = number(value)?,

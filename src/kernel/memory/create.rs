@@ -199,7 +199,7 @@ impl Network {
             Some(mac) => mac.usable().map_err(|_| Errno::new(libc::EADDRNOTAVAIL))?,
             None => self.draw_mac(),
         };
-        let mut device = Device::new(handle.id.name, link.kind.clone(), mac, mtu);
+        let mut device = Device::new(handle.id.name, &link.kind, mac, mtu);
         device.txqueuelen = settings.txqueuelen.unwrap_or(device.txqueuelen);
         if let Some(Queues { transmit, receive }) = link.queues {
             let possible = 1..=MOST_QUEUES;

@@ -109,7 +109,7 @@ pub(super) fn strip(kind: &mut Kind) {
 
 impl Device {
     /// A link of that kind as the kernel sets it up when nothing is said.
-    pub(super) fn new(name: LinkName, kind: Kind, mac: Mac, mtu: u32) -> Self {
+    pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32) -> Self {
         let mut kind = kind.complete();
         strip(&mut kind);
         let (dummy, loopback) = (matches!(kind, Kind::Dummy(_)), kind == Kind::Loopback);
@@ -140,7 +140,7 @@ impl Device {
 
     /// `lo` of a namespace that is in use.
     pub(super) fn loopback() -> Self {
-        Self { up: true, settled: Settled::All, ..Self::new(LinkName::LOOPBACK, Kind::Loopback, Mac([0; 6]), 65536) }
+        Self { up: true, settled: Settled::All, ..Self::new(LinkName::LOOPBACK, &Kind::Loopback, Mac([0; 6]), 65536) }
     }
 
     pub(super) fn is_loopback(&self) -> bool {

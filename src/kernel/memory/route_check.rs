@@ -103,7 +103,7 @@ impl Network {
         let fits = |index: Ifindex| wish.index.is_none_or(|wanted| wanted == index);
         let invalid = |number| said(number, "Nexthop has invalid gateway");
         let tables = [wish.table, MAIN_TABLE, DEFAULT_TABLE];
-        let first = if wish.table == MAIN_TABLE { 1 } else { 0 };
+        let first = usize::from(wish.table == MAIN_TABLE);
         for (position, table) in tables.iter().enumerate().skip(first) {
             if position == 1 {
                 if let Some(owner) = self.owner_of(wish.namespace, via).filter(|owner| fits(*owner)) {

@@ -62,7 +62,7 @@ impl Network {
     pub fn add_device(&mut self, id: &LinkId) -> Result<Ifindex, Errno> {
         self.namespace(&id.namespace)?;
         let mac = self.draw_mac();
-        let device = Device { up: true, ..Device::new(id.name, Kind::Device(String::new()), mac, 1500) };
+        let device = Device { up: true, ..Device::new(id.name, &Kind::Device(String::new()), mac, 1500) };
         Ok(self.bear(&LinkHandle { id: id.clone(), index: 0 }, device).index)
     }
 

@@ -72,17 +72,13 @@ impl Link {
         if self.external {
             return settings;
         }
-        let loopback = self.kind == Kind::Loopback;
-        let arp = match &self.kind {
-            Kind::Dummy(_) | Kind::Loopback => None,
-            _ => Some(true),
-        };
+        let (arp, multicast) = self.kind.default_flags();
         LinkSettings {
             mtu: settings.mtu.or(inherited_mtu),
             up: settings.up.or(Some(true)),
             txqueuelen: settings.txqueuelen.or(Some(1000)),
             arp: settings.arp.or(arp),
-            multicast: settings.multicast.or((!loopback && !matches!(self.kind, Kind::Dummy(_))).then_some(true)),
+            multicast: settings.multicast.or(multicast),
             allmulti: settings.allmulti.or(Some(false)),
             promisc: settings.promisc.or(Some(false)),
             altnames: settings.altnames.or_else(|| Some(BTreeSet::new())),
@@ -134,13 +130,13 @@ impl Link {
     }
 }
 
-/// Combines two settings field by field.
+/// Combines two settings field by field with a function that is generic in the field's type.
 macro_rules! zip_settings {
-    ($a:expr, $b:expr, |$x:ident, $y:ident| $combined:expr) => {
-        zip_settings!(@fields $a, $b, $x, $y, $combined, [mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc, altnames, master])
+    ($a:expr, $b:expr, $combine:ident) => {
+        zip_settings!(@fields $a, $b, $combine, [mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc, altnames, master])
     };
-    (@fields $a:expr, $b:expr, $x:ident, $y:ident, $combined:expr, [$($field:ident),+]) => {
-        LinkSettings { $($field: { let ($x, $y) = (&$a.$field, &$b.$field); $combined }),+ }
+    (@fields $a:expr, $b:expr, $combine:ident, [$($field:ident),+]) => {
+        LinkSettings { $($field: $combine(&$a.$field, &$b.$field)),+ }
     };
 }
 
@@ -193,27 +189,30 @@ impl LinkSettings {
             .collect()
     }
 
-    /// The settings of `self` that differ from the live ones, nothing else.
-    #[must_use]
-    pub fn difference(&self, live: &Self) -> Self {
-        zip_settings!(self, live, |desired, live| desired.clone().filter(|_| desired != live))
-    }
-
     /// The settings of `self`, and those of `other` where it has none.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
-        zip_settings!(self, other, |own, other| own.clone().or_else(|| other.clone()))
+        fn either<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
+            own.clone().or_else(|| other.clone())
+        }
+        zip_settings!(self, other, either)
     }
 
     /// The live values of those settings that `self` changes.
     #[must_use]
     pub fn touching(&self, live: &Self) -> Self {
-        zip_settings!(self, live, |desired, live| live.clone().filter(|_| desired.is_some() && desired != live))
+        fn touched<T: Clone + PartialEq>(desired: &Option<T>, live: &Option<T>) -> Option<T> {
+            live.clone().filter(|_| desired.is_some() && desired != live)
+        }
+        zip_settings!(self, live, touched)
     }
 
     /// The settings of `self` that `other` has, too.
     #[must_use]
     pub fn only_those_of(&self, other: &Self) -> Self {
-        zip_settings!(self, other, |own, other| own.clone().filter(|_| other.is_some()))
+        fn shared<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
+            own.clone().filter(|_| other.is_some())
+        }
+        zip_settings!(self, other, shared)
     }
 }

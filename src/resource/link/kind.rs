@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Ifindex;
 use super::option::{KindOption, Mutability};
 use super::veth::Veth;
 use crate::name::{LinkRef, NamespaceName};
-use crate::state::Ifindex;
 
 /// Something about a kind's options that the kernel would refuse, found without asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,10 +85,15 @@ pub trait LinkKind: Clone + Default + 'static {
     const OPTIONS: &'static [KindOption<Self>];
     /// Whether other links can be its ports (IFLA_MASTER).
     const TAKES_PORTS: bool = false;
+    /// Whether a new link uses ARP (not IFF_NOARP); `None` when it takes that from its parent.
+    const ARP: Option<bool> = Some(true);
+    /// Whether a new link uses multicast (IFF_MULTICAST); `None` when it takes that from its parent.
+    const MULTICAST: Option<bool> = Some(true);
     /// The attribute of IFLA_INFO_DATA that holds the parent's number, for a kind that does not take it from IFLA_LINK.
     const PARENT_ATTRIBUTE: Option<u16> = None;
 
     /// What the kernel takes for the options that this one leaves out.
+    #[must_use]
     fn kernel_default(&self) -> Self;
 
     /// What can be refused without asking the kernel.
@@ -310,6 +315,7 @@ macro_rules! define_kind {
             }
 
             /// The kind with only those options set that differ from the live link.
+            #[must_use]
             pub fn difference(&self, live: &Self) -> Self {
                 match (self, live) {
                     $((Self::$variant(desired), Self::$variant(live)) => Self::$variant(difference(desired, live)),)+
@@ -335,6 +341,7 @@ macro_rules! define_kind {
             }
 
             /// The kind with the kernel's values for all that is not set.
+            #[must_use]
             pub fn complete(&self) -> Self {
                 match self {
                     $(Self::$variant(kind) => Self::$variant(complete(kind)),)+
@@ -409,6 +416,15 @@ macro_rules! define_kind {
                 match self {
                     $(Self::$variant(kind) => kind.clear_ports(),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => {}
+                }
+            }
+
+            /// Whether a new link uses ARP and multicast; `None` when it cannot be told.
+            pub fn default_flags(&self) -> (Option<bool>, Option<bool>) {
+                match self {
+                    $(Self::$variant(_) => (<$type>::ARP, <$type>::MULTICAST),)+
+                    Self::Veth(_) => (Some(true), Some(true)),
+                    Self::Loopback | Self::Device(_) => (None, None),
                 }
             }
 

@@ -17,6 +17,9 @@ mod common;
 pub use common::{Link, LinkSettings, Queues};
 pub use kind::Kind;
 
+/// The number that the kernel knows an interface by, within its namespace (`ifi_index`); from 1.
+pub type Ifindex = u32;
+
 /// The registry: hands every kind that has a key in the lab file to the macro `$then`.
 macro_rules! for_each_kind {
     ($then:ident) => {

@@ -1,0 +1,99 @@
+//! Every example is valid, and its plan on an empty machine is the golden one. `UPDATE_EXPECT=1 cargo test` writes the goldens anew.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use topo::apply::{Goal, OnFailure, apply, prepare};
+use topo::kernel::Unattended;
+use topo::kernel::memory::{Memory, Network};
+use topo::name::LabName;
+use topo::report::{json, text};
+use topo::state::State;
+
+fn examples() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut paths: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 7);
+    paths
+}
+
+fn load(path: &Path) -> (LabName, State) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let loaded = topo::spec::load(&text);
+    assert!(loaded.diagnostics.is_empty(), "{}: {:?}", path.display(), loaded.diagnostics);
+    let lab = loaded.lab.unwrap();
+    let lowered = topo::lower::lower(&lab, &BTreeMap::new());
+    assert!(lowered.problems.is_empty(), "{}: {:?}", path.display(), lowered.problems);
+    (lab.name, lowered.state)
+}
+
+/// Compares with the golden file, or writes it when asked to.
+fn check(golden: &Path, text: &str) {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(golden, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(golden).unwrap_or_default();
+    assert_eq!(text, expected, "{} (UPDATE_EXPECT=1 writes it anew)", golden.display());
+}
+
+#[test]
+fn every_example_plans_as_its_golden_says() {
+    for path in examples() {
+        let (lab, desired) = load(&path);
+        let (_, plan) = prepare(&mut Memory::new(lab.clone()), &Goal::apply(lab, desired)).unwrap();
+        let golden =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path.file_stem().unwrap()).with_extension("plan");
+        check(&golden, &text::plan(&plan, text::Colour::None));
+    }
+}
+
+#[test]
+fn every_example_is_built_kept_and_removed_without_a_trace_in_memory() {
+    for path in examples() {
+        let (lab, desired) = load(&path);
+        let before = Network::default();
+        let mut kernel = Memory::with_network(lab.clone(), before.clone());
+        for goal in [Goal::apply(lab.clone(), desired.clone()), Goal::destroy(lab.clone(), desired.clone())] {
+            let (live, plan) = prepare(&mut kernel, &goal).unwrap();
+            apply(&mut kernel, &goal, &live, &plan, OnFailure::Keep, &mut Unattended).unwrap();
+            let (_, again) = prepare(&mut kernel, &goal).unwrap();
+            assert!(again.is_empty(), "{}: {}", path.display(), text::plan(&again, text::Colour::None));
+        }
+        assert_eq!(kernel.network.fingerprint(), before.fingerprint(), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_plan_as_json_has_the_documented_shape() {
+    let (lab, desired) = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml"));
+    let (_, plan) = prepare(&mut Memory::new(lab.clone()), &Goal::apply(lab, desired)).unwrap();
+    let json = json::plan(&plan);
+    assert_eq!(json["format_version"], 1);
+    assert_eq!(json["summary"]["add"], plan.summary().add);
+    let changes = json["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), plan.changes.len());
+    for change in changes {
+        for key in ["address", "kind", "action", "before", "after", "reason"] {
+            assert!(change.get(key).is_some(), "{key} is missing in {change}");
+        }
+        assert_eq!((&change["action"], &change["before"]), (&"create".into(), &serde_json::Value::Null));
+    }
+}
+
+#[test]
+fn the_schema_is_current_and_accepts_every_example() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/lab.schema.json");
+    check(&path, &topo::cli::schema_text());
+    let schema: serde_json::Value = serde_json::from_str(&topo::cli::schema_text()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for path in examples() {
+        let lab: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&lab).map(|error| format!("{error} at {}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{}: {errors:?}", path.display());
+    }
+    let wrong = serde_json::json!({ "name": "x", "namespaces": { "a": { "interfaces": { "eth0": { "adresses": [] } } } } });
+    assert!(!validator.is_valid(&wrong), "an unknown key is refused");
+}
