@@ -7,7 +7,7 @@ mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diff::{Action, Change};
+use crate::diff::{Action, Change, Inheritance};
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::operation::Operation;
 use crate::ownership;
@@ -91,6 +91,8 @@ struct Context<'a> {
     gone_namespaces: BTreeSet<&'a NamespaceName>,
     /// The numbers of links to be born.
     born: BTreeMap<LinkId, Ifindex>,
+    /// What links have that the lab does not say.
+    inheritance: Inheritance<'a>,
     /// Links with settings of their own that must be written before they come up.
     with_sysctls: BTreeSet<LinkId>,
 }
@@ -109,6 +111,7 @@ impl<'a> Context<'a> {
             links: BTreeMap::new(),
             gone_namespaces: BTreeSet::new(),
             born: BTreeMap::new(),
+            inheritance: Inheritance::new(desired, &live.state),
             with_sysctls: BTreeSet::new(),
         };
         for change in changes {

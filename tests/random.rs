@@ -27,7 +27,7 @@ fn pair() -> impl Strategy<Value = [String; 2]> {
 fn cases(default: u32) -> ProptestConfig {
     let asked = ProptestConfig::default();
     let cases = if asked.cases == 256 { default } else { asked.cases };
-    ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..asked }
+    ProptestConfig { cases, max_shrink_iters: 4000, failure_persistence: None, ..asked }
 }
 
 proptest! {

@@ -1,13 +1,15 @@
 //! Links: which are made, changed, replaced or deleted, and which the kernel takes along when another goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use super::mtu::Inheritance;
 use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::FieldChange;
 use crate::resource::link::{Kind, Link, LinkSettings};
-use crate::state::ResourceId;
+use crate::state::{ResourceId, State};
 
 impl Differ<'_> {
     pub(super) fn links(&mut self) {
@@ -40,10 +42,44 @@ impl Differ<'_> {
                 self.add(resource, Action::Update, fields, None);
             }
         }
+        self.hold_mtus();
         let extra = self.live.state.links().filter(|(id, link)| self.desired.link(id).is_none() && !link.external);
         for (id, _) in extra.filter(|(id, _)| !id.name.is_loopback()) {
             let reason = self.doomed.get(id).cloned().flatten();
             self.add(ResourceId::Link(id.clone()), Action::Delete, Vec::new(), reason);
+        }
+    }
+
+    /// The kernel fits the mtu of a bridge to its ports' whenever those change, unless it was told one while the bridge lived;
+    /// which is the case cannot be seen. So a bridge with an mtu of its own is told again.
+    fn hold_mtus(&mut self) {
+        let of_master = |state: &State, master: &LinkId| -> BTreeSet<LinkId> {
+            let is_port = |(id, link): &(&LinkId, &Link)| {
+                id.namespace == master.namespace && link.settings.master == Some(master.name)
+            };
+            state.links().filter(is_port).map(|(id, _)| id.clone()).collect()
+        };
+        let (desired, live) = (self.desired, self.live);
+        for (id, link) in desired.links() {
+            let holds = link.kind.takes_ports() && !link.external && link.settings.mtu.is_some() && live.state.link(id).is_some();
+            if !holds || self.is_born(id) {
+                continue;
+            }
+            let (wanted, present) = (of_master(desired, id), of_master(&live.state, id));
+            let changes = |port: &LinkId| self.action(&ResourceId::Link(port.clone())).is_some() || self.doomed.contains_key(port);
+            if wanted == present && !wanted.iter().any(changes) {
+                continue;
+            }
+            let mtu = link.settings.mtu.map_or(Value::Null, Value::from);
+            match self.changes.get_mut(&ResourceId::Link(id.clone())) {
+                Some(change) if change.fields.iter().any(|field| field.name == "mtu") => {}
+                Some(change) => change.fields.push(FieldChange::new("mtu", mtu.clone(), mtu)),
+                None => {
+                    let reason = Some("its ports change, and the kernel would fit it to them".to_owned());
+                    let fields = vec![FieldChange::new("mtu", mtu.clone(), mtu)];
+                    self.add(ResourceId::Link(id.clone()), Action::Update, fields, reason);
+                }
+            }
         }
     }
 

@@ -11,14 +11,15 @@ use crate::state::State;
 const DEPTH: u8 = 32;
 
 /// Finds inherited mtus.
-pub(super) struct Inheritance<'a> {
+pub struct Inheritance<'a> {
     desired: &'a State,
     live: &'a State,
     ports: BTreeMap<LinkId, Vec<LinkName>>,
 }
 
 impl<'a> Inheritance<'a> {
-    pub(super) fn new(desired: &'a State, live: &'a State) -> Self {
+    /// Looks up `desired` first, and `live` for what is not desired.
+    pub fn new(desired: &'a State, live: &'a State) -> Self {
         let mut ports: BTreeMap<LinkId, Vec<LinkName>> = BTreeMap::new();
         for (id, link) in desired.links() {
             if let Some(master) = link.settings.master {
@@ -29,7 +30,7 @@ impl<'a> Inheritance<'a> {
     }
 
     /// What the kernel would give the link if it were born now and its surroundings were as desired.
-    pub(super) fn inherited(&self, id: &LinkId, link: &Link) -> Option<u32> {
+    pub fn inherited(&self, id: &LinkId, link: &Link) -> Option<u32> {
         self.inherit(id, link, DEPTH)
     }
 
