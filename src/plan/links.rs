@@ -62,10 +62,23 @@ impl Context<'_> {
                 (false, false) => *id < below || !self.is_known(&below),
             };
         }
-        let below_goes = self.is_gone(&below) && self.is_known(&below);
+        let along = self.is_known(&below) && self.is_gone(&below) && self.goes_at_once(&below);
         match goes(id) {
-            true => !below_goes && below.namespace != id.namespace || self.spans(live, id),
-            false => !below_goes,
+            true => !along && (below.namespace != id.namespace && !goes(&below) || self.spans(live, id)),
+            false => !along,
+        }
+    }
+
+    /// Whether a live link is gone as soon as links have been deleted, rather than some time after its namespace.
+    fn goes_at_once(&self, id: &LinkId) -> bool {
+        let Some(live) = self.live.state.link(id).filter(|_| self.is_gone(id)) else { return false };
+        if self.needs_deleting(id, live) {
+            return true;
+        }
+        let Some(below) = live.kind.parent().map(|below| below.resolve(&id.namespace)) else { return false };
+        match (&live.kind, self.live.state.link(&below)) {
+            (Kind::Veth(_), Some(peer)) => self.needs_deleting(&below, peer),
+            _ => self.goes_at_once(&below),
         }
     }
 
