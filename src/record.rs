@@ -127,6 +127,8 @@ impl Record {
         }
         for (id, resource) in &desired.resources {
             match (id, live.state.resources.get(id), resource) {
+                // A setting of a link of the lab's own goes with the link.
+                (ResourceId::Sysctl(namespace, key), _, _) if namespace.is_host() && of_own_link(desired, key) => {}
                 (ResourceId::Sysctl(namespace, key), Some(Resource::Sysctl(live)), _) if namespace.is_host() => {
                     record.host_sysctls.entry(key.clone()).or_insert_with(|| live.value.clone());
                 }
@@ -168,6 +170,12 @@ impl Record {
         record.routes.retain(|key| declared(ResourceId::Route(host.clone(), key.clone())));
         record
     }
+}
+
+/// Whether it is the setting of a link in `host` that the lab makes.
+fn of_own_link(desired: &State, key: &SysctlKey) -> bool {
+    let link = key.link().map(|name| LinkId::new(&NamespaceName::host(), name));
+    link.and_then(|id| desired.link(&id)).is_some_and(|link| !link.external)
 }
 
 fn external(settings: LinkSettings) -> Link {

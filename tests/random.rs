@@ -5,7 +5,7 @@ mod labs;
 #[path = "common/machine.rs"]
 mod machine;
 
-use machine::{Machine, desired};
+use machine::{Machine, check_same, desired};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use topo::apply::OnFailure;
@@ -43,10 +43,10 @@ proptest! {
             machine.check_unchanged_by(lab)?;
             let mut fresh = Machine::new();
             fresh.apply(lab)?;
-            prop_assert_eq!(machine.view(lab, &labs), fresh.view(lab, &labs), "{}", lab);
+            check_same(&machine.view(lab, &labs), &fresh.view(lab, &labs), lab)?;
         }
         machine.destroy(&labs[2])?;
-        prop_assert_eq!(machine.fingerprint(), original);
+        check_same(&machine.fingerprint(), &original, "destroyed")?;
     }
 
     /// A lab can be destroyed when its file is lost.
@@ -58,7 +58,7 @@ proptest! {
             machine.apply(lab)?;
         }
         machine.destroy_by_name()?;
-        prop_assert_eq!(machine.fingerprint(), original);
+        check_same(&machine.fingerprint(), &original, "destroyed")?;
     }
 }
 
@@ -76,7 +76,7 @@ proptest! {
             broken.memory.fail_at(position, nix::libc::ENOMEM);
             let error = broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("an operation fails");
             prop_assert!(error.rolled_back(), "operation {}: {}", position, machine::aftermath(&error));
-            prop_assert_eq!(broken.fingerprint(), before, "operation {}", position);
+            check_same(&broken.fingerprint(), &before, &format!("operation {position}"))?;
         }
     }
 
@@ -91,7 +91,7 @@ proptest! {
             let mut killed = machine.killed_at(position, &labs[1])?;
             killed.apply(&labs[1])?;
             killed.check_unchanged_by(&labs[1])?;
-            prop_assert_eq!(killed.view(&labs[1], &labs), fresh.view(&labs[1], &labs), "operation {}", position);
+            check_same(&killed.view(&labs[1], &labs), &fresh.view(&labs[1], &labs), &format!("operation {position}"))?;
         }
     }
 
@@ -104,7 +104,7 @@ proptest! {
         for position in 0..machine.operations(&labs[1])? {
             let mut killed = machine.killed_at(position, &labs[1])?;
             killed.destroy(&labs[1])?;
-            prop_assert_eq!(killed.fingerprint(), original.clone(), "operation {}", position);
+            check_same(&killed.fingerprint(), &original, &format!("operation {position}"))?;
         }
     }
 
@@ -121,7 +121,7 @@ proptest! {
             broken.memory.heal();
             broken.apply(&labs[1])?;
             broken.destroy(&labs[1])?;
-            prop_assert_eq!(broken.fingerprint(), original.clone(), "operation {}", position);
+            check_same(&broken.fingerprint(), &original, &format!("operation {position}"))?;
         }
     }
 }

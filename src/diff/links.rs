@@ -1,6 +1,6 @@
 //! Links: which are made, changed, replaced or deleted, and which the kernel takes along when another goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -8,8 +8,8 @@ use super::mtu::Inheritance;
 use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::FieldChange;
-use crate::resource::link::{Kind, Link, LinkSettings};
-use crate::state::{ResourceId, State};
+use crate::resource::link::{Kind, Link};
+use crate::state::ResourceId;
 
 impl Differ<'_> {
     pub(super) fn links(&mut self) {
@@ -20,7 +20,7 @@ impl Differ<'_> {
             let resource = ResourceId::Link(id.clone());
             let Some(live) = self.live.state.link(id) else {
                 // A new namespace comes with its `lo`.
-                if link.kind == Kind::Loopback && link.settings == LinkSettings::default() {
+                if link.kind == Kind::Loopback && link.compare(&Link::new_loopback(), None).is_empty() {
                     continue;
                 }
                 self.add(resource, Action::Create, Vec::new(), None);
@@ -42,6 +42,7 @@ impl Differ<'_> {
                 self.add(resource, Action::Update, fields, None);
             }
         }
+        self.pulled_up();
         self.hold_mtus();
         let extra = self.live.state.links().filter(|(id, link)| self.desired.link(id).is_none() && !link.external);
         for (id, _) in extra.filter(|(id, _)| !id.name.is_loopback()) {
@@ -50,36 +51,30 @@ impl Differ<'_> {
         }
     }
 
-    /// The kernel fits the mtu of a bridge to its ports' whenever those change, unless it was told one while the bridge lived;
-    /// which is the case cannot be seen. So a bridge with an mtu of its own is told again.
-    fn hold_mtus(&mut self) {
-        let of_master = |state: &State, master: &LinkId| -> BTreeSet<LinkId> {
-            let is_port = |(id, link): &(&LinkId, &Link)| {
-                id.namespace == master.namespace && link.settings.master == Some(master.name)
-            };
-            state.links().filter(is_port).map(|(id, _)| id.clone()).collect()
-        };
-        let (desired, live) = (self.desired, self.live);
-        for (id, link) in desired.links() {
-            let holds = link.kind.takes_ports() && !link.external && link.settings.mtu.is_some() && live.state.link(id).is_some();
-            if !holds || self.is_born(id) {
-                continue;
+    /// The kernel brings vlans up with their parent. One that the lab wants down must be taken down again.
+    fn pulled_up(&mut self) {
+        let rises = |change: &super::Change| change.fields.iter().any(|field| field.name == "up" && field.after == true);
+        let mut pulled = Vec::new();
+        for (id, link) in self.desired.links().filter(|(_, link)| link.settings.up == Some(false) && link.kind.peer().is_none()) {
+            let resource = ResourceId::Link(id.clone());
+            let Some(parent) = link.kind.parent().map(|parent| parent.resolve(&id.namespace)) else { continue };
+            let parent_rises = self.changes.get(&ResourceId::Link(parent)).is_some_and(rises);
+            if parent_rises && !self.is_born(id) {
+                pulled.push(resource);
             }
-            let (wanted, present) = (of_master(desired, id), of_master(&live.state, id));
-            let changes = |port: &LinkId| self.action(&ResourceId::Link(port.clone())).is_some() || self.doomed.contains_key(port);
-            if wanted == present && !wanted.iter().any(changes) {
-                continue;
-            }
-            let mtu = link.settings.mtu.map_or(Value::Null, Value::from);
-            match self.changes.get_mut(&ResourceId::Link(id.clone())) {
-                Some(change) if change.fields.iter().any(|field| field.name == "mtu") => {}
-                Some(change) => change.fields.push(FieldChange::new("mtu", mtu.clone(), mtu)),
-                None => {
-                    let reason = Some("its ports change, and the kernel would fit it to them".to_owned());
-                    let fields = vec![FieldChange::new("mtu", mtu.clone(), mtu)];
-                    self.add(ResourceId::Link(id.clone()), Action::Update, fields, reason);
-                }
-            }
+        }
+        for resource in pulled {
+            self.hold(resource, "up", false.into(), "its parent comes up and takes it along");
+        }
+    }
+
+    /// Has an attribute that is as desired written again, because the kernel would change it along with something else.
+    pub(super) fn hold(&mut self, id: ResourceId, name: &str, value: Value, reason: &str) {
+        let field = FieldChange::new(name, value.clone(), value);
+        match self.changes.get_mut(&id) {
+            Some(change) if change.fields.iter().any(|field| field.name == name) => {}
+            Some(change) => change.fields.push(field),
+            None => self.add(id, Action::Update, vec![field], Some(reason.to_owned())),
         }
     }
 

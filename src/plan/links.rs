@@ -179,9 +179,9 @@ impl Context<'_> {
         let loopback = link.kind == Kind::Loopback;
         let wants_up = link.settings.up != Some(false);
         let mut settings = match loopback {
-            // A new namespace's `lo` is up as it is, and its hardware address of zeroes is one that nobody can set.
-            true => LinkSettings { up: link.settings.up.filter(|up| !up), mac: None, ..link.settings.clone() },
-            false => LinkSettings { up: (wants_up && self.comes_up_late(id, link)).then_some(true), ..LinkSettings::default() },
+            true => link.settings.difference(&Link::new_loopback().settings),
+            // The kernel brings a vlan up with its parent, so that one that is to stay down is taken down after that.
+            false => LinkSettings { up: self.comes_up_late(id, link).then_some(wants_up), ..LinkSettings::default() },
         };
         let add_altnames: Vec<String> = link.settings.altnames.iter().flatten().cloned().collect();
         (settings.altnames, settings.master) = (None, None);
@@ -238,10 +238,7 @@ impl Context<'_> {
         node.after.extend(enslaved_to.filter(|master| self.is_born(master)));
         node.after.extend(self.sized_master(id, desired));
         // The kernel lets a bridge's mtu follow its ports', so that by then there may be nothing left to do.
-        if desired.kind.takes_ports()
-            && desired.settings.mtu.is_none()
-            && change.fields.iter().any(|field| field.name == "mtu")
-        {
+        if desired.kind.takes_ports() && desired.settings.mtu.is_none() && change.fields.iter().any(|field| field.name == "mtu") {
             node.after.extend(ports(self.desired, id));
         }
         node.provides.push(id.clone());

@@ -26,7 +26,7 @@ pub fn desired(text: &str) -> State {
 }
 
 /// What a check came to.
-type Verdict = Result<(), TestCaseError>;
+pub type Verdict = Result<(), TestCaseError>;
 
 /// A machine with an `eth0` of its own, and what is written down there about the lab.
 #[derive(Debug, Clone)]
@@ -112,7 +112,7 @@ impl Machine {
     }
 
     /// All that a lab can see, drawn hardware addresses aside. Settings are looked at that any of the `others` names.
-    pub fn view(&mut self, text: &str, others: &[String]) -> Vec<String> {
+    pub fn view(&mut self, text: &str, others: &[String]) -> String {
         let wanted = desired(text);
         let mut interest = wanted.clone();
         for other in others {
@@ -136,7 +136,7 @@ impl Machine {
             }
             format!("{} {id}{order}: {}", id.kind(), resource.to_json())
         };
-        live.state.resources.iter().map(show).collect()
+        live.state.resources.iter().map(show).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -180,4 +180,17 @@ pub fn aftermath(error: &ApplyError) -> String {
         }
     };
     format!("{}\n{left}", chain(error))
+}
+
+/// Fails with the lines in which two texts differ.
+pub fn check_same(left: &str, right: &str, when: &str) -> Verdict {
+    if left == right {
+        return Ok(());
+    }
+    let lines = |text: &str, other: &str, sign: &str| -> Vec<String> {
+        let differs = |line: &&str| !other.lines().any(|other| other == *line);
+        text.lines().filter(differs).map(|line| format!("{sign} {line}")).collect()
+    };
+    let difference = [lines(left, right, "-"), lines(right, left, "+")].concat().join("\n");
+    Err(TestCaseError::fail(format!("{when}\n{difference}")))
 }

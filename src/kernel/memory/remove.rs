@@ -24,7 +24,9 @@ impl Network {
     /// Removes links that are there, all or none; one may go along with another.
     pub(super) fn delete_links(&mut self, links: &[LinkHandle]) -> Result<(), Errno> {
         let places = links.iter().map(|link| self.place(link)).collect::<Result<Vec<_>, _>>()?;
-        places.iter().for_each(|place| self.remove(place));
+        for place in &places {
+            self.remove(place);
+        }
         Ok(())
     }
 
