@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 mod execute;
+mod namespaces;
 mod netns;
 mod observe;
 mod resolve;
@@ -32,7 +33,8 @@ struct Inhabited {
 /// The running kernel, as far as it concerns one lab.
 pub struct Linux {
     lab: LabName,
-    traveller: Traveller,
+    /// Threads that enter namespaces.
+    travellers: [Traveller; 2],
     /// The namespace that topo was started in.
     host: Inhabited,
     /// The lab's own namespaces.
@@ -47,7 +49,7 @@ impl Linux {
     pub fn new(lab: LabName) -> io::Result<Self> {
         raise_descriptor_limit();
         let host = Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? };
-        Ok(Self { lab, traveller: Traveller::start()?, host, namespaces: BTreeMap::new() })
+        Ok(Self { lab, travellers: [Traveller::start()?, Traveller::start()?], host, namespaces: BTreeMap::new() })
     }
 
     fn inhabited(&mut self, namespace: &NamespaceName) -> Option<&mut Inhabited> {

@@ -223,26 +223,42 @@ impl<'l> Interface<'l> {
 }
 
 fn take_link<'l>(table: &mut Table<'l>, index: usize, spec: &'l LinkSpec, problems: &mut Problems) {
-    let [first, second] = spec.endpoints.as_slice() else {
-        let (given, hint) = match spec.endpoints.len() {
-            0 => ("none is given here".into(), "name them: `endpoints: [one:eth0, other:eth0]`"),
-            1 => ("one is given here".into(), "name the other end too"),
-            more => (format!("{more} are given here"), "to join more than two interfaces, make a bridge with `ports`"),
-        };
-        let message = format!("a link has two ends, and {given}");
-        problems.error(link_path(index).then("endpoints"), message).hint(hint).needs_whole_file();
-        return;
+    let pair = match spec.endpoints.as_slice() {
+        [first, second] if first.interface() == second.interface() => {
+            let path = link_path(index).then("endpoints").then(1);
+            problems.error(path, format!("both ends of the link are `{}`", first.interface()));
+            None
+        }
+        [first, second] => Some([first.interface(), second.interface()]),
+        ends => {
+            wrong_number(index, ends.len(), problems);
+            None
+        }
     };
-    if first.interface() == second.interface() {
-        let path = link_path(index).then("endpoints").then(1);
-        problems.error(path, format!("both ends of the link are `{}`", first.interface()));
-        return;
-    }
     for (position, endpoint) in spec.endpoints.iter().enumerate() {
         let end = End { link: index, position, spec, long: endpoint.long() };
-        let peer = if position == 0 { second } else { first }.interface().clone();
-        take_end(table, end, endpoint.interface(), peer, problems);
+        match pair {
+            Some(pair) => take_end(table, end, endpoint.interface(), pair[1 - position].clone(), problems),
+            None => mention(table, end, endpoint.interface()),
+        }
     }
+}
+
+/// Has an interface count as the end of a link that was refused, so that nothing is missed because of that.
+fn mention<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId) {
+    let Some(namespace) = table.get_mut(&id.namespace).filter(|_| !id.name.is_loopback()) else { return };
+    let interface = namespace.interfaces.entry(id.name).or_insert_with(|| Interface::new(id.clone(), None));
+    interface.end.get_or_insert(end);
+}
+
+fn wrong_number(index: usize, given: usize, problems: &mut Problems) {
+    let (given, hint) = match given {
+        0 => ("none is given here".into(), "name them: `endpoints: [one:eth0, other:eth0]`"),
+        1 => ("one is given here".into(), "name the other end too"),
+        more => (format!("{more} are given here"), "to join more than two interfaces, make a bridge with `ports`"),
+    };
+    let message = format!("a link has two ends, and {given}");
+    problems.error(link_path(index).then("endpoints"), message).hint(hint).needs_whole_file();
 }
 
 fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, problems: &mut Problems) {
@@ -277,59 +293,83 @@ pub(super) fn unknown_namespace(table: &Table<'_>, path: Path, name: &NamespaceN
     }
 }
 
+/// What makes an interface what it is.
+#[derive(Clone, Copy)]
+enum Role {
+    /// It is the end of a link.
+    End,
+    /// It is `lo`.
+    Loopback,
+    /// Others make it.
+    External,
+    /// Its section says it.
+    Kind,
+}
+
 fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: &mut Problems) {
     check_name(interface, problems);
-    let Some(section) = interface.section else {
-        if interface.id.name.is_loopback() {
+    let external = interface.section.is_some_and(|section| section.external == Some(true));
+    let role = match (&interface.end, interface.id.name.is_loopback()) {
+        (Some(_), _) => Role::End,
+        (None, true) => Role::Loopback,
+        (None, false) if external => Role::External,
+        (None, false) => Role::Kind,
+    };
+    if external {
+        check_external(interface, role, owned, problems);
+    }
+    let mut kinds = interface.section.map(InterfaceSpec::kinds).unwrap_or_default();
+    match role {
+        Role::Kind => choose_of(interface, &mut kinds, owned, problems),
+        Role::End => {}
+        Role::Loopback => {
             interface.link.kind = Kind::Loopback;
+            interface.link.external = !owned;
         }
-        return;
-    };
-    let path = interface.section_path();
-    let external = section.external == Some(true);
-    let mut kinds = section.kinds();
-    let what = match (&interface.end, interface.id.name.is_loopback(), external) {
-        (Some(_), _, _) => Some("the end of a link"),
-        (None, true, _) => Some("the loopback"),
-        (None, false, true) => Some("external, which means that others make it"),
-        (None, false, false) => None,
-    };
-    if let (Some(what), Some((key, _))) = (what, kinds.first()) {
-        let problem = problems.error(path.clone().then(*key), format!("`{}` is {what}; it cannot be a {key} too", interface.id));
+        Role::External => interface.link.external = !owned,
+    }
+    if let (Some(what), Some((key, _))) = (role.excludes_kinds(), kinds.first()) {
+        let message = format!("`{}` is {what}; it cannot be a {key} too", interface.id);
+        let problem = problems.error(interface.section_path().then(*key), message);
         problem.hint(format!("remove `{key}`"));
         if let Some(end) = &interface.end {
             problem.also(end.path(), "the link");
         }
     }
-    if external && !owned {
-        interface.link.external = true;
-    } else if external {
-        let problem = problems.error(path.clone().then("external"), "only interfaces of `host` can be external");
-        problem.hint("a namespace of the lab holds what the lab declares and nothing else");
-    }
-    if external && interface.end.is_some() {
-        let problem =
-            problems.error(path.clone().then("external"), format!("`{}` is the end of a link, which topo makes", interface.id));
-        problem.hint("remove `external`");
-        interface.link.external = false;
-    }
-    if interface.end.is_some() || interface.id.name.is_loopback() {
-        if interface.id.name.is_loopback() {
-            interface.link.kind = Kind::Loopback;
-            interface.link.external = !owned;
+}
+
+impl Role {
+    fn excludes_kinds(self) -> Option<&'static str> {
+        match self {
+            Self::End => Some("the end of a link"),
+            Self::Loopback => Some("the loopback"),
+            Self::External => Some("external, which means that others make it"),
+            Self::Kind => None,
         }
-        return;
     }
-    if external {
-        return;
+}
+
+fn check_external(interface: &Interface<'_>, role: Role, owned: bool, problems: &mut Problems) {
+    let path = interface.section_path().then("external");
+    if owned {
+        let problem = problems.error(path, "only interfaces of `host` can be external");
+        problem.hint("a namespace of the lab holds what the lab declares and nothing else");
+    } else if let Role::End = role {
+        problems.error(path, format!("`{}` is the end of a link, which topo makes", interface.id)).hint("remove `external`");
     }
+}
+
+/// Takes the one kind that the section names.
+fn choose_of(interface: &mut Interface<'_>, kinds: &mut Vec<(&'static str, Kind)>, owned: bool, problems: &mut Problems) {
+    let path = interface.section_path();
     if let [(first, _), (second, _), ..] = kinds.as_slice() {
         let message = format!("`{}` cannot be both a {first} and a {second}", interface.id);
         problems.error(path.clone().then(*second), message).also(path.clone().then(*first), "the other kind");
     }
-    match kinds.is_empty() {
-        false => interface.link.kind = kinds.swap_remove(0).1,
-        true => no_kind(interface, path, owned, problems),
+    if kinds.is_empty() {
+        no_kind(interface, path, owned, problems);
+    } else {
+        interface.link.kind = kinds.swap_remove(0).1;
     }
 }
 

@@ -62,10 +62,7 @@ pub(super) fn lower(
             let context = Context { namespace, reach: &reach, no_ipv6, spec, index, table, ipv6 };
             let key = key(&context);
             if let Some(first) = seen.get(&key) {
-                let message = format!("`{}` has the route `{key}` twice", namespace.name);
-                let problem = problems.error(context.path(), message);
-                problem.also(route_path(namespace, *first), "the other one");
-                problem.hint("give them different metrics, or make them one route with `nexthops`").needs_whole_file();
+                refuse_second(&context, &key, *first, problems);
                 continue;
             }
             seen.insert(key.clone(), index);
@@ -74,6 +71,13 @@ pub(super) fn lower(
             }
         }
     }
+}
+
+fn refuse_second(context: &Context<'_, '_>, key: &RouteKey, first: usize, problems: &mut Problems) {
+    let message = format!("`{}` has the route `{key}` twice", context.namespace.name);
+    let problem = problems.error(context.path(), message);
+    problem.also(route_path(context.namespace, first), "the other one");
+    problem.hint("give them different metrics, or make them one route with `nexthops`").needs_whole_file();
 }
 
 fn key(context: &Context<'_, '_>) -> RouteKey {

@@ -337,3 +337,19 @@ fn work_grows_with_the_file_and_not_with_its_square() {
     );
     assert_eq!(shown(&lowered(&yaml), "route").lines().count(), 20_000);
 }
+
+#[test]
+fn one_mistake_is_one_problem() {
+    refused(
+        "namespaces: { red: { interfaces: { a: { addresses: [10.0.0.1/24] } } } }\nlinks: [{ endpoints: [red:a] }]",
+        "a link has two ends, and one is given here",
+    );
+    refused(
+        "namespaces: { red: { interfaces: { a: {}, v: { vlan: { parent: a, id: 1 } } } } }\nlinks: [{ endpoints: [red:a, red:a] }]",
+        "both ends of the link are `red:a`",
+    );
+    refused(
+        "namespaces: { red: { interfaces: { a: { mtu: 1400 } }, routes: [{ to: 10.0.0.0/8, dev: a }] } }",
+        "`red:a` has no kind, and no link ends there",
+    );
+}

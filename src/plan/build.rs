@@ -11,8 +11,7 @@ use crate::resource::route::{Route, RouteKey};
 use crate::state::{Resource, ResourceId};
 use crate::value::InterfaceAddress;
 
-/// The phases of a plan. What must be gone goes first; then the network grows from namespaces up to routes. Within a phase
-/// needs decide, and otherwise operations of the same namespace stay together, so that they share a socket.
+/// The phases of a plan. What must be gone goes first; then the network grows from namespaces up to routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     DeleteRoutes,
@@ -29,6 +28,18 @@ pub(super) enum Phase {
     FinishLinks,
     Addresses,
     Routes,
+}
+
+impl Phase {
+    /// Phases of the same stage are gone through for one namespace after the other, so that all that is done in a namespace is
+    /// done together: what links need of each other across namespaces is a need between operations, and overrides this.
+    fn stage(self) -> Self {
+        match self {
+            Self::NamespaceSysctls => Self::CreateNamespaces,
+            Self::FinishLinks | Self::Addresses | Self::Routes => Self::LinkSysctls,
+            other => other,
+        }
+    }
 }
 
 /// An operation before it has its place.
@@ -75,7 +86,13 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
             );
         }
     }
-    let ranks: Vec<_> = nodes.iter().map(|node| (node.phase, node.rank)).collect();
+    let place = |node: &Node| match node.phase.stage() {
+        stage @ (Phase::CreateNamespaces | Phase::LinkSysctls) => {
+            (stage, Some(node.operation.namespace().clone()), node.phase, node.rank)
+        }
+        stage => (stage, None, node.phase, node.rank),
+    };
+    let ranks: Vec<_> = nodes.iter().map(place).collect();
     // Needs only lead from a link to the one below it, and `lower` refuses circles of those.
     let order = graph::order(&ranks, &needs).expect("links do not stand on one another in a circle");
     let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();

@@ -1,5 +1,6 @@
 //! A plan as text, in Terraform's language: `+` create, `~` update in place, `-/+` replace, `-` destroy.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -77,20 +78,18 @@ pub fn totals(plan: &Plan) -> String {
 }
 
 fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
-    let first_step = |namespace: &NamespaceName| {
-        plan.steps.iter().position(|step| plan.changes[step.change].id.namespace() == namespace).unwrap_or(usize::MAX)
-    };
-    let mut groups: Vec<(&NamespaceName, Vec<&Change>)> = Vec::new();
-    let mut sorted: Vec<&Change> = plan.changes.iter().collect();
-    sorted.sort_by_key(|change| change.id.namespace());
-    for change in sorted {
-        match groups.last_mut() {
-            Some((namespace, changes)) if *namespace == change.id.namespace() => changes.push(change),
-            _ => groups.push((change.id.namespace(), vec![change])),
+    let mut groups: BTreeMap<&NamespaceName, (usize, Vec<&Change>)> = BTreeMap::new();
+    for change in &plan.changes {
+        groups.entry(change.id.namespace()).or_insert((usize::MAX, Vec::new())).1.push(change);
+    }
+    for (position, step) in plan.steps.iter().enumerate() {
+        if let Some((first, _)) = groups.get_mut(plan.changes[step.change].id.namespace()) {
+            *first = position.min(*first);
         }
     }
-    groups.sort_by_cached_key(|(namespace, _)| first_step(namespace));
-    groups
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (first, _))| *first);
+    groups.into_iter().map(|(namespace, (_, changes))| (namespace, changes)).collect()
 }
 
 /// One change: a line for what it is about, and one for each attribute that differs.

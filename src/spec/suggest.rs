@@ -43,9 +43,9 @@ const OTHER_WORDS: [(&str, &str); 16] = [
 
 /// The known word that was meant, by its spelling or because other programs call it so.
 pub fn meant<'k>(word: &str, known: &'k [&'k str]) -> Option<&'k str> {
-    let others = OTHER_WORDS.iter().filter(|(other, _)| *other == word);
+    let mut others = OTHER_WORDS.iter().filter(|(other, _)| *other == word);
     let known_words = || known.iter().copied();
-    let by_meaning = others.filter_map(|(_, meant)| known_words().find(|known| known == meant)).next();
+    let by_meaning = others.find_map(|(_, meant)| known_words().find(|known| known == meant));
     by_meaning.or_else(|| closest(word, known_words()))
 }
 

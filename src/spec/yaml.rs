@@ -459,30 +459,27 @@ mod tests {
         assert_eq!(at(Path::root().then("a").then("b").then(2)), ("b", false));
     }
 
+    /// Anchored values, each of which is made of the one before.
+    fn chain(first: &str, length: usize, value: impl Fn(&str, usize) -> String) -> String {
+        let values = (1..length).map(|level| format!("a{level}: &a{level} {}\n", value(&format!("*a{}", level - 1), level)));
+        std::iter::once(format!("a0: &a0 {first}\n")).chain(values).collect()
+    }
+
     #[test]
     fn limits_are_reached_without_much_work() {
         assert!(refusal(&"[".repeat(100_000)).contains("nested"));
         assert!(refusal(&"- ".repeat(100_000)).contains("nested"));
         assert!(refusal(&"{a: ".repeat(100_000)).contains("nested"));
         assert!(refusal(&"x".repeat(TEXT_LIMIT + 1)).contains("bytes"));
-        let mut bomb = "a0: &a0 [x, x]\n".to_owned();
-        for level in 1..60 {
-            bomb += &format!("a{level}: &a{level} {{ x: *a{}, y: *a{} }}\n", level - 1, level - 1);
-        }
+        let bomb = chain("[x, x]", 60, |below, _| format!("{{ x: {below}, y: {below} }}"));
         assert!(refusal(&bomb).contains("1000000"));
-        let mut merged = "a0: &a0 {x0: 0}\n".to_owned();
-        for level in 1..3000 {
-            merged += &format!("a{level}: &a{level} {{ <<: *a{}, x{level}: 0 }}\n", level - 1);
-        }
+        let merged = chain("{ x0: 0 }", 3000, |below, level| format!("{{ <<: {below}, x{level}: 0 }}"));
         assert!(refusal(&merged).contains("1000000"));
     }
 
     #[test]
     fn deep_aliases_count_with_their_levels() {
-        let mut deep = "a0: &a0 [x]\n".to_owned();
-        for level in 1..70 {
-            deep += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
-        }
+        let deep = chain("[x]", 70, |below, _| format!("[{below}]"));
         assert!(refusal(&deep).contains("nested"));
     }
 }

@@ -1,18 +1,19 @@
-//! Executes operations: those that go to the same socket one after another share a send.
+//! Executes operations. The order is the plan's; what is done about speed is done here: messages that go to the same socket one
+//! after another share a send, and a run of new namespaces is divided among threads.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::libc;
 
-use super::netns::{self, Directory};
-use super::socket::{Batch, Refusal, Socket};
-use super::{Inhabited, Linux, encode, sysctl};
+use super::namespaces;
+use super::netns::Directory;
+use super::socket::{Batch, Refusal};
+use super::{Linux, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
 use crate::ownership;
-use crate::resource::sysctl::SysctlKey;
 
 /// What goes out together: messages through one namespace's socket.
 struct Pending {
@@ -25,32 +26,61 @@ struct Pending {
     complete: Vec<usize>,
 }
 
+/// How an operation is carried out.
+enum Way {
+    /// As messages through the socket of that namespace.
+    Messages(NamespaceName),
+    /// By a thread inside the namespace, along with others.
+    Inside,
+    /// By system calls in this thread.
+    Calls,
+}
+
+fn way(operation: &Operation) -> Way {
+    match operation {
+        Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } => Way::Inside,
+        Operation::DeleteNamespace(_) => Way::Calls,
+        Operation::CreateLink(new) => Way::Messages(birthplace(new)),
+        Operation::ChangeLink(_)
+        | Operation::DeleteLink(_)
+        | Operation::AddAddress { .. }
+        | Operation::DeleteAddress { .. }
+        | Operation::AddRoute { .. }
+        | Operation::DeleteRoute(_) => Way::Messages(operation.namespace().clone()),
+    }
+}
+
 /// Executes the operations in order.
 pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
     let mut pending: Option<Pending> = None;
-    for (position, operation) in operations.iter().enumerate() {
+    let mut position = 0;
+    while position < operations.len() {
         if progress.stop() {
             flush(linux, operations, &mut pending, progress)?;
             return Err(ExecuteError::Interrupted);
         }
-        let Some(through) = sender(operation) else {
-            flush(linux, operations, &mut pending, progress)?;
-            alone(linux, operation).map_err(|errno| refused(operations, position, errno))?;
-            progress.done(position);
-            continue;
-        };
-        if pending.as_ref().is_some_and(|pending| pending.through != through) {
-            flush(linux, operations, &mut pending, progress)?;
+        match way(&operations[position]) {
+            Way::Messages(through) => {
+                if pending.as_ref().is_some_and(|pending| pending.through != through) {
+                    flush(linux, operations, &mut pending, progress)?;
+                }
+                add(linux, pending.get_or_insert_with(|| Pending::new(through)), operations, position)?;
+                position += 1;
+            }
+            Way::Inside => {
+                flush(linux, operations, &mut pending, progress)?;
+                let run = operations[position..].iter().take_while(|operation| matches!(way(operation), Way::Inside)).count();
+                inside(linux, operations, position..position + run, progress)?;
+                position += run;
+            }
+            Way::Calls => {
+                flush(linux, operations, &mut pending, progress)?;
+                let outcome = calls(linux, &operations[position]);
+                outcome.map_err(|error| refused(operations, position, errno(&error)))?;
+                progress.done(position);
+                position += 1;
+            }
         }
-        let pending = pending.get_or_insert_with(|| Pending {
-            through: through.clone(),
-            batch: Batch::default(),
-            owners: Vec::new(),
-            complete: Vec::new(),
-        });
-        add(linux, &mut pending.batch, &through, operation).map_err(|errno| refused(operations, position, errno))?;
-        pending.owners.resize(pending.batch.len(), position);
-        pending.complete.push(position);
     }
     flush(linux, operations, &mut pending, progress)
 }
@@ -59,19 +89,11 @@ fn refused(operations: &[Operation], position: usize, source: Errno) -> ExecuteE
     OperationError { position, operation: operations[position].to_string(), source }.into()
 }
 
-fn errno(error: &io::Error) -> Errno {
+/// An error of a system call in the kernel's terms.
+pub(super) fn errno(error: &io::Error) -> Errno {
     match error.raw_os_error() {
         Some(number) => Errno::new(number),
         None => Errno { number: libc::EIO, message: Some(error.to_string()) },
-    }
-}
-
-/// Whose socket an operation's messages go through; `None` when it is more than messages.
-fn sender(operation: &Operation) -> Option<NamespaceName> {
-    match operation {
-        Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => None,
-        Operation::CreateLink(new) => Some(birthplace(new)),
-        _ => Some(operation.namespace().clone()),
     }
 }
 
@@ -84,19 +106,18 @@ fn birthplace(new: &NewLink) -> NamespaceName {
     underlay.or(parent).or(peer_in_host).unwrap_or_else(|| new.handle.id.namespace.clone())
 }
 
-fn add(linux: &Linux, batch: &mut Batch, through: &NamespaceName, operation: &Operation) -> Result<(), Errno> {
-    match operation {
+impl Pending {
+    fn new(through: NamespaceName) -> Self {
+        Self { through, batch: Batch::default(), owners: Vec::new(), complete: Vec::new() }
+    }
+}
+
+fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position: usize) -> Result<(), ExecuteError> {
+    let (batch, through) = (&mut pending.batch, &pending.through);
+    match &operations[position] {
         Operation::CreateLink(new) => {
-            let wanted = [Some(&new.handle), new.peer.as_ref().map(|peer| &peer.handle)];
-            for handle in wanted.into_iter().flatten() {
-                if descriptor(linux, through, &handle.id.namespace).is_none() && handle.id.namespace != *through {
-                    return Err(Errno { number: libc::ENOENT, message: Some(format!("no namespace `{}`", handle.id.namespace)) });
-                }
-            }
-            encode::create_link(batch, &linux.lab, new, |namespace| descriptor(linux, through, namespace));
-            for handle in wanted.into_iter().flatten().filter(|handle| handle.id.namespace.is_host()) {
-                encode::mark_link(batch, &linux.lab, handle.index);
-            }
+            let created = create_link(linux, batch, through, new);
+            created.map_err(|errno| refused(operations, position, errno))?;
         }
         Operation::ChangeLink(change) => encode::change_link(batch, change),
         Operation::DeleteLink(link) => encode::delete_link(batch, link),
@@ -108,7 +129,27 @@ fn add(linux: &Linux, batch: &mut Batch, through: &NamespaceName, operation: &Op
         Operation::DeleteRoute(route) => encode::delete_route(batch, route),
         Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => {}
     }
+    pending.owners.resize(pending.batch.len(), position);
+    pending.complete.push(position);
     Ok(())
+}
+
+fn create_link(linux: &Linux, batch: &mut Batch, through: &NamespaceName, new: &NewLink) -> Result<(), Errno> {
+    let ends = [Some(&new.handle), new.peer.as_ref().map(|peer| &peer.handle)];
+    for handle in ends.into_iter().flatten().filter(|handle| handle.id.namespace != *through) {
+        if descriptor(linux, through, &handle.id.namespace).is_none() {
+            return Err(missing(&handle.id.namespace));
+        }
+    }
+    encode::create_link(batch, &linux.lab, new, |namespace| descriptor(linux, through, namespace));
+    for handle in ends.into_iter().flatten().filter(|handle| handle.id.namespace.is_host()) {
+        encode::mark_link(batch, &linux.lab, handle.index);
+    }
+    Ok(())
+}
+
+fn missing(namespace: &NamespaceName) -> Errno {
+    Errno { number: libc::ENOENT, message: Some(format!("no namespace `{namespace}`")) }
 }
 
 /// The descriptor of a namespace other than the one that a message is sent in.
@@ -127,12 +168,13 @@ fn flush(
     progress: &mut dyn Progress,
 ) -> Result<(), ExecuteError> {
     let Some(mut pending) = pending.take() else { return Ok(()) };
-    let Some(&first) = pending.owners.first() else { return Ok(()) };
-    let missing = || Errno { number: libc::ENOENT, message: Some(format!("no namespace `{}`", pending.through)) };
-    let inhabited = linux.inhabited(&pending.through).ok_or_else(missing).map_err(|errno| refused(operations, first, errno))?;
-    let refusals = inhabited.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, errno(&error)))?;
-    if let Some(Refusal { message, errno }) = refusals.into_iter().next() {
-        return Err(refused(operations, pending.owners[message], errno));
+    if let Some(&first) = pending.owners.first() {
+        let inhabited = linux.inhabited(&pending.through);
+        let inhabited = inhabited.ok_or_else(|| refused(operations, first, missing(&pending.through)))?;
+        let refusals = inhabited.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, errno(&error)))?;
+        if let Some(Refusal { message, errno }) = refusals.into_iter().next() {
+            return Err(refused(operations, pending.owners[message], errno));
+        }
     }
     for position in pending.complete {
         progress.done(position);
@@ -140,52 +182,45 @@ fn flush(
     Ok(())
 }
 
-/// Executes an operation that is more than messages.
-fn alone(linux: &mut Linux, operation: &Operation) -> Result<(), Errno> {
-    match operation {
-        Operation::CreateNamespace(namespace) => create_namespace(linux, namespace),
-        Operation::DeleteNamespace(namespace) => delete_namespace(linux, namespace).map_err(|error| errno(&error)),
-        Operation::WriteSysctl { namespace, key, value } => {
-            write_sysctl(linux, namespace, key, value).map_err(|error| errno(&error))
+/// Executes a run of operations that threads do inside of namespaces.
+fn inside(
+    linux: &mut Linux,
+    operations: &[Operation],
+    run: std::ops::Range<usize>,
+    progress: &mut dyn Progress,
+) -> Result<(), ExecuteError> {
+    let mut units: Vec<namespaces::Unit> = Vec::new();
+    for position in run.clone() {
+        let namespace = operations[position].namespace();
+        if units.last().is_none_or(|unit| unit.namespace != *namespace) {
+            let file = match linux.inhabited(namespace) {
+                Some(inhabited) => {
+                    Some(inhabited.file.try_clone().map_err(|error| refused(operations, position, errno(&error)))?)
+                }
+                None => None,
+            };
+            units.push(namespaces::Unit { namespace: namespace.clone(), file, tasks: Vec::new() });
         }
-        _ => Ok(()),
+        let Some(unit) = units.last_mut() else { continue };
+        unit.tasks.push(match &operations[position] {
+            Operation::WriteSysctl { key, value, .. } => (position, namespaces::Task::Write(key.clone(), value.clone())),
+            _ => (position, namespaces::Task::Create),
+        });
     }
-}
-
-fn create_namespace(linux: &mut Linux, namespace: &NamespaceName) -> Result<(), Errno> {
-    let (lab, name) = (linux.lab.clone(), namespace.clone());
-    let job = move || -> Result<Inhabited, Errno> {
-        let io = |error: io::Error| errno(&error);
-        let directory = Directory::open_or_create().map_err(io)?;
-        netns::enter_new().map_err(io)?;
-        let (file, mut socket) = (netns::of_this_thread().map_err(io)?, Socket::open().map_err(io)?);
-        let mut batch = Batch::default();
-        encode::new_namespace(&mut batch, &lab, &name);
-        if let Some(refusal) = socket.execute(&mut batch).map_err(io)?.into_iter().next() {
-            return Err(refusal.errno);
-        }
-        directory.publish(&name, &ownership::namespace_mark(&lab, &name)).map_err(io)?;
-        Ok(Inhabited { file, socket })
-    };
-    let inhabited = linux.traveller.run(job).map_err(|error| errno(&error))??;
-    linux.namespaces.insert(namespace.clone(), inhabited);
+    let done = namespaces::work(linux, units);
+    linux.namespaces.extend(done.created);
+    if let Some((position, errno)) = done.failure {
+        return Err(refused(operations, position, errno));
+    }
+    run.for_each(|position| progress.done(position));
     Ok(())
 }
 
-fn delete_namespace(linux: &mut Linux, namespace: &NamespaceName) -> io::Result<()> {
+fn calls(linux: &mut Linux, operation: &Operation) -> io::Result<()> {
+    let Operation::DeleteNamespace(namespace) = operation else { return Ok(()) };
     let directory = Directory::open()?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
     match linux.namespaces.remove(namespace) {
         Some(inhabited) => directory.remove(namespace, &inhabited.file),
         None => directory.remove_placeholder(namespace, &ownership::namespace_mark(&linux.lab, namespace)),
     }
-}
-
-fn write_sysctl(linux: &mut Linux, namespace: &NamespaceName, key: &SysctlKey, value: &str) -> io::Result<()> {
-    let inhabited = linux.inhabited(namespace).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-    let file = inhabited.file.try_clone()?;
-    let (key, value) = (key.clone(), value.to_owned());
-    linux.traveller.run(move || {
-        netns::enter(&file)?;
-        sysctl::write(&key, &value)
-    })?
 }

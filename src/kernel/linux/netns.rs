@@ -38,22 +38,43 @@ impl Traveller {
     /// Starts the thread. It ends when the value is dropped.
     pub fn start() -> io::Result<Self> {
         let (jobs, received) = mpsc::channel::<Job>();
+        let home = of_this_thread()?;
         std::thread::Builder::new().name("traveller".into()).spawn(move || {
             for job in received {
                 job();
+                // A thread that stayed would keep a namespace alive that is removed meanwhile.
+                let _ = enter(&home);
             }
         })?;
         Ok(Self { jobs })
     }
 
-    /// Runs a function on the thread and waits for it. The function chooses its namespace with [`enter`].
-    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    /// Begins to run a function on the thread. The function chooses its namespace with [`enter`].
+    pub fn begin<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<Answer<T>> {
         let (answer, answered) = mpsc::channel();
         let job: Job = Box::new(move || {
             let _ = answer.send(job());
         });
         self.jobs.send(job).map_err(|_| io::Error::other("the namespace thread has ended"))?;
-        answered.recv().map_err(|_| io::Error::other("the namespace thread has ended"))
+        Ok(Answer(answered))
+    }
+
+    /// The same, and waits for it.
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        self.begin(job)?.wait()
+    }
+}
+
+/// What a function on another thread will return.
+pub struct Answer<T>(mpsc::Receiver<T>);
+
+impl<T> Answer<T> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// When the function panicked.
+    pub fn wait(self) -> io::Result<T> {
+        self.0.recv().map_err(|_| io::Error::other("the namespace thread has ended"))
     }
 }
 
@@ -158,6 +179,15 @@ impl Directory {
         Ok(Some(Entry::File(String::from_utf8_lossy(&text).into_owned())))
     }
 
+    /// Whether the entry is still the one that `expected` was opened from.
+    pub fn is_still(&self, name: &NamespaceName, expected: &File) -> io::Result<bool> {
+        match fstatat(&self.handle, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(status) => Ok(same_file(&status, &expected.metadata()?)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Publishes the calling thread's network namespace under `name`: a file that carries the mark from the moment at which it
     /// has a name, then the mount over it.
     ///
@@ -188,9 +218,7 @@ impl Directory {
     /// # Errors
     /// `ESTALE` when something else stands there now.
     pub fn remove(&self, name: &NamespaceName, expected: &File) -> io::Result<()> {
-        let wanted = expected.metadata()?;
-        let status = fstatat(&self.handle, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        if !same_file(&status, &wanted) {
+        if !self.is_still(name, expected)? {
             return Err(Errno::ESTALE.into());
         }
         let path = format!("{}/{name}", descriptor_path(&self.handle));

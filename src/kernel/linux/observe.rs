@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use super::decode::{self, RawAddress, RawLink, RawRoute};
-use super::netns::{self, Directory, Entry};
+use super::netns::{self, Answer, Directory, Entry};
 use super::resolve::Resolver;
 use super::socket::{DumpError, Socket};
 use super::{Inhabited, Linux, encode, sysctl};
@@ -41,14 +42,15 @@ fn broken(what: impl Into<String>) -> impl FnOnce(io::Error) -> ObserveError {
 /// Reads what the lab owns, and of all else only what `desired` names.
 pub fn observe(linux: &mut Linux, desired: &State) -> Result<Live, ObserveError> {
     let mut live = Live::default();
-    find_namespaces(linux, desired, &mut live)?;
-    let mut snapshots: BTreeMap<NamespaceName, Snapshot> = BTreeMap::new();
-    for (name, inhabited) in &mut linux.namespaces {
-        snapshots.insert(name.clone(), read_namespace(name, &mut inhabited.socket)?);
-    }
+    let candidates = find_namespaces(linux, desired, &mut live)?;
+    let reading = read_namespaces(linux, desired, candidates)?;
     let host = NamespaceName::host();
-    let snapshot = read_namespace(&host, &mut linux.host.socket)?;
-    snapshots.insert(host, snapshot);
+    let mut snapshots = BTreeMap::from([(host.clone(), read_namespace(&host, &mut linux.host.socket)?)]);
+    for answer in reading {
+        let seen = answer.wait().map_err(broken("the namespaces"))??;
+        seen.into_iter().for_each(|seen| settle(linux, seen, &mut live, &mut snapshots));
+    }
+    live.foreign.retain(|id, _| desired.resources.contains_key(id));
     let lab = linux.lab.clone();
     let mut resolver = Resolver::new(linux, &snapshots);
     for (name, snapshot) in &snapshots {
@@ -61,15 +63,39 @@ pub fn observe(linux: &mut Linux, desired: &State) -> Result<Live, ObserveError>
     Ok(live)
 }
 
-/// Finds the lab's namespaces, connects to each, and notes what stands in the way of those that it wants.
-fn find_namespaces(linux: &mut Linux, desired: &State, live: &mut Live) -> Result<(), ObserveError> {
-    linux.namespaces.clear();
-    let Some(directory) = Directory::open().map_err(broken(netns::DIRECTORY))? else { return Ok(()) };
-    let mut files: Vec<(NamespaceName, File)> = Vec::new();
+/// A namespace that may be the lab's.
+struct Candidate {
+    name: NamespaceName,
+    file: File,
+    /// From an earlier look.
+    socket: Option<Socket>,
+}
+
+/// A namespace that was looked into: the mark that it carries, and all that is in it if that is the lab's.
+struct Seen {
+    name: NamespaceName,
+    inhabited: Inhabited,
+    mark: String,
+    snapshot: Option<Snapshot>,
+}
+
+/// Finds what could be the lab's namespaces, and notes what stands in the way of those that it wants. Namespaces that are known
+/// and have not changed keep their sockets.
+fn find_namespaces(linux: &mut Linux, desired: &State, live: &mut Live) -> Result<Vec<Candidate>, ObserveError> {
+    let mut known = std::mem::take(&mut linux.namespaces);
+    let mut candidates = Vec::new();
+    let Some(directory) = Directory::open().map_err(broken(netns::DIRECTORY))? else { return Ok(candidates) };
     for name in directory.names().map_err(broken(netns::DIRECTORY))? {
+        let failed = |error| broken(format!("namespace `{name}`"))(error);
+        if let Some(Inhabited { file, socket }) = known.remove(&name)
+            && directory.is_still(&name, &file).map_err(failed)?
+        {
+            candidates.push(Candidate { name, file, socket: Some(socket) });
+            continue;
+        }
         let id = ResourceId::Namespace(name.clone());
-        match directory.look(&name).map_err(broken(format!("namespace `{name}`")))? {
-            Some(Entry::Namespace(file)) => files.push((name, file)),
+        match directory.look(&name).map_err(failed)? {
+            Some(Entry::Namespace(file)) => candidates.push(Candidate { name, file, socket: None }),
             Some(Entry::File(text)) if text == ownership::namespace_mark(&linux.lab, &name) => {
                 live.broken.insert(name);
                 live.state.insert(id, Resource::Namespace);
@@ -83,40 +109,66 @@ fn find_namespaces(linux: &mut Linux, desired: &State, live: &mut Live) -> Resul
             None => {}
         }
     }
-    for (name, inhabited) in connect(linux, files)? {
-        let mut inhabited = inhabited;
-        let id = ResourceId::Namespace(name.clone());
-        let alias = loopback_alias(&mut inhabited.socket).map_err(failed(format!("namespace `{name}`")))?;
-        match ownership::lab_of_namespace_mark(&alias) {
-            Some((lab, marked)) if lab == linux.lab && marked == name => {
-                live.state.insert(id, Resource::Namespace);
-                linux.namespaces.insert(name, inhabited);
-            }
-            Some((lab, _)) if lab != linux.lab => {
-                live.foreign.insert(id, format!("a namespace of the lab `{lab}`"));
-            }
-            Some((_, marked)) => {
-                live.foreign.insert(id, format!("the lab's namespace `{marked}` under another name"));
-            }
-            None => {
-                live.foreign.insert(id, "a namespace that topo did not make".into());
-            }
-        }
-    }
     live.foreign.retain(|id, _| desired.resources.contains_key(id));
-    Ok(())
+    Ok(candidates)
 }
 
-fn connect(linux: &Linux, files: Vec<(NamespaceName, File)>) -> Result<Vec<(NamespaceName, Inhabited)>, ObserveError> {
-    let open = move || -> Result<Vec<(NamespaceName, Inhabited)>, (NamespaceName, io::Error)> {
-        let connect = |(name, file): (NamespaceName, File)| match netns::enter(&file).and_then(|()| Socket::open()) {
-            Ok(socket) => Ok((name, Inhabited { file, socket })),
-            Err(error) => Err((name, error)),
-        };
-        files.into_iter().map(connect).collect()
+type Reading = Answer<Result<Vec<Seen>, ObserveError>>;
+
+/// Begins to look into the candidates, half of them on each thread.
+fn read_namespaces(linux: &Linux, desired: &State, mut candidates: Vec<Candidate>) -> Result<Vec<Reading>, ObserveError> {
+    let wanted: Arc<BTreeSet<NamespaceName>> = Arc::new(desired.namespaces().cloned().collect());
+    let second = candidates.split_off(candidates.len() / 2);
+    let mut reading = Vec::new();
+    for (traveller, part) in linux.travellers.iter().zip([second, candidates]).filter(|(_, part)| !part.is_empty()) {
+        let (lab, wanted) = (linux.lab.clone(), wanted.clone());
+        let look = move || part.into_iter().map(|candidate| look_into(&lab, &wanted, candidate)).collect();
+        reading.push(traveller.begin(look).map_err(broken("the namespaces"))?);
+    }
+    Ok(reading)
+}
+
+/// Looks into one namespace. Of one that the lab does not want, no more than the mark is read unless it is the lab's.
+fn look_into(lab: &LabName, wanted: &BTreeSet<NamespaceName>, candidate: Candidate) -> Result<Seen, ObserveError> {
+    let Candidate { name, file, socket } = candidate;
+    let connect = || netns::enter(&file).and_then(|()| Socket::open());
+    let mut socket = match socket {
+        Some(socket) => socket,
+        None => connect().map_err(broken(format!("namespace `{name}`")))?,
     };
-    let opened = linux.traveller.run(open).map_err(broken("the namespaces"))?;
-    opened.map_err(|(name, error)| broken(format!("namespace `{name}`"))(error))
+    let ours = ownership::namespace_mark(lab, &name);
+    let mark_of =
+        |links: &[RawLink]| links.iter().find(|link| link.name.is_loopback()).map(|link| link.alias.clone()).unwrap_or_default();
+    let (mark, links) = if wanted.contains(&name) {
+        let links = read_links(&name, &mut socket)?;
+        (mark_of(&links), Some(links))
+    } else {
+        (loopback_alias(&mut socket).map_err(failed(format!("namespace `{name}`")))?, None)
+    };
+    let mut snapshot = None;
+    if mark == ours {
+        let links = links.map_or_else(|| read_links(&name, &mut socket), Ok)?;
+        snapshot =
+            Some(Snapshot { links, addresses: read_addresses(&name, &mut socket)?, routes: read_routes(&name, &mut socket)? });
+    }
+    Ok(Seen { name, inhabited: Inhabited { file, socket }, mark, snapshot })
+}
+
+fn settle(linux: &mut Linux, seen: Seen, live: &mut Live, snapshots: &mut BTreeMap<NamespaceName, Snapshot>) {
+    let Seen { name, inhabited, mark, snapshot } = seen;
+    let id = ResourceId::Namespace(name.clone());
+    if let Some(snapshot) = snapshot {
+        live.state.insert(id, Resource::Namespace);
+        linux.namespaces.insert(name.clone(), inhabited);
+        snapshots.insert(name, snapshot);
+        return;
+    }
+    let what = match ownership::lab_of_namespace_mark(&mark) {
+        Some((lab, _)) if lab != linux.lab => format!("a namespace of the lab `{lab}`"),
+        Some((_, marked)) => format!("the lab's namespace `{marked}` under another name"),
+        None => "a namespace that topo did not make".into(),
+    };
+    live.foreign.insert(id, what);
 }
 
 fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
@@ -382,7 +434,7 @@ fn read_sysctls(linux: &Linux, desired: &State, live: &mut Live) -> Result<(), O
         }
         Ok(values)
     };
-    let values = linux.traveller.run(job).map_err(broken("the settings"))?;
+    let values = linux.travellers[0].run(job).map_err(broken("the settings"))?;
     for (namespace, key, value) in values.map_err(|(namespace, key, error)| broken(format!("`{key}` of `{namespace}`"))(error))? {
         if let Some(value) = value {
             live.state.insert(ResourceId::Sysctl(namespace, key), Resource::Sysctl(value));
@@ -404,5 +456,5 @@ pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<Sy
         }
         Ok(values)
     };
-    linux.traveller.run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
+    linux.travellers[0].run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
 }

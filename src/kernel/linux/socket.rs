@@ -3,6 +3,7 @@
 //! It speaks to the kernel synchronously through `netlink-sys`. An asynchronous connection sends one message at each poll; here
 //! many cheap messages go out in one system call, and the two messages that make and mark a link in the same one.
 
+use std::cell::RefCell;
 use std::io;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator};
@@ -13,7 +14,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use crate::kernel::Errno;
 
 /// Answers come in pieces of at most this size (NLMSG_GOODSIZE is below 32 KiB).
-const BUFFER: usize = 64 * 1024;
+const BUFFER_LENGTH: usize = 64 * 1024;
 /// Messages sent at once. Their error answers must fit into the socket's receive buffer.
 const BATCH_MESSAGES: usize = 96;
 /// Bytes sent at once, well below the socket's send buffer.
@@ -115,7 +116,28 @@ pub struct Refusal {
 pub struct Socket {
     raw: RawSocket,
     sequence: u32,
-    buffer: Vec<u8>,
+}
+
+thread_local! {
+    /// What a thread receives into, whichever socket it uses: a lab has a socket for each namespace.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The thread's buffer, for as long as one exchange lasts.
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    fn take() -> Self {
+        let mut bytes = BUFFER.take();
+        bytes.resize(BUFFER_LENGTH, 0);
+        Self(bytes)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        BUFFER.set(std::mem::take(&mut self.0));
+    }
 }
 
 impl Socket {
@@ -126,9 +148,7 @@ impl Socket {
     pub fn open() -> io::Result<Self> {
         let raw = RawSocket::new(NETLINK_ROUTE)?;
         raw.set_ext_ack(true)?;
-        raw.set_cap_ack(true)?;
-        raw.set_netlink_get_strict_chk(true)?;
-        Ok(Self { raw, sequence: 0, buffer: Vec::new() })
+        Ok(Self { raw, sequence: 0 })
     }
 
     /// Sends the batch and waits for its end. Only the last request of a send asks for an answer; errors come anyway.
@@ -157,9 +177,9 @@ impl Socket {
 
     fn collect(&mut self, first: u32, range: &std::ops::Range<usize>, refusals: &mut Vec<Refusal>) -> io::Result<()> {
         let last = self.sequence;
+        let mut buffer = Buffer::take();
         loop {
-            let received = self.receive()?;
-            for message in Messages(&self.buffer[..received]) {
+            for message in self.receive(&mut buffer)? {
                 let message = message.map_err(io::Error::other)?;
                 let offset = message.sequence.wrapping_sub(first) as usize;
                 if message.kind != NLMSG_ERROR || offset >= range.len() {
@@ -188,9 +208,9 @@ impl Socket {
         batch.push(request, NLM_F_ACK);
         self.send_one(&mut batch)?;
         let sequence = self.sequence;
+        let mut buffer = Buffer::take();
         loop {
-            let received = self.receive()?;
-            for message in Messages(&self.buffer[..received]) {
+            for message in self.receive(&mut buffer)? {
                 let message = message.map_err(DumpError::Malformed)?;
                 if message.sequence != sequence {
                     continue;
@@ -233,9 +253,9 @@ impl Socket {
     fn read_dump(&mut self, each: &mut impl FnMut(Option<(u16, &[u8])>) -> Result<(), String>) -> Result<bool, DumpError> {
         let sequence = self.sequence;
         let mut whole = true;
+        let mut buffer = Buffer::take();
         loop {
-            let received = self.receive()?;
-            for message in Messages(&self.buffer[..received]) {
+            for message in self.receive(&mut buffer)? {
                 let message = message.map_err(DumpError::Malformed)?;
                 if message.sequence != sequence {
                     continue;
@@ -256,11 +276,10 @@ impl Socket {
         retry(|| self.raw.send(&batch.bytes, 0)).map(drop)
     }
 
-    fn receive(&mut self) -> io::Result<usize> {
-        self.buffer.resize(BUFFER, 0);
-        let (raw, buffer) = (&self.raw, &mut self.buffer);
-        let received = retry(|| raw.recv(&mut &mut buffer[..], nix::libc::MSG_TRUNC))?;
-        if received > BUFFER { Err(io::Error::other("a netlink message was cut off")) } else { Ok(received) }
+    fn receive<'b>(&self, buffer: &'b mut Buffer) -> io::Result<Messages<'b>> {
+        let received = retry(|| self.raw.recv(&mut &mut buffer.0[..], nix::libc::MSG_TRUNC))?;
+        let received = buffer.0.get(..received).ok_or_else(|| io::Error::other("a netlink message was cut off"))?;
+        Ok(Messages(received))
     }
 }
 

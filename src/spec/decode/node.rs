@@ -1,0 +1,390 @@
+//! One node of a document as a [`Deserializer`]: scalars by what is asked for, lists and maps with what cannot be decoded left out.
+
+use std::borrow::Cow;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
+
+use super::{Context, Fault, quote};
+use crate::name::escape;
+use crate::spec::document::{Content, Entry, Node, Scalar, Span};
+use crate::spec::yaml::shortened;
+
+/// One node, to be decoded.
+#[derive(Clone, Copy)]
+pub(super) struct Decoder<'n, 't> {
+    pub(super) node: &'n Node<'t>,
+    pub(super) context: &'n Context,
+}
+
+impl Decoder<'_, '_> {
+    fn expected(self, what: &str) -> Fault {
+        match &self.node.content {
+            Content::Scalar(scalar) if !scalar.is_null() => Fault::new(format!("expected {what}, found `{}`", quote(scalar))),
+            _ => Fault::new(format!("expected {what}, found {}", self.node.describe())),
+        }
+    }
+
+    fn integer(self, least: i128, most: i128) -> Result<i128, Fault> {
+        let expected = "a whole number";
+        let Content::Scalar(scalar) = &self.node.content else { return Err(self.expected(expected)) };
+        match parse_integer(&scalar.text) {
+            Some(_) if !scalar.plain => Err(self.expected(expected).hint("remove the quotes")),
+            Some(number) if (least..=most).contains(&number) => Ok(number),
+            Some(_) => {
+                let message = format!("`{}` is out of range", escape(&shortened(&scalar.text)));
+                Err(Fault::new(message).hint(format!("the range is {least} to {most}")))
+            }
+            None => Err(self.expected(expected)),
+        }
+    }
+
+    fn boolean(self) -> Result<bool, Fault> {
+        let expected = "`true` or `false`";
+        let Content::Scalar(scalar) = &self.node.content else { return Err(self.expected(expected)) };
+        let value = match &*scalar.text {
+            "true" | "True" | "TRUE" => true,
+            "false" | "False" | "FALSE" => false,
+            other => {
+                let meant = match other.to_ascii_lowercase().as_str() {
+                    "yes" | "on" | "y" | "1" => "true",
+                    "no" | "off" | "n" | "0" => "false",
+                    _ => return Err(self.expected(expected)),
+                };
+                return Err(self.expected(expected).hint(format!("write `{meant}`")));
+            }
+        };
+        if scalar.plain { Ok(value) } else { Err(self.expected(expected).hint("remove the quotes")) }
+    }
+}
+
+/// A whole number of YAML's core schema.
+fn parse_integer(text: &str) -> Option<i128> {
+    let digits = |text: &str, radix| {
+        let valid = !text.is_empty() && text.len() <= 30 && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        if valid { i128::from_str_radix(text, radix).ok() } else { None }
+    };
+    match (text.strip_prefix("0x"), text.strip_prefix("0o"), text.strip_prefix('-')) {
+        (Some(hexadecimal), _, _) => digits(hexadecimal, 16),
+        (_, Some(octal), _) => digits(octal, 8),
+        (_, _, Some(negative)) => digits(negative, 10).map(|number| -number),
+        _ => digits(text.strip_prefix('+').unwrap_or(text), 10),
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident $visit:ident $type:ty,)+) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            let number = self.integer(<$type>::MIN.into(), <$type>::MAX.into())?;
+            visitor.$visit(<$type>::try_from(number).map_err(|_| self.expected("a whole number"))?)
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for Decoder<'_, '_> {
+    type Error = Fault;
+
+    integers! {
+        deserialize_i8 visit_i8 i8,
+        deserialize_i16 visit_i16 i16,
+        deserialize_i32 visit_i32 i32,
+        deserialize_i64 visit_i64 i64,
+        deserialize_u8 visit_u8 u8,
+        deserialize_u16 visit_u16 u16,
+        deserialize_u32 visit_u32 u32,
+        deserialize_u64 visit_u64 u64,
+    }
+
+    /// By YAML's core schema, but that numbers with a fraction stay texts: a lab has none.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.content {
+            Content::Scalar(scalar) if scalar.is_null() => visitor.visit_unit(),
+            Content::Scalar(scalar) if !scalar.plain => visitor.visit_str(&scalar.text),
+            Content::Scalar(scalar) => {
+                if let "true" | "True" | "TRUE" | "false" | "False" | "FALSE" = &*scalar.text {
+                    return visitor.visit_bool(self.boolean()?);
+                }
+                let number = parse_integer(&scalar.text);
+                if let Some(number) = number.and_then(|number| u64::try_from(number).ok()) {
+                    visitor.visit_u64(number)
+                } else if let Some(number) = number.and_then(|number| i64::try_from(number).ok()) {
+                    visitor.visit_i64(number)
+                } else {
+                    visitor.visit_str(&scalar.text)
+                }
+            }
+            Content::Sequence(items) => visitor.visit_seq(Items { items: items.iter(), context: self.context, skip: true }),
+            Content::Mapping(entries) => visitor.visit_map(Entries::new(entries, self.context)),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_bool(self.boolean()?)
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.content {
+            Content::Scalar(scalar) if scalar.plain => match scalar.text.parse::<f64>() {
+                Ok(number) if number.is_finite() => visitor.visit_f64(number),
+                Ok(_) | Err(_) => Err(self.expected("a number")),
+            },
+            _ => Err(self.expected("a number")),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.content {
+            Content::Scalar(scalar) if !scalar.is_null() => visitor.visit_str(&scalar.text),
+            _ => Err(self.expected("a text")),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if self.node.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let items: &[Node<'_>] = match &self.node.content {
+            Content::Sequence(items) => items,
+            _ if self.node.is_null() => &[],
+            _ => return Err(self.expected("a list").hint("write the items one a line after `- `, or between `[` and `]`")),
+        };
+        visitor.visit_seq(Items { items: items.iter(), context: self.context, skip: true })
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+        match &self.node.content {
+            Content::Sequence(items) if items.len() == length => {
+                visitor.visit_seq(Items { items: items.iter(), context: self.context, skip: false })
+            }
+            _ => Err(self.expected(&format!("a list of {length} items"))),
+        }
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, length: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_tuple(length, visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let entries: &[Entry<'_>] = match &self.node.content {
+            Content::Mapping(entries) => entries,
+            _ if self.node.is_null() => &[],
+            _ => return Err(self.expected("a map").hint("write `key: value` lines, or `{ key: value }`")),
+        };
+        visitor.visit_map(Entries::new(entries, self.context))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match &self.node.content {
+            Content::Scalar(scalar) if !scalar.is_null() => {
+                visitor.visit_enum(IntoDeserializer::into_deserializer(&*scalar.text))
+            }
+            Content::Mapping(entries) if entries.len() == 1 => {
+                visitor.visit_enum(Choice { entry: &entries[0], context: self.context })
+            }
+            _ => Err(self.expected("one value")),
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if self.node.is_null() { visitor.visit_unit() } else { Err(self.expected("nothing")) }
+    }
+
+    serde::forward_to_deserialize_any! { bytes byte_buf unit_struct ignored_any }
+}
+
+/// The items of a list.
+struct Items<'n, 't> {
+    items: std::slice::Iter<'n, Node<'t>>,
+    context: &'n Context,
+    /// Whether an item that cannot be decoded may be left out.
+    skip: bool,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_, '_> {
+    type Error = Fault;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+        let Some(node) = self.items.next() else { return Ok(None) };
+        seed.deserialize(Decoder { node, context: self.context }).map(Some)
+    }
+
+    fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>, Fault> {
+        for node in self.items.by_ref() {
+            if self.skip && self.context.is_refused(node.span) {
+                continue;
+            }
+            match self.context.value(node, None) {
+                Ok(value) => return Ok(Some(value)),
+                Err(()) if self.skip => self.context.refuse(node.span),
+                Err(()) => return Err(Fault::Reported),
+            }
+        }
+        Ok(None)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// The entries of a map.
+struct Entries<'n, 't> {
+    entries: std::slice::Iter<'n, Entry<'t>>,
+    context: &'n Context,
+    value: Option<&'n Entry<'t>>,
+}
+
+impl<'n, 't> Entries<'n, 't> {
+    fn new(entries: &'n [Entry<'t>], context: &'n Context) -> Self {
+        Self { entries: entries.iter(), context, value: None }
+    }
+
+    fn key<'de, K: Deserialize<'de>>(&self, entry: &Entry<'_>) -> Option<K> {
+        if self.context.is_refused(entry.key_span) {
+            return None;
+        }
+        let key: StrDeserializer<'_, Fault> = entry.key.as_ref().into_deserializer();
+        match K::deserialize(key) {
+            Ok(key) => Some(key),
+            Err(fault) => {
+                if let Fault::Fresh(problem) = fault {
+                    self.context.report(*problem, entry.key_span);
+                }
+                self.context.refuse(entry.key_span);
+                None
+            }
+        }
+    }
+}
+
+/// What decodes in place of a value that was refused, if the field can do without.
+const NOTHING: Node<'static> =
+    Node { span: Span { start: 0, end: 0 }, content: Content::Scalar(Scalar { text: Cow::Borrowed(""), plain: true }) };
+
+impl<'de> MapAccess<'de> for Entries<'_, '_> {
+    type Error = Fault;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+        self.value = self.entries.find(|entry| !self.context.is_refused(entry.key_span));
+        let Some(entry) = self.value else { return Ok(None) };
+        let key: StrDeserializer<'_, Fault> = entry.key.as_ref().into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+        let entry = self.value.take().ok_or(Fault::Reported)?;
+        seed.deserialize(Decoder { node: &entry.value, context: self.context })
+    }
+
+    fn next_key<K: Deserialize<'de>>(&mut self) -> Result<Option<K>, Fault> {
+        while let Some(entry) = self.entries.next() {
+            if let Some(key) = self.key(entry) {
+                self.value = Some(entry);
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_value<T: Deserialize<'de>>(&mut self) -> Result<T, Fault> {
+        let entry = self.value.take().ok_or(Fault::Reported)?;
+        let context = self.context;
+        context.value(&entry.value, Some(entry.key_span)).or_else(|()| {
+            context.refuse(entry.key_span);
+            T::deserialize(Decoder { node: &NOTHING, context }).map_err(|_| Fault::Reported)
+        })
+    }
+
+    fn next_entry<K: Deserialize<'de>, T: Deserialize<'de>>(&mut self) -> Result<Option<(K, T)>, Fault> {
+        while let Some(entry) = self.entries.next() {
+            if self.context.is_refused(entry.key_span) {
+                continue;
+            }
+            // Also under a key that is refused there may be more to say.
+            let (key, value) = (self.key(entry), self.context.value(&entry.value, Some(entry.key_span)));
+            match (key, value) {
+                (Some(key), Ok(value)) => return Ok(Some((key, value))),
+                (_, Err(())) => self.context.refuse(entry.key_span),
+                (None, Ok(_)) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
+    }
+}
+
+/// A choice with a value, written as a map of one entry.
+struct Choice<'n, 't> {
+    entry: &'n Entry<'t>,
+    context: &'n Context,
+}
+
+impl<'de> EnumAccess<'de> for Choice<'_, '_> {
+    type Error = Fault;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
+        let key: StrDeserializer<'_, Fault> = self.entry.key.as_ref().into_deserializer();
+        Ok((seed.deserialize(key)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Choice<'_, '_> {
+    type Error = Fault;
+
+    fn unit_variant(self) -> Result<(), Fault> {
+        Deserialize::deserialize(Decoder { node: &self.entry.value, context: self.context })
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
+        seed.deserialize(Decoder { node: &self.entry.value, context: self.context })
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+        Decoder { node: &self.entry.value, context: self.context }.deserialize_tuple(length, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+        Decoder { node: &self.entry.value, context: self.context }.deserialize_map(visitor)
+    }
+}
