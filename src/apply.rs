@@ -59,17 +59,27 @@ pub enum ApplyError {
         /// What became of the machine.
         aftermath: Aftermath,
     },
-    /// The network could not be read again.
+    /// The network could not be read again, or something foreign has come between.
     #[error("the plan was carried out but could not be verified")]
-    Verify(#[source] PrepareError),
+    Verify {
+        /// Why.
+        #[source]
+        source: PrepareError,
+        /// What became of the machine.
+        aftermath: Aftermath,
+    },
 }
 
 impl ApplyError {
     /// Whether the network is as it was before.
     pub fn rolled_back(&self) -> bool {
+        matches!(self.aftermath(), Aftermath::RolledBack)
+    }
+
+    /// What became of the machine.
+    pub fn aftermath(&self) -> &Aftermath {
         match self {
-            Self::Execute { aftermath, .. } | Self::Unverified { aftermath, .. } => matches!(aftermath, Aftermath::RolledBack),
-            Self::Verify(_) => false,
+            Self::Execute { aftermath, .. } | Self::Unverified { aftermath, .. } | Self::Verify { aftermath, .. } => aftermath,
         }
     }
 }
@@ -156,12 +166,17 @@ pub fn apply(
         let aftermath = recover(kernel, goal, before, on_failure);
         return Err(ApplyError::Execute { source, aftermath });
     }
-    let (_, rest) = prepare(kernel, goal).map_err(ApplyError::Verify)?;
-    if rest.is_empty() {
-        return Ok(());
+    match prepare(kernel, goal) {
+        Ok((_, rest)) if rest.is_empty() => Ok(()),
+        Ok((_, rest)) => {
+            let aftermath = recover(kernel, goal, before, on_failure);
+            Err(ApplyError::Unverified { remains: rest.changes, aftermath })
+        }
+        Err(source) => {
+            let aftermath = recover(kernel, goal, before, on_failure);
+            Err(ApplyError::Verify { source, aftermath })
+        }
     }
-    let aftermath = recover(kernel, goal, before, on_failure);
-    Err(ApplyError::Unverified { remains: rest.changes, aftermath })
 }
 
 fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnFailure) -> Aftermath {

@@ -141,6 +141,10 @@ fn create_link(linux: &Linux, batch: &mut Batch, through: &NamespaceName, new: &
             return Err(missing(&handle.id.namespace));
         }
     }
+    if let (true, Some(host)) = (new.handle.id.namespace.is_host(), descriptor(linux, through, &new.handle.id.namespace)) {
+        encode::create_link_for_host(batch, &linux.lab, new, host);
+        return Ok(());
+    }
     encode::create_link(batch, &linux.lab, new, |namespace| descriptor(linux, through, namespace));
     for handle in ends.into_iter().flatten().filter(|handle| handle.id.namespace.is_host()) {
         encode::mark_link(batch, &linux.lab, handle.index);
