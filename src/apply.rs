@@ -84,6 +84,9 @@ impl ApplyError {
     }
 }
 
+/// How often a plan is carried out while remnants of what the kernel is still removing stand in the way.
+const ATTEMPTS: u32 = 5;
+
 /// Whether to go back when something fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
@@ -162,9 +165,16 @@ pub fn apply(
     if plan.steps.is_empty() {
         return Ok(());
     }
-    if let Err(source) = kernel.execute(&plan.operations(), progress) {
+    let operations = plan.operations();
+    let mut attempt = 1;
+    while let Err(source) = kernel.execute(&operations, progress) {
         let aftermath = recover(kernel, goal, before, on_failure);
-        return Err(ApplyError::Execute { source, aftermath });
+        let again = attempt < ATTEMPTS && is_remnant(&source) && matches!(aftermath, Aftermath::RolledBack);
+        if !again {
+            return Err(ApplyError::Execute { source, aftermath });
+        }
+        attempt += 1;
+        kernel.settle();
     }
     match prepare(kernel, goal) {
         Ok((_, rest)) if rest.is_empty() => Ok(()),
@@ -176,6 +186,15 @@ pub fn apply(
             let aftermath = recover(kernel, goal, before, on_failure);
             Err(ApplyError::Verify { source, aftermath })
         }
+    }
+}
+
+/// Whether something stood in the way that was not seen before: what is left for a moment of a namespace that has gone.
+fn is_remnant(error: &ExecuteError) -> bool {
+    const EEXIST: i32 = 17;
+    match error {
+        ExecuteError::Operation(error) => error.source.number == EEXIST,
+        ExecuteError::Interrupted => false,
     }
 }
 

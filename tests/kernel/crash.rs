@@ -21,9 +21,35 @@ use super::harness::{Feature, in_namespaces, lab, needs, settled_fingerprint, sh
 const SAMPLE: usize = 16;
 /// Calls by which a process changes nothing but itself, or that come in no fixed order.
 const HARMLESS: [&str; 29] = [
-    "brk", "clock_nanosleep", "clone", "clone3", "epoll_ctl", "epoll_pwait", "epoll_wait", "execve", "exit", "exit_group",
-    "futex", "getrandom", "gettid", "geteuid", "getpid", "getuid", "madvise", "mmap", "mprotect", "mremap", "munmap", "poll", "prctl", "rseq",
-    "rt_sigaction", "rt_sigprocmask", "sched_getaffinity", "set_robust_list", "sigaltstack",
+    "brk",
+    "clock_nanosleep",
+    "clone",
+    "clone3",
+    "epoll_ctl",
+    "epoll_pwait",
+    "epoll_wait",
+    "execve",
+    "exit",
+    "exit_group",
+    "futex",
+    "getrandom",
+    "gettid",
+    "geteuid",
+    "getpid",
+    "getuid",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munmap",
+    "poll",
+    "prctl",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "sched_getaffinity",
+    "set_robust_list",
+    "sigaltstack",
 ];
 /// From here on topo deals with the kernel; what comes before is the start of any program.
 const BEGINNING: &str = "/proc/thread-self/ns/net";
@@ -227,7 +253,8 @@ fn refused(scenario: &Scenario) {
             .and_then(|()| restored(&before));
         if let Err(problem) = checked {
             let said = &outcome.stderr;
-            problems.push(format!("{error} at {} {}: status {}: {problem}\nit said: {said}", point.call, point.when, outcome.status));
+            problems
+                .push(format!("{error} at {} {}: status {}: {problem}\nit said: {said}", point.call, point.when, outcome.status));
             if !recovered(scenario, &before) {
                 break;
             }
@@ -275,7 +302,7 @@ fn comparable(fingerprint: &str) -> String {
     let keep = |line: &&str| !(line.contains("\"mac\":") && line.contains("\"state\":\"permanent\""));
     let name = |line: &str| match line.split_once(" - nsfs ") {
         Some((mount, _)) => mount.split_whitespace().last().unwrap_or_default().to_owned(),
-        None => line.to_owned(),
+        None => forget_number(line),
     };
     let mut lines: Vec<String> = fingerprint.lines().filter(keep).map(name).collect();
     lines.sort();
@@ -284,6 +311,15 @@ fn comparable(fingerprint: &str) -> String {
 
 fn restored(before: &str) -> Result<(), String> {
     same(before, &fingerprint())
+}
+
+/// The number by which a namespace knows another is drawn when it is first needed.
+fn forget_number(line: &str) -> String {
+    const KEY: &str = "\"link_netnsid\":";
+    match line.split_once(KEY) {
+        Some((head, tail)) => format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit())),
+        None => line.to_owned(),
+    }
 }
 
 fn same(before: &str, now: &str) -> Result<(), String> {

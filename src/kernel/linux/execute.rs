@@ -176,7 +176,12 @@ fn flush(
         let inhabited = linux.inhabited(&pending.through);
         let inhabited = inhabited.ok_or_else(|| refused(operations, first, missing(&pending.through)))?;
         let refusals = inhabited.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, errno(&error)))?;
-        if let Some(Refusal { message, errno }) = refusals.into_iter().next() {
+        let gone = |refusal: &Refusal| {
+            // The kernel has cleaned up meanwhile, after a namespace that went earlier.
+            refusal.errno.number == libc::ENODEV
+                && matches!(operations[pending.owners[refusal.message]], Operation::DeleteLink(_))
+        };
+        if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !gone(refusal)) {
             return Err(refused(operations, pending.owners[message], errno));
         }
     }
