@@ -118,6 +118,9 @@ pub enum Operation {
     ChangeLink(Box<LinkChange>),
     /// Removes a link; the other end of a veth pair goes with it.
     DeleteLink(LinkHandle),
+    /// Removes all links of the lab in `host` at once, by their group; never fewer than all that are in the group. The other
+    /// ends of veth pairs go with them.
+    DeleteLinkGroup(Vec<LinkHandle>),
     /// Gives an interface an address.
     AddAddress {
         /// Which interface.
@@ -156,6 +159,8 @@ impl Operation {
             Self::CreateNamespace(namespace) | Self::DeleteNamespace(namespace) | Self::WriteSysctl { namespace, .. } => {
                 namespace
             }
+            // Never empty; all are in one namespace.
+            Self::DeleteLinkGroup(links) => &links[0].id.namespace,
             Self::CreateLink(new) => &new.handle.id.namespace,
             Self::ChangeLink(change) => &change.handle.id.namespace,
             Self::DeleteLink(link) | Self::AddAddress { link, .. } | Self::DeleteAddress { link, .. } => &link.id.namespace,
@@ -179,6 +184,10 @@ impl fmt::Display for Operation {
             },
             Self::ChangeLink(change) => write!(f, "change `{}`", change.handle.id),
             Self::DeleteLink(link) => write!(f, "delete link `{}`", link.id),
+            Self::DeleteLinkGroup(links) => {
+                let names: Vec<_> = links.iter().map(|link| format!("`{}`", link.id)).collect();
+                write!(f, "delete links {}", names.join(", "))
+            }
             Self::AddAddress { link, address, .. } => write!(f, "add address `{address}` to `{}`", link.id),
             Self::DeleteAddress { link, address, .. } => write!(f, "delete address `{address}` of `{}`", link.id),
             Self::AddRoute { route, .. } => write!(f, "add route `{}` in `{}`", route.key, route.namespace),

@@ -179,6 +179,8 @@ pub struct Live {
     pub state: State,
     /// The number of every link in `state`.
     pub indices: BTreeMap<LinkId, Ifindex>,
+    /// Whether a link of somebody else is in the group that marks the lab's.
+    pub group_is_shared: bool,
     /// Numbers in `host` that others use.
     pub taken_indices: Vec<Ifindex>,
     /// Namespaces of the lab that are only half there, because their creation or removal was interrupted.

@@ -6,7 +6,7 @@ use super::mtu::Inheritance;
 use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::FieldChange;
-use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::link::{Kind, Link};
 use crate::state::ResourceId;
 
 impl Differ<'_> {
@@ -18,7 +18,7 @@ impl Differ<'_> {
             let resource = ResourceId::Link(id.clone());
             let Some(live) = self.live.state.link(id) else {
                 // A new namespace comes with its `lo`.
-                if link.kind == Kind::Loopback && link.settings == LinkSettings::default() {
+                if link.kind == Kind::Loopback && link.compare(&Link::new_loopback(), None).is_empty() {
                     continue;
                 }
                 self.add(resource, Action::Create, Vec::new(), None);
@@ -40,10 +40,29 @@ impl Differ<'_> {
                 self.add(resource, Action::Update, fields, None);
             }
         }
+        self.pulled_up();
         let extra = self.live.state.links().filter(|(id, link)| self.desired.link(id).is_none() && !link.external);
         for (id, _) in extra.filter(|(id, _)| !id.name.is_loopback()) {
             let reason = self.doomed.get(id).cloned().flatten();
             self.add(ResourceId::Link(id.clone()), Action::Delete, Vec::new(), reason);
+        }
+    }
+
+    /// The kernel brings vlans up with their parent. One that the lab wants down must be taken down again.
+    fn pulled_up(&mut self) {
+        let rises = |change: &super::Change| change.fields.iter().any(|field| field.name == "up" && field.after == true);
+        let mut pulled = Vec::new();
+        for (id, link) in self.desired.links().filter(|(_, link)| link.settings.up == Some(false) && link.kind.peer().is_none()) {
+            let resource = ResourceId::Link(id.clone());
+            let Some(parent) = link.kind.parent().map(|parent| parent.resolve(&id.namespace)) else { continue };
+            let parent_rises = self.changes.get(&ResourceId::Link(parent)).is_some_and(rises);
+            if parent_rises && !self.changes.contains_key(&resource) {
+                pulled.push(resource);
+            }
+        }
+        for resource in pulled {
+            let field = FieldChange::new("up", false.into(), false.into());
+            self.add(resource, Action::Update, vec![field], Some("its parent comes up and takes it along".into()));
         }
     }
 

@@ -125,10 +125,13 @@ enum Need {
 fn report_circles(table: &Table<'_>, problems: &mut Problems) -> bool {
     let mut graph: DiGraph<LinkId, Need> = DiGraph::new();
     let mut nodes: BTreeMap<LinkId, NodeIndex> = BTreeMap::new();
+    // Whatever needs nothing ends a chain, so that it is in no circle.
+    let stands_on_others = |interface: &Interface<'_>| interface.link.kind.takes_ports() || parent(interface).is_some();
     let needs = all(table).flat_map(|interface| {
-        let parent = parent(interface).map(|parent| (interface.id.clone(), parent, Need::Parent));
-        let master = interface.link.settings.master.map(|master| LinkId::new(&interface.id.namespace, master));
-        let master = master.map(|master| (master, interface.id.clone(), Need::Port));
+        let parent = parent(interface).filter(|parent| find(table, parent).is_some_and(stands_on_others));
+        let parent = parent.map(|parent| (interface.id.clone(), parent, Need::Parent));
+        let master = interface.link.settings.master.filter(|_| stands_on_others(interface));
+        let master = master.map(|master| (LinkId::new(&interface.id.namespace, master), interface.id.clone(), Need::Port));
         parent.into_iter().chain(master)
     });
     for (upper, lower, need) in needs {

@@ -1,7 +1,7 @@
 //! The settings of an interface: its section in the namespace, the end of the link, and the link as a whole, put together and
 //! checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::interface::{Interface, Namespace, Table, all, find};
 use super::problem::Problems;
@@ -205,13 +205,15 @@ fn check_queues(table: &Table<'_>, problems: &mut Problems) {
 
 /// Ends of a link that take packets of different sizes lose the larger ones.
 fn compare_ends(table: &Table<'_>, problems: &mut Problems) {
-    let mut seen: BTreeSet<usize> = BTreeSet::new();
     for interface in all(table) {
         let (Some(end), Some(peer)) = (&interface.end, interface.link.kind.peer()) else { continue };
+        if end.position != 0 {
+            continue;
+        }
         let Some(other) = find(table, &peer.resolve(&interface.id.namespace)) else { continue };
         let mtu = |interface: &Interface<'_>| interface.link.settings.mtu.unwrap_or(1500);
         let belongs = other.end.as_ref().is_some_and(|other| other.link == end.link);
-        if belongs && mtu(interface) != mtu(other) && seen.insert(end.link) {
+        if belongs && mtu(interface) != mtu(other) {
             let (given, open) = if interface.link.settings.mtu.is_some() { (interface, other) } else { (other, interface) };
             let message =
                 format!("`{}` has an mtu of {}, the other end `{}` one of {}", given.id, mtu(given), open.id, mtu(open));

@@ -97,7 +97,8 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     let order = graph::order(&ranks, &needs).expect("links do not stand on one another in a circle");
     let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
     let ordered = order.into_iter().filter_map(|position| nodes[position].take());
-    ordered.map(|node| Step { change: node.change, operation: node.operation }).collect()
+    let steps = ordered.map(|node| Step { change: node.change, operation: node.operation }).collect();
+    context.delete_at_once(steps)
 }
 
 impl Context<'_> {
@@ -127,6 +128,24 @@ impl Context<'_> {
             ResourceId::Address(link, key) => self.add_address_nodes(nodes, position, change, link, *key),
             ResourceId::Route(namespace, key) => self.add_route_nodes(nodes, position, change, namespace, key),
         }
+    }
+
+    /// Puts one deletion by group in the place of many in `host`, where all links of the lab go and nobody else's is in the group:
+    /// the kernel takes about as long for all as for one.
+    fn delete_at_once(&self, mut steps: Vec<Step>) -> Vec<Step> {
+        let in_host = |step: &Step| matches!(&step.operation, Operation::DeleteLink(link) if link.id.namespace.is_host());
+        let ours = || self.live.state.links().filter(|(id, link)| id.namespace.is_host() && !link.external);
+        let all_go = !self.live.group_is_shared && ours().all(|(id, _)| self.is_gone(id));
+        let Some(first) =
+            steps.iter().position(in_host).filter(|_| all_go && steps.iter().filter(|step| in_host(step)).count() > 1)
+        else {
+            return steps;
+        };
+        let links = ours().map(|(id, _)| LinkHandle { id: id.clone(), index: self.live.indices.get(id).copied().unwrap_or(0) });
+        let group = Step { change: steps[first].change, operation: Operation::DeleteLinkGroup(links.collect()) };
+        steps[first] = group;
+        steps.retain(|step| !in_host(step));
+        steps
     }
 
     fn add_address_nodes(

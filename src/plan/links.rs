@@ -127,9 +127,9 @@ impl Context<'_> {
         let loopback = link.kind == Kind::Loopback;
         let wants_up = link.settings.up != Some(false);
         let mut settings = match loopback {
-            // A new namespace's `lo` is up as it is.
-            true => LinkSettings { up: link.settings.up.filter(|up| !up), ..link.settings.clone() },
-            false => LinkSettings { up: (wants_up && self.comes_up_late(id, link)).then_some(true), ..LinkSettings::default() },
+            true => link.settings.difference(&Link::new_loopback().settings),
+            // The kernel brings a vlan up with its parent, so that one that is to stay down is taken down after that.
+            false => LinkSettings { up: self.comes_up_late(id, link).then_some(wants_up), ..LinkSettings::default() },
         };
         let add_altnames: Vec<String> = link.settings.altnames.iter().flatten().cloned().collect();
         (settings.altnames, settings.master) = (None, None);

@@ -82,9 +82,10 @@ impl SysctlKey {
 
     /// The interface that the setting belongs to, if it belongs to one: `all` and `default` stand for all of them.
     pub fn link(&self) -> Option<LinkName> {
-        let words: Vec<&str> = self.0.split('/').collect();
-        match words.as_slice() {
-            ["net", "ipv4" | "ipv6" | "mpls", "conf" | "neigh", link, _] if !matches!(*link, "all" | "default") => {
+        match self.parts()? {
+            ("net/ipv4/conf" | "net/ipv4/neigh" | "net/ipv6/conf" | "net/ipv6/neigh" | "net/mpls/conf", link, _)
+                if !matches!(link, "all" | "default") =>
+            {
                 link.parse().ok()
             }
             _ => None,
@@ -93,13 +94,19 @@ impl SysctlKey {
 
     /// For a setting in `conf/default`: the same setting of the interface `link`.
     pub fn for_link(&self, link: LinkName) -> Option<Self> {
-        let words: Vec<&str> = self.0.split('/').collect();
-        match words.as_slice() {
-            ["net", family @ ("ipv4" | "ipv6"), directory @ ("conf" | "neigh"), "default", name] => {
-                Some(Self(format!("net/{family}/{directory}/{}/{name}", link.as_str())))
+        match self.parts()? {
+            (directory @ ("net/ipv4/conf" | "net/ipv4/neigh" | "net/ipv6/conf" | "net/ipv6/neigh"), "default", name) => {
+                Some(Self([directory, "/", &link.as_str(), "/", name].concat()))
             }
             _ => None,
         }
+    }
+
+    /// The path as directory, last but one and last word.
+    fn parts(&self) -> Option<(&str, &str, &str)> {
+        let (rest, name) = self.0.rsplit_once('/')?;
+        let (directory, link) = rest.rsplit_once('/')?;
+        Some((directory, link, name))
     }
 
     /// For a setting of an interface: the one in `default` that interfaces are born with.

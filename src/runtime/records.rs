@@ -90,7 +90,7 @@ pub fn write(lab: &LabName, record: &Record) -> Result<(), RecordError> {
 /// The same, unless the record is the one that is there.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_if_changed(lab: &LabName, old: &Record, new: &Record) -> Result<(), RecordError> {
     if old == new { Ok(()) } else { write(lab, new) }
 }

@@ -1,6 +1,6 @@
 //! The lab file: text into [`LabFile`], with every problem and its place.
 //!
-//! [`yaml`] reads the text into a [`document`], [`decode`] turns that into [`file`], and [`diagnostic`] shows what is wrong.
+//! [`yaml`] reads the text into a [`document`], [`decode`] turns that into [`mod@file`](mod@file), and [`diagnostic`] shows what is wrong.
 //! What names mean, and whether things fit together, is left to [`crate::lower`].
 
 pub mod decode;

@@ -101,7 +101,7 @@ fn destroy_leaves_a_used_machine_as_it_was() {
         }
         sh("ip netns add other
             ip -n other link set lo up
-            ip link add br-other type bridge stp_state 1
+            ip link add br-other type bridge ageing_time 5000
             ip link add uplink type veth peer name eth0 netns other
             ip link set uplink master br-other up
             ip -n other link set eth0 up

@@ -189,6 +189,13 @@ pub fn delete_link(batch: &mut Batch, link: &LinkHandle) {
     batch.push(RouteNetlinkMessage::DelLink(at(link.index)), 0);
 }
 
+/// Adds the deletion of all links of the lab's group.
+pub fn delete_group(batch: &mut Batch, lab: &LabName) {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(ownership::group(lab)));
+    batch.push(RouteNetlinkMessage::DelLink(message), 0);
+}
+
 fn address_message(link: &LinkHandle, address: InterfaceAddress, attributes: &Address) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = if address.ip().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };

@@ -43,6 +43,7 @@ fn way(operation: &Operation) -> Way {
         Operation::CreateLink(new) => Way::Messages(birthplace(new)),
         Operation::ChangeLink(_)
         | Operation::DeleteLink(_)
+        | Operation::DeleteLinkGroup(_)
         | Operation::AddAddress { .. }
         | Operation::DeleteAddress { .. }
         | Operation::AddRoute { .. }
@@ -121,6 +122,7 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
         }
         Operation::ChangeLink(change) => encode::change_link(batch, change),
         Operation::DeleteLink(link) => encode::delete_link(batch, link),
+        Operation::DeleteLinkGroup(_) => encode::delete_group(batch, &linux.lab),
         Operation::AddAddress { link, address, attributes, presence } => {
             encode::add_address(batch, link, *address, attributes, *presence);
         }

@@ -56,7 +56,7 @@ pub(super) fn work(linux: &Linux, mut units: Vec<Unit>) -> Done {
     let mut done = Done::default();
     for outcome in [Some(begin(first_traveller, units)), other].into_iter().flatten() {
         let part = outcome
-            .and_then(|answer| answer.wait())
+            .and_then(super::netns::Answer::wait)
             .unwrap_or_else(|error| Done { created: Vec::new(), failure: Some((0, errno(&error))) });
         done.created.extend(part.created);
         done.failure = match (done.failure, part.failure) {

@@ -48,7 +48,9 @@ pub fn observe(linux: &mut Linux, desired: &State) -> Result<Live, ObserveError>
     let mut snapshots = BTreeMap::from([(host.clone(), read_namespace(&host, &mut linux.host.socket)?)]);
     for answer in reading {
         let seen = answer.wait().map_err(broken("the namespaces"))??;
-        seen.into_iter().for_each(|seen| settle(linux, seen, &mut live, &mut snapshots));
+        for seen in seen {
+            settle(linux, seen, &mut live, &mut snapshots);
+        }
     }
     live.foreign.retain(|id, _| desired.resources.contains_key(id));
     let lab = linux.lab.clone();
@@ -283,6 +285,7 @@ impl Scene<'_> {
                 Owner::Lab | Owner::Declared => {}
                 Owner::Foreign(what) => {
                     live.taken_indices.push(raw.index);
+                    live.group_is_shared |= raw.group == ownership::group(self.lab);
                     let resource = ResourceId::Link(id);
                     if self.desired.resources.contains_key(&resource) {
                         live.foreign.insert(resource, what);

@@ -127,6 +127,7 @@ impl Network {
             Operation::CreateLink(new) => self.create_link(author, new),
             Operation::ChangeLink(change) => self.change_link(change),
             Operation::DeleteLink(link) => self.delete_link(link),
+            Operation::DeleteLinkGroup(links) => self.delete_links(links),
             Operation::AddAddress { link, address, attributes, presence } => {
                 self.add_address(author, link, *address, attributes, *presence)
             }

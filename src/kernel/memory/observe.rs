@@ -130,6 +130,7 @@ impl Scene<'_> {
                 }
                 Owner::Foreign(what) => {
                     live.taken_indices.push(*index);
+                    live.group_is_shared |= device.group == crate::ownership::group(self.lab);
                     self.stand_in_the_way(live, device, what);
                 }
             }

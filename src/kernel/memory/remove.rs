@@ -21,6 +21,15 @@ impl Network {
         Ok(())
     }
 
+    /// Removes links that are there, all or none; one may go along with another.
+    pub(super) fn delete_links(&mut self, links: &[LinkHandle]) -> Result<(), Errno> {
+        let places = links.iter().map(|link| self.place(link)).collect::<Result<Vec<_>, _>>()?;
+        for place in &places {
+            self.remove(place);
+        }
+        Ok(())
+    }
+
     /// Removes a link, the other end of its pair, and what stands on either.
     pub(super) fn remove(&mut self, place: &Place) {
         let mut pending = vec![place.clone()];

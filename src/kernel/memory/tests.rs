@@ -300,7 +300,7 @@ fn the_first_operation_that_fails_is_the_last() {
 #[test]
 fn failures_are_transient_persistent_or_of_a_sort() {
     let mut memory = Memory::new("blog".parse().unwrap());
-    let mut create = |memory: &mut Memory, name: &str| {
+    let create = |memory: &mut Memory, name: &str| {
         memory.execute(&[Operation::CreateNamespace(name.parse().unwrap())], &mut Unattended).is_ok()
     };
     memory.fail_at(1, libc::ENOMEM);

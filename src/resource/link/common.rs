@@ -65,6 +65,23 @@ impl Link {
         Self { kind, settings: LinkSettings::default(), queues: None, external: false }
     }
 
+    /// `lo` as a new namespace of topo's has it.
+    pub fn new_loopback() -> Self {
+        let settings = LinkSettings {
+            mac: Some(Mac([0; 6])),
+            mtu: Some(65536),
+            up: Some(true),
+            txqueuelen: Some(1000),
+            arp: Some(true),
+            multicast: Some(false),
+            allmulti: Some(false),
+            promisc: Some(false),
+            altnames: Some(BTreeSet::new()),
+            master: None,
+        };
+        Self { settings, ..Self::new(Kind::Loopback) }
+    }
+
     /// The settings with the kernel's own values for those that the lab leaves open. On foreign links nothing is filled in:
     /// there absent means untouched. `inherited_mtu` is what the kernel would give a new link of this kind.
     pub fn complete_settings(&self, inherited_mtu: Option<u32>) -> LinkSettings {
@@ -72,17 +89,13 @@ impl Link {
         if self.external {
             return settings;
         }
-        let loopback = self.kind == Kind::Loopback;
-        let arp = match &self.kind {
-            Kind::Dummy(_) | Kind::Loopback => None,
-            _ => Some(true),
-        };
+        let (arp, multicast) = self.kind.default_flags();
         LinkSettings {
             mtu: settings.mtu.or(inherited_mtu),
             up: settings.up.or(Some(true)),
             txqueuelen: settings.txqueuelen.or(Some(1000)),
             arp: settings.arp.or(arp),
-            multicast: settings.multicast.or((!loopback && !matches!(self.kind, Kind::Dummy(_))).then_some(true)),
+            multicast: settings.multicast.or(multicast),
             allmulti: settings.allmulti.or(Some(false)),
             promisc: settings.promisc.or(Some(false)),
             altnames: settings.altnames.or_else(|| Some(BTreeSet::new())),
@@ -191,6 +204,15 @@ impl LinkSettings {
                 FieldChange::new(name, before.unwrap_or(Value::Null), after.unwrap_or(Value::Null))
             })
             .collect()
+    }
+
+    /// The settings of `self` that differ from the live ones, nothing else.
+    #[must_use]
+    pub fn difference(&self, live: &Self) -> Self {
+        fn changed<T: Clone + PartialEq>(desired: &Option<T>, live: &Option<T>) -> Option<T> {
+            desired.clone().filter(|_| desired != live)
+        }
+        zip_settings!(self, live, changed)
     }
 
     /// The settings of `self`, and those of `other` where it has none.

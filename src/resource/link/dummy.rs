@@ -17,6 +17,8 @@ pub struct Dummy {}
 
 impl LinkKind for Dummy {
     const NAME: &'static str = "dummy";
+    const ARP: Option<bool> = Some(false);
+    const MULTICAST: Option<bool> = Some(false);
     const OPTIONS: &'static [KindOption<Self>] = &[];
 
     fn kernel_default(&self) -> Self {

@@ -85,6 +85,10 @@ pub trait LinkKind: Clone + Default + 'static {
     const OPTIONS: &'static [KindOption<Self>];
     /// Whether other links can be its ports (IFLA_MASTER).
     const TAKES_PORTS: bool = false;
+    /// Whether a new link uses ARP (not IFF_NOARP); `None` when it takes that from its parent.
+    const ARP: Option<bool> = Some(true);
+    /// Whether a new link uses multicast (IFF_MULTICAST); `None` when it takes that from its parent.
+    const MULTICAST: Option<bool> = Some(true);
     /// The attribute of IFLA_INFO_DATA that holds the parent's number, for a kind that does not take it from IFLA_LINK.
     const PARENT_ATTRIBUTE: Option<u16> = None;
 
@@ -412,6 +416,15 @@ macro_rules! define_kind {
                 match self {
                     $(Self::$variant(kind) => kind.clear_ports(),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => {}
+                }
+            }
+
+            /// Whether a new link uses ARP and multicast; `None` when it cannot be told.
+            pub fn default_flags(&self) -> (Option<bool>, Option<bool>) {
+                match self {
+                    $(Self::$variant(_) => (<$type>::ARP, <$type>::MULTICAST),)+
+                    Self::Veth(_) => (Some(true), Some(true)),
+                    Self::Loopback | Self::Device(_) => (None, None),
                 }
             }
 

@@ -1,6 +1,6 @@
 //! Links: interfaces of every kind, and what they have in common.
 //!
-//! A new kind is one file here, its `mod` line, and its line in [`for_each_kind`]: the lab file's key, the schema, encoding,
+//! A new kind is one file here, its `mod` line, and its line in `for_each_kind`: the lab file's key, the schema, encoding,
 //! decoding, comparing and printing follow.
 
 pub mod bridge;

@@ -65,6 +65,8 @@ type Field = fn(&mut Vlan) -> &mut Option<bool>;
 
 impl LinkKind for Vlan {
     const NAME: &'static str = "vlan";
+    const ARP: Option<bool> = None;
+    const MULTICAST: Option<bool> = None;
     const OPTIONS: &'static [KindOption<Self>] = &[
         option!(id: U16 = IFLA_VLAN_ID, Replace),
         option!(protocol: Be16 = IFLA_VLAN_PROTOCOL, Replace),

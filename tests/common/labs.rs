@@ -1,0 +1,432 @@
+//! Random valid lab files, and labs that differ a little from given ones.
+//!
+//! A lab is drawn as parts with small numbers for names: namespaces, pairs, bridges and so on. Parts may refer to parts that are
+//! not there; what cannot be is left out when the file is written, so that every drawn lab is valid and every part can be taken
+//! away on its own, by a change or when a failing case is made smaller.
+
+#[path = "labs/write.rs"]
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option::{of, weighted};
+use proptest::prelude::*;
+
+/// The number of the namespace `host`.
+pub const HOST: u8 = 6;
+
+/// A lab as parts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Lab {
+    spaces: BTreeMap<u8, Space>,
+    wires: BTreeMap<u8, Wire>,
+    bridges: BTreeMap<u8, Bridge>,
+    dummies: BTreeMap<u8, Dummy>,
+    vlans: BTreeMap<u8, Vlan>,
+    macvlans: BTreeMap<u8, Macvlan>,
+    vxlans: BTreeMap<u8, Vxlan>,
+    external: Option<External>,
+    routes: BTreeMap<u8, RoutePart>,
+}
+
+/// A namespace's settings.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Space {
+    ip_forward: Option<bool>,
+    forwarding_ipv6: Option<bool>,
+    default_rp_filter: Option<u8>,
+    all_rp_filter: Option<u8>,
+    default_accept_ra: Option<u8>,
+    ttl: Option<u8>,
+    lo_down: bool,
+}
+
+/// A veth pair.
+#[derive(Debug, Clone, PartialEq)]
+struct Wire {
+    ends: [End; 2],
+    mtu: Option<u32>,
+}
+
+/// An end of a pair. Addresses are numbers from 0: below 4 in the pair's first subnet, from 4 in its second one.
+#[derive(Debug, Clone, PartialEq)]
+struct End {
+    space: u8,
+    down: bool,
+    altname: Option<u8>,
+    queue: Option<u32>,
+    mtu: Option<u32>,
+    mac: Option<u8>,
+    inet: Vec<u8>,
+    inet6: Vec<u8>,
+    rp_filter: Option<u8>,
+    forwarding: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Bridge {
+    space: u8,
+    ports: Ports,
+    inet: Option<u8>,
+    inet6: Option<u8>,
+    stp: Option<bool>,
+    ageing: Option<u32>,
+    mtu: Option<u32>,
+    down: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Ports {
+    /// All ends of pairs, by a glob.
+    Glob,
+    /// These ends, as twice the pair's number plus the end's.
+    Named(BTreeSet<u8>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Dummy {
+    space: u8,
+    inet: Vec<u8>,
+    inet6: Vec<u8>,
+    mtu: Option<u32>,
+    altname: Option<u8>,
+    down: bool,
+}
+
+/// What another link may stand on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Below {
+    Wire(u8, u8),
+    Bridge(u8),
+    Dummy(u8),
+    Vlan(u8),
+    External,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Vlan {
+    space: u8,
+    below: Below,
+    id: u16,
+    loose: Option<bool>,
+    mtu: Option<u32>,
+    inet: Option<u8>,
+    down: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Macvlan {
+    space: u8,
+    below: Below,
+    mode: &'static str,
+    inet: Option<u8>,
+    inet6: Option<u8>,
+    down: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Vxlan {
+    space: u8,
+    below: Option<Below>,
+    remote: Option<u8>,
+    port: Option<u16>,
+    learning: Option<bool>,
+    inet: Option<u8>,
+    down: bool,
+}
+
+/// What is said of `host:eth0`, which is there already.
+#[derive(Debug, Clone, PartialEq)]
+struct External {
+    inet: Option<u8>,
+    inet6: Option<u8>,
+    mtu: Option<u32>,
+    queue: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct RoutePart {
+    to: u8,
+    ipv6: bool,
+    way: Way,
+    metric: Option<u8>,
+    table: Option<u8>,
+    src: bool,
+    mtu: Option<u32>,
+    name_interface: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Way {
+    /// By a neighbour on that end of a pair.
+    Via(u8, u8),
+    /// By neighbours on several.
+    Several(Vec<(u8, u8)>),
+    /// Everything is on the link.
+    OnLink(u8, u8),
+    /// Nowhere, in that namespace.
+    Nowhere(u8, &'static str),
+}
+
+/// Something that changes in a lab.
+#[derive(Debug, Clone)]
+enum Edit {
+    Space(u8, Option<Space>),
+    Wire(u8, Option<Wire>),
+    Bridge(u8, Option<Bridge>),
+    Dummy(u8, Option<Dummy>),
+    Vlan(u8, Option<Vlan>),
+    Macvlan(u8, Option<Macvlan>),
+    Vxlan(u8, Option<Vxlan>),
+    External(Option<External>),
+    Route(u8, Option<RoutePart>),
+    /// The addresses of an end of a pair turn around.
+    TurnAddresses(u8, u8),
+    /// An end of a pair moves to another namespace.
+    Move(u8, u8, u8),
+    /// An end of a pair is given another mtu.
+    Resize(u8, u8, Option<u32>),
+    /// An end of a pair is turned on or off.
+    Switch(u8, u8),
+}
+
+const WIRES: u8 = 6;
+const FEW: u8 = 3;
+
+fn space_number() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => 0..3_u8, 2 => 3..HOST, 1 => Just(HOST)]
+}
+
+fn space_below_host() -> impl Strategy<Value = u8> {
+    prop_oneof![2 => 0..3_u8, 1 => 3..HOST]
+}
+
+fn rarely<T: Strategy>(strategy: T) -> impl Strategy<Value = Option<T::Value>> {
+    weighted(0.15, strategy)
+}
+
+fn down() -> impl Strategy<Value = bool> {
+    prop::bool::weighted(0.1)
+}
+
+fn mtu() -> impl Strategy<Value = Option<u32>> {
+    rarely(prop::sample::select(vec![1280, 1400, 1500, 9000]))
+}
+
+/// Distinct small numbers in any order.
+fn hosts() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        1 => Just(Vec::new()),
+        2 => (0..6_u8).prop_map(|host| vec![host]),
+        1 => Just((0..6_u8).collect::<Vec<_>>()).prop_shuffle().prop_flat_map(|all| (Just(all), 2..5_usize)).prop_map(|(mut all, length)| {
+            all.truncate(length);
+            all
+        }),
+    ]
+}
+
+fn space() -> impl Strategy<Value = Space> {
+    let filter = || rarely(0..3_u8);
+    (
+        rarely(any::<bool>()),
+        rarely(any::<bool>()),
+        filter(),
+        filter(),
+        rarely(0..2_u8),
+        rarely(32..99_u8),
+        prop::bool::weighted(0.05),
+    )
+        .prop_map(|(ip_forward, forwarding_ipv6, default_rp_filter, all_rp_filter, default_accept_ra, ttl, lo_down)| Space {
+            ip_forward,
+            forwarding_ipv6,
+            default_rp_filter,
+            all_rp_filter,
+            default_accept_ra,
+            ttl,
+            lo_down,
+        })
+}
+
+fn end() -> impl Strategy<Value = End> {
+    let settings = (down(), rarely(0..4_u8), rarely(0..3000_u32), mtu(), rarely(0..8_u8));
+    (space_number(), settings, hosts(), hosts(), rarely(0..3_u8), rarely(any::<bool>())).prop_map(
+        |(space, (down, altname, queue, mtu, mac), inet, inet6, rp_filter, forwarding)| End {
+            space,
+            down,
+            altname,
+            queue,
+            mtu,
+            mac,
+            inet,
+            inet6,
+            rp_filter,
+            forwarding,
+        },
+    )
+}
+
+fn wire() -> impl Strategy<Value = Wire> {
+    (end(), end(), mtu()).prop_map(|(one, other, mtu)| Wire { ends: [one, other], mtu })
+}
+
+fn bridge() -> impl Strategy<Value = Bridge> {
+    let ports = prop_oneof![Just(Ports::Glob), btree_set(0..2 * WIRES, 0..4).prop_map(Ports::Named)];
+    let address = || of(1..9_u8);
+    (space_number(), ports, address(), address(), rarely(any::<bool>()), rarely(10..900_u32), mtu(), down()).prop_map(
+        |(space, ports, inet, inet6, stp, ageing, mtu, down)| Bridge { space, ports, inet, inet6, stp, ageing, mtu, down },
+    )
+}
+
+fn dummy() -> impl Strategy<Value = Dummy> {
+    (space_number(), hosts(), hosts(), mtu(), rarely(4..6_u8), down())
+        .prop_map(|(space, inet, inet6, mtu, altname, down)| Dummy { space, inet, inet6, mtu, altname, down })
+}
+
+fn below() -> impl Strategy<Value = Below> {
+    prop_oneof![
+        4 => (0..WIRES, 0..2_u8).prop_map(|(wire, end)| Below::Wire(wire, end)),
+        1 => (0..FEW).prop_map(Below::Bridge),
+        1 => (0..FEW).prop_map(Below::Dummy),
+        1 => (0..FEW).prop_map(Below::Vlan),
+        1 => Just(Below::External),
+    ]
+}
+
+fn vlan() -> impl Strategy<Value = Vlan> {
+    let mtu = rarely(Just(1280));
+    (space_number(), below(), 1..5_u16, rarely(any::<bool>()), mtu, of(1..9_u8), down())
+        .prop_map(|(space, below, id, loose, mtu, inet, down)| Vlan { space, below, id, loose, mtu, inet, down })
+}
+
+fn macvlan() -> impl Strategy<Value = Macvlan> {
+    let mode = prop::sample::select(vec!["bridge", "private", "vepa", "passthru"]);
+    (space_number(), below(), mode, of(1..9_u8), of(1..9_u8), down())
+        .prop_map(|(space, below, mode, inet, inet6, down)| Macvlan { space, below, mode, inet, inet6, down })
+}
+
+fn vxlan() -> impl Strategy<Value = Vxlan> {
+    (space_number(), of(below()), of(1..9_u8), rarely(Just(4789)), rarely(any::<bool>()), of(1..9_u8), down())
+        .prop_map(|(space, below, remote, port, learning, inet, down)| Vxlan { space, below, remote, port, learning, inet, down })
+}
+
+fn external() -> impl Strategy<Value = External> {
+    (of(1..9_u8), of(1..9_u8), mtu(), rarely(0..3000_u32)).prop_map(|(inet, inet6, mtu, queue)| External {
+        inet,
+        inet6,
+        mtu,
+        queue,
+    })
+}
+
+fn route() -> impl Strategy<Value = RoutePart> {
+    let end = || (0..WIRES, 0..2_u8);
+    let kind = prop::sample::select(vec!["blackhole", "unreachable", "prohibit"]);
+    let way = prop_oneof![
+        4 => end().prop_map(|(wire, end)| Way::Via(wire, end)),
+        2 => vec(end(), 2..4).prop_map(Way::Several),
+        1 => end().prop_map(|(wire, end)| Way::OnLink(wire, end)),
+        1 => (space_number(), kind).prop_map(|(space, kind)| Way::Nowhere(space, kind)),
+    ];
+    let rest = (rarely(1..4_u8), rarely(1..3_u8), prop::bool::weighted(0.3), rarely(1280..1400_u32), any::<bool>());
+    (0..5_u8, any::<bool>(), way, rest).prop_map(|(to, ipv6, way, (metric, table, src, mtu, name_interface))| RoutePart {
+        to,
+        ipv6,
+        way,
+        metric,
+        table,
+        src,
+        mtu,
+        name_interface,
+    })
+}
+
+/// A random lab.
+pub fn lab() -> impl Strategy<Value = Lab> {
+    let links = (btree_map(0..WIRES, wire(), 0..5), btree_map(0..FEW, bridge(), 0..3), btree_map(0..FEW, dummy(), 0..3));
+    let tops = (btree_map(0..FEW, vlan(), 0..3), btree_map(0..FEW, macvlan(), 0..3), btree_map(0..FEW, vxlan(), 0..3));
+    let routes = btree_map(0..8_u8, route(), 0..6);
+    (btree_map(space_below_host(), space(), 0..6), links, tops, of(external()), routes).prop_map(
+        |(spaces, (wires, bridges, dummies), (vlans, macvlans, vxlans), external, routes)| Lab {
+            spaces,
+            wires,
+            bridges,
+            dummies,
+            vlans,
+            macvlans,
+            vxlans,
+            external,
+            routes,
+        },
+    )
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let end = || (0..WIRES, 0..2_u8);
+    prop_oneof![
+        (0..HOST, of(space())).prop_map(|(number, part)| Edit::Space(number, part)),
+        (0..WIRES, of(wire())).prop_map(|(number, part)| Edit::Wire(number, part)),
+        (0..FEW, of(bridge())).prop_map(|(number, part)| Edit::Bridge(number, part)),
+        (0..FEW, of(dummy())).prop_map(|(number, part)| Edit::Dummy(number, part)),
+        (0..FEW, of(vlan())).prop_map(|(number, part)| Edit::Vlan(number, part)),
+        (0..FEW, of(macvlan())).prop_map(|(number, part)| Edit::Macvlan(number, part)),
+        (0..FEW, of(vxlan())).prop_map(|(number, part)| Edit::Vxlan(number, part)),
+        of(external()).prop_map(Edit::External),
+        (0..8_u8, of(route())).prop_map(|(number, part)| Edit::Route(number, part)),
+        end().prop_map(|(wire, end)| Edit::TurnAddresses(wire, end)),
+        (end(), space_number()).prop_map(|((wire, end), space)| Edit::Move(wire, end, space)),
+        (end(), mtu()).prop_map(|((wire, end), mtu)| Edit::Resize(wire, end, mtu)),
+        end().prop_map(|(wire, end)| Edit::Switch(wire, end)),
+    ]
+}
+
+/// A lab that has grown out of the given one by a few changes.
+pub fn mutate(lab: Lab) -> impl Strategy<Value = Lab> {
+    vec(edit(), 1..6).prop_map(move |edits| edits.into_iter().fold(lab.clone(), Lab::edited))
+}
+
+/// A lab that comes after the given one: mostly a related one, sometimes quite another.
+pub fn successor(lab: Lab) -> impl Strategy<Value = Lab> {
+    prop_oneof![4 => mutate(lab).boxed(), 1 => self::lab().boxed()]
+}
+
+fn put<T>(parts: &mut BTreeMap<u8, T>, number: u8, part: Option<T>) {
+    match part {
+        Some(part) => {
+            parts.insert(number, part);
+        }
+        None => {
+            parts.remove(&number);
+        }
+    }
+}
+
+impl Lab {
+    fn edited(mut self, edit: Edit) -> Self {
+        match edit {
+            Edit::Space(number, part) => put(&mut self.spaces, number, part),
+            Edit::Wire(number, part) => put(&mut self.wires, number, part),
+            Edit::Bridge(number, part) => put(&mut self.bridges, number, part),
+            Edit::Dummy(number, part) => put(&mut self.dummies, number, part),
+            Edit::Vlan(number, part) => put(&mut self.vlans, number, part),
+            Edit::Macvlan(number, part) => put(&mut self.macvlans, number, part),
+            Edit::Vxlan(number, part) => put(&mut self.vxlans, number, part),
+            Edit::External(part) => self.external = part,
+            Edit::Route(number, part) => put(&mut self.routes, number, part),
+            Edit::TurnAddresses(wire, end) => self.with_end(wire, end, |end| {
+                end.inet.reverse();
+                end.inet6.reverse();
+            }),
+            Edit::Move(wire, end, space) => self.with_end(wire, end, |end| end.space = space),
+            Edit::Resize(wire, end, mtu) => self.with_end(wire, end, |end| end.mtu = mtu),
+            Edit::Switch(wire, end) => self.with_end(wire, end, |end| end.down = !end.down),
+        }
+        self
+    }
+
+    fn with_end(&mut self, wire: u8, end: u8, change: impl FnOnce(&mut End)) {
+        if let Some(wire) = self.wires.get_mut(&wire) {
+            change(&mut wire.ends[usize::from(end)]);
+        }
+    }
+}

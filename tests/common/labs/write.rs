@@ -1,0 +1,435 @@
+//! A drawn lab as the text of a lab file; parts that cannot be there are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::{Below, End, HOST, Lab, Ports, RoutePart, Space, Way};
+
+/// The name of a namespace.
+fn space_name(space: u8) -> String {
+    if space == HOST { "host".into() } else { format!("n{space}") }
+}
+
+/// An object without its empty members.
+fn object(members: Vec<(&str, Value)>) -> Value {
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    members
+        .into_iter()
+        .filter(|(_, value)| !empty(value))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+fn up(down: bool) -> Value {
+    if down { json!(false) } else { Value::Null }
+}
+
+/// An interface that is written, with what others must know of it.
+struct Interface {
+    space: u8,
+    name: String,
+    up: bool,
+    port: bool,
+    macvlans: bool,
+    passthru: bool,
+    mtu: u32,
+    vlans: BTreeSet<u16>,
+}
+
+/// The file while it grows.
+struct Writer<'a> {
+    lab: &'a Lab,
+    interfaces: BTreeMap<String, Interface>,
+    altnames: BTreeSet<(u8, u8)>,
+    members: BTreeMap<u8, Map<String, Value>>,
+    routes: BTreeMap<u8, Vec<Value>>,
+    links: Vec<Value>,
+}
+
+impl Lab {
+    /// The lab file.
+    pub fn text(&self, name: &str) -> String {
+        let mut writer = Writer {
+            lab: self,
+            interfaces: BTreeMap::new(),
+            altnames: BTreeSet::new(),
+            members: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            links: Vec::new(),
+        };
+        writer.external();
+        writer.wires();
+        writer.dummies();
+        writer.bridges();
+        writer.vlans();
+        writer.macvlans();
+        writer.vxlans();
+        writer.routes();
+        let spaces = self.spaces.keys().copied().chain([HOST]).collect::<Vec<_>>();
+        let spaces = spaces.into_iter().filter_map(|space| Some((space_name(space), writer.space(space)?)));
+        let file = object(vec![
+            ("name", json!(name)),
+            ("namespaces", spaces.collect::<Map<_, _>>().into()),
+            ("links", writer.links.clone().into()),
+        ]);
+        serde_yaml::to_string(&file).expect("a lab can be written")
+    }
+
+    fn has_space(&self, space: u8) -> bool {
+        space == HOST || self.spaces.contains_key(&space)
+    }
+
+    /// Whether the pair with that number can be there: both its namespaces must.
+    fn has_wire(&self, wire: u8) -> bool {
+        self.wires.get(&wire).is_some_and(|wire| wire.ends.iter().all(|end| self.has_space(end.space)))
+    }
+
+    fn end(&self, wire: u8, end: u8) -> Option<&End> {
+        self.wires.get(&wire).filter(|_| self.has_wire(wire)).map(|wire| &wire.ends[usize::from(end)])
+    }
+}
+
+fn end_name(wire: u8, end: u8) -> String {
+    format!("w{wire}{}", ['x', 'y'][usize::from(end)])
+}
+
+/// The addresses of an end: those below 4 in the pair's first subnet, the others in its second one.
+fn inet(wire: u8, end: u8, hosts: &[u8]) -> Vec<String> {
+    hosts.iter().map(|host| format!("10.{wire}.{}.{}/24", host / 4, u32::from(end) * 100 + u32::from(*host) + 1)).collect()
+}
+
+fn inet6(wire: u8, end: u8, hosts: &[u8]) -> Vec<String> {
+    hosts.iter().map(|host| format!("fd00:{wire}:{}::{:x}/64", host / 4, u32::from(end) * 256 + u32::from(*host) + 1)).collect()
+}
+
+fn single(address: Option<String>) -> Value {
+    address.into_iter().collect::<Vec<_>>().into()
+}
+
+impl Writer<'_> {
+    fn add(&mut self, key: String, space: u8, name: &str, down: bool, mtu: u32, members: Value) {
+        let interface = Interface {
+            space,
+            name: name.into(),
+            up: !down,
+            port: false,
+            macvlans: false,
+            passthru: false,
+            mtu,
+            vlans: BTreeSet::new(),
+        };
+        self.interfaces.insert(key, interface);
+        self.members.entry(space).or_default().insert(name.into(), members);
+    }
+
+    /// An alternative name, if nobody in the namespace has it.
+    fn altname(&mut self, space: u8, altname: Option<u8>) -> Value {
+        match altname.filter(|altname| self.altnames.insert((space, *altname))) {
+            Some(altname) => json!([format!("other{altname}")]),
+            None => Value::Null,
+        }
+    }
+
+    fn external(&mut self) {
+        let Some(external) = &self.lab.external else { return };
+        let addresses: Vec<_> = external
+            .inet
+            .map(|host| format!("172.20.0.{host}/24"))
+            .into_iter()
+            .chain(external.inet6.map(|host| format!("fd20::{host}/64")))
+            .collect();
+        let members = object(vec![
+            ("external", json!(true)),
+            ("addresses", addresses.into()),
+            ("mtu", json!(external.mtu)),
+            ("txqueuelen", json!(external.queue)),
+        ]);
+        self.add("external".into(), HOST, "eth0", false, external.mtu.unwrap_or(1500), members);
+    }
+
+    fn wires(&mut self) {
+        let lab = self.lab;
+        for (number, wire) in lab.wires.iter().filter(|(number, _)| lab.has_wire(**number)) {
+            let mut ends = Vec::new();
+            for (side, end) in (0..).zip(&wire.ends) {
+                let name = end_name(*number, side);
+                let addresses: Vec<_> =
+                    inet(*number, side, &end.inet).into_iter().chain(inet6(*number, side, &end.inet6)).collect();
+                let mac = end.mac.map(|mac| format!("02:aa:00:{number:02x}:{side:02x}:{mac:02x}"));
+                let sysctls = object(vec![("ipv4.rp_filter", json!(end.rp_filter)), ("ipv4.forwarding", json!(end.forwarding))]);
+                let altnames = self.altname(end.space, end.altname);
+                let members = object(vec![
+                    ("interface", format!("{}:{name}", space_name(end.space)).into()),
+                    ("addresses", addresses.into()),
+                    ("mac", json!(mac)),
+                    ("mtu", json!(end.mtu)),
+                    ("up", up(end.down)),
+                    ("txqueuelen", json!(end.queue)),
+                    ("altnames", altnames),
+                    ("sysctls", sysctls),
+                ]);
+                let mtu = end.mtu.or(wire.mtu).unwrap_or(1500);
+                self.add(format!("wire {number} {side}"), end.space, &name, end.down, mtu, Value::Null);
+                ends.push(members);
+            }
+            self.links.push(object(vec![("endpoints", ends.into()), ("mtu", json!(wire.mtu))]));
+        }
+        // The ends stand under `links`.
+        for members in self.members.values_mut() {
+            members.retain(|_, members| !members.is_null());
+        }
+    }
+
+    fn dummies(&mut self) {
+        let lab = self.lab;
+        for (number, dummy) in lab.dummies.iter().filter(|(_, dummy)| lab.has_space(dummy.space)) {
+            let inet = dummy.inet.iter().map(|host| format!("10.100.{number}.{host}/32"));
+            let inet6 = dummy.inet6.iter().map(|host| format!("fd00:100:{number}::{host}/128"));
+            let altnames = self.altname(dummy.space, dummy.altname);
+            let members = object(vec![
+                ("addresses", inet.chain(inet6).collect::<Vec<_>>().into()),
+                ("mtu", json!(dummy.mtu)),
+                ("altnames", altnames),
+                ("up", up(dummy.down)),
+            ]);
+            let members = with_kind(members, "dummy", json!({}));
+            self.add(
+                format!("dummy {number}"),
+                dummy.space,
+                &format!("d{number}"),
+                dummy.down,
+                dummy.mtu.unwrap_or(1500),
+                members,
+            );
+        }
+    }
+
+    fn bridges(&mut self) {
+        let lab = self.lab;
+        for (number, bridge) in lab.bridges.iter().filter(|(_, bridge)| lab.has_space(bridge.space)) {
+            let free: Vec<_> = self
+                .interfaces
+                .iter()
+                .filter(|(key, interface)| key.starts_with("wire") && interface.space == bridge.space && !interface.port)
+                .map(|(key, interface)| (key.clone(), interface.name.clone()))
+                .collect();
+            let taken = self.interfaces.values().any(|interface| interface.space == bridge.space && interface.port);
+            let (keys, ports): (Vec<String>, Vec<String>) = match &bridge.ports {
+                Ports::Glob if !free.is_empty() && !taken => (free.into_iter().map(|(key, _)| key).collect(), vec!["w*".into()]),
+                Ports::Glob => (Vec::new(), Vec::new()),
+                Ports::Named(ends) => {
+                    let wanted: BTreeSet<_> = ends.iter().map(|end| format!("wire {} {}", end / 2, end % 2)).collect();
+                    free.into_iter().filter(|(key, _)| wanted.contains(key)).unzip()
+                }
+            };
+            let smallest = keys.iter().map(|key| self.interfaces[key].mtu).min();
+            for key in keys {
+                self.interfaces.get_mut(&key).expect("it was found there").port = true;
+            }
+            let options = object(vec![
+                ("ports", ports.into()),
+                ("stp_state", json!(bridge.stp)),
+                ("ageing_time", json!(bridge.ageing.map(|seconds| format!("{seconds}s")))),
+            ]);
+            let addresses: Vec<_> = bridge
+                .inet
+                .map(|host| format!("10.8{number}.0.{host}/24"))
+                .into_iter()
+                .chain(bridge.inet6.map(|host| format!("fd00:8{number}::{host}/64")))
+                .collect();
+            let members = object(vec![("addresses", addresses.into()), ("mtu", json!(bridge.mtu)), ("up", up(bridge.down))]);
+            let mtu = bridge.mtu.or(smallest).unwrap_or(1500);
+            let members = with_kind(members, "bridge", options);
+            self.add(format!("bridge {number}"), bridge.space, &format!("br{number}"), bridge.down, mtu, members);
+        }
+    }
+
+    fn below(&self, below: Below) -> Option<String> {
+        let key = match below {
+            Below::Wire(wire, end) => format!("wire {wire} {end}"),
+            Below::Bridge(number) => format!("bridge {number}"),
+            Below::Dummy(number) => format!("dummy {number}"),
+            Below::Vlan(number) => format!("vlan {number}"),
+            Below::External => "external".into(),
+        };
+        self.interfaces.contains_key(&key).then_some(key)
+    }
+
+    /// How an interface refers to the one below it.
+    fn reference(&self, key: &str, space: u8) -> Value {
+        let below = &self.interfaces[key];
+        if below.space == space { json!(below.name) } else { json!(format!("{}:{}", space_name(below.space), below.name)) }
+    }
+
+    fn vlans(&mut self) {
+        let lab = self.lab;
+        for (number, vlan) in lab.vlans.iter().filter(|(_, vlan)| lab.has_space(vlan.space)) {
+            let Some(below) = self.below(vlan.below) else { continue };
+            let parent = self.reference(&below, vlan.space);
+            let interface = self.interfaces.get_mut(&below).expect("it was found");
+            if !interface.vlans.insert(vlan.id) {
+                continue;
+            }
+            let down = vlan.down || !interface.up;
+            let mtu = vlan.mtu.unwrap_or(interface.mtu);
+            let options = object(vec![("parent", parent), ("id", json!(vlan.id)), ("loose_binding", json!(vlan.loose))]);
+            let address = vlan.inet.map(|host| format!("10.5{number}.0.{host}/24"));
+            let members = object(vec![("addresses", single(address)), ("mtu", json!(vlan.mtu)), ("up", up(down))]);
+            let members = with_kind(members, "vlan", options);
+            self.add(format!("vlan {number}"), vlan.space, &format!("v{number}"), down, mtu, members);
+        }
+    }
+
+    fn macvlans(&mut self) {
+        let lab = self.lab;
+        for (number, macvlan) in lab.macvlans.iter().filter(|(_, macvlan)| lab.has_space(macvlan.space)) {
+            let Some(below) = self.below(macvlan.below) else { continue };
+            let parent = self.reference(&below, macvlan.space);
+            let interface = self.interfaces.get_mut(&below).expect("it was found");
+            let passthru = macvlan.mode == "passthru";
+            if interface.port || interface.passthru || interface.macvlans && passthru {
+                continue;
+            }
+            (interface.macvlans, interface.passthru) = (true, passthru);
+            let mtu = interface.mtu;
+            let addresses: Vec<_> = macvlan
+                .inet
+                .map(|host| format!("10.6{number}.0.{host}/24"))
+                .into_iter()
+                .chain(macvlan.inet6.map(|host| format!("fd00:6{number}::{host}/64")))
+                .collect();
+            let members = object(vec![("addresses", addresses.into()), ("up", up(macvlan.down))]);
+            let members = with_kind(members, "macvlan", object(vec![("parent", parent), ("mode", json!(macvlan.mode))]));
+            self.add(format!("macvlan {number}"), macvlan.space, &format!("m{number}"), macvlan.down, mtu, members);
+        }
+    }
+
+    fn vxlans(&mut self) {
+        let lab = self.lab;
+        for (number, vxlan) in lab.vxlans.iter().filter(|(_, vxlan)| lab.has_space(vxlan.space)) {
+            let below = vxlan.below.and_then(|below| self.below(below));
+            let parent = below.map_or(Value::Null, |below| self.reference(&below, vxlan.space));
+            let options = object(vec![
+                ("id", json!(100 + u32::from(*number))),
+                ("parent", parent),
+                ("remote", json!(vxlan.remote.map(|host| format!("192.0.2.{host}")))),
+                ("port", json!(vxlan.port)),
+                ("learning", json!(vxlan.learning)),
+            ]);
+            let address = vxlan.inet.map(|host| format!("10.7{number}.0.{host}/24"));
+            let members = object(vec![("addresses", single(address)), ("up", up(vxlan.down))]);
+            let members = with_kind(members, "vxlan", options);
+            self.add(format!("vxlan {number}"), vxlan.space, &format!("x{number}"), vxlan.down, 1500, members);
+        }
+    }
+
+    fn routes(&mut self) {
+        let mut keys = BTreeSet::new();
+        for route in self.lab.routes.values() {
+            let Some((space, members)) = self.route(route) else { continue };
+            let metric = route.metric.unwrap_or(0);
+            if keys.insert((space, route.to, route.ipv6, metric, route.table)) {
+                self.routes.entry(space).or_default().push(members);
+            }
+        }
+    }
+
+    fn route(&self, route: &RoutePart) -> Option<(u8, Value)> {
+        let to = match (route.to, route.ipv6) {
+            (0, false) => json!("0.0.0.0/0"),
+            (0, true) => json!("::/0"),
+            (to, false) => json!(format!("198.51.{to}.0/24")),
+            (to, true) => json!(format!("2001:db8:{to}::/48")),
+        };
+        let mut members =
+            vec![("to", to), ("metric", json!(route.metric)), ("table", json!(route.table.map(|table| 100 + u32::from(table))))];
+        let space = match &route.way {
+            Way::Nowhere(space, kind) => {
+                members.push(("type", json!(kind)));
+                *space
+            }
+            Way::Via(wire, end) => {
+                let (space, via) = self.neighbour(*wire, *end, route.ipv6)?;
+                members.push(("via", via));
+                // Where both ends of the pair are here, both reach the gateway.
+                let both = self.lab.end(*wire, 1 - end).is_some_and(|other| other.space == space);
+                members.push(("dev", if route.name_interface || both { json!(end_name(*wire, *end)) } else { Value::Null }));
+                members.push(("src", self.source(route, *wire, *end)));
+                members.push(("mtu", json!(route.mtu)));
+                space
+            }
+            Way::OnLink(wire, end) => {
+                let (space, _) = self.neighbour(*wire, *end, route.ipv6)?;
+                members.push(("dev", json!(end_name(*wire, *end))));
+                members.push(("src", self.source(route, *wire, *end)));
+                space
+            }
+            Way::Several(ends) => {
+                let distinct: BTreeSet<_> = ends.iter().collect();
+                let ways: Vec<_> = distinct
+                    .iter()
+                    .filter_map(|(wire, end)| Some((self.neighbour(*wire, *end, route.ipv6)?, *wire, *end)))
+                    .collect();
+                let ((space, _), ..) = *ways.first()?;
+                let ways: Vec<_> = ways.iter().filter(|((other, _), ..)| *other == space).collect();
+                if ways.len() < 2 {
+                    return None;
+                }
+                let hop = |((_, via), wire, end): &&((u8, Value), u8, u8)| {
+                    object(vec![("via", via.clone()), ("dev", json!(end_name(*wire, *end))), ("weight", json!(wire + 1))])
+                };
+                members.push(("nexthops", ways.iter().map(hop).collect::<Vec<_>>().into()));
+                space
+            }
+        };
+        self.lab.has_space(space).then(|| (space, object(members)))
+    }
+
+    /// An address that a neighbour on that end may have, if the end reaches it.
+    fn neighbour(&self, wire: u8, end: u8, ipv6: bool) -> Option<(u8, Value)> {
+        let it = self.lab.end(wire, end)?;
+        let connected = if ipv6 { it.inet6.iter().any(|host| *host < 4) } else { it.inet.iter().any(|host| *host < 4) };
+        let via = if ipv6 { format!("fd00:{wire}::fff") } else { format!("10.{wire}.0.250") };
+        (connected && !it.down).then(|| (it.space, json!(via)))
+    }
+
+    fn source(&self, route: &RoutePart, wire: u8, end: u8) -> Value {
+        let Some(it) = self.lab.end(wire, end).filter(|_| route.src) else { return Value::Null };
+        let own = if route.ipv6 { inet6(wire, end, &it.inet6) } else { inet(wire, end, &it.inet) };
+        own.last().and_then(|address| address.split('/').next()).map_or(Value::Null, |address| json!(address))
+    }
+
+    fn space(&self, space: u8) -> Option<Value> {
+        let mut interfaces = self.members.get(&space).cloned().unwrap_or_default();
+        let routes = self.routes.get(&space).cloned().unwrap_or_default();
+        let nothing = Space::default();
+        let settings = self.lab.spaces.get(&space).unwrap_or(&nothing);
+        if settings.lo_down {
+            interfaces.insert("lo".into(), json!({ "up": false }));
+        }
+        let sysctls = object(vec![
+            ("net.ipv4.ip_forward", json!(settings.ip_forward)),
+            ("net.ipv6.conf.all.forwarding", json!(settings.forwarding_ipv6)),
+            ("net.ipv4.conf.default.rp_filter", json!(settings.default_rp_filter)),
+            ("net.ipv4.conf.all.rp_filter", json!(settings.all_rp_filter)),
+            ("net.ipv6.conf.default.accept_ra", json!(settings.default_accept_ra)),
+            ("net.ipv4.ip_default_ttl", json!(settings.ttl)),
+        ]);
+        let members = object(vec![("interfaces", interfaces.into()), ("routes", routes.into()), ("sysctls", sysctls)]);
+        (space != HOST || members != json!({})).then_some(members)
+    }
+}
+
+/// An interface with its kind, which is there even if it has no options.
+fn with_kind(members: Value, kind: &str, options: Value) -> Value {
+    let Value::Object(mut members) = members else { return members };
+    members.insert(kind.to_owned(), options);
+    members.into()
+}

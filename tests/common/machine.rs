@@ -1,0 +1,183 @@
+//! A machine in memory on which labs are applied as the command line does it, record included.
+
+use std::collections::BTreeMap;
+
+use proptest::prop_assert;
+use proptest::test_runner::TestCaseError;
+use topo::apply::{Aftermath, ApplyError, Goal, OnFailure, apply, prepare};
+use topo::diff::Change;
+use topo::kernel::memory::Memory;
+use topo::kernel::{Kernel, Unattended};
+use topo::lower::lower;
+use topo::name::LabName;
+use topo::record::Record;
+use topo::spec::load;
+use topo::state::{Resource, ResourceId, State};
+
+/// What a lab file asks for.
+pub fn desired(text: &str) -> State {
+    let loaded = load(text);
+    let problems: Vec<_> = loaded.diagnostics.iter().map(|diagnostic| diagnostic.message.clone()).collect();
+    assert!(!loaded.has_errors(), "{problems:#?}\n{text}");
+    let lowered = lower(loaded.lab.as_ref().expect("there are no errors"), &BTreeMap::new());
+    let problems: Vec<_> = lowered.problems.iter().map(|problem| problem.message.clone()).collect();
+    assert!(!lowered.has_errors(), "{problems:#?}\n{text}");
+    lowered.state
+}
+
+/// What a check came to.
+type Verdict = Result<(), TestCaseError>;
+
+/// A machine with an `eth0` of its own, and what is written down there about the lab.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub memory: Memory,
+    record: Record,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        let mut memory = Memory::new(lab_name());
+        memory.network.add_device(&"host:eth0".parse().expect("it is a name")).expect("nothing is in the way");
+        Self { memory, record: Record::default() }
+    }
+
+    pub fn fingerprint(&self) -> String {
+        self.memory.network.fingerprint()
+    }
+
+    /// Applies a lab, which must succeed.
+    pub fn apply(&mut self, text: &str) -> Verdict {
+        let applied = self.try_apply(text, OnFailure::Keep)?;
+        applied.map_err(|error| fail(&format!("applying\n{text}"), &error))
+    }
+
+    /// Applies a lab; the inner result says what became of it.
+    pub fn try_apply(&mut self, text: &str, on_failure: OnFailure) -> Result<Result<(), ApplyError>, TestCaseError> {
+        self.change(Goal::apply(lab_name(), desired(text)), on_failure)
+    }
+
+    /// Destroys the lab by its file.
+    pub fn destroy(&mut self, text: &str) -> Verdict {
+        let destroyed = self.change(Goal::destroy(lab_name(), desired(text)), OnFailure::Keep)?;
+        destroyed.map_err(|error| fail(&format!("destroying\n{text}"), &error))
+    }
+
+    /// Destroys the lab by its name alone.
+    pub fn destroy_by_name(&mut self) -> Verdict {
+        let destroyed = self.change(Goal::destroy(lab_name(), State::default()), OnFailure::Keep)?;
+        destroyed.map_err(|error| fail("destroying by name", &error))
+    }
+
+    /// Writes down, changes, and writes down again, in the command line's order.
+    fn change(&mut self, goal: Goal, on_failure: OnFailure) -> Result<Result<(), ApplyError>, TestCaseError> {
+        let goal = goal.with_record(self.record.clone());
+        let (before, plan) = prepare(&mut self.memory, &goal).map_err(|error| fail("preparing", &error))?;
+        self.record = goal.record.before(&goal.desired, &before);
+        let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, &mut Unattended);
+        match &outcome {
+            Ok(()) => self.record = self.record.settled(&goal.desired),
+            Err(error) if error.rolled_back() => self.record = goal.record,
+            Err(_) => {}
+        }
+        Ok(outcome)
+    }
+
+    /// How many operations it takes to make the network this lab's.
+    pub fn operations(&mut self, text: &str) -> Result<usize, TestCaseError> {
+        Ok(self.plan(text)?.len())
+    }
+
+    fn plan(&mut self, text: &str) -> Result<Vec<String>, TestCaseError> {
+        let goal = Goal::apply(lab_name(), desired(text)).with_record(self.record.clone());
+        let (_, plan) = prepare(&mut self.memory, &goal).map_err(|error| fail("preparing", &error))?;
+        Ok(plan.operations().iter().map(ToString::to_string).collect())
+    }
+
+    /// Checks that applying the lab again would do nothing.
+    pub fn check_unchanged_by(&mut self, text: &str) -> Verdict {
+        let plan = self.plan(text)?;
+        prop_assert!(plan.is_empty(), "applied again: {:#?}\n{}", plan, text);
+        Ok(())
+    }
+
+    /// The machine after an apply was killed before the operation at this position.
+    pub fn killed_at(&self, position: usize, text: &str) -> Result<Self, TestCaseError> {
+        let mut killed = self.clone();
+        killed.memory.fail_from(position, nix::libc::EINTR);
+        let outcome = killed.try_apply(text, OnFailure::Keep)?;
+        prop_assert!(outcome.is_err(), "it is not killed");
+        killed.memory.heal();
+        Ok(killed)
+    }
+
+    /// All that a lab can see, drawn hardware addresses aside. Settings are looked at that any of the `others` names.
+    pub fn view(&mut self, text: &str, others: &[String]) -> Vec<String> {
+        let wanted = desired(text);
+        let mut interest = wanted.clone();
+        for other in others {
+            let settings = desired(other).resources.into_iter().filter(|(id, _)| matches!(id, ResourceId::Sysctl(..)));
+            settings.for_each(|(id, setting)| {
+                interest.resources.entry(id).or_insert(setting);
+            });
+        }
+        let live = self.memory.observe(&interest).expect("the network can be read");
+        let show = |(id, resource): (&ResourceId, &Resource)| {
+            let mut resource = resource.clone();
+            let mut order = String::new();
+            match &mut resource {
+                Resource::Link(link) => {
+                    let drawn = id.link().is_none_or(|id| wanted.link(&id).is_none_or(|link| link.settings.mac.is_none()));
+                    link.settings.mac = link.settings.mac.filter(|_| !drawn);
+                }
+                Resource::Address(address) => order = format!(" #{}", address.order),
+                Resource::Route(route) => route.nexthops.sort(),
+                Resource::Namespace | Resource::Sysctl(_) => {}
+            }
+            format!("{} {id}{order}: {}", id.kind(), resource.to_json())
+        };
+        live.state.resources.iter().map(show).collect()
+    }
+}
+
+fn lab_name() -> LabName {
+    "random".parse().expect("it is a name")
+}
+
+fn fail(doing: &str, error: &(dyn std::error::Error + 'static)) -> TestCaseError {
+    let remains = match error.downcast_ref() {
+        Some(ApplyError::Unverified { remains, .. }) => remains.iter().map(describe).collect(),
+        Some(ApplyError::Execute { .. } | ApplyError::Verify(_)) | None => Vec::new(),
+    };
+    TestCaseError::fail(format!("{doing}: {}\n{}", chain(error), remains.join("\n")))
+}
+
+/// A change in one line.
+pub fn describe(change: &Change) -> String {
+    let fields: Vec<_> =
+        change.fields.iter().map(|field| format!("{} {} -> {}", field.name, field.before, field.after)).collect();
+    format!("{:?} {} {} {}", change.action, change.id.kind(), change.id, fields.join(", "))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// What a rollback left.
+pub fn aftermath(error: &ApplyError) -> String {
+    let (ApplyError::Execute { aftermath, .. } | ApplyError::Unverified { aftermath, .. }) = error else { return chain(error) };
+    let left = match aftermath {
+        Aftermath::RolledBack | Aftermath::Kept => String::new(),
+        Aftermath::Left { remains, error } => {
+            let remains: Vec<_> = remains.iter().map(describe).collect();
+            format!("{}\n{}", remains.join("\n"), error.as_ref().map(|error| chain(error.as_ref())).unwrap_or_default())
+        }
+    };
+    format!("{}\n{left}", chain(error))
+}

@@ -1,0 +1,154 @@
+//! Random labs, planned, applied, changed, broken and destroyed in memory.
+
+#[path = "common/labs.rs"]
+mod labs;
+#[path = "common/machine.rs"]
+mod machine;
+
+use machine::{Machine, desired};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use topo::apply::OnFailure;
+
+/// A lab, one that comes after it, and one more.
+fn history() -> impl Strategy<Value = [String; 3]> {
+    let second = labs::lab().prop_flat_map(|a| labs::successor(a.clone()).prop_map(move |b| (a.clone(), b)));
+    let third = second.prop_flat_map(|(a, b)| labs::successor(b.clone()).prop_map(move |c| [a.clone(), b.clone(), c]));
+    third.prop_map(|labs| labs.map(|lab| lab.text("random")))
+}
+
+fn pair() -> impl Strategy<Value = [String; 2]> {
+    labs::lab()
+        .prop_flat_map(|a| labs::successor(a.clone()).prop_map(move |b| [a.clone(), b]))
+        .prop_map(|labs| labs.map(|lab| lab.text("random")))
+}
+
+/// Long histories show what short ones do not; the variable `PROPTEST_CASES` asks for more.
+fn cases(default: u32) -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let cases = if asked.cases == 256 { default } else { asked.cases };
+    ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..asked }
+}
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    /// Whatever was there before, the network is what the lab gives on a fresh machine; and nothing is left in the end.
+    #[test]
+    fn the_past_does_not_matter(labs in history()) {
+        let mut machine = Machine::new();
+        let original = machine.fingerprint();
+        for lab in &labs {
+            machine.apply(lab)?;
+            machine.check_unchanged_by(lab)?;
+            let mut fresh = Machine::new();
+            fresh.apply(lab)?;
+            prop_assert_eq!(machine.view(lab, &labs), fresh.view(lab, &labs), "{}", lab);
+        }
+        machine.destroy(&labs[2])?;
+        prop_assert_eq!(machine.fingerprint(), original);
+    }
+
+    /// A lab can be destroyed when its file is lost.
+    #[test]
+    fn a_name_is_enough_to_destroy(labs in pair()) {
+        let mut machine = Machine::new();
+        let original = machine.fingerprint();
+        for lab in &labs {
+            machine.apply(lab)?;
+        }
+        machine.destroy_by_name()?;
+        prop_assert_eq!(machine.fingerprint(), original);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    /// Whichever operation fails, everything is undone.
+    #[test]
+    fn a_failure_is_rolled_back(labs in pair()) {
+        let mut machine = Machine::new();
+        machine.apply(&labs[0])?;
+        for position in 0..machine.operations(&labs[1])? {
+            let before = machine.fingerprint();
+            let mut broken = machine.clone();
+            broken.memory.fail_at(position, nix::libc::ENOMEM);
+            let error = broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("an operation fails");
+            prop_assert!(error.rolled_back(), "operation {}: {}", position, machine::aftermath(&error));
+            prop_assert_eq!(broken.fingerprint(), before, "operation {}", position);
+        }
+    }
+
+    /// Killed at whichever operation, the next apply goes on from there.
+    #[test]
+    fn what_was_killed_converges(labs in pair()) {
+        let mut machine = Machine::new();
+        machine.apply(&labs[0])?;
+        let mut fresh = Machine::new();
+        fresh.apply(&labs[1])?;
+        for position in 0..machine.operations(&labs[1])? {
+            let mut killed = machine.killed_at(position, &labs[1])?;
+            killed.apply(&labs[1])?;
+            killed.check_unchanged_by(&labs[1])?;
+            prop_assert_eq!(killed.view(&labs[1], &labs), fresh.view(&labs[1], &labs), "operation {}", position);
+        }
+    }
+
+    /// Killed at whichever operation, destroy leaves nothing.
+    #[test]
+    fn what_was_killed_can_be_destroyed(labs in pair()) {
+        let mut machine = Machine::new();
+        let original = machine.fingerprint();
+        machine.apply(&labs[0])?;
+        for position in 0..machine.operations(&labs[1])? {
+            let mut killed = machine.killed_at(position, &labs[1])?;
+            killed.destroy(&labs[1])?;
+            prop_assert_eq!(killed.fingerprint(), original.clone(), "operation {}", position);
+        }
+    }
+
+    /// When nothing works any more, not even undoing, it can be mended as soon as things work again.
+    #[test]
+    fn a_rollback_that_fails_can_be_mended(labs in pair()) {
+        let mut machine = Machine::new();
+        let original = machine.fingerprint();
+        machine.apply(&labs[0])?;
+        for position in 0..machine.operations(&labs[1])? {
+            let mut broken = machine.clone();
+            broken.memory.fail_from(position, nix::libc::ENOMEM);
+            broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("every operation fails");
+            broken.memory.heal();
+            broken.apply(&labs[1])?;
+            broken.destroy(&labs[1])?;
+            prop_assert_eq!(broken.fingerprint(), original.clone(), "operation {}", position);
+        }
+    }
+}
+
+#[test]
+fn a_drawn_lab_says_what_it_is_meant_to() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let texts: Vec<_> =
+        (0..300).map(|_| labs::lab().new_tree(&mut runner).expect("a lab can be drawn").current().text("random")).collect();
+    for word in [
+        "endpoints",
+        "ports",
+        "w*",
+        "vlan",
+        "macvlan",
+        "vxlan",
+        "dummy",
+        "nexthops",
+        "blackhole",
+        "sysctls",
+        "altnames",
+        "external",
+        "host:",
+    ] {
+        assert!(texts.iter().any(|text| text.contains(word)), "no lab has {word}");
+    }
+    for text in &texts {
+        desired(text);
+    }
+}
