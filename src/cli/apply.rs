@@ -43,6 +43,7 @@ pub fn change(
     let mut kernel = Linux::new(goal.lab.clone())?;
     let lab = goal.lab.clone();
     let _lock = Lock::take(&lab, arguments.lock_timeout)?;
+    records::discard_unfinished(&lab)?;
     let start = Instant::now();
     let goal = goal.with_record(records::read(&lab)?);
     let (before, plan) = prepare(&mut kernel, &goal)?;
@@ -69,17 +70,26 @@ pub fn change(
     runtime::remove_namespace_directory();
     match outcome {
         Ok(()) => {
-            records::write_if_changed(&lab, &record, &record.settled(&goal.desired))?;
+            records::write_if_changed(&lab, &record, &record.settled(&goal.desired)).map_err(unsettled)?;
             output.tell(&done(&plan, start));
             Ok(0)
         }
         Err(error) => {
-            if error.rolled_back() {
-                records::write_if_changed(&lab, &record, &goal.record)?;
+            let rolled_back = error.rolled_back();
+            let mut failure = explain(error, &signals);
+            if rolled_back && let Err(error) = records::write_if_changed(&lab, &record, &goal.record) {
+                failure.notes.push(format!("{}.", chain(&error)));
             }
-            Err(explain(error, &signals))
+            Err(failure)
         }
     }
+}
+
+/// The record holds more than it need; what it says is still true.
+fn unsettled(error: records::RecordError) -> Failure {
+    let mut failure = Failure::new(error);
+    failure.notes.push("The network is as the lab says; the next `topo apply` or `topo destroy` tidies the record.".into());
+    failure
 }
 
 fn done(plan: &Plan, start: Instant) -> String {
@@ -98,14 +108,10 @@ fn confirmed(output: &mut Output) -> Result<bool, Failure> {
 
 fn explain(error: ApplyError, signals: &Signals) -> Failure {
     let mut notes = Vec::new();
-    match &error {
-        ApplyError::Execute { aftermath, .. } => tell_aftermath(&mut notes, aftermath),
-        ApplyError::Unverified { remains, aftermath } => {
-            notes.extend(remains.iter().map(|change| format!("  {}", describe(change))));
-            tell_aftermath(&mut notes, aftermath);
-        }
-        ApplyError::Verify(_) => {}
+    if let ApplyError::Unverified { remains, .. } = &error {
+        notes.extend(remains.iter().map(|change| format!("  {}", describe(change))));
     }
+    tell_aftermath(&mut notes, error.aftermath());
     let interrupted = matches!(&error, ApplyError::Execute { source: ExecuteError::Interrupted, .. });
     let mut failure = Failure::from(error);
     failure.notes = notes;
@@ -129,14 +135,8 @@ fn tell_aftermath(notes: &mut Vec<String>, aftermath: &Aftermath) {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    super::error::chain(error)
 }
 
 fn describe(change: &Change) -> String {

@@ -24,6 +24,9 @@ use crate::operation::Operation;
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, State};
 
+/// How long the kernel may take to clean up after a namespace, by the order of magnitude.
+const CLEANING_UP: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// A namespace with what is needed to work in it.
 struct Inhabited {
     file: File,
@@ -74,6 +77,10 @@ impl Kernel for Linux {
 
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
         observe::defaults(self, keys)
+    }
+
+    fn settle(&mut self) {
+        std::thread::sleep(CLEANING_UP);
     }
 
     fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {

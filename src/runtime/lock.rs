@@ -14,6 +14,8 @@ use crate::name::{LabName, escape};
 
 /// How long to wait between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often to try again when the system fails to lock at all.
+const ATTEMPTS: u32 = 3;
 
 /// Why a lab could not be locked.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +44,8 @@ pub enum LockError {
 
 /// A lab that only this process may change, until the value is dropped.
 pub struct Lock {
-    file: Flock<File>,
+    /// Always there until the value is dropped.
+    file: Option<Flock<File>>,
     path: PathBuf,
 }
 
@@ -55,6 +58,7 @@ impl Lock {
         let io = |source| LockError::Io { lab: lab.clone(), source };
         let path = Path::new(DIRECTORY).join(format!("{lab}.lock"));
         let deadline = Instant::now() + timeout;
+        let mut failures = 0;
         loop {
             super::prepare()?;
             let opened = OpenOptions::new()
@@ -72,7 +76,7 @@ impl Lock {
             };
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => {
-                    let mut lock = Self { file, path: path.clone() };
+                    let mut lock = Self { file: Some(file), path: path.clone() };
                     // A lock on a file that its last holder has removed meanwhile locks nobody out.
                     if lock.is_current().map_err(io)? {
                         lock.sign().map_err(io)?;
@@ -86,13 +90,16 @@ impl Lock {
                     std::thread::sleep(PAUSE);
                 }
                 Err((_, Errno::EINTR)) => {}
+                // The file that was made for it would be left behind; most such failures pass.
+                Err(_) if failures < ATTEMPTS => failures += 1,
                 Err((_, error)) => return Err(io(error.into())),
             }
         }
     }
 
     fn is_current(&self) -> io::Result<bool> {
-        let held = self.file.metadata()?;
+        let Some(file) = &self.file else { return Ok(false) };
+        let held = file.metadata()?;
         match std::fs::symlink_metadata(&self.path) {
             Ok(named) => Ok(named.ino() == held.ino() && named.dev() == held.dev()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -101,9 +108,10 @@ impl Lock {
     }
 
     fn sign(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()?;
-        write!(self.file, "{}", std::process::id())
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "{}", std::process::id())
     }
 }
 
@@ -111,6 +119,10 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Removed while it is still held, so that nobody can have locked the same file in between.
         let _ = std::fs::remove_file(&self.path);
+        if let Some(Err((held, _))) = self.file.take().map(Flock::unlock) {
+            // Dropping it would try again, and panic; the end of the process releases it.
+            std::mem::forget(held);
+        }
         // Fails while anything of another lab, or a record, is there.
         let _ = std::fs::remove_dir(DIRECTORY);
     }

@@ -8,6 +8,7 @@
 mod harness;
 
 mod blog;
+mod crash;
 mod drift;
 mod examples;
 mod failure;
