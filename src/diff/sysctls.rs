@@ -28,7 +28,9 @@ impl Differ<'_> {
                     _ => None,
                 };
                 let overwritten = spread_name(key).is_some_and(|name| spreading.contains(&(namespace.clone(), name)));
-                if live == Some(&sysctl.value) && !overwritten || born && sysctl.inherited {
+                // What a link is born with it has, unless the kernel knows no such setting of it: IPv6's on a link too small for it.
+                let needs_no_write = live == Some(&sysctl.value) && !overwritten || live.is_none() && sysctl.inherited;
+                if needs_no_write {
                     continue;
                 }
                 if let Some(name) = spreads(key) {
