@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 
 use super::error::Failure;
 use super::output::Output;
+use crate::kernel::linux::privilege::{self, Capability};
 use crate::lower;
 use crate::name::LabName;
 use crate::report::text;
@@ -65,9 +66,11 @@ pub fn display(path: &Path) -> String {
     if path.as_os_str() == "-" { "<stdin>".into() } else { path.display().to_string() }
 }
 
-/// Reads and checks a lab file; prints its warnings, or all its errors.
-pub fn lab(path: &Path, output: &mut Output) -> Result<Lab, Failure> {
+/// Reads a lab file, gives up all privileges but what the kernel's network needs and `more`, and only then looks into the text.
+/// Prints its warnings, or all its errors.
+pub fn lab(path: &Path, more: &[Capability], output: &mut Output) -> Result<Lab, Failure> {
     let text = read(path)?;
+    privilege::keep(more)?;
     lab_from_text(text, &display(path), output)
 }
 

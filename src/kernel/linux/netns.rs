@@ -220,11 +220,13 @@ impl Directory {
     /// # Errors
     /// `ESTALE` when something else stands there now.
     pub fn remove(&self, name: &NamespaceName, expected: &File) -> io::Result<()> {
-        if !self.is_still(name, expected)? {
+        let entry = openat(&self.handle, name.as_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+        if !same_file(&fstat(&entry)?, &expected.metadata()?) {
             return Err(Errno::ESTALE.into());
         }
-        let path = format!("{}/{name}", descriptor_path(&self.handle));
-        umount2(path.as_str(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+        // What was looked at is unmounted, whatever the name leads to by now.
+        umount2(descriptor_path(&entry).as_str(), MntFlags::MNT_DETACH)?;
+        drop(entry);
         Ok(unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
