@@ -59,20 +59,33 @@ pub enum ApplyError {
         /// What became of the machine.
         aftermath: Aftermath,
     },
-    /// The network could not be read again.
+    /// The network could not be read again, or something foreign has come between.
     #[error("the plan was carried out but could not be verified")]
-    Verify(#[source] PrepareError),
+    Verify {
+        /// Why.
+        #[source]
+        source: PrepareError,
+        /// What became of the machine.
+        aftermath: Aftermath,
+    },
 }
 
 impl ApplyError {
     /// Whether the network is as it was before.
     pub fn rolled_back(&self) -> bool {
+        matches!(self.aftermath(), Aftermath::RolledBack)
+    }
+
+    /// What became of the machine.
+    pub fn aftermath(&self) -> &Aftermath {
         match self {
-            Self::Execute { aftermath, .. } | Self::Unverified { aftermath, .. } => matches!(aftermath, Aftermath::RolledBack),
-            Self::Verify(_) => false,
+            Self::Execute { aftermath, .. } | Self::Unverified { aftermath, .. } | Self::Verify { aftermath, .. } => aftermath,
         }
     }
 }
+
+/// How often a plan is carried out while remnants of what the kernel is still removing stand in the way.
+const ATTEMPTS: u32 = 5;
 
 /// Whether to go back when something fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,16 +165,37 @@ pub fn apply(
     if plan.steps.is_empty() {
         return Ok(());
     }
-    if let Err(source) = kernel.execute(&plan.operations(), progress) {
+    let operations = plan.operations();
+    let mut attempt = 1;
+    while let Err(source) = kernel.execute(&operations, progress) {
         let aftermath = recover(kernel, goal, before, on_failure);
-        return Err(ApplyError::Execute { source, aftermath });
+        let again = attempt < ATTEMPTS && is_remnant(&source) && matches!(aftermath, Aftermath::RolledBack);
+        if !again {
+            return Err(ApplyError::Execute { source, aftermath });
+        }
+        attempt += 1;
+        kernel.settle();
     }
-    let (_, rest) = prepare(kernel, goal).map_err(ApplyError::Verify)?;
-    if rest.is_empty() {
-        return Ok(());
+    match prepare(kernel, goal) {
+        Ok((_, rest)) if rest.is_empty() => Ok(()),
+        Ok((_, rest)) => {
+            let aftermath = recover(kernel, goal, before, on_failure);
+            Err(ApplyError::Unverified { remains: rest.changes, aftermath })
+        }
+        Err(source) => {
+            let aftermath = recover(kernel, goal, before, on_failure);
+            Err(ApplyError::Verify { source, aftermath })
+        }
     }
-    let aftermath = recover(kernel, goal, before, on_failure);
-    Err(ApplyError::Unverified { remains: rest.changes, aftermath })
+}
+
+/// Whether something stood in the way that was not seen before: what is left for a moment of a namespace that has gone.
+fn is_remnant(error: &ExecuteError) -> bool {
+    const EEXIST: i32 = 17;
+    match error {
+        ExecuteError::Operation(error) => error.source.number == EEXIST,
+        ExecuteError::Interrupted => false,
+    }
 }
 
 fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnFailure) -> Aftermath {

@@ -99,6 +99,9 @@ struct DestroyArguments {
     /// The lab file, or the lab's name alone
     #[arg(value_name = "LAB|NAME")]
     lab: PathBuf,
+    /// End the processes that are inside the lab's namespaces
+    #[arg(long)]
+    kill: bool,
     #[command(flatten)]
     change: ChangeArguments,
 }

@@ -113,6 +113,9 @@ pub trait Kernel {
     /// When a new namespace cannot be had.
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError>;
 
+    /// Waits a moment for what the kernel does by itself after a namespace is gone.
+    fn settle(&mut self) {}
+
     /// Executes operations in their order.
     ///
     /// # Errors

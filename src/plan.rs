@@ -93,6 +93,8 @@ struct Context<'a> {
     born: BTreeMap<LinkId, Ifindex>,
     /// What links have that the lab does not say.
     inheritance: Inheritance<'a>,
+    /// For live links those that stand on them from another namespace; they are deleted before it.
+    guests: BTreeMap<LinkId, Vec<LinkId>>,
     /// Links with settings of their own that must be written before they come up.
     with_sysctls: BTreeSet<LinkId>,
 }
@@ -112,8 +114,15 @@ impl<'a> Context<'a> {
             gone_namespaces: BTreeSet::new(),
             born: BTreeMap::new(),
             inheritance: Inheritance::new(desired, &live.state),
+            guests: BTreeMap::new(),
             with_sysctls: BTreeSet::new(),
         };
+        for (id, link) in live.state.links().filter(|(_, link)| link.kind.peer().is_none()) {
+            let below = link.kind.parent().map(|below| below.resolve(&id.namespace));
+            if let Some(below) = below.filter(|below| below.namespace != id.namespace) {
+                context.guests.entry(below).or_default().push(id.clone());
+            }
+        }
         for change in changes {
             match (&change.id, change.action) {
                 (ResourceId::Link(link), action) => {

@@ -1,6 +1,7 @@
 //! What topo keeps in the file system while the machine runs: /run/topo, with a lock and, where needed, a record for each lab.
 
 pub mod lock;
+mod presence;
 pub mod records;
 
 use std::io;
@@ -69,7 +70,7 @@ pub fn note_namespace_directory() -> Result<(), DirectoryError> {
 }
 
 /// Removes /run/netns, if it is empty and was not there before topo.
-pub fn remove_namespace_directory() {
+fn remove_namespace_directory() {
     if made_marker().exists() && std::fs::remove_dir(NAMESPACE_DIRECTORY).is_ok() {
         // What is left of the marker would only lead to another attempt.
         let _ = std::fs::remove_file(made_marker());

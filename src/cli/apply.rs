@@ -1,7 +1,11 @@
 //! `topo apply`: makes the network what the lab says, or carries out a saved plan; and what `destroy` has in common with it.
 
 use std::io::{BufRead, Write};
+use std::os::fd::AsFd;
 use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::error::Failure;
 use super::input::{self, Lab};
@@ -10,43 +14,53 @@ use super::plan::{SavedPlan, saved};
 use super::signals::{Interruptible, Signals};
 use super::{ApplyArguments, ChangeArguments};
 use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, apply, prepare};
-use crate::diff::Change;
+use crate::diff::{Action, Change};
 use crate::kernel::ExecuteError;
-use crate::kernel::linux::Linux;
+use crate::kernel::linux::privilege::{self, Capability};
+use crate::kernel::linux::{Inhabitant, Linux};
+use crate::name::escape;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::lock::Lock;
 use crate::runtime::{self, records};
+use crate::state::ResourceId;
 
 pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failure> {
     let text = input::read(&arguments.lab)?;
+    privilege::keep(&[Capability::Trace])?;
     match saved(&text) {
         Some(SavedPlan { source, lab, plan, .. }) => {
             let lab = input::lab_from_text(lab, &source, output)?;
-            change(Goal::apply(lab.name, lab.desired), &arguments.change, Some(&plan), output)
+            change(Goal::apply(lab.name, lab.desired), &arguments.change, Manner { expected: Some(&plan), kill: false }, output)
         }
         None => {
             let Lab { name, desired, .. } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
-            change(Goal::apply(name, desired), &arguments.change, None, output)
+            change(Goal::apply(name, desired), &arguments.change, Manner::default(), output)
         }
     }
 }
 
+/// How a change is carried out, beyond what both commands let the user choose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner<'a> {
+    /// The plan as JSON that must come out.
+    pub expected: Option<&'a serde_json::Value>,
+    /// Whether processes inside of namespaces that go are ended.
+    pub kill: bool,
+}
+
 /// Locks, plans, shows, asks if asked to, executes and verifies.
-pub fn change(
-    goal: Goal,
-    arguments: &ChangeArguments,
-    expected: Option<&serde_json::Value>,
-    output: &mut Output,
-) -> Result<u8, Failure> {
+pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, output: &mut Output) -> Result<u8, Failure> {
     let signals = Signals::listen()?;
     let mut kernel = Linux::new(goal.lab.clone())?;
     let lab = goal.lab.clone();
-    let _lock = Lock::take(&lab, arguments.lock_timeout)?;
+    let _lock = Lock::take(&lab, arguments.lock_timeout, || signals.exit_code().is_some())
+        .map_err(|error| Failure { code: signals.exit_code().unwrap_or(1), ..error.into() })?;
+    records::discard_unfinished(&lab)?;
     let start = Instant::now();
     let goal = goal.with_record(records::read(&lab)?);
     let (before, plan) = prepare(&mut kernel, &goal)?;
-    if expected.is_some_and(|expected| *expected != json::plan(&plan)) {
+    if manner.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
             .hint("make a new plan with `topo plan --out`"));
     }
@@ -55,10 +69,11 @@ pub fn change(
         records::write_if_changed(&lab, &goal.record, &goal.record.before(&goal.desired, &before).settled(&goal.desired))?;
         return Ok(0);
     }
-    if arguments.ask && !confirmed(output)? {
+    if arguments.ask && !confirmed(&signals, output)? {
         output.tell("Nothing was changed.");
-        return Ok(1);
+        return Ok(signals.exit_code().unwrap_or(1));
     }
+    attend_to_processes(&kernel, &plan, manner.kill, output)?;
     let on_failure = if arguments.no_rollback { OnFailure::Keep } else { OnFailure::RollBack };
     if goal.desired.namespaces().next().is_some() {
         runtime::note_namespace_directory()?;
@@ -66,20 +81,28 @@ pub fn change(
     let record = goal.record.before(&goal.desired, &before);
     records::write_if_changed(&lab, &goal.record, &record)?;
     let outcome = apply(&mut kernel, &goal, &before, &plan, on_failure, &mut Interruptible(signals.clone()));
-    runtime::remove_namespace_directory();
     match outcome {
         Ok(()) => {
-            records::write_if_changed(&lab, &record, &record.settled(&goal.desired))?;
+            records::write_if_changed(&lab, &record, &record.settled(&goal.desired)).map_err(unsettled)?;
             output.tell(&done(&plan, start));
             Ok(0)
         }
         Err(error) => {
-            if error.rolled_back() {
-                records::write_if_changed(&lab, &record, &goal.record)?;
+            let rolled_back = error.rolled_back();
+            let mut failure = explain(error, &signals);
+            if rolled_back && let Err(error) = records::write_if_changed(&lab, &record, &goal.record) {
+                failure.notes.push(format!("{}.", chain(&error)));
             }
-            Err(explain(error, &signals))
+            Err(failure)
         }
     }
+}
+
+/// The record holds more than it need; what it says is still true.
+fn unsettled(error: records::RecordError) -> Failure {
+    let mut failure = Failure::new(error);
+    failure.notes.push("The network is as the lab says; the next `topo apply` or `topo destroy` tidies the record.".into());
+    failure
 }
 
 fn done(plan: &Plan, start: Instant) -> String {
@@ -88,9 +111,50 @@ fn done(plan: &Plan, start: Instant) -> String {
     format!("Done in {milliseconds} ms: {} added, {} changed, {} destroyed.", summary.add, summary.change, summary.destroy)
 }
 
-fn confirmed(output: &mut Output) -> Result<bool, Failure> {
+/// Ends the processes inside of namespaces that go, or warns about them.
+fn attend_to_processes(kernel: &Linux, plan: &Plan, kill: bool, output: &mut Output) -> Result<(), Failure> {
+    let goes = |change: &&Change| matches!(change.action, Action::Delete | Action::Replace);
+    let going = plan.changes.iter().filter(goes).filter_map(|change| match &change.id {
+        ResourceId::Namespace(namespace) => Some(namespace),
+        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Address(..) | ResourceId::Route(..) => None,
+    });
+    let name = |inhabitant: &Inhabitant| format!("process {} ({})", inhabitant.process, escape(&inhabitant.command));
+    if kill {
+        let ended = kernel.end_inhabitants(going);
+        let ended = ended.map_err(|error| {
+            Failure::new(format!("cannot end the processes in the lab's namespaces: {}", crate::kernel::plain(&error)))
+        })?;
+        for inhabitant in ended {
+            output.tell(&format!("Ended {} in namespace `{}`.", name(&inhabitant), inhabitant.namespace));
+        }
+        return Ok(());
+    }
+    let found = kernel.inhabitants(going).unwrap_or_default();
+    for inhabitant in &found {
+        output.tell(&format!("warning: {} is inside namespace `{}`", name(inhabitant), inhabitant.namespace));
+    }
+    if !found.is_empty() {
+        output.tell(
+            "  It keeps running, cut off from all other namespaces, and the kernel keeps its namespace, without a name,\n  \
+             until it ends. `topo destroy --kill` ends such processes.",
+        );
+    }
+    Ok(())
+}
+
+fn confirmed(signals: &Signals, output: &mut Output) -> Result<bool, Failure> {
     output.tell("Carry out this plan? Only `yes` is taken for an answer.");
     std::io::stderr().flush().map_err(Failure::new)?;
+    let stdin = std::io::stdin();
+    loop {
+        if signals.exit_code().is_some() {
+            return Ok(false);
+        }
+        match poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], PollTimeout::from(100_u8)) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            _ => break,
+        }
+    }
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(Failure::new)?;
     Ok(answer.trim() == "yes")
@@ -98,14 +162,10 @@ fn confirmed(output: &mut Output) -> Result<bool, Failure> {
 
 fn explain(error: ApplyError, signals: &Signals) -> Failure {
     let mut notes = Vec::new();
-    match &error {
-        ApplyError::Execute { aftermath, .. } => tell_aftermath(&mut notes, aftermath),
-        ApplyError::Unverified { remains, aftermath } => {
-            notes.extend(remains.iter().map(|change| format!("  {}", describe(change))));
-            tell_aftermath(&mut notes, aftermath);
-        }
-        ApplyError::Verify(_) => {}
+    if let ApplyError::Unverified { remains, .. } = &error {
+        notes.extend(remains.iter().map(|change| format!("  {}", describe(change))));
     }
+    tell_aftermath(&mut notes, error.aftermath());
     let interrupted = matches!(&error, ApplyError::Execute { source: ExecuteError::Interrupted, .. });
     let mut failure = Failure::from(error);
     failure.notes = notes;
@@ -129,14 +189,8 @@ fn tell_aftermath(notes: &mut Vec<String>, aftermath: &Aftermath) {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    super::error::chain(error)
 }
 
 fn describe(change: &Change) -> String {

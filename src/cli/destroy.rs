@@ -1,23 +1,30 @@
 //! `topo destroy`: removes what a lab owns, by its file or by its name alone.
 
 use super::DestroyArguments;
-use super::apply::change;
+use super::apply::{Manner, change};
 use super::error::Failure;
 use super::input;
 use super::output::Output;
 use crate::apply::Goal;
+use crate::kernel::linux::privilege::{self, Capability};
 use crate::name::LabName;
 use crate::state::State;
 
 pub fn run(arguments: &DestroyArguments, output: &mut Output) -> Result<u8, Failure> {
+    // Processes in the lab's namespaces may be other users'.
+    let capabilities: &[Capability] =
+        if arguments.kill { &[Capability::Trace, Capability::Signal] } else { &[Capability::Trace] };
     let goal = match by_name(&arguments.lab) {
-        Some(name) => Goal::destroy(name, State::default()),
+        Some(name) => {
+            privilege::keep(capabilities)?;
+            Goal::destroy(name, State::default())
+        }
         None => {
-            let lab = input::lab(&arguments.lab, output)?;
+            let lab = input::lab(&arguments.lab, capabilities, output)?;
             Goal::destroy(lab.name, lab.desired)
         }
     };
-    change(goal, &arguments.change, None, output)
+    change(goal, &arguments.change, Manner { expected: None, kill: arguments.kill }, output)
 }
 
 /// The lab's name, when the argument is one and no file of that name is there.

@@ -35,19 +35,28 @@ impl Failure {
 
     /// The error and its causes, joined.
     pub fn chain(&self) -> Option<String> {
-        let mut error: &dyn Error = self.error.as_deref()?;
-        let mut text = error.to_string();
-        while let Some(source) = error.source() {
-            let cause = source.downcast_ref::<std::io::Error>().map_or_else(|| source.to_string(), crate::kernel::plain);
-            // Transparent errors repeat their source.
-            if !text.ends_with(&cause) {
-                text.push_str(": ");
-                text.push_str(&cause);
-            }
-            error = source;
-        }
-        Some(text)
+        self.error.as_deref().map(chain)
     }
+}
+
+/// An error and its causes, joined.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let (mut error, mut text) = (error, phrase(error));
+    while let Some(source) = error.source() {
+        let cause = phrase(source);
+        // Transparent errors repeat their source.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        error = source;
+    }
+    text
+}
+
+/// What the error says itself; the system's errors without their numbers.
+fn phrase(error: &(dyn Error + 'static)) -> String {
+    error.downcast_ref::<std::io::Error>().map_or_else(|| error.to_string(), crate::kernel::plain)
 }
 
 impl<E: Error + 'static> From<E> for Failure {

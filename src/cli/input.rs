@@ -1,12 +1,19 @@
 //! Lab files from disk or standard input, with everything that is wrong with them said.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use super::error::Failure;
 use super::output::Output;
+use crate::kernel::linux::privilege::{self, Capability};
 use crate::lower;
 use crate::name::LabName;
 use crate::report::text;
@@ -59,9 +66,11 @@ pub fn display(path: &Path) -> String {
     if path.as_os_str() == "-" { "<stdin>".into() } else { path.display().to_string() }
 }
 
-/// Reads and checks a lab file; prints its warnings, or all its errors.
-pub fn lab(path: &Path, output: &mut Output) -> Result<Lab, Failure> {
+/// Reads a lab file, gives up all privileges but what the kernel's network needs and `more`, and only then looks into the text.
+/// Prints its warnings, or all its errors.
+pub fn lab(path: &Path, more: &[Capability], output: &mut Output) -> Result<Lab, Failure> {
     let text = read(path)?;
+    privilege::keep(more)?;
     lab_from_text(text, &display(path), output)
 }
 
@@ -94,9 +103,8 @@ pub fn lab_from_text(text: String, shown: &str, output: &mut Output) -> Result<L
 
 /// The names of routing tables on this machine, as ip-route(8) reads them.
 fn tables() -> BTreeMap<String, u32> {
-    let mut files: Vec<_> = TABLES.iter().map(std::path::PathBuf::from).collect();
-    let further = std::fs::read_dir("/etc/iproute2/rt_tables.d").into_iter().flatten().flatten().map(|entry| entry.path());
-    files.extend(further.filter(|path| path.extension().is_some_and(|extension| extension == "conf")));
+    let mut files: Vec<_> = TABLES.iter().map(PathBuf::from).collect();
+    files.extend(further_tables());
     let mut tables = BTreeMap::new();
     for text in files.iter().filter_map(|path| std::fs::read_to_string(path).ok()) {
         for line in text.lines() {
@@ -107,4 +115,15 @@ fn tables() -> BTreeMap<String, u32> {
         }
     }
     tables
+}
+
+/// The files in /etc/iproute2/rt_tables.d. Read without the standard library's iterator, which panics when closing fails.
+fn further_tables() -> Vec<PathBuf> {
+    let directory = Path::new("/etc/iproute2/rt_tables.d");
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let Ok(mut entries) = Dir::open(directory, flags, Mode::empty()) else { return Vec::new() };
+    let names = entries.iter().flatten().map(|entry| directory.join(OsStr::from_bytes(entry.file_name().to_bytes())));
+    let mut files: Vec<_> = names.filter(|path| path.extension().is_some_and(|extension| extension == "conf")).collect();
+    files.sort();
+    files
 }

@@ -11,6 +11,7 @@ use super::input::{self, Lab};
 use super::output::Output;
 use crate::apply::{Goal, prepare};
 use crate::kernel::linux::Linux;
+use crate::kernel::linux::privilege::Capability;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::records;
@@ -33,7 +34,9 @@ pub struct SavedPlan {
 }
 
 pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure> {
-    let lab = input::lab(&arguments.file.lab, output)?;
+    // A plan is saved where the user wants it, which may be where only that user may write.
+    let more: &[Capability] = if arguments.out.is_some() { &[Capability::IgnorePermissions] } else { &[] };
+    let lab = input::lab(&arguments.file.lab, more, output)?;
     let mut kernel = Linux::new(lab.name.clone())?;
     let goal = Goal::apply(lab.name.clone(), lab.desired.clone()).with_record(records::read(&lab.name)?);
     let (_, plan) = prepare(&mut kernel, &goal)?;

@@ -10,6 +10,11 @@ use crate::kernel::Progress;
 /// Exit status of a program that a signal ended, less the signal's number.
 const SIGNALLED: u8 = 128;
 
+/// Signals cannot be waited for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot wait for signals")]
+pub struct ListenError(#[from] std::io::Error);
+
 /// Which signal has come, if any.
 #[derive(Debug, Clone, Default)]
 pub struct Signals(Arc<AtomicU8>);
@@ -19,7 +24,7 @@ impl Signals {
     ///
     /// # Errors
     /// When the system refuses a thread or a handler.
-    pub fn listen() -> std::io::Result<Self> {
+    pub fn listen() -> Result<Self, ListenError> {
         let signals = Self::default();
         let seen = signals.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -35,6 +40,7 @@ impl Signals {
                         _ = terminate.recv() => 15,
                     };
                     if seen.0.swap(number, Ordering::SeqCst) != 0 {
+                        eprintln!("Stopped at once; the network may be half changed. `topo apply` or `topo destroy` continues.");
                         std::process::exit(i32::from(SIGNALLED + number));
                     }
                 }

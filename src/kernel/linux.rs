@@ -3,9 +3,11 @@
 mod decode;
 mod encode;
 mod execute;
+mod inhabitants;
 mod namespaces;
 mod netns;
 mod observe;
+pub mod privilege;
 mod resolve;
 mod socket;
 mod sysctl;
@@ -14,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 
+pub use inhabitants::Inhabitant;
 pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
 
 use self::netns::Traveller;
@@ -24,11 +27,19 @@ use crate::operation::Operation;
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, State};
 
+/// How long the kernel may take to clean up after a namespace, by the order of magnitude.
+const CLEANING_UP: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// A namespace with what is needed to work in it.
 struct Inhabited {
     file: File,
     socket: Socket,
 }
+
+/// The kernel cannot be spoken to.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot connect to the kernel")]
+pub struct ConnectError(#[source] io::Error);
 
 /// The running kernel, as far as it concerns one lab.
 pub struct Linux {
@@ -46,10 +57,36 @@ impl Linux {
     ///
     /// # Errors
     /// When the system refuses a socket or a thread.
-    pub fn new(lab: LabName) -> io::Result<Self> {
+    pub fn new(lab: LabName) -> Result<Self, ConnectError> {
         raise_descriptor_limit();
-        let host = Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? };
-        Ok(Self { lab, travellers: [Traveller::start()?, Traveller::start()?], host, namespaces: BTreeMap::new() })
+        let connect = || {
+            let host = Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? };
+            Ok(Self { lab, travellers: [Traveller::start()?, Traveller::start()?], host, namespaces: BTreeMap::new() })
+        };
+        connect().map_err(ConnectError)
+    }
+
+    /// The processes inside of those of the lab's namespaces that were observed.
+    ///
+    /// # Errors
+    /// When /proc cannot be read.
+    pub fn inhabitants<'a>(&self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<Inhabitant>> {
+        inhabitants::find(&self.places(namespaces)?)
+    }
+
+    /// Ends them.
+    ///
+    /// # Errors
+    /// When one may not be ended, or more are started all the time.
+    pub fn end_inhabitants<'a>(&self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<Inhabitant>> {
+        inhabitants::end(&self.places(namespaces)?)
+    }
+
+    fn places<'a>(&self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<inhabitants::Place>> {
+        let known = namespaces.filter_map(|namespace| Some((namespace, self.namespaces.get(namespace)?)));
+        known
+            .map(|(name, inhabited)| Ok(inhabitants::Place { namespace: name.clone(), file: inhabited.file.try_clone()? }))
+            .collect()
     }
 
     fn inhabited(&mut self, namespace: &NamespaceName) -> Option<&mut Inhabited> {
@@ -74,6 +111,10 @@ impl Kernel for Linux {
 
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
         observe::defaults(self, keys)
+    }
+
+    fn settle(&mut self) {
+        std::thread::sleep(CLEANING_UP);
     }
 
     fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {

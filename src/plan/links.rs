@@ -25,6 +25,7 @@ impl Context<'_> {
             let handle = LinkHandle { id: id.clone(), index: self.live.indices.get(id).copied().unwrap_or(0) };
             let mut node = Node::new(position, Phase::DeleteLinks, Operation::DeleteLink(handle));
             node.provides.push(id.clone());
+            node.after.extend(self.guests.get(id).into_iter().flatten().cloned());
             nodes.push(node);
         }
         match (change.action, desired, live) {

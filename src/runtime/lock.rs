@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use super::presence::{self, Presence};
 use super::{DIRECTORY, DirectoryError};
 use crate::name::{LabName, escape};
 
 /// How long to wait between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How often to try again when the system fails to lock at all.
+const ATTEMPTS: u32 = 3;
 
 /// Why a lab could not be locked.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,12 @@ pub enum LockError {
         lab: LabName,
         /// Who, as far as it says so itself.
         holder: String,
+    },
+    /// The user asked to stop waiting.
+    #[error("interrupted while lab `{lab}` was being changed by another process; nothing was changed")]
+    Interrupted {
+        /// The lab.
+        lab: LabName,
     },
     /// The directory or the file cannot be used.
     #[error("cannot lock lab `{lab}`")]
@@ -42,21 +51,25 @@ pub enum LockError {
 
 /// A lab that only this process may change, until the value is dropped.
 pub struct Lock {
-    file: Flock<File>,
+    /// Always there until the value is dropped.
+    file: Option<Flock<File>>,
     path: PathBuf,
+    /// Given up after the file is gone.
+    _presence: Presence,
 }
 
 impl Lock {
-    /// Locks a lab; waits up to `timeout` for another process to be done.
+    /// Locks a lab; waits up to `timeout` for another process to be done, unless `stop` says that waiting is to end.
     ///
     /// # Errors
     /// When another process keeps the lock, or the directory cannot be used or trusted.
-    pub fn take(lab: &LabName, timeout: Duration) -> Result<Self, LockError> {
+    pub fn take(lab: &LabName, timeout: Duration, stop: impl Fn() -> bool) -> Result<Self, LockError> {
         let io = |source| LockError::Io { lab: lab.clone(), source };
         let path = Path::new(DIRECTORY).join(format!("{lab}.lock"));
         let deadline = Instant::now() + timeout;
+        let mut failures = 0;
         loop {
-            super::prepare()?;
+            let presence = Presence::take()?;
             let opened = OpenOptions::new()
                 .read(true)
                 .write(true)
@@ -66,13 +79,13 @@ impl Lock {
                 .custom_flags(nix::libc::O_NOFOLLOW)
                 .open(&path);
             let file = match opened {
-                // The last holder removes the file, and the directory with it.
+                // Somebody has removed the directory by hand.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(io)?,
             };
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => {
-                    let mut lock = Self { file, path: path.clone() };
+                    let mut lock = Self { file: Some(file), path: path.clone(), _presence: presence };
                     // A lock on a file that its last holder has removed meanwhile locks nobody out.
                     if lock.is_current().map_err(io)? {
                         lock.sign().map_err(io)?;
@@ -80,19 +93,25 @@ impl Lock {
                     }
                 }
                 Err((mut file, Errno::EWOULDBLOCK)) => {
+                    if stop() {
+                        return Err(LockError::Interrupted { lab: lab.clone() });
+                    }
                     if Instant::now() >= deadline {
                         return Err(LockError::Held { lab: lab.clone(), holder: holder(&mut file) });
                     }
                     std::thread::sleep(PAUSE);
                 }
                 Err((_, Errno::EINTR)) => {}
+                // The file that was made for it would be left behind; most such failures pass.
+                Err(_) if failures < ATTEMPTS => failures += 1,
                 Err((_, error)) => return Err(io(error.into())),
             }
         }
     }
 
     fn is_current(&self) -> io::Result<bool> {
-        let held = self.file.metadata()?;
+        let Some(file) = &self.file else { return Ok(false) };
+        let held = file.metadata()?;
         match std::fs::symlink_metadata(&self.path) {
             Ok(named) => Ok(named.ino() == held.ino() && named.dev() == held.dev()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -101,9 +120,10 @@ impl Lock {
     }
 
     fn sign(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()?;
-        write!(self.file, "{}", std::process::id())
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "{}", std::process::id())
     }
 }
 
@@ -111,8 +131,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Removed while it is still held, so that nobody can have locked the same file in between.
         let _ = std::fs::remove_file(&self.path);
-        // Fails while anything of another lab, or a record, is there.
-        let _ = std::fs::remove_dir(DIRECTORY);
+        self.file.take().and_then(presence::release);
     }
 }
 

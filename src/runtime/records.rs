@@ -97,16 +97,31 @@ pub fn write_if_changed(lab: &LabName, old: &Record, new: &Record) -> Result<(),
 
 fn replace(path: &std::path::Path, lab: &LabName, record: &Record) -> io::Result<()> {
     let text = serde_json::to_string(&Written { boot_id: boot_id()?, record: record.clone() })?;
-    // The lab's lock is held, so that nobody else writes this file; a former one's remains are replaced.
-    let temporary = PathBuf::from(format!("{DIRECTORY}/{lab}.json.new"));
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
+    // The lab's lock is held, so that nobody else writes this file.
+    discard_unfinished(lab)?;
+    let temporary = unfinished(lab);
+    let write = || {
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| drop(std::fs::remove_file(&temporary)))?;
     File::open(DIRECTORY)?.sync_all()
+}
+
+fn unfinished(lab: &LabName) -> PathBuf {
+    PathBuf::from(format!("{DIRECTORY}/{lab}.json.new"))
+}
+
+/// Removes what a run that was killed had begun to write. The lab's lock must be held.
+///
+/// # Errors
+/// When there is something that cannot be removed.
+pub fn discard_unfinished(lab: &LabName) -> io::Result<()> {
+    match std::fs::remove_file(unfinished(lab)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

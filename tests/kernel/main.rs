@@ -8,11 +8,15 @@
 mod harness;
 
 mod blog;
+mod concurrency;
+mod crash;
 mod drift;
 mod examples;
 mod failure;
+mod inhabitants;
 mod interrupt;
 mod links;
 mod ownership;
+mod privilege;
 mod repeat;
 mod update;

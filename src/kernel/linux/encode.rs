@@ -43,6 +43,29 @@ pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: 
     batch.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
 }
 
+/// Adds the birth of a link for `host` in the lab's own namespace where its parent is, under a name that nobody uses, and its
+/// move to `host` with its name and mark. Born in `host` from there it would be without its mark until a second send.
+pub fn create_link_for_host(batch: &mut Batch, lab: &LabName, new: &NewLink, host: RawFd) {
+    let index = new.handle.index;
+    let mut birth = end(lab, &new.handle, &new.link, false, |_| None);
+    birth.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::IfName(_)));
+    birth.attributes.push(LinkAttribute::IfName(format!("topo{index}")));
+    let parent = new.parent.as_ref().map(|parent| parent.index);
+    if new.link.kind.parent_attribute().is_none() {
+        birth.attributes.extend(parent.map(LinkAttribute::Link));
+    }
+    birth.attributes.push(link_info(new.link.kind.name(), new.link.kind.encode(parent)));
+    batch.push(RouteNetlinkMessage::NewLink(birth), NLM_F_CREATE | NLM_F_EXCL);
+    // The kernel does the move first, and the rest in `host`.
+    let mut arrival = at(index);
+    set_flags(&mut arrival.header, &LinkSettings { up: new.up.then_some(true), ..LinkSettings::default() });
+    let attributes = &mut arrival.attributes;
+    attributes.extend([LinkAttribute::NetNsFd(host), LinkAttribute::IfName(new.handle.id.name.into())]);
+    attributes.extend([LinkAttribute::IfAlias(ownership::link_alias(lab)), LinkAttribute::Group(ownership::group(lab))]);
+    attributes.extend(new.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
+    batch.push_together(RouteNetlinkMessage::SetLink(arrival), 0);
+}
+
 /// Adds the mark of a link in `host`, to be sent together with its birth.
 pub fn mark_link(batch: &mut Batch, lab: &LabName, index: Ifindex) {
     let mut message = at(index);

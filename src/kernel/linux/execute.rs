@@ -143,6 +143,10 @@ fn create_link(linux: &Linux, batch: &mut Batch, through: &NamespaceName, new: &
             return Err(missing(&handle.id.namespace));
         }
     }
+    if let (true, Some(host)) = (new.handle.id.namespace.is_host(), descriptor(linux, through, &new.handle.id.namespace)) {
+        encode::create_link_for_host(batch, &linux.lab, new, host);
+        return Ok(());
+    }
     encode::create_link(batch, &linux.lab, new, |namespace| descriptor(linux, through, namespace));
     for handle in ends.into_iter().flatten().filter(|handle| handle.id.namespace.is_host()) {
         encode::mark_link(batch, &linux.lab, handle.index);
@@ -174,7 +178,12 @@ fn flush(
         let inhabited = linux.inhabited(&pending.through);
         let inhabited = inhabited.ok_or_else(|| refused(operations, first, missing(&pending.through)))?;
         let refusals = inhabited.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, errno(&error)))?;
-        if let Some(Refusal { message, errno }) = refusals.into_iter().next() {
+        let gone = |refusal: &Refusal| {
+            // The kernel has cleaned up meanwhile, after a namespace that went earlier.
+            refusal.errno.number == libc::ENODEV
+                && matches!(operations[pending.owners[refusal.message]], Operation::DeleteLink(_))
+        };
+        if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !gone(refusal)) {
             return Err(refused(operations, pending.owners[message], errno));
         }
     }

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::mpsc;
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -147,8 +148,9 @@ impl Directory {
     /// The names of all entries that could be a namespace's, sorted.
     pub fn names(&self) -> io::Result<Vec<NamespaceName>> {
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(descriptor_path(&self.handle))? {
-            names.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+        // Not the standard library's iterator, which panics when the directory cannot be closed.
+        for entry in Dir::openat(&self.handle, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?.iter() {
+            names.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse().ok()));
         }
         names.sort();
         Ok(names)
@@ -218,11 +220,13 @@ impl Directory {
     /// # Errors
     /// `ESTALE` when something else stands there now.
     pub fn remove(&self, name: &NamespaceName, expected: &File) -> io::Result<()> {
-        if !self.is_still(name, expected)? {
+        let entry = openat(&self.handle, name.as_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+        if !same_file(&fstat(&entry)?, &expected.metadata()?) {
             return Err(Errno::ESTALE.into());
         }
-        let path = format!("{}/{name}", descriptor_path(&self.handle));
-        umount2(path.as_str(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+        // What was looked at is unmounted, whatever the name leads to by now.
+        umount2(descriptor_path(&entry).as_str(), MntFlags::MNT_DETACH)?;
+        drop(entry);
         Ok(unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 

@@ -25,15 +25,17 @@ pub struct Outcome {
     pub stderr: String,
 }
 
-impl Outcome {
-    fn new(output: &Output) -> Self {
+impl From<&Output> for Outcome {
+    fn from(output: &Output) -> Self {
         Self {
             status: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
 
+impl Outcome {
     /// Insists on exit status 0.
     #[track_caller]
     pub fn ok(self) -> Self {
@@ -60,7 +62,7 @@ impl Outcome {
 pub fn topo(arguments: &[&str]) -> Outcome {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", "120", TOPO]).args(arguments).env_remove("NO_COLOR").stdin(Stdio::null());
-    Outcome::new(&command.output().expect("timeout can be run"))
+    Outcome::from(&command.output().expect("timeout can be run"))
 }
 
 /// Applies a lab file, which must succeed.
@@ -101,7 +103,7 @@ pub fn example(name: &str) -> String {
 #[track_caller]
 pub fn sh(script: &str) {
     let output = Command::new("sh").args(["-ec", script]).stdin(Stdio::null()).output().expect("sh can be run");
-    let outcome = Outcome::new(&output);
+    let outcome = Outcome::from(&output);
     assert_eq!(outcome.status, 0, "`{script}` failed: {}{}", outcome.stdout, outcome.stderr);
 }
 
@@ -110,7 +112,7 @@ pub fn sh(script: &str) {
 pub fn text(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("cannot run {program}: {error}; please install it"));
-    let outcome = Outcome::new(&output);
+    let outcome = Outcome::from(&output);
     assert_eq!(outcome.status, 0, "{program} {arguments:?} failed: {}", outcome.stderr);
     outcome.stdout
 }
@@ -144,7 +146,7 @@ pub fn batch(program: &str, options: &[&str], commands: &[&'static str]) -> Vec<
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ip can be run");
     let lines: String = commands.iter().map(|command| format!("{command}\n")).collect();
     child.stdin.take().expect("a pipe").write_all(lines.as_bytes()).expect("ip reads its commands");
-    let outcome = Outcome::new(&child.wait_with_output().expect("ip ends"));
+    let outcome = Outcome::from(&child.wait_with_output().expect("ip ends"));
     assert_eq!(outcome.status, 0, "{program} {options:?} {commands:?} failed: {}", outcome.stderr);
     let mut values = serde_json::Deserializer::from_str(&outcome.stdout).into_iter::<Value>();
     let mut next = || values.next().map_or(Value::Null, |value| value.expect("JSON"));
@@ -202,7 +204,7 @@ fn ping(namespace: &str, address: &str, wait: &str) -> Outcome {
         command.args(["netns", "exec", namespace]).args(ping);
         command
     };
-    Outcome::new(&command.stdin(Stdio::null()).output().expect("ping can be run"))
+    Outcome::from(&command.stdin(Stdio::null()).output().expect("ping can be run"))
 }
 
 /// Insists that an address answers, within ten seconds: a new link needs a moment for neighbour discovery.
