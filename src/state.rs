@@ -181,8 +181,8 @@ pub struct Live {
     pub indices: BTreeMap<LinkId, Ifindex>,
     /// Whether a link of somebody else is in the group that marks the lab's.
     pub group_is_shared: bool,
-    /// Numbers in `host` that others use.
-    pub taken_indices: Vec<Ifindex>,
+    /// The numbers of other people's links in `host`: they are taken, and the lab's links may stand on them.
+    pub taken_indices: BTreeMap<LinkId, Ifindex>,
     /// Namespaces of the lab that are only half there, because their creation or removal was interrupted.
     pub broken: BTreeSet<NamespaceName>,
     /// Objects of others that stand where the lab wants its own, with what they are.

@@ -284,7 +284,7 @@ impl Scene<'_> {
             match self.owner(raw) {
                 Owner::Lab | Owner::Declared => {}
                 Owner::Foreign(what) => {
-                    live.taken_indices.push(raw.index);
+                    live.taken_indices.insert(id.clone(), raw.index);
                     live.group_is_shared |= raw.group == ownership::group(self.lab);
                     let resource = ResourceId::Link(id);
                     if self.desired.resources.contains_key(&resource) {

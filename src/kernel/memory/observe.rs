@@ -129,7 +129,7 @@ impl Scene<'_> {
                     live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(self.link(device))));
                 }
                 Owner::Foreign(what) => {
-                    live.taken_indices.push(*index);
+                    live.taken_indices.insert(id, *index);
                     live.group_is_shared |= device.group == crate::ownership::group(self.lab);
                     self.stand_in_the_way(live, device, what);
                 }
