@@ -5,7 +5,7 @@ mod labs;
 #[path = "common/machine.rs"]
 mod machine;
 
-use machine::{Machine, check_same, desired};
+use machine::{Act, Machine, check_same, desired};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use topo::apply::OnFailure;
@@ -23,11 +23,26 @@ fn pair() -> impl Strategy<Value = [String; 2]> {
         .prop_map(|labs| labs.map(|lab| lab.text("random")))
 }
 
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        Just(Act::Delete),
+        any::<bool>().prop_map(Act::Up),
+        prop::sample::select(vec![600, 1280, 1400, 9000]).prop_map(Act::Resize),
+        Just(Act::Rename),
+        Just(Act::AddAddress),
+        Just(Act::TakeAddresses),
+        Just(Act::DeleteNamespace),
+        Just(Act::AddPair),
+        any::<bool>().prop_map(Act::Forward),
+        any::<bool>().prop_map(Act::Loopback),
+    ]
+}
+
 /// Long histories show what short ones do not; the variable `PROPTEST_CASES` asks for more.
 fn cases(default: u32) -> ProptestConfig {
     let asked = ProptestConfig::default();
     let cases = if asked.cases == 256 { default } else { asked.cases };
-    ProptestConfig { cases, max_shrink_iters: 4000, failure_persistence: None, ..asked }
+    ProptestConfig { cases, max_shrink_iters: 1500, failure_persistence: None, ..asked }
 }
 
 proptest! {
@@ -46,6 +61,24 @@ proptest! {
             check_same(&machine.view(lab, &labs), &fresh.view(lab, &labs), lab)?;
         }
         machine.destroy(&labs[2])?;
+        check_same(&machine.fingerprint(), &original, "destroyed")?;
+    }
+
+    /// Whatever others did to it, the next apply mends it.
+    #[test]
+    fn drift_is_mended((lab, acts) in (labs::lab(), proptest::collection::vec((act(), any::<usize>()), 1..4))) {
+        let lab = lab.text("random");
+        let mut machine = Machine::new();
+        let original = machine.fingerprint();
+        machine.apply(&lab)?;
+        let fresh = machine.view(&lab, &[]);
+        for (act, which) in &acts {
+            machine.tamper(*act, *which);
+        }
+        machine.apply(&lab)?;
+        machine.check_unchanged_by(&lab)?;
+        check_same(&machine.view(&lab, &[]), &fresh, &lab)?;
+        machine.destroy(&lab)?;
         check_same(&machine.fingerprint(), &original, "destroyed")?;
     }
 

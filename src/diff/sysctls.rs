@@ -70,6 +70,8 @@ fn spreads(key: &SysctlKey) -> Option<String> {
     match key.path().split('/').collect::<Vec<_>>().as_slice() {
         ["net", "ipv4", "ip_forward"] => Some("ipv4/forwarding".into()),
         ["net", family @ ("ipv4" | "ipv6"), "conf", "all", name] => Some(format!("{family}/{name}")),
+        // Of IPv4 the kernel also copies `default` to interfaces of which nobody has set it (`devinet_copy_dflt_conf`).
+        ["net", "ipv4", "conf", "default", name] if *name != "forwarding" => Some(format!("ipv4/{name}")),
         _ => None,
     }
 }

@@ -9,8 +9,9 @@ use topo::diff::Change;
 use topo::kernel::memory::Memory;
 use topo::kernel::{Kernel, Unattended};
 use topo::lower::lower;
-use topo::name::LabName;
+use topo::name::{LabName, LinkId, LinkName};
 use topo::record::Record;
+use topo::resource::sysctl::SysctlKey;
 use topo::spec::load;
 use topo::state::{Resource, ResourceId, State};
 
@@ -23,6 +24,21 @@ pub fn desired(text: &str) -> State {
     let problems: Vec<_> = lowered.problems.iter().map(|problem| problem.message.clone()).collect();
     assert!(!lowered.has_errors(), "{problems:#?}\n{text}");
     lowered.state
+}
+
+/// What others do to a lab.
+#[derive(Debug, Clone, Copy)]
+pub enum Act {
+    Delete,
+    Up(bool),
+    Resize(u32),
+    Rename,
+    AddAddress,
+    TakeAddresses,
+    DeleteNamespace,
+    AddPair,
+    Forward(bool),
+    Loopback(bool),
 }
 
 /// What a check came to.
@@ -109,6 +125,38 @@ impl Machine {
         prop_assert!(outcome.is_err(), "it is not killed");
         killed.memory.heal();
         Ok(killed)
+    }
+
+    /// Does something to one of the lab's own links or namespaces; what the kernel refuses is not done.
+    pub fn tamper(&mut self, act: Act, which: usize) {
+        let live = self.memory.observe(&State::default()).expect("the network can be read");
+        let links: Vec<_> = live.state.links().map(|(id, _)| id.clone()).filter(|id| !id.name.is_loopback()).collect();
+        let spaces: Vec<_> = live.state.namespaces().cloned().collect();
+        let network = &mut self.memory.network;
+        let outcome = match (links.get(which % links.len().max(1)), spaces.get(which % spaces.len().max(1)), act) {
+            (Some(link), _, Act::Delete) => network.delete(link),
+            (Some(link), _, Act::Up(up)) => network.set_up(link, up),
+            (Some(link), _, Act::Resize(mtu)) => network.set_mtu_of(link, mtu),
+            (Some(link), _, Act::Rename) => network.rename(link, "renamed".parse().expect("it is a name")),
+            (Some(link), _, Act::AddAddress) => network.add_address_to(link, "192.0.2.1/24".parse().expect("it is an address")),
+            (Some(link), _, Act::TakeAddresses) => {
+                let addresses: Vec<_> = live.state.addresses(link).map(|(address, _)| address).collect();
+                addresses.into_iter().try_for_each(|address| network.delete_address_of(link, address))
+            }
+            (_, Some(space), Act::DeleteNamespace) => network.delete_namespace_by_hand(space),
+            (_, Some(space), Act::AddPair) => {
+                let [one, other] = ["one", "other"].map(|name| LinkId::new(space, name.parse().expect("it is a name")));
+                network.add_pair(&one, &other)
+            }
+            (_, Some(space), Act::Forward(on)) => {
+                let key = SysctlKey::of_namespace("net.ipv4.ip_forward").expect("it is a setting");
+                network.set_sysctl(space, &key, if on { "1" } else { "0" })
+            }
+            (_, Some(space), Act::Loopback(up)) => network.set_up(&LinkId::new(space, LinkName::LOOPBACK), up),
+            _ => Ok(()),
+        };
+        // What the kernel refuses is not done.
+        let _ = outcome;
     }
 
     /// All that a lab can see, drawn hardware addresses aside. Settings are looked at that any of the `others` names.
