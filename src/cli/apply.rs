@@ -64,7 +64,11 @@ pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, outpu
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
             .hint("make a new plan with `topo plan --out`"));
     }
-    output.print(&text::plan(&plan, output.stdout_colour()))?;
+    let nothing_left = plan.is_empty() && goal.desired.resources.is_empty();
+    output.print(&match nothing_left {
+        true => format!("No changes. The lab `{lab}` has nothing here.\n"),
+        false => text::plan(&plan, output.stdout_colour()),
+    })?;
     if plan.is_empty() {
         records::write_if_changed(&lab, &goal.record, &goal.record.before(&goal.desired, &before).settled(&goal.desired))?;
         return Ok(0);

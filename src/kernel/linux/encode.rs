@@ -37,7 +37,7 @@ pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: 
     message.attributes.extend(new.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
     let data = match &new.peer {
         Some(peer) => peer_data(&end(lab, &peer.handle, &peer.link, false, &descriptor)),
-        None => new.link.kind.encode(parent),
+        None => new.link.kind.encode_new(parent),
     };
     message.attributes.push(link_info(new.link.kind.name(), data));
     batch.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
