@@ -457,7 +457,9 @@ pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<Sy
         netns::enter_new()?;
         let mut values = BTreeMap::new();
         for key in keys {
-            if let Some(sysctl) = sysctl::read(&key)? {
+            // Some of what interfaces are born with is only shown where it has arrived.
+            let arrived = || key.for_link(LinkName::LOOPBACK).map_or(Ok(None), |key| sysctl::read(&key));
+            if let Some(sysctl) = sysctl::read(&key)?.map_or_else(arrived, |sysctl| Ok(Some(sysctl)))? {
                 values.insert(key, sysctl.value);
             }
         }
