@@ -147,7 +147,7 @@ fn lab_name() -> LabName {
 fn fail(doing: &str, error: &(dyn std::error::Error + 'static)) -> TestCaseError {
     let remains = match error.downcast_ref() {
         Some(ApplyError::Unverified { remains, .. }) => remains.iter().map(describe).collect(),
-        Some(ApplyError::Execute { .. } | ApplyError::Verify(_)) | None => Vec::new(),
+        Some(ApplyError::Execute { .. } | ApplyError::Verify { .. }) | None => Vec::new(),
     };
     TestCaseError::fail(format!("{doing}: {}\n{}", chain(error), remains.join("\n")))
 }
