@@ -9,6 +9,8 @@ mod mtu;
 mod routes;
 mod sysctls;
 
+pub use mtu::Inheritance;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{LinkId, NamespaceName};

@@ -7,7 +7,7 @@ mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diff::{Action, Change};
+use crate::diff::{Action, Change, Inheritance};
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::operation::Operation;
 use crate::ownership;
@@ -92,6 +92,8 @@ struct Context<'a> {
     gone_namespaces: BTreeSet<&'a NamespaceName>,
     /// The numbers of links to be born.
     born: BTreeMap<LinkId, Ifindex>,
+    /// What links have that the lab does not say.
+    inheritance: Inheritance<'a>,
     /// For live links those that stand on them from another namespace; they are deleted before it.
     guests: BTreeMap<LinkId, Vec<LinkId>>,
     /// Links with settings of their own that must be written before they come up.
@@ -113,6 +115,7 @@ impl<'a> Context<'a> {
             links: BTreeMap::new(),
             gone_namespaces: BTreeSet::new(),
             born: BTreeMap::new(),
+            inheritance: Inheritance::new(desired, &live.state),
             guests: BTreeMap::new(),
             with_sysctls: BTreeSet::new(),
         };

@@ -23,7 +23,7 @@ pub struct Record {
     pub links: BTreeMap<LinkId, LinkSettings>,
     /// The values that the host's settings had before the lab changed them.
     pub host_sysctls: BTreeMap<SysctlKey, String>,
-    /// Settings that the lab wrote in its own namespaces.
+    /// Settings that the lab wrote in its own namespaces, and of its own links in `host`.
     pub sysctls: BTreeMap<NamespaceName, BTreeSet<SysctlKey>>,
     /// Addresses that the lab gave to external links.
     pub addresses: BTreeSet<(LinkId, InterfaceAddress)>,
@@ -65,7 +65,7 @@ impl Record {
         interest
     }
 
-    /// Settings of the lab's own namespaces that nobody declares any more, so that the kernel's default is wanted.
+    /// Settings of the lab's own namespaces and links that nobody declares any more, so that the kernel's default is wanted.
     pub fn forgotten<'a>(
         &'a self,
         desired: &'a State,
@@ -74,7 +74,7 @@ impl Record {
         let all = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(move |key| (namespace, key)));
         all.filter(move |(namespace, key)| {
             let id = ResourceId::Sysctl((*namespace).clone(), (*key).clone());
-            let stays = desired.has_namespace(namespace)
+            let stays = (namespace.is_host() || desired.has_namespace(namespace))
                 && key.link().is_none_or(|link| desired.link(&LinkId::new(namespace, link)).is_some());
             stays && live.state.resources.contains_key(&id) && !desired.resources.contains_key(&id)
         })
@@ -127,11 +127,11 @@ impl Record {
         }
         for (id, resource) in &desired.resources {
             match (id, live.state.resources.get(id), resource) {
+                (ResourceId::Sysctl(namespace, key), _, _) if !namespace.is_host() || of_own_link(desired, key) => {
+                    record.sysctls.entry(namespace.clone()).or_default().insert(key.clone());
+                }
                 (ResourceId::Sysctl(namespace, key), Some(Resource::Sysctl(live)), _) if namespace.is_host() => {
                     record.host_sysctls.entry(key.clone()).or_insert_with(|| live.value.clone());
-                }
-                (ResourceId::Sysctl(namespace, key), _, _) if !namespace.is_host() => {
-                    record.sysctls.entry(namespace.clone()).or_default().insert(key.clone());
                 }
                 (ResourceId::Address(link, address), _, _) if desired.link(link).is_some_and(|link| link.external) => {
                     record.addresses.insert((link.clone(), *address));
@@ -168,6 +168,12 @@ impl Record {
         record.routes.retain(|key| declared(ResourceId::Route(host.clone(), key.clone())));
         record
     }
+}
+
+/// Whether it is the setting of a link in `host` that the lab makes.
+fn of_own_link(desired: &State, key: &SysctlKey) -> bool {
+    let link = key.link().map(|name| LinkId::new(&NamespaceName::host(), name));
+    link.and_then(|id| desired.link(&id)).is_some_and(|link| !link.external)
 }
 
 fn external(settings: LinkSettings) -> Link {

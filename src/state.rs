@@ -142,6 +142,13 @@ impl State {
         })
     }
 
+    /// The links in `host` that others stand on, whoever they belong to.
+    pub fn parents_in_host(&self) -> BTreeSet<LinkId> {
+        let parents = self.links().filter(|(_, link)| link.kind.peer().is_none());
+        let parents = parents.filter_map(|(id, link)| Some(link.kind.parent()?.resolve(&id.namespace)));
+        parents.filter(|parent| parent.namespace.is_host()).collect()
+    }
+
     /// All namespaces, sorted; `host` is never one of them.
     pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceName> {
         self.resources.keys().filter_map(|id| match id {
@@ -179,7 +186,7 @@ impl State {
 pub struct Live {
     /// What the lab owns or declares.
     pub state: State,
-    /// The number of every link in `state`.
+    /// The number of every link in `state`, and of those in `host` that links of the lab stand on.
     pub indices: BTreeMap<LinkId, Ifindex>,
     /// Whether a link of somebody else is in the group that marks the lab's.
     pub group_is_shared: bool,

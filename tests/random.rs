@@ -5,7 +5,7 @@ mod labs;
 #[path = "common/machine.rs"]
 mod machine;
 
-use machine::{Machine, desired};
+use machine::{Act, Machine, check_same, desired};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use topo::apply::OnFailure;
@@ -23,11 +23,26 @@ fn pair() -> impl Strategy<Value = [String; 2]> {
         .prop_map(|labs| labs.map(|lab| lab.text("random")))
 }
 
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        Just(Act::Delete),
+        any::<bool>().prop_map(Act::Up),
+        prop::sample::select(vec![600, 1280, 1400, 9000]).prop_map(Act::Resize),
+        Just(Act::Rename),
+        Just(Act::AddAddress),
+        Just(Act::TakeAddresses),
+        Just(Act::DeleteNamespace),
+        Just(Act::AddPair),
+        any::<bool>().prop_map(Act::Forward),
+        any::<bool>().prop_map(Act::Loopback),
+    ]
+}
+
 /// Long histories show what short ones do not; the variable `PROPTEST_CASES` asks for more.
 fn cases(default: u32) -> ProptestConfig {
     let asked = ProptestConfig::default();
     let cases = if asked.cases == 256 { default } else { asked.cases };
-    ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..asked }
+    ProptestConfig { cases, max_shrink_iters: 1500, failure_persistence: None, ..asked }
 }
 
 proptest! {
@@ -43,10 +58,28 @@ proptest! {
             machine.check_unchanged_by(lab)?;
             let mut fresh = Machine::new();
             fresh.apply(lab)?;
-            prop_assert_eq!(machine.view(lab, &labs), fresh.view(lab, &labs), "{}", lab);
+            check_same(&machine.view(lab, &labs), &fresh.view(lab, &labs), lab)?;
         }
         machine.destroy(&labs[2])?;
-        prop_assert_eq!(machine.fingerprint(), original);
+        check_same(&machine.fingerprint(), &original, "destroyed")?;
+    }
+
+    /// Whatever others did to it, the next apply mends it.
+    #[test]
+    fn drift_is_mended((lab, acts) in (labs::lab(), proptest::collection::vec((act(), any::<usize>()), 1..4))) {
+        let lab = lab.text("random");
+        let mut machine = Machine::new();
+        let original = machine.fingerprint();
+        machine.apply(&lab)?;
+        let fresh = machine.view(&lab, &[]);
+        for (act, which) in &acts {
+            machine.tamper(*act, *which);
+        }
+        machine.apply(&lab)?;
+        machine.check_unchanged_by(&lab)?;
+        check_same(&machine.view(&lab, &[]), &fresh, &lab)?;
+        machine.destroy(&lab)?;
+        check_same(&machine.fingerprint(), &original, "destroyed")?;
     }
 
     /// A lab can be destroyed when its file is lost.
@@ -58,7 +91,7 @@ proptest! {
             machine.apply(lab)?;
         }
         machine.destroy_by_name()?;
-        prop_assert_eq!(machine.fingerprint(), original);
+        check_same(&machine.fingerprint(), &original, "destroyed")?;
     }
 }
 
@@ -76,7 +109,7 @@ proptest! {
             broken.memory.fail_at(position, nix::libc::ENOMEM);
             let error = broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("an operation fails");
             prop_assert!(error.rolled_back(), "operation {}: {}", position, machine::aftermath(&error));
-            prop_assert_eq!(broken.fingerprint(), before, "operation {}", position);
+            check_same(&broken.fingerprint(), &before, &format!("operation {position}"))?;
         }
     }
 
@@ -91,7 +124,7 @@ proptest! {
             let mut killed = machine.killed_at(position, &labs[1])?;
             killed.apply(&labs[1])?;
             killed.check_unchanged_by(&labs[1])?;
-            prop_assert_eq!(killed.view(&labs[1], &labs), fresh.view(&labs[1], &labs), "operation {}", position);
+            check_same(&killed.view(&labs[1], &labs), &fresh.view(&labs[1], &labs), &format!("operation {position}"))?;
         }
     }
 
@@ -104,7 +137,7 @@ proptest! {
         for position in 0..machine.operations(&labs[1])? {
             let mut killed = machine.killed_at(position, &labs[1])?;
             killed.destroy(&labs[1])?;
-            prop_assert_eq!(killed.fingerprint(), original.clone(), "operation {}", position);
+            check_same(&killed.fingerprint(), &original, &format!("operation {position}"))?;
         }
     }
 
@@ -121,7 +154,7 @@ proptest! {
             broken.memory.heal();
             broken.apply(&labs[1])?;
             broken.destroy(&labs[1])?;
-            prop_assert_eq!(broken.fingerprint(), original.clone(), "operation {}", position);
+            check_same(&broken.fingerprint(), &original, &format!("operation {position}"))?;
         }
     }
 }

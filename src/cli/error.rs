@@ -35,7 +35,7 @@ impl Failure {
 
     /// The error and its causes, joined.
     pub fn chain(&self) -> Option<String> {
-        self.error.as_deref().map(|error| chain(error))
+        self.error.as_deref().map(chain)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::mtu::Inheritance;
 use super::{Action, Differ};
 use crate::name::LinkId;
@@ -41,6 +43,7 @@ impl Differ<'_> {
             }
         }
         self.pulled_up();
+        self.hold_mtus();
         let extra = self.live.state.links().filter(|(id, link)| self.desired.link(id).is_none() && !link.external);
         for (id, _) in extra.filter(|(id, _)| !id.name.is_loopback()) {
             let reason = self.doomed.get(id).cloned().flatten();
@@ -56,13 +59,22 @@ impl Differ<'_> {
             let resource = ResourceId::Link(id.clone());
             let Some(parent) = link.kind.parent().map(|parent| parent.resolve(&id.namespace)) else { continue };
             let parent_rises = self.changes.get(&ResourceId::Link(parent)).is_some_and(rises);
-            if parent_rises && !self.changes.contains_key(&resource) {
+            if parent_rises && !self.is_born(id) {
                 pulled.push(resource);
             }
         }
         for resource in pulled {
-            let field = FieldChange::new("up", false.into(), false.into());
-            self.add(resource, Action::Update, vec![field], Some("its parent comes up and takes it along".into()));
+            self.hold(resource, "up", false.into(), "its parent comes up and takes it along");
+        }
+    }
+
+    /// Has an attribute that is as desired written again, because the kernel would change it along with something else.
+    pub(super) fn hold(&mut self, id: ResourceId, name: &str, value: Value, reason: &str) {
+        let field = FieldChange::new(name, value.clone(), value);
+        match self.changes.get_mut(&id) {
+            Some(change) if change.fields.iter().any(|field| field.name == name) => {}
+            Some(change) => change.fields.push(field),
+            None => self.add(id, Action::Update, vec![field], Some(reason.to_owned())),
         }
     }
 

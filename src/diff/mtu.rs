@@ -1,24 +1,53 @@
 //! The mtu that the kernel gives a link when the lab says nothing: often that of the link below.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Differ;
 use crate::name::{LinkId, LinkName};
 use crate::resource::link::Link;
 use crate::resource::link::kind::MtuAround;
-use crate::state::State;
+use crate::state::{ResourceId, State};
+
+impl Differ<'_> {
+    /// The kernel fits the mtu of a bridge to its ports' whenever those change, unless it was told one while the bridge lived;
+    /// which is the case cannot be seen. So a bridge with an mtu of its own is told again.
+    pub(super) fn hold_mtus(&mut self) {
+        let (desired, live) = (self.desired, self.live);
+        for (id, link) in desired.links().filter(|(_, link)| link.kind.takes_ports() && !link.external) {
+            let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_born(id)) else { continue };
+            let (wanted, present) = (ports(desired, id), ports(&live.state, id));
+            let changes =
+                |port: &LinkId| self.changes.contains_key(&ResourceId::Link(port.clone())) || self.doomed.contains_key(port);
+            if wanted != present || wanted.iter().any(changes) {
+                self.hold(
+                    ResourceId::Link(id.clone()),
+                    "mtu",
+                    mtu.into(),
+                    "its ports change, and the kernel would fit it to them",
+                );
+            }
+        }
+    }
+}
+
+fn ports(state: &State, master: &LinkId) -> BTreeSet<LinkId> {
+    let is_port = |(id, link): &(&LinkId, &Link)| id.namespace == master.namespace && link.settings.master == Some(master.name);
+    state.links().filter(is_port).map(|(id, _)| id.clone()).collect()
+}
 
 /// How deep links may stand on links before the search for an inherited mtu gives up.
 const DEPTH: u8 = 32;
 
 /// Finds inherited mtus.
-pub(super) struct Inheritance<'a> {
+pub struct Inheritance<'a> {
     desired: &'a State,
     live: &'a State,
     ports: BTreeMap<LinkId, Vec<LinkName>>,
 }
 
 impl<'a> Inheritance<'a> {
-    pub(super) fn new(desired: &'a State, live: &'a State) -> Self {
+    /// Looks up `desired` first, and `live` for what is not desired.
+    pub fn new(desired: &'a State, live: &'a State) -> Self {
         let mut ports: BTreeMap<LinkId, Vec<LinkName>> = BTreeMap::new();
         for (id, link) in desired.links() {
             if let Some(master) = link.settings.master {
@@ -29,7 +58,7 @@ impl<'a> Inheritance<'a> {
     }
 
     /// What the kernel would give the link if it were born now and its surroundings were as desired.
-    pub(super) fn inherited(&self, id: &LinkId, link: &Link) -> Option<u32> {
+    pub fn inherited(&self, id: &LinkId, link: &Link) -> Option<u32> {
         self.inherit(id, link, DEPTH)
     }
 

@@ -2,7 +2,7 @@
 
 use super::addresses::Lost;
 use super::{Action, Differ};
-use crate::name::{LinkId, NamespaceName};
+use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::route::{Route, RouteKey};
 use crate::state::ResourceId;
 
@@ -32,7 +32,9 @@ impl Differ<'_> {
 
     /// Why the kernel drops a live route by itself during the plan, if it does.
     fn route_loss(&self, namespace: &NamespaceName, key: &RouteKey, route: &Route, lost: &Lost) -> Option<String> {
-        for name in route.nexthops.iter().filter_map(|hop| hop.dev) {
+        // An IPv6 route that leads nowhere is one over `lo` to the kernel.
+        let over_loopback = (key.is_ipv6() && route.kind.is_terminal()).then_some(LinkName::LOOPBACK);
+        for name in route.nexthops.iter().filter_map(|hop| hop.dev).chain(over_loopback) {
             let link = LinkId::new(namespace, name);
             if let Some(reason) = self.loss(&link) {
                 return Some(reason);

@@ -28,7 +28,9 @@ impl Differ<'_> {
                     _ => None,
                 };
                 let overwritten = spread_name(key).is_some_and(|name| spreading.contains(&(namespace.clone(), name)));
-                if live == Some(&sysctl.value) && !overwritten || born && sysctl.inherited {
+                // What a link is born with it has, unless the kernel knows no such setting of it: IPv6's on a link too small for it.
+                let needs_no_write = live == Some(&sysctl.value) && !overwritten || live.is_none() && sysctl.inherited;
+                if needs_no_write {
                     continue;
                 }
                 if let Some(name) = spreads(key) {
@@ -68,6 +70,8 @@ fn spreads(key: &SysctlKey) -> Option<String> {
     match key.path().split('/').collect::<Vec<_>>().as_slice() {
         ["net", "ipv4", "ip_forward"] => Some("ipv4/forwarding".into()),
         ["net", family @ ("ipv4" | "ipv6"), "conf", "all", name] => Some(format!("{family}/{name}")),
+        // Of IPv4 the kernel also copies `default` to interfaces of which nobody has set it (`devinet_copy_dflt_conf`).
+        ["net", "ipv4", "conf", "default", name] if *name != "forwarding" => Some(format!("ipv4/{name}")),
         _ => None,
     }
 }

@@ -35,9 +35,14 @@ impl Context<'_> {
                 if desired.kind != Kind::Loopback && self.bears_pair(id, desired) {
                     nodes.push(self.birth(position, id, desired));
                 }
+                nodes.extend(mtu_of_its_own(desired).map(|mtu| self.resize(position, id, mtu)));
                 nodes.extend(self.finish(position, id, desired));
             }
-            (Action::Update, Some(desired), Some(live)) => nodes.push(self.update(position, change, id, desired, live)),
+            (Action::Update, Some(desired), Some(live)) => {
+                let reasserted = change.fields.iter().any(|field| field.name == "mtu" && field.before == field.after);
+                nodes.extend(mtu_of_its_own(desired).filter(|_| reasserted).map(|mtu| self.resize(position, id, beside(mtu))));
+                nodes.push(self.update(position, change, id, desired, live));
+            }
             _ => {}
         }
     }
@@ -60,10 +65,23 @@ impl Context<'_> {
                 (false, false) => *id < below || !self.is_known(&below),
             };
         }
-        let below_goes = self.is_gone(&below) && self.is_known(&below);
+        let along = self.is_known(&below) && self.is_gone(&below) && self.goes_at_once(&below);
         match goes(id) {
-            true => !below_goes && below.namespace != id.namespace || self.spans(live, id),
-            false => !below_goes || goes(&below),
+            true => !along && (below.namespace != id.namespace && !goes(&below) || self.spans(live, id)),
+            false => !along,
+        }
+    }
+
+    /// Whether a live link is gone as soon as links have been deleted, rather than some time after its namespace.
+    fn goes_at_once(&self, id: &LinkId) -> bool {
+        let Some(live) = self.live.state.link(id).filter(|_| self.is_gone(id)) else { return false };
+        if self.needs_deleting(id, live) {
+            return true;
+        }
+        let Some(below) = live.kind.parent().map(|below| below.resolve(&id.namespace)) else { return false };
+        match (&live.kind, self.live.state.link(&below)) {
+            (Kind::Veth(_), Some(peer)) => self.needs_deleting(&below, peer),
+            _ => self.goes_at_once(&below),
         }
     }
 
@@ -96,7 +114,7 @@ impl Context<'_> {
         });
         let operation = Operation::CreateLink(Box::new(NewLink {
             handle: self.handle(id),
-            link: link.clone(),
+            link: self.newborn(id, link),
             parent: parent.as_ref().map(|parent| self.handle(parent)),
             master: master.as_ref().map(|master| self.handle(master)),
             up: link.settings.up != Some(false) && !self.comes_up_late(id, link),
@@ -105,8 +123,43 @@ impl Context<'_> {
         let mut node = Node::new(position, Phase::Links, operation);
         node.after.extend(parent);
         node.after.extend(master.filter(|master| self.is_born(master)));
+        node.after.extend(self.sized_master(id, link));
         node.provides.push(id.clone());
         node.provides.extend(peer);
+        node
+    }
+
+    /// The link's master, when that has an mtu of its own, which must be known to the kernel before the ports change.
+    fn sized_master(&self, id: &LinkId, link: &Link) -> Option<LinkId> {
+        let master = LinkId::new(&id.namespace, link.settings.master?);
+        self.desired.link(&master).and_then(mtu_of_its_own).map(|_| master)
+    }
+
+    /// The link as its creating message describes it. A master with an mtu of its own gets another one first, because the kernel
+    /// only takes a change for a wish, and fits the mtu to the ports' otherwise. One without gets what the ports will give it, for
+    /// links on top to inherit.
+    fn newborn(&self, id: &LinkId, link: &Link) -> Link {
+        let mut newborn = link.clone();
+        if link.kind.takes_ports() {
+            newborn.settings.mtu = match mtu_of_its_own(link) {
+                Some(mtu) => Some(beside(mtu)),
+                None => self.inheritance.inherited(id, link),
+            };
+        }
+        newborn
+    }
+
+    fn resize(&self, position: usize, id: &LinkId, mtu: u32) -> Node {
+        let operation = Operation::ChangeLink(Box::new(LinkChange {
+            handle: self.handle(id),
+            kind: None,
+            settings: LinkSettings { mtu: Some(mtu), ..LinkSettings::default() },
+            master: MasterChange::Keep,
+            add_altnames: Vec::new(),
+            remove_altnames: Vec::new(),
+        }));
+        let mut node = Node::new(position, Phase::Links, operation);
+        node.provides.push(id.clone());
         node
     }
 
@@ -189,13 +242,25 @@ impl Context<'_> {
         node.after
             .extend(desired.kind.parent().filter(|_| desired.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace)));
         node.after.extend(enslaved_to.filter(|master| self.is_born(master)));
+        node.after.extend(self.sized_master(id, desired));
         // The kernel lets a bridge's mtu follow its ports', so that by then there may be nothing left to do.
-        if desired.kind.takes_ports() && change.fields.iter().any(|field| field.name == "mtu") {
+        if desired.kind.takes_ports() && desired.settings.mtu.is_none() && change.fields.iter().any(|field| field.name == "mtu") {
             node.after.extend(ports(self.desired, id));
         }
         node.provides.push(id.clone());
         node
     }
+}
+
+/// The mtu that the lab gives a link with ports, so that it is not to follow theirs.
+fn mtu_of_its_own(link: &Link) -> Option<u32> {
+    link.settings.mtu.filter(|_| link.kind.takes_ports() && !link.external)
+}
+
+/// An mtu that is not the given one, and above it where that is possible, so that nothing on top has to shrink.
+fn beside(mtu: u32) -> u32 {
+    const MOST: u32 = 65535;
+    if mtu < MOST { mtu + 1 } else { mtu - 1 }
 }
 
 fn ports(state: &State, master: &LinkId) -> Vec<LinkId> {

@@ -161,8 +161,8 @@ struct RoutePart {
 enum Way {
     /// By a neighbour on that end of a pair.
     Via(u8, u8),
-    /// By neighbours on several.
-    Several(Vec<(u8, u8)>),
+    /// By neighbours on that end and all others of its namespace.
+    Several(u8, u8),
     /// Everything is on the link.
     OnLink(u8, u8),
     /// Nowhere, in that namespace.
@@ -324,7 +324,7 @@ fn route() -> impl Strategy<Value = RoutePart> {
     let kind = prop::sample::select(vec!["blackhole", "unreachable", "prohibit"]);
     let way = prop_oneof![
         4 => end().prop_map(|(wire, end)| Way::Via(wire, end)),
-        2 => vec(end(), 2..4).prop_map(Way::Several),
+        3 => end().prop_map(|(wire, end)| Way::Several(wire, end)),
         1 => end().prop_map(|(wire, end)| Way::OnLink(wire, end)),
         1 => (space_number(), kind).prop_map(|(space, kind)| Way::Nowhere(space, kind)),
     ];
@@ -343,7 +343,7 @@ fn route() -> impl Strategy<Value = RoutePart> {
 
 /// A random lab.
 pub fn lab() -> impl Strategy<Value = Lab> {
-    let links = (btree_map(0..WIRES, wire(), 0..5), btree_map(0..FEW, bridge(), 0..3), btree_map(0..FEW, dummy(), 0..3));
+    let links = (btree_map(0..WIRES, wire(), 0..6), btree_map(0..FEW, bridge(), 0..3), btree_map(0..FEW, dummy(), 0..3));
     let tops = (btree_map(0..FEW, vlan(), 0..3), btree_map(0..FEW, macvlan(), 0..3), btree_map(0..FEW, vxlan(), 0..3));
     let routes = btree_map(0..8_u8, route(), 0..6);
     (btree_map(space_below_host(), space(), 0..6), links, tops, of(external()), routes).prop_map(

@@ -9,8 +9,9 @@ use topo::diff::Change;
 use topo::kernel::memory::Memory;
 use topo::kernel::{Kernel, Unattended};
 use topo::lower::lower;
-use topo::name::LabName;
+use topo::name::{LabName, LinkId, LinkName};
 use topo::record::Record;
+use topo::resource::sysctl::SysctlKey;
 use topo::spec::load;
 use topo::state::{Resource, ResourceId, State};
 
@@ -25,8 +26,23 @@ pub fn desired(text: &str) -> State {
     lowered.state
 }
 
+/// What others do to a lab.
+#[derive(Debug, Clone, Copy)]
+pub enum Act {
+    Delete,
+    Up(bool),
+    Resize(u32),
+    Rename,
+    AddAddress,
+    TakeAddresses,
+    DeleteNamespace,
+    AddPair,
+    Forward(bool),
+    Loopback(bool),
+}
+
 /// What a check came to.
-type Verdict = Result<(), TestCaseError>;
+pub type Verdict = Result<(), TestCaseError>;
 
 /// A machine with an `eth0` of its own, and what is written down there about the lab.
 #[derive(Debug, Clone)]
@@ -111,8 +127,40 @@ impl Machine {
         Ok(killed)
     }
 
+    /// Does something to one of the lab's own links or namespaces; what the kernel refuses is not done.
+    pub fn tamper(&mut self, act: Act, which: usize) {
+        let live = self.memory.observe(&State::default()).expect("the network can be read");
+        let links: Vec<_> = live.state.links().map(|(id, _)| id.clone()).filter(|id| !id.name.is_loopback()).collect();
+        let spaces: Vec<_> = live.state.namespaces().cloned().collect();
+        let network = &mut self.memory.network;
+        let outcome = match (links.get(which % links.len().max(1)), spaces.get(which % spaces.len().max(1)), act) {
+            (Some(link), _, Act::Delete) => network.delete(link),
+            (Some(link), _, Act::Up(up)) => network.set_up(link, up),
+            (Some(link), _, Act::Resize(mtu)) => network.set_mtu_of(link, mtu),
+            (Some(link), _, Act::Rename) => network.rename(link, "renamed".parse().expect("it is a name")),
+            (Some(link), _, Act::AddAddress) => network.add_address_to(link, "192.0.2.1/24".parse().expect("it is an address")),
+            (Some(link), _, Act::TakeAddresses) => {
+                let addresses: Vec<_> = live.state.addresses(link).map(|(address, _)| address).collect();
+                addresses.into_iter().try_for_each(|address| network.delete_address_of(link, address))
+            }
+            (_, Some(space), Act::DeleteNamespace) => network.delete_namespace_by_hand(space),
+            (_, Some(space), Act::AddPair) => {
+                let [one, other] = ["one", "other"].map(|name| LinkId::new(space, name.parse().expect("it is a name")));
+                network.add_pair(&one, &other)
+            }
+            (_, Some(space), Act::Forward(on)) => {
+                let key = SysctlKey::of_namespace("net.ipv4.ip_forward").expect("it is a setting");
+                network.set_sysctl(space, &key, if on { "1" } else { "0" })
+            }
+            (_, Some(space), Act::Loopback(up)) => network.set_up(&LinkId::new(space, LinkName::LOOPBACK), up),
+            _ => Ok(()),
+        };
+        // What the kernel refuses is not done.
+        let _ = outcome;
+    }
+
     /// All that a lab can see, drawn hardware addresses aside. Settings are looked at that any of the `others` names.
-    pub fn view(&mut self, text: &str, others: &[String]) -> Vec<String> {
+    pub fn view(&mut self, text: &str, others: &[String]) -> String {
         let wanted = desired(text);
         let mut interest = wanted.clone();
         for other in others {
@@ -136,7 +184,7 @@ impl Machine {
             }
             format!("{} {id}{order}: {}", id.kind(), resource.to_json())
         };
-        live.state.resources.iter().map(show).collect()
+        live.state.resources.iter().map(show).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -180,4 +228,17 @@ pub fn aftermath(error: &ApplyError) -> String {
         }
     };
     format!("{}\n{left}", chain(error))
+}
+
+/// Fails with the lines in which two texts differ.
+pub fn check_same(left: &str, right: &str, when: &str) -> Verdict {
+    if left == right {
+        return Ok(());
+    }
+    let lines = |text: &str, other: &str, sign: &str| -> Vec<String> {
+        let differs = |line: &&str| !other.lines().any(|other| other == *line);
+        text.lines().filter(differs).map(|line| format!("{sign} {line}")).collect()
+    };
+    let difference = [lines(left, right, "-"), lines(right, left, "+")].concat().join("\n");
+    Err(TestCaseError::fail(format!("{when}\n{difference}")))
 }

@@ -41,7 +41,9 @@ impl Network {
             Author::Lab(_) if place.namespace.is_host() && !attributes.foreign => ownership::PROTOCOL,
             Author::Lab(_) | Author::Hand => 0,
         };
-        let given = Given { address, attributes: attributes.clone(), secondary: false, protocol };
+        // Its order is told by its place among the others.
+        let attributes = Address { order: 0, ..attributes.clone() };
+        let given = Given { address, attributes, secondary: false, protocol };
         let connected = self.connected(&place);
         let added = match address.ip() {
             IpAddr::V4(_) => self.add_inet(&place, given, presence),

@@ -97,7 +97,9 @@ impl Network {
                 let visible = Device { addresses: Vec::new(), sysctls: BTreeMap::new(), ..device.clone() };
                 let visible = Device { settled: super::device::Settled::All, mtu_set: false, ..visible };
                 line(format_args!("{name} link {index} {visible:?}"));
-                for given in &device.addresses {
+                // The kernel keeps a list for each family.
+                let (inet, inet6): (Vec<_>, Vec<_>) = device.addresses.iter().partition(|given| given.address.ip().is_ipv4());
+                for given in inet.into_iter().chain(inet6) {
                     line(format_args!("{name} address {} {given:?}", device.name));
                 }
                 for (key, value) in &device.sysctls {

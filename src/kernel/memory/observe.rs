@@ -1,5 +1,7 @@
 //! What a lab sees of the network: its own namespaces whole, of `host` what is its own and what it names.
 
+use std::collections::BTreeSet;
+
 use std::collections::BTreeMap;
 
 use super::device::{Device, Place};
@@ -125,6 +127,7 @@ impl Scene<'_> {
     }
 
     fn add_links(&self, live: &mut Live) {
+        let parents = if self.name.is_host() { self.desired.parents_in_host() } else { BTreeSet::new() };
         for (index, device) in &self.namespace.devices {
             let id = device.id(self.name);
             match self.owner(device) {
@@ -139,6 +142,9 @@ impl Scene<'_> {
                 }
                 Owner::Foreign(what) => {
                     live.taken_indices.push(*index);
+                    if parents.contains(&id) {
+                        live.indices.insert(id.clone(), *index);
+                    }
                     live.group_is_shared |= device.group == crate::ownership::group(self.lab);
                     self.stand_in_the_way(live, device, what);
                 }

@@ -371,18 +371,15 @@ impl Writer<'_> {
                 members.push(("src", self.source(route, *wire, *end)));
                 space
             }
-            Way::Several(ends) => {
-                let distinct: BTreeSet<_> = ends.iter().collect();
-                let ways: Vec<_> = distinct
-                    .iter()
-                    .filter_map(|(wire, end)| Some((self.neighbour(*wire, *end, route.ipv6)?, *wire, *end)))
-                    .collect();
-                let ((space, _), ..) = *ways.first()?;
-                let ways: Vec<_> = ways.iter().filter(|((other, _), ..)| *other == space).collect();
+            Way::Several(wire, end) => {
+                let (space, _) = self.neighbour(*wire, *end, route.ipv6)?;
+                let ends = self.lab.wires.keys().flat_map(|wire| [(*wire, 0), (*wire, 1)]);
+                let ways = ends.filter_map(|(wire, end)| Some((self.neighbour(wire, end, route.ipv6)?, wire, end)));
+                let ways: Vec<_> = ways.filter(|((other, _), ..)| *other == space).collect();
                 if ways.len() < 2 {
                     return None;
                 }
-                let hop = |((_, via), wire, end): &&((u8, Value), u8, u8)| {
+                let hop = |((_, via), wire, end): &((u8, Value), u8, u8)| {
                     object(vec![("via", via.clone()), ("dev", json!(end_name(*wire, *end))), ("weight", json!(wire + 1))])
                 };
                 members.push(("nexthops", ways.iter().map(hop).collect::<Vec<_>>().into()));
