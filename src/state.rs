@@ -108,6 +108,8 @@ impl Resource {
 pub struct State {
     /// The resources, sorted.
     pub resources: BTreeMap<ResourceId, Resource>,
+    /// Links of somebody else's that become the lab's, because the user said so.
+    pub adopt: BTreeSet<LinkId>,
 }
 
 impl State {

@@ -29,13 +29,16 @@ pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failur
     let text = input::read(&arguments.lab)?;
     privilege::keep(&[Capability::Trace])?;
     match saved(&text) {
-        Some(SavedPlan { source, lab, plan, .. }) => {
+        Some(SavedPlan { source, lab, plan, mut adopt, .. }) => {
             let lab = input::lab_from_text(lab, &source, output)?;
-            change(Goal::apply(lab.name, lab.desired), &arguments.change, Manner { expected: Some(&plan), kill: false }, output)
+            adopt.extend(arguments.adopt.adopt.iter().cloned());
+            let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
+            change(goal, &arguments.change, Manner { expected: Some(&plan), kill: false }, output)
         }
         None => {
             let Lab { name, desired, .. } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
-            change(Goal::apply(name, desired), &arguments.change, Manner::default(), output)
+            let goal = Goal::apply(name, desired).adopting(arguments.adopt.adopt.iter().cloned());
+            change(goal, &arguments.change, Manner::default(), output)
         }
     }
 }
