@@ -157,6 +157,7 @@ impl Context<'_> {
             master: MasterChange::Keep,
             add_altnames: Vec::new(),
             remove_altnames: Vec::new(),
+            mark: None,
         }));
         let mut node = Node::new(position, Phase::Links, operation);
         node.provides.push(id.clone());

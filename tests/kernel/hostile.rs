@@ -45,7 +45,7 @@ fn traps_are_not_stepped_into() {
         trapped("rmdir /run/netns; ln -s elsewhere /run/netns", "/run/netns", "rm /run/netns; mkdir /run/netns");
         trapped("chmod 777 /run/netns", "/run/netns", "chmod 755 /run/netns");
         trapped("ln -s ../elsewhere/file /run/netns/a", "a", "rm /run/netns/a");
-// `ip netns` itself would wait for somebody to write, and so would the fingerprint.
+        // `ip netns` itself would wait for somebody to write, and so would the fingerprint.
         sh("mkfifo /run/netns/a");
         topo(&["apply", &lab(LAB)]).exits(1).says("a");
         sh("test -p /run/netns/a; rm /run/netns/a");
