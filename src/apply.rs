@@ -122,6 +122,14 @@ impl Goal {
 }
 
 impl Goal {
+    /// Makes these foreign links the lab's, too.
+    #[must_use]
+    pub fn adopting(mut self, links: impl IntoIterator<Item = LinkId>) -> Self {
+        self.desired.adopt.extend(links);
+        self.interest.adopt.clone_from(&self.desired.adopt);
+        self
+    }
+
     /// Takes what was written down into account.
     #[must_use]
     pub fn with_record(mut self, record: Record) -> Self {

@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::error::Failure;
 use self::output::Output;
+use crate::name::LinkId;
 
 /// Declarative network topologies for Linux: describe namespaces, links, addresses and routes in a file; plan, apply and
 /// destroy them.
@@ -58,9 +59,18 @@ struct ValidateArguments {
 }
 
 #[derive(Debug, Args)]
+struct AdoptArgument {
+    /// Take over a link of `host` that somebody else has made, with the addresses that the lab gives it; may be repeated
+    #[arg(long, value_name = "NAMESPACE:INTERFACE")]
+    adopt: Vec<LinkId>,
+}
+
+#[derive(Debug, Args)]
 struct PlanArguments {
     #[command(flatten)]
     file: LabArgument,
+    #[command(flatten)]
+    adopt: AdoptArgument,
     /// Exit with 2 when there are changes, 0 when there are none
     #[arg(long)]
     detailed_exitcode: bool,
@@ -90,6 +100,8 @@ struct ApplyArguments {
     /// The lab file, or a plan saved by `plan --out`; `-` reads standard input
     #[arg(value_name = "LAB|PLAN", default_value = "lab.yaml")]
     lab: PathBuf,
+    #[command(flatten)]
+    adopt: AdoptArgument,
     #[command(flatten)]
     change: ChangeArguments,
 }

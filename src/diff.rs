@@ -58,6 +58,12 @@ pub enum Conflict {
         /// What is there.
         what: String,
     },
+    /// A link is to be adopted that the lab does not want, or that is never foreign.
+    #[error("`{0}` cannot be adopted: the lab declares no such link of its own in `host`")]
+    NotToAdopt(LinkId),
+    /// A link is to be adopted that is not there.
+    #[error("`{0}` cannot be adopted: it does not exist")]
+    NothingToAdopt(LinkId),
     /// The lab declares an interface as external, and it is not there.
     #[error("the external interface `{0}` does not exist")]
     MissingExternal(LinkId),
@@ -85,6 +91,15 @@ fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {
     let foreign = live.foreign.iter().filter(|(id, _)| desired.resources.contains_key(id));
     let mut conflicts: Vec<_> = foreign.map(|(id, what)| Conflict::Foreign { id: id.clone(), what: what.clone() }).collect();
     let missing = desired.links().filter(|(id, link)| link.external && live.state.link(id).is_none());
+    for id in &desired.adopt {
+        let wanted = id.namespace.is_host() && desired.link(id).is_some_and(|link| !link.external);
+        let refused = live.foreign.contains_key(&ResourceId::Link(id.clone()));
+        match live.state.link(id) {
+            _ if !wanted => conflicts.push(Conflict::NotToAdopt(id.clone())),
+            None if !refused => conflicts.push(Conflict::NothingToAdopt(id.clone())),
+            _ => {}
+        }
+    }
     conflicts.extend(missing.map(|(id, _)| Conflict::MissingExternal(id.clone())));
     conflicts
 }
@@ -109,6 +124,8 @@ impl Differ<'_> {
             Action::Delete => None,
             Action::Create | Action::Update | Action::Replace => self.desired.resources.get(&id).cloned(),
         };
+        let adopted = || fields.iter().any(FieldChange::adopts).then(|| "adopted".to_owned());
+        let reason = reason.or_else(adopted);
         self.changes.insert(id.clone(), Change { id, action, before, after, fields, reason });
     }
 

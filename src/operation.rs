@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::name::{LinkId, NamespaceName};
+use crate::ownership::Mark;
 use crate::resource::address::Address;
 use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::resource::route::{Route, RouteKey};
@@ -68,6 +69,8 @@ pub struct LinkChange {
     pub settings: LinkSettings,
     /// What becomes of its master.
     pub master: MasterChange,
+    /// The mark that it gets, when it changes hands.
+    pub mark: Option<Mark>,
     /// Further names that it gets.
     pub add_altnames: Vec<String>,
     /// Further names that it loses.

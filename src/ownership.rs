@@ -21,6 +21,22 @@ pub fn link_alias(lab: &LabName) -> String {
     format!("topo:{lab}")
 }
 
+/// What a link in `host` carries: the lab's mark, or whatever somebody else has put there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// IFLA_GROUP.
+    pub group: u32,
+    /// IFLA_IFALIAS; empty when there is none.
+    pub alias: String,
+}
+
+impl Mark {
+    /// The mark of the lab's own links.
+    pub fn of(lab: &LabName) -> Self {
+        Self { group: group(lab), alias: link_alias(lab) }
+    }
+}
+
 /// The alias of `lo` in the lab's namespace, and the text of its placeholder under /run/netns.
 pub fn namespace_mark(lab: &LabName, namespace: &NamespaceName) -> String {
     format!("topo:{lab}/{namespace}")

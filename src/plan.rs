@@ -83,6 +83,7 @@ pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, p
 
 /// What the builders of operations look up.
 struct Context<'a> {
+    lab: &'a LabName,
     desired: &'a State,
     live: &'a Live,
     /// What happens to each link that changes.
@@ -101,13 +102,14 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn new(
-        lab: &LabName,
+        lab: &'a LabName,
         desired: &'a State,
         live: &'a Live,
         changes: &'a [Change],
         preferred: &BTreeMap<LinkId, Ifindex>,
     ) -> Self {
         let mut context = Self {
+            lab,
             desired,
             live,
             links: BTreeMap::new(),

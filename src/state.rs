@@ -108,6 +108,8 @@ impl Resource {
 pub struct State {
     /// The resources, sorted.
     pub resources: BTreeMap<ResourceId, Resource>,
+    /// Links of somebody else's that become the lab's, because the user said so.
+    pub adopt: BTreeSet<LinkId>,
 }
 
 impl State {
@@ -177,7 +179,7 @@ impl State {
 pub struct Live {
     /// What the lab owns or declares.
     pub state: State,
-    /// The number of every link in `state`.
+    /// The number of every link in `state`, and of those in `host` that links of the lab stand on.
     pub indices: BTreeMap<LinkId, Ifindex>,
     /// Whether a link of somebody else is in the group that marks the lab's.
     pub group_is_shared: bool,

@@ -253,3 +253,13 @@ Plan: 0 to add, 2 to change, 0 to destroy.
 ",
     );
 }
+
+#[test]
+fn a_route_waits_for_its_link_and_that_for_its_parent_whatever_their_namespaces_are_called() {
+    let (name, desired) = load(
+        "name: order\nnamespaces:\n  lan: { interfaces: { port0: { addresses: [172.29.0.1/21] } } }\n  p: {}\n  n0:\n    interfaces:\n\
+         \x20     v0: { vlan: { parent: \"p:eth0\", id: 5 }, addresses: [172.29.0.20/21] }\n    routes: [{ to: default, via: 172.29.0.1 }]\n\
+         links: [{ endpoints: [p:eth0, lan:port0] }]\n",
+    );
+    carry_out(&mut Memory::new(name.clone()), &Goal::apply(name, desired));
+}

@@ -29,13 +29,16 @@ pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failur
     let text = input::read(&arguments.lab)?;
     privilege::keep(&[Capability::Trace])?;
     match saved(&text) {
-        Some(SavedPlan { source, lab, plan, .. }) => {
+        Some(SavedPlan { source, lab, plan, mut adopt, .. }) => {
             let lab = input::lab_from_text(lab, &source, output)?;
-            change(Goal::apply(lab.name, lab.desired), &arguments.change, Manner { expected: Some(&plan), kill: false }, output)
+            adopt.extend(arguments.adopt.adopt.iter().cloned());
+            let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
+            change(goal, &arguments.change, Manner { expected: Some(&plan), kill: false }, output)
         }
         None => {
             let Lab { name, desired, .. } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
-            change(Goal::apply(name, desired), &arguments.change, Manner::default(), output)
+            let goal = Goal::apply(name, desired).adopting(arguments.adopt.adopt.iter().cloned());
+            change(goal, &arguments.change, Manner::default(), output)
         }
     }
 }
@@ -64,7 +67,11 @@ pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, outpu
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
             .hint("make a new plan with `topo plan --out`"));
     }
-    output.print(&text::plan(&plan, output.stdout_colour()))?;
+    let nothing_left = plan.is_empty() && goal.desired.resources.is_empty();
+    output.print(&match nothing_left {
+        true => format!("No changes. The lab `{lab}` has nothing here.\n"),
+        false => text::plan(&plan, output.stdout_colour()),
+    })?;
     if plan.is_empty() {
         records::write_if_changed(&lab, &goal.record, &goal.record.before(&goal.desired, &before).settled(&goal.desired))?;
         return Ok(0);

@@ -12,6 +12,7 @@ use super::output::Output;
 use crate::apply::{Goal, prepare};
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::privilege::Capability;
+use crate::name::LinkId;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::records;
@@ -29,6 +30,8 @@ pub struct SavedPlan {
     pub source: String,
     /// The lab file's text.
     pub lab: String,
+    /// Foreign links that become the lab's.
+    pub adopt: Vec<LinkId>,
     /// The plan as JSON.
     pub plan: Value,
 }
@@ -38,10 +41,11 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
     let more: &[Capability] = if arguments.out.is_some() { &[Capability::IgnorePermissions] } else { &[] };
     let lab = input::lab(&arguments.file.lab, more, output)?;
     let mut kernel = Linux::new(lab.name.clone())?;
-    let goal = Goal::apply(lab.name.clone(), lab.desired.clone()).with_record(records::read(&lab.name)?);
+    let goal = Goal::apply(lab.name.clone(), lab.desired.clone());
+    let goal = goal.adopting(arguments.adopt.adopt.clone()).with_record(records::read(&lab.name)?);
     let (_, plan) = prepare(&mut kernel, &goal)?;
     if let Some(path) = &arguments.out {
-        save(path, &arguments.file.lab, &lab, &plan)?;
+        save(path, arguments, &lab, &plan)?;
     }
     if arguments.json {
         output.print(&(json::plan(&plan).to_string() + "\n"))?;
@@ -51,10 +55,11 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
     Ok(if arguments.detailed_exitcode && !plan.is_empty() { CHANGES } else { 0 })
 }
 
-fn save(path: &Path, source: &Path, lab: &Lab, plan: &Plan) -> Result<(), Failure> {
+fn save(path: &Path, arguments: &PlanArguments, lab: &Lab, plan: &Plan) -> Result<(), Failure> {
     let saved = SavedPlan {
         topo_saved_plan: json::FORMAT_VERSION,
-        source: input::display(source),
+        source: input::display(&arguments.file.lab),
+        adopt: arguments.adopt.adopt.clone(),
         lab: lab.text.clone(),
         plan: json::plan(plan),
     };

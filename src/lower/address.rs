@@ -90,6 +90,7 @@ fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Pr
         nodad: spec.nodad,
         noprefixroute: spec.noprefixroute,
         metric: spec.metric,
+        foreign: false,
         order,
     }
 }

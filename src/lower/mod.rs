@@ -61,7 +61,7 @@ pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
         resources.push((ResourceId::Link(interface.id), Resource::Link(interface.link)));
     }
     resources.extend(rest);
-    Lowered { state: State { resources: resources.into_iter().collect() }, problems: problems.0 }
+    Lowered { state: State { resources: resources.into_iter().collect(), ..State::default() }, problems: problems.0 }
 }
 
 /// Resources on their way into the state.

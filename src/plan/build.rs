@@ -81,6 +81,9 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     let mut needs = Vec::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.after {
+            // A route needs its links up, whenever in the stage that happens.
+            let up = (node.phase == Phase::Routes).then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
+            needs.extend(up.map(|needed| (position, *needed)));
             needs.extend(
                 providers.get(&(link, node.phase)).filter(|needed| **needed != position).map(|needed| (position, *needed)),
             );
@@ -181,7 +184,11 @@ impl Context<'_> {
         namespace: &NamespaceName,
         key: &RouteKey,
     ) {
-        if let (Action::Delete, Some(Resource::Route(before))) = (change.action, &change.before) {
+        // The kernel keeps a route of several ways when one of them dies, and takes the dead one over into what replaces it.
+        let outlives = |route: &Route| change.action == Action::Replace && route.nexthops.len() > 1;
+        if let Some(Resource::Route(before)) = &change.before
+            && (change.action == Action::Delete || outlives(before))
+        {
             let links = || before.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(namespace, name));
             let goes_along = !before.nexthops.is_empty() && links().count() > 0 && links().all(|link| self.is_gone(&link));
             if !goes_along && !self.gone_namespaces.contains(namespace) {
@@ -196,7 +203,9 @@ impl Context<'_> {
                 Action::Update | Action::Replace | Action::Delete => Presence::Replace,
             };
             let route = Box::new(route(namespace, key, after, |link| Some(self.index(&link))));
-            nodes.push(Node::new(position, Phase::Routes, Operation::AddRoute { route, presence }));
+            let mut node = Node::new(position, Phase::Routes, Operation::AddRoute { route, presence });
+            node.after = after.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(namespace, name)).collect();
+            nodes.push(node);
         }
     }
 

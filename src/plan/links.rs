@@ -6,6 +6,8 @@ use super::build::{Node, Phase};
 use crate::diff::{Action, Change};
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation};
+use crate::ownership::Mark;
+use crate::resource::OWNER;
 use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::state::{Resource, State};
 
@@ -158,6 +160,7 @@ impl Context<'_> {
             master: MasterChange::Keep,
             add_altnames: Vec::new(),
             remove_altnames: Vec::new(),
+            mark: None,
         }));
         let mut node = Node::new(position, Phase::Links, operation);
         node.provides.push(id.clone());
@@ -201,6 +204,7 @@ impl Context<'_> {
             kind: None,
             settings,
             master,
+            mark: None,
             add_altnames,
             remove_altnames: Vec::new(),
         }));
@@ -212,6 +216,7 @@ impl Context<'_> {
 
     fn update(&self, position: usize, change: &Change, id: &LinkId, desired: &Link, live: &Link) -> Node {
         let kind_changes = desired.kind.compare(&live.kind).is_some_and(|changes| !changes.is_empty());
+        let changes_hands = change.fields.iter().any(|field| field.name == OWNER);
         let names = |link: &Link| link.settings.altnames.clone().unwrap_or_default();
         let (wanted, present) = (names(desired), names(live));
         let keep_names = desired.external && desired.settings.altnames.is_none();
@@ -233,6 +238,7 @@ impl Context<'_> {
             kind: (kind_changes && !desired.external).then(|| desired.kind.difference(&live.kind)),
             settings: changed_settings(change, desired),
             master,
+            mark: changes_hands.then(|| desired.foreign_mark.clone().unwrap_or_else(|| Mark::of(self.lab))),
             add_altnames: wanted.difference(&present).cloned().collect(),
             remove_altnames: if keep_names { Vec::new() } else { present.difference(&wanted).cloned().collect() },
         }));

@@ -12,8 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::FieldChange;
 use super::route::Scope;
+use super::{FieldChange, owner_change};
 use crate::value::Duration;
 
 /// An address as the kernel keeps it. `None` in a desired one means the kernel's default.
@@ -37,6 +37,8 @@ pub struct Address {
     pub metric: Option<u32>,
     /// Position among the addresses of its family on the interface, counted in the order in which they were given.
     pub order: u32,
+    /// Given by somebody else (IFA_PROTO is not topo's), on a live link that the lab is to adopt.
+    pub foreign: bool,
 }
 
 /// How long an address is valid and preferred, whole seconds.
@@ -64,6 +66,9 @@ impl Address {
     pub fn compare(&self, live: &Self) -> Vec<FieldChange> {
         let text = |value: Option<String>| value.map_or(Value::Null, Value::from);
         let mut changes = Vec::new();
+        if self.foreign != live.foreign {
+            changes.push(owner_change(live.foreign));
+        }
         let mut check = |name: &str, differs: bool, before: Value, after: Value, forces_replacement: bool| {
             if differs {
                 changes.push(FieldChange { name: name.into(), before, after, forces_replacement });

@@ -26,3 +26,20 @@ impl FieldChange {
         Self { name: name.into(), before, after, forces_replacement: false }
     }
 }
+
+/// What changes when a foreign object becomes the lab's, or, going back, the lab's foreign.
+fn owner_change(live_is_foreign: bool) -> FieldChange {
+    const OWNERS: [&str; 2] = ["the lab", "somebody else"];
+    let (before, after) = (OWNERS[usize::from(live_is_foreign)], OWNERS[usize::from(!live_is_foreign)]);
+    FieldChange::new(OWNER, before.into(), after.into())
+}
+
+impl FieldChange {
+    /// Whether it says that a foreign object becomes the lab's.
+    pub fn adopts(&self) -> bool {
+        *self == owner_change(true)
+    }
+}
+
+/// The name under which a change of owner is shown.
+pub const OWNER: &str = "owner";

@@ -86,7 +86,9 @@ fn labs_come_and_go_side_by_side() {
         for round in 0..20 {
             let applied: Vec<_> = files.iter().map(|file| start(&["apply", file])).collect();
             applied.into_iter().for_each(finish);
-            files.iter().for_each(|file| assert_no_changes(file));
+            for file in &files {
+                assert_no_changes(file);
+            }
             if round % 2 == 0 {
                 let mixed = [start(&["destroy", "x"]), start(&["apply", &files[1]]), start(&["destroy", "z"])];
                 mixed.into_iter().for_each(finish);

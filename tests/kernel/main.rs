@@ -7,12 +7,14 @@
 
 mod harness;
 
+mod adopt;
 mod blog;
 mod concurrency;
 mod crash;
 mod drift;
 mod examples;
 mod failure;
+mod hostile;
 mod inhabitants;
 mod interrupt;
 mod links;

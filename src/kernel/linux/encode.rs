@@ -15,7 +15,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::socket::Batch;
 use crate::name::{LabName, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, Presence, RouteAt};
-use crate::ownership;
+use crate::ownership::{self, Mark};
 use crate::resource::address::Address;
 use crate::resource::link::veth::VETH_INFO_PEER;
 use crate::resource::link::{Link, LinkSettings, Queues};
@@ -37,7 +37,7 @@ pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: 
     message.attributes.extend(new.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
     let data = match &new.peer {
         Some(peer) => peer_data(&end(lab, &peer.handle, &peer.link, false, &descriptor)),
-        None => new.link.kind.encode(parent),
+        None => new.link.kind.encode_new(parent),
     };
     message.attributes.push(link_info(new.link.kind.name(), data));
     batch.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
@@ -162,6 +162,9 @@ pub fn change_link(batch: &mut Batch, change: &LinkChange) {
         MasterChange::Enslave(master) => message.attributes.push(LinkAttribute::Controller(master.index)),
         MasterChange::Release => message.attributes.push(LinkAttribute::Controller(0)),
     }
+    if let Some(Mark { group, alias }) = &change.mark {
+        message.attributes.extend([LinkAttribute::Group(*group), LinkAttribute::IfAlias(alias.clone())]);
+    }
     let empty = message.attributes.is_empty() && message.header.change_mask.is_empty();
     match &change.kind {
         // Only this message reaches the kind's own options.
@@ -232,7 +235,7 @@ pub fn add_address(batch: &mut Batch, link: &LinkHandle, address: InterfaceAddre
         list.push(AddressAttribute::CacheInfo(info));
     }
     list.extend(attributes.metric.map(AddressAttribute::RoutePriority));
-    if link.id.namespace.is_host() {
+    if link.id.namespace.is_host() && !attributes.foreign {
         list.push(AddressAttribute::Protocol(AddressProtocol::Other(ownership::PROTOCOL)));
     }
     let flags = match presence {

@@ -12,7 +12,7 @@ use super::socket::{DumpError, Socket};
 use super::{Inhabited, Linux, encode, sysctl};
 use crate::kernel::ObserveError;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
-use crate::ownership;
+use crate::ownership::{self, Mark};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::{Ifindex, Live, Resource, ResourceId, State};
 
@@ -245,6 +245,7 @@ struct Scene<'a> {
 enum Owner {
     Lab,
     Declared,
+    Adopted,
     Foreign(String),
 }
 
@@ -271,6 +272,9 @@ impl Scene<'_> {
             _ => "",
         };
         let other = raw.alias.strip_prefix("topo:").filter(|_| !alias).and_then(|lab| lab.parse::<LabName>().ok());
+        if other.is_none() && self.desired.adopt.contains(&LinkId::new(self.namespace, raw.name)) {
+            return Owner::Adopted;
+        }
         Owner::Foreign(match other {
             Some(lab) => format!("a {} of the lab `{lab}`", raw.link.kind.name()),
             None => format!("a {} that topo did not make{lookalike}", raw.link.kind.name()),
@@ -281,8 +285,10 @@ impl Scene<'_> {
         let names = self.names();
         for raw in &self.snapshot.links {
             let id = LinkId::new(self.namespace, raw.name);
+            let mut foreign_mark = None;
             match self.owner(raw) {
                 Owner::Lab | Owner::Declared => {}
+                Owner::Adopted => foreign_mark = Some(Mark { group: raw.group, alias: raw.alias.clone() }),
                 Owner::Foreign(what) => {
                     live.taken_indices.insert(id.clone(), raw.index);
                     live.group_is_shared |= raw.group == ownership::group(self.lab);
@@ -295,6 +301,7 @@ impl Scene<'_> {
             }
             let mut link = raw.link.clone();
             link.settings.master = raw.master.and_then(|master| names.get(&master).copied());
+            link.foreign_mark = foreign_mark;
             link.external = self.desired.link(&id).is_some_and(|link| link.external);
             resolver.resolve(&id, raw, &mut link, self.desired)?;
             live.indices.insert(id.clone(), raw.index);
@@ -334,7 +341,9 @@ impl Scene<'_> {
                 continue;
             }
             let Some(owned) = live.state.link(&link) else { continue };
-            if self.namespace.is_host() && raw.protocol != Some(ownership::PROTOCOL) {
+            let foreign = self.namespace.is_host() && raw.protocol != Some(ownership::PROTOCOL);
+            let adopted = foreign && declared.is_some() && self.desired.adopt.contains(&link);
+            if foreign && !adopted {
                 if declared.is_some() {
                     live.foreign.insert(id, "an address that topo did not give".into());
                 }
@@ -344,6 +353,7 @@ impl Scene<'_> {
                 continue;
             }
             let mut attributes = raw.attributes.clone();
+            attributes.foreign = adopted;
             attributes.label = attributes.label.filter(|label| *label != link.name.as_str());
             let next = order.entry((raw.index, raw.address.ip().is_ipv4())).or_default();
             attributes.order = *next;
@@ -453,7 +463,9 @@ pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<Sy
         netns::enter_new()?;
         let mut values = BTreeMap::new();
         for key in keys {
-            if let Some(sysctl) = sysctl::read(&key)? {
+            // Some of what interfaces are born with is only shown where it has arrived.
+            let arrived = || key.for_link(LinkName::LOOPBACK).map_or(Ok(None), |key| sysctl::read(&key));
+            if let Some(sysctl) = sysctl::read(&key)?.map_or_else(arrived, |sysctl| Ok(Some(sysctl)))? {
                 values.insert(key, sysctl.value);
             }
         }

@@ -38,7 +38,7 @@ impl Network {
             return Err(Errno::new(libc::EINVAL));
         }
         let protocol = match author {
-            Author::Lab(_) if place.namespace.is_host() => ownership::PROTOCOL,
+            Author::Lab(_) if place.namespace.is_host() && !attributes.foreign => ownership::PROTOCOL,
             Author::Lab(_) | Author::Hand => 0,
         };
         // Its order is told by its place among the others.

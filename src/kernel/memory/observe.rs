@@ -6,7 +6,7 @@ use super::device::{Device, Place};
 use super::network::{Namespace, Network};
 use super::route::{Entry, Family};
 use crate::name::{LabName, LinkId, LinkName, LinkRef, NamespaceName};
-use crate::ownership;
+use crate::ownership::{self, Mark};
 use crate::resource::address::Address;
 use crate::resource::link::{Link, LinkSettings};
 use crate::resource::route::{NextHop, Route, RouteKey};
@@ -33,6 +33,7 @@ struct Scene<'a> {
 enum Owner {
     Lab,
     Declared,
+    Adopted,
     Foreign(String),
 }
 
@@ -114,6 +115,9 @@ impl Scene<'_> {
             _ => "",
         };
         let other = device.alias.strip_prefix("topo:").filter(|_| !alias).and_then(|lab| lab.parse::<LabName>().ok());
+        if other.is_none() && self.desired.adopt.contains(&device.id(self.name)) {
+            return Owner::Adopted;
+        }
         Owner::Foreign(match other {
             Some(lab) => format!("a {} of the lab `{lab}`", device.kind.name()),
             None => format!("a {} that topo did not make{lookalike}", device.kind.name()),
@@ -127,6 +131,11 @@ impl Scene<'_> {
                 Owner::Lab | Owner::Declared => {
                     live.indices.insert(id.clone(), *index);
                     live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(self.link(device))));
+                }
+                Owner::Adopted => {
+                    live.indices.insert(id.clone(), *index);
+                    let foreign_mark = Some(Mark { group: device.group, alias: device.alias.clone() });
+                    live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(Link { foreign_mark, ..self.link(device) })));
                 }
                 Owner::Foreign(what) => {
                     live.taken_indices.insert(id, *index);
@@ -177,6 +186,7 @@ impl Scene<'_> {
                 master,
             },
             queues: Some(device.queues),
+            foreign_mark: None,
             external: self.desired.link(&device.id(self.name)).is_some_and(|link| link.external),
         }
     }
@@ -194,7 +204,9 @@ impl Scene<'_> {
             for given in &device.addresses {
                 let id = ResourceId::Address(link.clone(), given.address);
                 let declared = self.desired.resources.contains_key(&id);
-                if self.name.is_host() && given.protocol != ownership::PROTOCOL {
+                let foreign = self.name.is_host() && given.protocol != ownership::PROTOCOL;
+                let adopted = foreign && declared && self.desired.adopt.contains(&link);
+                if foreign && !adopted {
                     if declared {
                         live.foreign.insert(id, "an address that topo did not give".into());
                     }
@@ -205,7 +217,8 @@ impl Scene<'_> {
                 }
                 let next = order.entry(given.address.ip().is_ipv4()).or_default();
                 let label = given.attributes.label.clone().filter(|label| *label != device.name.as_str());
-                live.state.insert(id, Resource::Address(Address { order: *next, label, ..given.attributes.clone() }));
+                live.state
+                    .insert(id, Resource::Address(Address { order: *next, label, foreign: adopted, ..given.attributes.clone() }));
                 *next += 1;
             }
         }

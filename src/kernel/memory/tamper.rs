@@ -135,6 +135,7 @@ impl Network {
             kind: None,
             settings,
             master: MasterChange::Keep,
+            mark: None,
             add_altnames: Vec::new(),
             remove_altnames: Vec::new(),
         };

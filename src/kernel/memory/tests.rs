@@ -164,6 +164,7 @@ impl World {
             kind: None,
             settings: LinkSettings::default(),
             master: MasterChange::Keep,
+            mark: None,
             add_altnames: Vec::new(),
             remove_altnames: Vec::new(),
         }

@@ -26,6 +26,9 @@ impl Network {
         if let Some(mtu) = settings.mtu {
             self.set_mtu(&place, mtu)?;
         }
+        if let (Some(mark), Some(device)) = (&change.mark, self.device_mut(&place)) {
+            (device.group, device.alias) = (mark.group, mark.alias.clone());
+        }
         match &change.master {
             MasterChange::Keep => {}
             MasterChange::Enslave(master) => self.enslave(&place, master)?,

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::kind::Kind;
 use super::option::Mutability;
 use crate::name::LinkName;
-use crate::resource::FieldChange;
+use crate::ownership::Mark;
+use crate::resource::{FieldChange, owner_change};
 use crate::value::Mac;
 
 /// The number of transmit and receive queues (IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES), fixed at creation.
@@ -57,12 +58,14 @@ pub struct Link {
     pub queues: Option<Queues>,
     /// Declared `external`: exists already, is never created or deleted, and what the lab does not say is left alone.
     pub external: bool,
+    /// Somebody else's mark, on a live link that the lab is to adopt; `None` where the link is the lab's or external.
+    pub foreign_mark: Option<Mark>,
 }
 
 impl Link {
     /// A link of that kind of which nothing else is said.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, settings: LinkSettings::default(), queues: None, external: false }
+        Self { kind, settings: LinkSettings::default(), queues: None, external: false, foreign_mark: None }
     }
 
     /// `lo` as a new namespace of topo's has it.
@@ -106,6 +109,9 @@ impl Link {
     /// Every difference between this desired link and the live one.
     pub fn compare(&self, live: &Self, inherited_mtu: Option<u32>) -> Vec<FieldChange> {
         let mut changes = Vec::new();
+        if self.foreign_mark.is_some() != live.foreign_mark.is_some() {
+            changes.push(owner_change(live.foreign_mark.is_some()));
+        }
         if !self.external {
             match self.kind.compare(&live.kind) {
                 Some(options) => changes.extend(options.into_iter().map(|option| FieldChange {

@@ -165,6 +165,19 @@ fn encode<K: LinkKind>(kind: &K, parent: Option<Ifindex>) -> Vec<u8> {
     buffer
 }
 
+/// The same for a new link, without what it is born with anyway: a kernel that lacks a feature refuses even its default.
+fn encode_new<K: LinkKind>(kind: &K, parent: Option<Ifindex>) -> Vec<u8> {
+    let default = kind.kernel_default();
+    let mut special = K::default();
+    if let (Some(slot), Some(parent)) = (special.parent_slot(), kind.parent()) {
+        *slot = Some(parent.clone());
+    }
+    for row in K::OPTIONS.iter().filter(|row| !(row.same)(kind, &default)) {
+        (row.fill)(&mut special, kind);
+    }
+    encode(&special, parent)
+}
+
 fn decode<K: LinkKind>(data: &[u8]) -> Result<K, DecodeError> {
     let mut kind = K::default();
     for attribute in NlasIterator::new(data) {
@@ -295,6 +308,14 @@ macro_rules! define_kind {
             pub fn encode(&self, parent: Option<Ifindex>) -> Vec<u8> {
                 match self {
                     $(Self::$variant(kind) => encode(kind, parent),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
+                }
+            }
+
+            /// The same for a new link, without the options that it is born with anyway.
+            pub fn encode_new(&self, parent: Option<Ifindex>) -> Vec<u8> {
+                match self {
+                    $(Self::$variant(kind) => encode_new(kind, parent),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
                 }
             }

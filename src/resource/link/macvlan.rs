@@ -4,6 +4,8 @@
 //! macvlan0: { macvlan: { parent: "host:eth0", mode: bridge } }
 //! ```
 
+use std::collections::BTreeSet;
+
 use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,7 +65,7 @@ impl LinkKind for Macvlan {
     const OPTIONS: &'static [KindOption<Self>] = &[
         KindOption { unchangeable: passthru_differs, ..option!(mode: U32 = IFLA_MACVLAN_MODE, InPlace) },
         option!(nopromisc: NoPromisc = IFLA_MACVLAN_FLAGS, InPlace),
-        option!(macaddrs, InPlace),
+        KindOption { same: same_addresses, ..option!(macaddrs, InPlace) },
         option!(bcqueuelen: U32 = IFLA_MACVLAN_BC_QUEUE_LEN, InPlace),
     ];
 
@@ -72,7 +74,7 @@ impl LinkKind for Macvlan {
             parent: None,
             mode: Some(MacvlanMode::Vepa),
             nopromisc: Some(false),
-            macaddrs: Some(Vec::new()),
+            macaddrs: (self.mode == Some(MacvlanMode::Source)).then(Vec::new),
             bcqueuelen: Some(1000),
         }
     }
@@ -108,6 +110,11 @@ impl LinkKind for Macvlan {
         around.parent
     }
 
+    /// The list belongs to the mode: the kernel forgets it with the mode, and refuses it in any other.
+    fn normalise(&mut self) {
+        self.macaddrs = (self.mode == Some(MacvlanMode::Source)).then(|| self.macaddrs.take().unwrap_or_default());
+    }
+
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
         if let Some(list) = &self.macaddrs {
             let list: Vec<_> = list.iter().map(|mac| DefaultNla::new(IFLA_MACVLAN_MACADDR, mac.0.to_vec())).collect();
@@ -126,6 +133,12 @@ impl LinkKind for Macvlan {
             self.macaddrs = Some(list);
         }
     }
+}
+
+/// The kernel keeps the list in an order of its own.
+fn same_addresses(desired: &Macvlan, live: &Macvlan) -> bool {
+    let set = |kind: &Macvlan| kind.macaddrs.as_ref().map(|list| list.iter().copied().collect::<BTreeSet<Mac>>());
+    set(desired) == set(live)
 }
 
 fn passthru_differs(desired: &Macvlan, live: &Macvlan) -> bool {
@@ -162,9 +175,19 @@ mod tests {
     }
 
     #[test]
+    fn the_source_list_is_a_set() {
+        let with = |list: [u8; 2]| {
+            let list = list.into_iter().map(|last| Mac([2, 0, 0, 0, 0, last])).collect();
+            Kind::Macvlan(Macvlan { mode: Some(MacvlanMode::Source), macaddrs: Some(list), ..Macvlan::default() })
+        };
+        assert_eq!(with([7, 6]).compare(&with([6, 7]).complete()).unwrap(), []);
+        assert_eq!(with([7, 5]).compare(&with([6, 7]).complete()).unwrap().len(), 1);
+    }
+
+    #[test]
     fn every_mode_and_the_source_list_survive_the_wire() {
         for mode in [MacvlanMode::Private, MacvlanMode::Vepa, MacvlanMode::Bridge, MacvlanMode::Passthru, MacvlanMode::Source] {
-            let list = Some(vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]);
+            let list = (mode == MacvlanMode::Source).then(|| vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]);
             let kind = Kind::Macvlan(Macvlan { mode: Some(mode), macaddrs: list, ..Macvlan::default() }).complete();
             assert_eq!(Kind::decode("macvlan", &kind.encode(None)).unwrap(), kind);
         }

@@ -113,7 +113,7 @@ impl LinkKind for Vxlan {
     fn kernel_default(&self) -> Self {
         let off = Some(false);
         Self {
-            id: Some(0),
+            id: (self.external == Some(true)).then_some(0),
             parent: None,
             underlay: None,
             remote: None,

@@ -104,6 +104,7 @@ fn an_alternative_name_stands_in_the_way_too() {
         kind: None,
         settings: LinkSettings::default(),
         master: MasterChange::Keep,
+        mark: None,
         add_altnames: vec!["br0".into()],
         remove_altnames: Vec::new(),
     };

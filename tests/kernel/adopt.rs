@@ -1,0 +1,101 @@
+//! Somebody else's link becomes the lab's when the user says so, and only then.
+
+use super::harness::fingerprint::assert_restored;
+use super::harness::{
+    Feature, apply, assert_no_changes, destroy, in_namespaces, indices, ip, lab, needs, settled_fingerprint, sh, topo,
+};
+
+const LAB: &str = "
+name: taker
+namespaces:
+  host: { interfaces: { br0: { bridge: { ports: [p0] }, addresses: [10.0.0.1/24], mtu: 1400 } } }
+  a: { interfaces: { eth0: { addresses: [10.0.0.2/24] } } }
+links: [{ endpoints: [a:eth0, host:p0] }]
+";
+
+#[test]
+fn a_link_that_is_named_is_taken_over_as_it_is() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        let before = settled_fingerprint();
+        sh(
+            "ip link add br0 type bridge; ip link set br0 up alias mine; ip address add 10.0.0.1/24 dev br0; ip link add other type bridge",
+        );
+        let index = indices(None)["br0"];
+        let file = lab(LAB);
+        topo(&["plan", &file]).exits(1).says("host:br0");
+        topo(&["plan", "--adopt", "host:br0", &file])
+            .ok()
+            .says("~ bridge br0  # adopted")
+            .says("owner: somebody else -> the lab");
+        topo(&["apply", "--adopt", "host:br0", &file]).ok();
+        assert_eq!(indices(None)["br0"], index, "it is the same link");
+        assert_no_changes(&file);
+        topo(&["plan", "--detailed-exitcode", "--adopt", "host:br0", &file]).ok();
+        destroy(&file);
+        sh("ip link del other");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn a_saved_plan_adopts_what_it_says() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        sh("ip link add br0 type bridge");
+        let (file, plan) = (lab(LAB), lab(""));
+        topo(&["plan", "--adopt", "host:br0", "--out", &plan, &file]).ok();
+        topo(&["apply", &plan]).ok();
+        assert_no_changes(&file);
+    });
+}
+
+#[test]
+fn what_was_adopted_is_foreign_again_after_a_failure() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge, Feature::Macvlan]) {
+            return;
+        }
+        sh("ip link add br0 type bridge; ip link set br0 up alias mine group 7; ip address add 10.0.0.1/24 dev br0
+            ip link add up0 type veth peer name up1; ip link add owner link up0 type macvlan mode passthru");
+        let shown = || ip(&["address", "show", "br0"])[0].as_object().cloned();
+        let before = shown();
+        let refused =
+            LAB.replace("  a: {", "  b: { interfaces: { mv0: { macvlan: { parent: \"host:up0\", mode: bridge } } } }\n  a: {");
+        let refused = refused.replace("  host: { interfaces: {", "  host: { interfaces: { up0: { external: true },");
+        topo(&["apply", "--adopt", "host:br0", &lab(&refused)]).exits(1).says("b:mv0").says("as it was before");
+        let after = shown();
+        // A bridge that has had ports has no carrier without them; it has had none before.
+        for key in ["group", "ifalias", "mtu", "addr_info", "address", "promiscuity"] {
+            let of = |link: &Option<serde_json::Map<String, serde_json::Value>>| link.as_ref().map(|link| link[key].clone());
+            assert_eq!(of(&after), of(&before), "{key}");
+        }
+        assert_eq!(after.unwrap()["ifalias"], "mine");
+    });
+}
+
+#[test]
+fn what_cannot_be_adopted_is_told() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        sh("ip link add br9 type bridge");
+        let before = settled_fingerprint();
+        let file = lab(LAB);
+        topo(&["apply", "--adopt", "host:br0", &file]).exits(1).says("`host:br0` cannot be adopted: it does not exist");
+        topo(&["apply", "--adopt", "host:br9", &file])
+            .exits(1)
+            .says("`host:br9` cannot be adopted: the lab declares no such link");
+        topo(&["apply", "--adopt", "a:eth0", &file]).exits(1).says("`a:eth0` cannot be adopted");
+        assert_restored(&before);
+        apply(&lab("name: owner\nnamespaces: { host: { interfaces: { br0: { bridge: { ports: [] } } } } }\n"));
+        let before = settled_fingerprint();
+        topo(&["apply", "--adopt", "host:br0", &file]).exits(1).says("a bridge of the lab `owner`");
+        assert_restored(&before);
+    });
+}
