@@ -4,14 +4,18 @@
 //! not there; what cannot be is left out when the file is written, so that every drawn lab is valid and every part can be taken
 //! away on its own, by a change or when a failing case is made smaller.
 
+#[path = "labs/change.rs"]
+mod change;
 #[path = "labs/write.rs"]
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::collection::{btree_map, btree_set, vec};
+use proptest::collection::{btree_map, btree_set};
 use proptest::option::{of, weighted};
 use proptest::prelude::*;
+
+pub use change::successor;
 
 /// The number of the namespace `host`.
 pub const HOST: u8 = 6;
@@ -167,28 +171,6 @@ enum Way {
     OnLink(u8, u8),
     /// Nowhere, in that namespace.
     Nowhere(u8, &'static str),
-}
-
-/// Something that changes in a lab.
-#[derive(Debug, Clone)]
-enum Edit {
-    Space(u8, Option<Space>),
-    Wire(u8, Option<Wire>),
-    Bridge(u8, Option<Bridge>),
-    Dummy(u8, Option<Dummy>),
-    Vlan(u8, Option<Vlan>),
-    Macvlan(u8, Option<Macvlan>),
-    Vxlan(u8, Option<Vxlan>),
-    External(Option<External>),
-    Route(u8, Option<RoutePart>),
-    /// The addresses of an end of a pair turn around.
-    TurnAddresses(u8, u8),
-    /// An end of a pair moves to another namespace.
-    Move(u8, u8, u8),
-    /// An end of a pair is given another mtu.
-    Resize(u8, u8, Option<u32>),
-    /// An end of a pair is turned on or off.
-    Switch(u8, u8),
 }
 
 const WIRES: u8 = 6;
@@ -359,74 +341,4 @@ pub fn lab() -> impl Strategy<Value = Lab> {
             routes,
         },
     )
-}
-
-fn edit() -> impl Strategy<Value = Edit> {
-    let end = || (0..WIRES, 0..2_u8);
-    prop_oneof![
-        (0..HOST, of(space())).prop_map(|(number, part)| Edit::Space(number, part)),
-        (0..WIRES, of(wire())).prop_map(|(number, part)| Edit::Wire(number, part)),
-        (0..FEW, of(bridge())).prop_map(|(number, part)| Edit::Bridge(number, part)),
-        (0..FEW, of(dummy())).prop_map(|(number, part)| Edit::Dummy(number, part)),
-        (0..FEW, of(vlan())).prop_map(|(number, part)| Edit::Vlan(number, part)),
-        (0..FEW, of(macvlan())).prop_map(|(number, part)| Edit::Macvlan(number, part)),
-        (0..FEW, of(vxlan())).prop_map(|(number, part)| Edit::Vxlan(number, part)),
-        of(external()).prop_map(Edit::External),
-        (0..8_u8, of(route())).prop_map(|(number, part)| Edit::Route(number, part)),
-        end().prop_map(|(wire, end)| Edit::TurnAddresses(wire, end)),
-        (end(), space_number()).prop_map(|((wire, end), space)| Edit::Move(wire, end, space)),
-        (end(), mtu()).prop_map(|((wire, end), mtu)| Edit::Resize(wire, end, mtu)),
-        end().prop_map(|(wire, end)| Edit::Switch(wire, end)),
-    ]
-}
-
-/// A lab that has grown out of the given one by a few changes.
-pub fn mutate(lab: Lab) -> impl Strategy<Value = Lab> {
-    vec(edit(), 1..6).prop_map(move |edits| edits.into_iter().fold(lab.clone(), Lab::edited))
-}
-
-/// A lab that comes after the given one: mostly a related one, sometimes quite another.
-pub fn successor(lab: Lab) -> impl Strategy<Value = Lab> {
-    prop_oneof![4 => mutate(lab).boxed(), 1 => self::lab().boxed()]
-}
-
-fn put<T>(parts: &mut BTreeMap<u8, T>, number: u8, part: Option<T>) {
-    match part {
-        Some(part) => {
-            parts.insert(number, part);
-        }
-        None => {
-            parts.remove(&number);
-        }
-    }
-}
-
-impl Lab {
-    fn edited(mut self, edit: Edit) -> Self {
-        match edit {
-            Edit::Space(number, part) => put(&mut self.spaces, number, part),
-            Edit::Wire(number, part) => put(&mut self.wires, number, part),
-            Edit::Bridge(number, part) => put(&mut self.bridges, number, part),
-            Edit::Dummy(number, part) => put(&mut self.dummies, number, part),
-            Edit::Vlan(number, part) => put(&mut self.vlans, number, part),
-            Edit::Macvlan(number, part) => put(&mut self.macvlans, number, part),
-            Edit::Vxlan(number, part) => put(&mut self.vxlans, number, part),
-            Edit::External(part) => self.external = part,
-            Edit::Route(number, part) => put(&mut self.routes, number, part),
-            Edit::TurnAddresses(wire, end) => self.with_end(wire, end, |end| {
-                end.inet.reverse();
-                end.inet6.reverse();
-            }),
-            Edit::Move(wire, end, space) => self.with_end(wire, end, |end| end.space = space),
-            Edit::Resize(wire, end, mtu) => self.with_end(wire, end, |end| end.mtu = mtu),
-            Edit::Switch(wire, end) => self.with_end(wire, end, |end| end.down = !end.down),
-        }
-        self
-    }
-
-    fn with_end(&mut self, wire: u8, end: u8, change: impl FnOnce(&mut End)) {
-        if let Some(wire) = self.wires.get_mut(&wire) {
-            change(&mut wire.ends[usize::from(end)]);
-        }
-    }
 }
