@@ -155,6 +155,7 @@ impl Context<'_> {
             kind: None,
             settings: LinkSettings { mtu: Some(mtu), ..LinkSettings::default() },
             master: MasterChange::Keep,
+            mark: None,
             add_altnames: Vec::new(),
             remove_altnames: Vec::new(),
             mark: None,

@@ -6,6 +6,9 @@ use super::harness::fingerprint::assert_restored;
 use super::harness::tools::TOPO;
 use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
 
+/// Processor time for refusing a file. Without optimisation the program is ten times slower.
+const SECONDS: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
+
 const LAB: &str = "
 name: prey
 namespaces:
@@ -110,8 +113,9 @@ fn a_hostile_file_is_refused_soon_and_within_64_mib() {
         for level in 1..12 {
             bomb.push_str(&format!("b{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", ")));
         }
+        let many = "- a\n".repeat(4_000_000);
         let long = format!("name: {}\n", "x".repeat(1 << 23));
-        let files = [deep, bomb, long].map(|text| lab(&text));
+        let files = [deep, bomb, many, long].map(|text| lab(&text));
         let huge = lab("");
         sh(&format!("truncate -s 1G {huge}"));
         for file in files.iter().map(String::as_str).chain([huge.as_str(), "/dev/zero", "/dev/urandom"]) {
