@@ -144,7 +144,7 @@ impl<'a> Context<'a> {
     /// Chooses the interface numbers of new links: unique in the whole lab, so that the two ends of a pair can be told by their
     /// numbers alone.
     fn number_links(&mut self, lab: &LabName, preferred: &BTreeMap<LinkId, Ifindex>) {
-        let mut taken: BTreeSet<Ifindex> = self.live.indices.values().chain(&self.live.taken_indices).copied().collect();
+        let mut taken: BTreeSet<Ifindex> = self.live.indices.values().chain(self.live.taken_indices.values()).copied().collect();
         let mut next = ownership::first_index(lab);
         let born: Vec<&LinkId> = self.links.iter().filter(|(id, _)| self.is_born(id)).map(|(id, _)| *id).collect();
         for id in born {
@@ -165,7 +165,7 @@ impl<'a> Context<'a> {
 
     /// Whether a number is used by no living link of the namespace that will still be there.
     fn is_free(&self, id: &LinkId, number: Ifindex) -> bool {
-        let host = id.namespace.is_host() && self.live.taken_indices.contains(&number);
+        let host = id.namespace.is_host() && self.live.taken_indices.values().any(|taken| *taken == number);
         let mut others = self.live.indices.iter().filter(|(other, index)| other.namespace == id.namespace && **index == number);
         !host
             && !self.born.iter().any(|(other, index)| other.namespace == id.namespace && *index == number)
@@ -184,7 +184,8 @@ impl<'a> Context<'a> {
     fn index(&self, link: &LinkId) -> Ifindex {
         // A link that is neither born nor alive is a reference that `lower` has refused; 0 makes the kernel refuse it too.
         const LOOPBACK: Ifindex = 1;
-        let known = self.born.get(link).or_else(|| self.live.indices.get(link)).copied();
+        let known =
+            self.born.get(link).or_else(|| self.live.indices.get(link)).or_else(|| self.live.taken_indices.get(link)).copied();
         known.unwrap_or(if link.name.is_loopback() { LOOPBACK } else { 0 })
     }
 }

@@ -97,12 +97,14 @@ impl Record {
             }
         }
         for (namespace, key) in self.forgotten(desired, live) {
-            // What interfaces are born with is the namespace's own `default`, if the lab sets that.
-            let of_default = key.of_default().map(|key| ResourceId::Sysctl(namespace.clone(), key));
-            let declared = match of_default.and_then(|id| desired.resources.get(&id)) {
-                Some(Resource::Sysctl(sysctl)) => Some(sysctl.value.clone()),
-                _ => None,
-            };
+            // What interfaces are born with is the namespace's own `default`, or what the kernel copies to all, if the lab sets
+            // that.
+            let declared = key.of_default().into_iter().chain(key.spread_from()).find_map(|key| {
+                match desired.resources.get(&ResourceId::Sysctl(namespace.clone(), key)) {
+                    Some(Resource::Sysctl(sysctl)) => Some(sysctl.value.clone()),
+                    _ => None,
+                }
+            });
             let default = declared.or_else(|| defaults.get(&key.of_default().unwrap_or_else(|| key.clone())).cloned());
             if let Some(value) = default {
                 restored.insert(ResourceId::Sysctl(namespace.clone(), key.clone()), Resource::Sysctl(Sysctl::new(&value)));

@@ -142,13 +142,6 @@ impl State {
         })
     }
 
-    /// The links in `host` that others stand on, whoever they belong to.
-    pub fn parents_in_host(&self) -> BTreeSet<LinkId> {
-        let parents = self.links().filter(|(_, link)| link.kind.peer().is_none());
-        let parents = parents.filter_map(|(id, link)| Some(link.kind.parent()?.resolve(&id.namespace)));
-        parents.filter(|parent| parent.namespace.is_host()).collect()
-    }
-
     /// All namespaces, sorted; `host` is never one of them.
     pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceName> {
         self.resources.keys().filter_map(|id| match id {
@@ -190,8 +183,8 @@ pub struct Live {
     pub indices: BTreeMap<LinkId, Ifindex>,
     /// Whether a link of somebody else is in the group that marks the lab's.
     pub group_is_shared: bool,
-    /// Numbers in `host` that others use.
-    pub taken_indices: Vec<Ifindex>,
+    /// The numbers of other people's links in `host`: they are taken, and the lab's links may stand on them.
+    pub taken_indices: BTreeMap<LinkId, Ifindex>,
     /// Namespaces of the lab that are only half there, because their creation or removal was interrupted.
     pub broken: BTreeSet<NamespaceName>,
     /// Objects of others that stand where the lab wants its own, with what they are.

@@ -136,15 +136,18 @@ impl Context<'_> {
     }
 
     /// The link as its creating message describes it. A master with an mtu of its own gets another one first, because the kernel
-    /// only takes a change for a wish, and fits the mtu to the ports' otherwise. One without gets what the ports will give it, for
-    /// links on top to inherit.
+    /// only takes a change for a wish, and fits the mtu to the ports' otherwise. One without gets what the ports will give it. So
+    /// does what stands on a master, whose own mtu may still be another while its ports are on their way.
     fn newborn(&self, id: &LinkId, link: &Link) -> Link {
         let mut newborn = link.clone();
-        if link.kind.takes_ports() {
-            newborn.settings.mtu = match mtu_of_its_own(link) {
-                Some(mtu) => Some(beside(mtu)),
-                None => self.inheritance.inherited(id, link),
-            };
+        let parent = link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace));
+        let on_master = parent.and_then(|parent| self.desired.link(&parent)).is_some_and(|parent| parent.kind.takes_ports());
+        match mtu_of_its_own(link) {
+            Some(mtu) => newborn.settings.mtu = Some(beside(mtu)),
+            None if link.kind.takes_ports() || on_master => {
+                newborn.settings.mtu = link.settings.mtu.or_else(|| self.inheritance.inherited(id, link));
+            }
+            None => {}
         }
         newborn
     }

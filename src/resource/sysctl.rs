@@ -16,6 +16,10 @@ use crate::name::LinkName;
 #[serde(try_from = "String", into = "String")]
 pub struct SysctlKey(String);
 
+/// IPv6 settings that the kernel copies from `all` to `default` and to every interface (net/ipv6/addrconf.c).
+pub const IPV6_SPREADING: [&str; 5] =
+    ["addr_gen_mode", "disable_ipv6", "force_forwarding", "forwarding", "ignore_routes_with_linkdown"];
+
 /// Why a text names no setting that topo may touch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SysctlError {
@@ -64,6 +68,19 @@ impl SysctlKey {
         };
         let [name] = rest else { return Err(SysctlError::Syntax) };
         Self::checked(format!("net/{family}/{directory}/{}/{name}", link.as_str()))
+    }
+
+    /// For a setting in `conf` that the kernel also writes when that of all interfaces is written: the latter, by its names.
+    pub fn spread_from(&self) -> Vec<Self> {
+        let words: Vec<&str> = self.0.split('/').collect();
+        let ["net", family, "conf", whose, name] = words.as_slice() else { return Vec::new() };
+        let all = || Self(format!("net/{family}/conf/all/{name}"));
+        match (*family, *whose, *name) {
+            (_, "all", _) => Vec::new(),
+            ("ipv4", _, "forwarding") => vec![Self("net/ipv4/ip_forward".into()), all()],
+            ("ipv6", _, name) if IPV6_SPREADING.contains(&name) => vec![all()],
+            _ => Vec::new(),
+        }
     }
 
     fn checked(path: String) -> Result<Self, SysctlError> {
@@ -173,6 +190,16 @@ mod tests {
         assert_eq!(SysctlKey::of_namespace(&key.to_string()).unwrap(), key);
         assert_eq!(key.link(), Some(link));
         assert_eq!(key.of_default().unwrap().path(), "net/ipv4/conf/default/rp_filter");
+    }
+
+    #[test]
+    fn forwarding_of_all_is_that_of_each() {
+        let key = |text: &str| SysctlKey::of_namespace(text).unwrap();
+        let all = [key("net.ipv4.ip_forward"), key("net.ipv4.conf.all.forwarding")];
+        assert_eq!(key("net.ipv4.conf.eth0.forwarding").spread_from(), all);
+        assert_eq!(key("net.ipv6.conf.default.disable_ipv6").spread_from(), [key("net.ipv6.conf.all.disable_ipv6")]);
+        assert_eq!(key("net.ipv4.conf.eth0.rp_filter").spread_from(), []);
+        assert_eq!(key("net.ipv4.conf.all.forwarding").spread_from(), []);
     }
 
     #[test]

@@ -283,7 +283,6 @@ impl Scene<'_> {
 
     fn add_links(&self, live: &mut Live, resolver: &mut Resolver<'_>) -> Result<(), ObserveError> {
         let names = self.names();
-        let parents = if self.namespace.is_host() { self.desired.parents_in_host() } else { BTreeSet::new() };
         for raw in &self.snapshot.links {
             let id = LinkId::new(self.namespace, raw.name);
             let mut foreign_mark = None;
@@ -291,10 +290,7 @@ impl Scene<'_> {
                 Owner::Lab | Owner::Declared => {}
                 Owner::Adopted => foreign_mark = Some(Mark { group: raw.group, alias: raw.alias.clone() }),
                 Owner::Foreign(what) => {
-                    live.taken_indices.push(raw.index);
-                    if parents.contains(&id) {
-                        live.indices.insert(id.clone(), raw.index);
-                    }
+                    live.taken_indices.insert(id.clone(), raw.index);
                     live.group_is_shared |= raw.group == ownership::group(self.lab);
                     let resource = ResourceId::Link(id);
                     if self.desired.resources.contains_key(&resource) {

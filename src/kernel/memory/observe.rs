@@ -1,7 +1,5 @@
 //! What a lab sees of the network: its own namespaces whole, of `host` what is its own and what it names.
 
-use std::collections::BTreeSet;
-
 use std::collections::BTreeMap;
 
 use super::device::{Device, Place};
@@ -127,7 +125,6 @@ impl Scene<'_> {
     }
 
     fn add_links(&self, live: &mut Live) {
-        let parents = if self.name.is_host() { self.desired.parents_in_host() } else { BTreeSet::new() };
         for (index, device) in &self.namespace.devices {
             let id = device.id(self.name);
             match self.owner(device) {
@@ -141,10 +138,7 @@ impl Scene<'_> {
                     live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(Link { foreign_mark, ..self.link(device) })));
                 }
                 Owner::Foreign(what) => {
-                    live.taken_indices.push(*index);
-                    if parents.contains(&id) {
-                        live.indices.insert(id.clone(), *index);
-                    }
+                    live.taken_indices.insert(id, *index);
                     live.group_is_shared |= device.group == crate::ownership::group(self.lab);
                     self.stand_in_the_way(live, device, what);
                 }

@@ -9,11 +9,7 @@ use super::network::Network;
 use super::tables::{GLOBAL, IPV4_CONF, IPV4_NEIGH, IPV6_CONF, IPV6_NEIGH, SPECIAL};
 use crate::kernel::Errno;
 use crate::name::NamespaceName;
-use crate::resource::sysctl::SysctlKey;
-
-/// IPv6 settings that the kernel copies from `all` to `default` and every interface.
-const IPV6_SPREADING: [&str; 5] =
-    ["addr_gen_mode", "disable_ipv6", "force_forwarding", "forwarding", "ignore_routes_with_linkdown"];
+use crate::resource::sysctl::{IPV6_SPREADING, SysctlKey};
 
 /// A path, taken apart.
 #[derive(Debug, Clone, Copy)]

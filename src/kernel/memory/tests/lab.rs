@@ -36,7 +36,7 @@ fn of_the_host_a_lab_sees_what_it_names() {
     let live = memory.observe(&desired()).unwrap();
     assert_eq!(seen(&live), ["sysctl host:net.ipv4.ip_forward", "link host:eth0"]);
     assert!(live.state.link(&id("host:eth0")).unwrap().external);
-    assert_eq!(live.taken_indices, [1]);
+    assert_eq!(live.taken_indices, [(id("host:lo"), 1)].into());
     assert_eq!(live.indices[&id("host:eth0")], 2);
     assert!(live.foreign.is_empty());
     assert_eq!(seen(&memory.observe(&State::default()).unwrap()), [] as [&str; 0]);
@@ -68,7 +68,7 @@ fn one_mark_alone_is_foreign() {
         memory.network.add_link(&id("host:br0"), bridge(), mark).unwrap();
         let live = memory.observe(&desired()).unwrap();
         assert_eq!(live.foreign.get(&ResourceId::Link(id("host:br0"))).map(String::as_str), Some(what));
-        assert!(live.state.link(&id("host:br0")).is_none() && live.taken_indices.contains(&3));
+        assert!(live.state.link(&id("host:br0")).is_none() && live.taken_indices[&id("host:br0")] == 3);
     }
     let mut memory = machine();
     memory.network.add_link(&id("host:br0"), bridge(), Mark::Both(&lab)).unwrap();
