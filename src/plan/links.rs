@@ -161,7 +161,6 @@ impl Context<'_> {
             mark: None,
             add_altnames: Vec::new(),
             remove_altnames: Vec::new(),
-            mark: None,
         }));
         let mut node = Node::new(position, Phase::Links, operation);
         node.provides.push(id.clone());

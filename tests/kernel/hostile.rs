@@ -6,9 +6,6 @@ use super::harness::fingerprint::assert_restored;
 use super::harness::tools::TOPO;
 use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
 
-/// Processor time for refusing a file. Without optimisation the program is ten times slower.
-const SECONDS: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
-
 const LAB: &str = "
 name: prey
 namespaces:
