@@ -158,9 +158,9 @@ impl Context<'_> {
             kind: None,
             settings: LinkSettings { mtu: Some(mtu), ..LinkSettings::default() },
             master: MasterChange::Keep,
+            mark: None,
             add_altnames: Vec::new(),
             remove_altnames: Vec::new(),
-            mark: None,
         }));
         let mut node = Node::new(position, Phase::Links, operation);
         node.provides.push(id.clone());

@@ -18,6 +18,7 @@ mod hostile;
 mod inhabitants;
 mod interrupt;
 mod links;
+mod lookalike;
 mod ownership;
 mod privilege;
 mod repeat;
