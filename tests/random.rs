@@ -5,7 +5,7 @@ mod labs;
 #[path = "common/machine.rs"]
 mod machine;
 
-use machine::{Act, Machine, check_same, desired};
+use machine::{Act, Machine, Verdict, check_same, desired};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use topo::apply::OnFailure;
@@ -45,23 +45,89 @@ fn cases(default: u32) -> ProptestConfig {
     ProptestConfig { cases, max_shrink_iters: 1500, failure_persistence: None, ..asked }
 }
 
+/// Applied one after the other, each gives what it gives on a fresh machine, and the last leaves nothing when it is destroyed.
+fn past(labs: &[String]) -> Verdict {
+    let mut machine = Machine::new();
+    let original = machine.fingerprint();
+    for lab in labs {
+        machine.apply(lab)?;
+        machine.check_unchanged_by(lab)?;
+        let mut fresh = Machine::new();
+        fresh.apply(lab)?;
+        check_same(&machine.view(lab, labs), &fresh.view(lab, labs), lab)?;
+    }
+    machine.destroy(&labs[labs.len() - 1])?;
+    check_same(&machine.fingerprint(), &original, "destroyed")?;
+    Ok(())
+}
+
+/// Whichever operation of the second fails, everything is undone.
+fn rolled_back(labs: &[String]) -> Verdict {
+    let mut machine = Machine::new();
+    machine.apply(&labs[0])?;
+    for position in 0..machine.operations(&labs[1])? {
+        let before = machine.fingerprint();
+        let mut broken = machine.clone();
+        broken.memory.fail_at(position, nix::libc::ENOMEM);
+        let error = broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("an operation fails");
+        prop_assert!(error.rolled_back(), "operation {}: {}", position, machine::aftermath(&error));
+        check_same(&broken.fingerprint(), &before, &format!("operation {position}"))?;
+    }
+    Ok(())
+}
+
+/// Killed at whichever operation of the second, the next apply goes on from there.
+fn converges(labs: &[String]) -> Verdict {
+    let mut machine = Machine::new();
+    machine.apply(&labs[0])?;
+    let mut fresh = Machine::new();
+    fresh.apply(&labs[1])?;
+    for position in 0..machine.operations(&labs[1])? {
+        let mut killed = machine.killed_at(position, &labs[1])?;
+        killed.apply(&labs[1])?;
+        killed.check_unchanged_by(&labs[1])?;
+        check_same(&killed.view(&labs[1], labs), &fresh.view(&labs[1], labs), &format!("operation {position}"))?;
+    }
+    Ok(())
+}
+
+/// Killed at whichever operation of the second, destroy leaves nothing.
+fn destroyed(labs: &[String]) -> Verdict {
+    let mut machine = Machine::new();
+    let original = machine.fingerprint();
+    machine.apply(&labs[0])?;
+    for position in 0..machine.operations(&labs[1])? {
+        let mut killed = machine.killed_at(position, &labs[1])?;
+        killed.destroy(&labs[1])?;
+        check_same(&killed.fingerprint(), &original, &format!("operation {position}"))?;
+    }
+    Ok(())
+}
+
+/// When nothing works any more, not even undoing, it can be mended as soon as things work again.
+fn mended(labs: &[String]) -> Verdict {
+    let mut machine = Machine::new();
+    let original = machine.fingerprint();
+    machine.apply(&labs[0])?;
+    for position in 0..machine.operations(&labs[1])? {
+        let mut broken = machine.clone();
+        broken.memory.fail_from(position, nix::libc::ENOMEM);
+        broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("every operation fails");
+        broken.memory.heal();
+        broken.apply(&labs[1])?;
+        broken.destroy(&labs[1])?;
+        check_same(&broken.fingerprint(), &original, &format!("operation {position}"))?;
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(cases(400))]
 
     /// Whatever was there before, the network is what the lab gives on a fresh machine; and nothing is left in the end.
     #[test]
     fn the_past_does_not_matter(labs in history()) {
-        let mut machine = Machine::new();
-        let original = machine.fingerprint();
-        for lab in &labs {
-            machine.apply(lab)?;
-            machine.check_unchanged_by(lab)?;
-            let mut fresh = Machine::new();
-            fresh.apply(lab)?;
-            check_same(&machine.view(lab, &labs), &fresh.view(lab, &labs), lab)?;
-        }
-        machine.destroy(&labs[2])?;
-        check_same(&machine.fingerprint(), &original, "destroyed")?;
+        past(&labs)?;
     }
 
     /// Whatever others did to it, the next apply mends it.
@@ -101,60 +167,37 @@ proptest! {
     /// Whichever operation fails, everything is undone.
     #[test]
     fn a_failure_is_rolled_back(labs in pair()) {
-        let mut machine = Machine::new();
-        machine.apply(&labs[0])?;
-        for position in 0..machine.operations(&labs[1])? {
-            let before = machine.fingerprint();
-            let mut broken = machine.clone();
-            broken.memory.fail_at(position, nix::libc::ENOMEM);
-            let error = broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("an operation fails");
-            prop_assert!(error.rolled_back(), "operation {}: {}", position, machine::aftermath(&error));
-            check_same(&broken.fingerprint(), &before, &format!("operation {position}"))?;
-        }
+        rolled_back(&labs)?;
     }
 
     /// Killed at whichever operation, the next apply goes on from there.
     #[test]
     fn what_was_killed_converges(labs in pair()) {
-        let mut machine = Machine::new();
-        machine.apply(&labs[0])?;
-        let mut fresh = Machine::new();
-        fresh.apply(&labs[1])?;
-        for position in 0..machine.operations(&labs[1])? {
-            let mut killed = machine.killed_at(position, &labs[1])?;
-            killed.apply(&labs[1])?;
-            killed.check_unchanged_by(&labs[1])?;
-            check_same(&killed.view(&labs[1], &labs), &fresh.view(&labs[1], &labs), &format!("operation {position}"))?;
-        }
+        converges(&labs)?;
     }
 
     /// Killed at whichever operation, destroy leaves nothing.
     #[test]
     fn what_was_killed_can_be_destroyed(labs in pair()) {
-        let mut machine = Machine::new();
-        let original = machine.fingerprint();
-        machine.apply(&labs[0])?;
-        for position in 0..machine.operations(&labs[1])? {
-            let mut killed = machine.killed_at(position, &labs[1])?;
-            killed.destroy(&labs[1])?;
-            check_same(&killed.fingerprint(), &original, &format!("operation {position}"))?;
-        }
+        destroyed(&labs)?;
     }
 
     /// When nothing works any more, not even undoing, it can be mended as soon as things work again.
     #[test]
     fn a_rollback_that_fails_can_be_mended(labs in pair()) {
-        let mut machine = Machine::new();
-        let original = machine.fingerprint();
-        machine.apply(&labs[0])?;
-        for position in 0..machine.operations(&labs[1])? {
-            let mut broken = machine.clone();
-            broken.memory.fail_from(position, nix::libc::ENOMEM);
-            broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("every operation fails");
-            broken.memory.heal();
-            broken.apply(&labs[1])?;
-            broken.destroy(&labs[1])?;
-            check_same(&broken.fingerprint(), &original, &format!("operation {position}"))?;
+        mended(&labs)?;
+    }
+}
+
+/// Pairs of labs on which something once went wrong, each with what is special about it.
+#[test]
+fn what_was_found_stays_mended() {
+    let found = include_str!("common/found.yaml");
+    for case in found.split("\n# ").skip(1) {
+        let (name, labs) = case.split_once('\n').expect("a name stands in a line of its own");
+        let labs: Vec<String> = labs.split("---\n").map(|lab| format!("name: random\n{lab}")).collect();
+        for check in [past, rolled_back, converges, destroyed, mended] {
+            check(&labs).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 }

@@ -10,13 +10,13 @@ use crate::state::{Resource, ResourceId};
 
 impl Differ<'_> {
     pub(super) fn sysctls(&mut self) {
-        // The keys are sorted, so that `all` and `ip_forward` are seen before or after an interface's own; hence two rounds.
+        // In the order in which they are written: what the kernel copies to others first.
         let mut spreading: BTreeSet<(NamespaceName, String)> = BTreeSet::new();
-        for round in [Round::Namespace, Round::Link] {
+        for round in [Round::All, Round::Namespace, Round::Link] {
             for (id, resource) in &self.desired.resources {
                 let (ResourceId::Sysctl(namespace, key), Resource::Sysctl(sysctl)) = (id, resource) else { continue };
                 let link = key.link().map(|name| LinkId::new(namespace, name));
-                if link.is_some() != (round == Round::Link) {
+                if round_of(key) != round {
                     continue;
                 }
                 let born = match &link {
@@ -61,8 +61,17 @@ impl Differ<'_> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Round {
+    All,
     Namespace,
     Link,
+}
+
+fn round_of(key: &SysctlKey) -> Round {
+    match key.link() {
+        Some(_) => Round::Link,
+        None if key.is_of_all() => Round::All,
+        None => Round::Namespace,
+    }
 }
 
 /// For a setting that the kernel copies to every interface when it is written: family and name.

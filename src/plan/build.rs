@@ -248,9 +248,11 @@ impl<'a> Group<'a> {
 }
 
 /// Addresses are given in the file's order and taken away in the reverse, so that a secondary goes before its primary. Routes
-/// without a gateway come first, since they may be what makes a gateway reachable.
+/// without a gateway come first, since they may be what makes a gateway reachable. So do the settings that the kernel copies to
+/// others.
 fn rank(start: usize, node: &Node) -> (usize, i64) {
     let within = match &node.operation {
+        Operation::WriteSysctl { key, .. } if key.is_of_all() => return (0, -1),
         Operation::AddAddress { attributes, .. } => i64::from(attributes.order),
         Operation::DeleteAddress { attributes, .. } => -i64::from(attributes.order),
         Operation::AddRoute { route, .. } => i64::from(route.route.nexthops.iter().any(|hop| hop.via.is_some())),

@@ -70,6 +70,12 @@ impl SysctlKey {
         Self::checked(format!("net/{family}/{directory}/{}/{name}", link.as_str()))
     }
 
+    /// Whether it is a setting of all interfaces, which the kernel may copy to each of them and to `default`.
+    pub fn is_of_all(&self) -> bool {
+        self.0 == "net/ipv4/ip_forward"
+            || matches!(self.0.split('/').collect::<Vec<_>>().as_slice(), ["net", _, "conf", "all", _])
+    }
+
     /// For a setting in `conf` that the kernel also writes when that of all interfaces is written: the latter, by its names.
     pub fn spread_from(&self) -> Vec<Self> {
         let words: Vec<&str> = self.0.split('/').collect();

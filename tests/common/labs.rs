@@ -38,6 +38,7 @@ pub struct Lab {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Space {
     ip_forward: Option<bool>,
+    default_forwarding: Option<bool>,
     forwarding_ipv6: Option<bool>,
     default_rp_filter: Option<u8>,
     all_rp_filter: Option<u8>,
@@ -209,25 +210,20 @@ fn hosts() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn space() -> impl Strategy<Value = Space> {
-    let filter = || rarely(0..3_u8);
-    (
-        rarely(any::<bool>()),
-        rarely(any::<bool>()),
-        filter(),
-        filter(),
-        rarely(0..2_u8),
-        rarely(32..99_u8),
-        prop::bool::weighted(0.05),
-    )
-        .prop_map(|(ip_forward, forwarding_ipv6, default_rp_filter, all_rp_filter, default_accept_ra, ttl, lo_down)| Space {
-            ip_forward,
-            forwarding_ipv6,
+    let forwarding = (rarely(any::<bool>()), rarely(any::<bool>()), rarely(any::<bool>()));
+    let filters = (rarely(0..3_u8), rarely(0..3_u8));
+    (forwarding, filters, rarely(0..2_u8), rarely(32..99_u8), prop::bool::weighted(0.05)).prop_map(
+        |(forwarding, (default_rp_filter, all_rp_filter), default_accept_ra, ttl, lo_down)| Space {
+            ip_forward: forwarding.0,
+            default_forwarding: forwarding.1,
+            forwarding_ipv6: forwarding.2,
             default_rp_filter,
             all_rp_filter,
             default_accept_ra,
             ttl,
             lo_down,
-        })
+        },
+    )
 }
 
 fn end() -> impl Strategy<Value = End> {

@@ -343,6 +343,7 @@ impl Writer<'_> {
         }
         let sysctls = object(vec![
             ("net.ipv4.ip_forward", json!(settings.ip_forward)),
+            ("net.ipv4.conf.default.forwarding", json!(settings.default_forwarding)),
             ("net.ipv6.conf.all.forwarding", json!(settings.forwarding_ipv6)),
             ("net.ipv4.conf.default.rp_filter", json!(settings.default_rp_filter)),
             ("net.ipv4.conf.all.rp_filter", json!(settings.all_rp_filter)),
