@@ -8,6 +8,7 @@ mod machine;
 use machine::{Act, Machine, Verdict, check_same, desired};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use proptest::test_runner::RngSeed;
 use topo::apply::OnFailure;
 
 /// A lab, one that comes after it, and one more.
@@ -42,7 +43,12 @@ fn act() -> impl Strategy<Value = Act> {
 fn cases(default: u32) -> ProptestConfig {
     let asked = ProptestConfig::default();
     let cases = if asked.cases == 256 { default } else { asked.cases };
-    ProptestConfig { cases, max_shrink_iters: 1500, failure_persistence: None, ..asked }
+    // The same labs in every run, unless PROPTEST_RNG_SEED asks for others.
+    let rng_seed = match asked.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        fixed @ RngSeed::Fixed(_) => fixed,
+    };
+    ProptestConfig { cases, rng_seed, max_shrink_iters: 1500, failure_persistence: None, ..asked }
 }
 
 /// Applied one after the other, each gives what it gives on a fresh machine, and the last leaves nothing when it is destroyed.

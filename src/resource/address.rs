@@ -67,7 +67,8 @@ impl Address {
         let text = |value: Option<String>| value.map_or(Value::Null, Value::from);
         let mut changes = Vec::new();
         if self.foreign != live.foreign {
-            changes.push(owner_change(live.foreign));
+            // Linux 6.1 keeps the old protocol when an address is replaced in place.
+            changes.push(FieldChange { forces_replacement: true, ..owner_change(live.foreign) });
         }
         let mut check = |name: &str, differs: bool, before: Value, after: Value, forces_replacement: bool| {
             if differs {

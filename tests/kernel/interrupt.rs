@@ -2,6 +2,7 @@
 //! leaves nothing behind.
 
 use std::fmt::Write as _;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -69,6 +70,11 @@ fn control_c_stops_between_operations() {
             let ended = child.wait().unwrap();
             // Going back takes its time under emulation; what matters is that it ends.
             assert!(began.elapsed() < Duration::from_secs(60), "topo does not stop");
+            if ended.signal() == Some(stop as i32) {
+                // On a busy machine the signal comes before topo has begun to do anything, listening included.
+                assert_restored(&before);
+                continue;
+            }
             // Where the machine was faster than expected, the lab is simply done.
             assert!([Some(status), Some(0)].contains(&ended.code()), "{ended}");
             if ended.code() == Some(status) {
