@@ -431,6 +431,8 @@ const UPLINK: &str = "ip link add up0 type veth peer name up1; ip link set up0 u
     ip address add 203.0.113.5/24 dev up0; ip route add 203.0.114.0/24 via 203.0.113.1";
 
 /// What is not the lab's, changed by it.
+/// The bridge has an address of its own from the start: the kernel takes carrier from an empty bridge that is given one later, as
+/// it must be when it is made again.
 const EXTERNAL: &str = "
 name: crash
 namespaces:
@@ -438,7 +440,7 @@ namespaces:
     sysctls: { net.ipv4.ip_forward: 1, net.ipv4.conf.default.rp_filter: 1 }
     interfaces:
       up0: { external: true, addresses: [192.0.2.10/24], mtu: 1400, txqueuelen: 77 }
-      br0: { bridge: { ports: [] }, addresses: [10.5.0.1/24] }
+      br0: { bridge: { ports: [] }, mac: 02:00:00:00:05:01, addresses: [10.5.0.1/24] }
     routes: [{ to: 198.51.100.0/24, via: 192.0.2.1 }, { to: 198.51.101.0/24, via: 10.5.0.9 }]
 ";
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -44,13 +44,19 @@ fn line(out: &mut String, text: std::fmt::Arguments) {
     writeln!(out, "{text}").expect("a string can be written to");
 }
 
-/// The fingerprint once nothing moves any more: carrier and duplicate address detection need a moment after a change.
+/// The fingerprint once nothing moves any more: duplicate address detection needs a moment after a change, and that a link has
+/// lost its carrier is told up to a second later.
 pub fn settled_fingerprint() -> String {
+    const PAUSE: Duration = Duration::from_millis(400);
+    const STILL: Duration = Duration::from_millis(1200);
     let mut last = fingerprint();
-    for _ in 0..20 {
-        sleep(Duration::from_millis(400));
+    let mut since = Instant::now();
+    for _ in 0..30 {
+        sleep(PAUSE);
         let now = fingerprint();
-        if now == last && !now.contains("\"tentative\":true") {
+        if now != last || now.contains("\"tentative\":true") {
+            since = Instant::now();
+        } else if since.elapsed() >= STILL {
             return now;
         }
         last = now;
