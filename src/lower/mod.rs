@@ -6,6 +6,7 @@
 mod address;
 mod interface;
 mod nexthop;
+mod origin;
 mod parent;
 mod port;
 mod problem;
@@ -18,6 +19,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use origin::origins;
 pub use problem::Problem;
 use problem::Problems;
 
