@@ -11,6 +11,7 @@ mod parent;
 mod port;
 mod problem;
 mod reach;
+mod role;
 mod route;
 mod settings;
 mod sysctl;
