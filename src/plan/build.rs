@@ -7,6 +7,7 @@ use crate::diff::{Action, Change};
 use crate::graph;
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkHandle, Operation, Presence, RouteAt};
+use crate::resource::address::Address;
 use crate::resource::route::{Route, RouteKey};
 use crate::state::{Resource, ResourceId};
 use crate::value::InterfaceAddress;
@@ -165,14 +166,23 @@ impl Context<'_> {
             let operation = Operation::DeleteAddress { link, address, attributes: before.clone() };
             nodes.push(Node::new(position, Phase::DeleteAddresses, operation));
         }
-        if let Some(Resource::Address(after)) = &change.after {
-            let presence = match change.action {
-                Action::Update => Presence::Replace,
-                Action::Create | Action::Replace | Action::Delete => Presence::New,
-            };
-            let link = self.handle(link);
-            let operation = Operation::AddAddress { link, address, attributes: after.clone(), presence };
-            nodes.push(Node::new(position, Phase::Addresses, operation));
+        let Some(Resource::Address(after)) = &change.after else { return };
+        let (link, attributes) = (self.handle(link), after.clone());
+        let mut add = |operation| nodes.push(Node::new(position, Phase::Addresses, operation));
+        let (presence, disconnected) = match (change.action, &change.before) {
+            (Action::Update, Some(Resource::Address(before))) => (Presence::Replace, before.disconnected),
+            _ => (Presence::New, false),
+        };
+        // Of IPv6 the kernel itself puts the route back when the address is given again; of IPv4 it does not.
+        let only_route =
+            change.action == Action::Update && change.fields.iter().all(|field| field.name == Address::CONNECTED_ROUTE);
+        let present = !after.disconnected;
+        if !only_route || present && address.ip().is_ipv6() {
+            let (link, attributes) = (link.clone(), attributes.clone());
+            add(Operation::AddAddress { link, address, attributes, presence });
+        }
+        if present != !disconnected && !(present && address.ip().is_ipv6()) {
+            add(Operation::Connect { link, address, attributes, present });
         }
     }
 
@@ -253,7 +263,7 @@ impl<'a> Group<'a> {
 fn rank(start: usize, node: &Node) -> (usize, i64) {
     let within = match &node.operation {
         Operation::WriteSysctl { key, .. } if key.is_of_all() => return (0, -1),
-        Operation::AddAddress { attributes, .. } => i64::from(attributes.order),
+        Operation::AddAddress { attributes, .. } | Operation::Connect { attributes, .. } => i64::from(attributes.order),
         Operation::DeleteAddress { attributes, .. } => -i64::from(attributes.order),
         Operation::AddRoute { route, .. } => i64::from(route.route.nexthops.iter().any(|hop| hop.via.is_some())),
         _ => 0,

@@ -46,6 +46,7 @@ fn way(operation: &Operation) -> Way {
         | Operation::DeleteLinkGroup(_)
         | Operation::AddAddress { .. }
         | Operation::DeleteAddress { .. }
+        | Operation::Connect { .. }
         | Operation::AddRoute { .. }
         | Operation::DeleteRoute(_) => Way::Messages(operation.namespace().clone()),
     }
@@ -127,6 +128,9 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
             encode::add_address(batch, link, *address, attributes, *presence);
         }
         Operation::DeleteAddress { link, address, attributes } => encode::delete_address(batch, link, *address, attributes),
+        Operation::Connect { link, address, attributes, present } => {
+            encode::connect(batch, link, *address, attributes, *present);
+        }
         Operation::AddRoute { route, presence } => encode::add_route(batch, route, *presence),
         Operation::DeleteRoute(route) => encode::delete_route(batch, route),
         Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => {}

@@ -1,11 +1,11 @@
 //! Reads the live network: the lab's own namespaces whole, of the host only what is the lab's or what the lab names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::decode::{self, RawAddress, RawLink, RawRoute};
+use super::decode::{self, Connected, RawAddress, RawLink, RawRoute};
 use super::netns::{self, Answer, Directory, Entry};
 use super::resolve::Resolver;
 use super::socket::{DumpError, Socket};
@@ -19,14 +19,18 @@ use crate::state::{Ifindex, Live, Resource, ResourceId, State};
 /// Protocols of routes that hands make (RTPROT_UNSPEC, BOOT, STATIC) and topo's own; all others belong to the kernel or to a
 /// routing daemon.
 const BY_HAND: [u8; 4] = [0, 3, 4, ownership::PROTOCOL];
+/// Routes that the kernel makes for its own addresses (RTPROT_KERNEL).
+const KERNEL: u8 = 2;
 /// Routes that the kernel makes or learns by itself (RTPROT_REDIRECT, KERNEL, RA).
-const BY_KERNEL: [u8; 3] = [1, 2, 9];
+const BY_KERNEL: [u8; 3] = [1, KERNEL, 9];
 
 /// One namespace as it was read.
 pub(super) struct Snapshot {
     pub(super) links: Vec<RawLink>,
     addresses: Vec<RawAddress>,
     routes: Vec<RawRoute>,
+    /// The subnets that routes of the kernel's own lead to.
+    connected: HashSet<Connected>,
 }
 
 fn failed(what: impl Into<String>) -> impl FnOnce(DumpError) -> ObserveError {
@@ -150,8 +154,7 @@ fn look_into(lab: &LabName, wanted: &BTreeSet<NamespaceName>, candidate: Candida
     let mut snapshot = None;
     if mark == ours {
         let links = links.map_or_else(|| read_links(&name, &mut socket), Ok)?;
-        snapshot =
-            Some(Snapshot { links, addresses: read_addresses(&name, &mut socket)?, routes: read_routes(&name, &mut socket)? });
+        snapshot = Some(read_rest(&name, &mut socket, links)?);
     }
     Ok(Seen { name, inhabited: Inhabited { file, socket }, mark, snapshot })
 }
@@ -208,29 +211,34 @@ fn read_addresses(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawAd
     Ok(addresses)
 }
 
-fn read_routes(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawRoute>, ObserveError> {
-    let mut routes = Vec::new();
+fn read_routes(name: &NamespaceName, socket: &mut Socket) -> Result<(Vec<RawRoute>, HashSet<Connected>), ObserveError> {
+    let (mut routes, mut connected) = (Vec::new(), HashSet::new());
     let each = |message: Option<(u16, &[u8])>| {
-        match message {
-            None => routes.clear(),
-            Some((_, body)) => {
-                if decode::route_protocol(body).is_some_and(|protocol| !BY_KERNEL.contains(&protocol)) {
-                    routes.push(decode::route(body)?);
-                }
-            }
+        let Some((_, body)) = message else {
+            routes.clear();
+            connected.clear();
+            return Ok(());
+        };
+        match decode::route_protocol(body) {
+            Some(KERNEL) => connected.extend(decode::connected_route(body)?),
+            Some(protocol) if !BY_KERNEL.contains(&protocol) => routes.push(decode::route(body)?),
+            _ => {}
         }
         Ok(())
     };
     socket.dump(&encode::get_routes(), each).map_err(failed(format!("the routes of `{name}`")))?;
-    Ok(routes)
+    Ok((routes, connected))
 }
 
 fn read_namespace(name: &NamespaceName, socket: &mut Socket) -> Result<Snapshot, ObserveError> {
-    Ok(Snapshot {
-        links: read_links(name, socket)?,
-        addresses: read_addresses(name, socket)?,
-        routes: read_routes(name, socket)?,
-    })
+    let links = read_links(name, socket)?;
+    read_rest(name, socket, links)
+}
+
+fn read_rest(name: &NamespaceName, socket: &mut Socket, links: Vec<RawLink>) -> Result<Snapshot, ObserveError> {
+    let addresses = read_addresses(name, socket)?;
+    let (routes, connected) = read_routes(name, socket)?;
+    Ok(Snapshot { links, addresses, routes, connected })
 }
 
 /// One namespace on its way from what was read to resources.
@@ -354,6 +362,8 @@ impl Scene<'_> {
             }
             let mut attributes = raw.attributes.clone();
             attributes.foreign = adopted;
+            let connects = raw.connects().filter(|_| owned.settings.up == Some(true));
+            attributes.disconnected = connects.is_some_and(|to| !self.snapshot.connected.contains(&(to, raw.index)));
             attributes.label = attributes.label.filter(|label| *label != link.name.as_str());
             let next = order.entry((raw.index, raw.address.ip().is_ipv4())).or_default();
             attributes.order = *next;

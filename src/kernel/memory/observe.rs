@@ -197,7 +197,7 @@ impl Scene<'_> {
     }
 
     fn add_addresses(&self, live: &mut Live) {
-        for device in self.namespace.devices.values() {
+        for (index, device) in &self.namespace.devices {
             let link = device.id(self.name);
             let Some(external) = live.state.link(&link).map(|link| link.external) else { continue };
             let mut order: BTreeMap<bool, u32> = BTreeMap::new();
@@ -217,8 +217,10 @@ impl Scene<'_> {
                 }
                 let next = order.entry(given.address.ip().is_ipv4()).or_default();
                 let label = given.attributes.label.clone().filter(|label| *label != device.name.as_str());
-                live.state
-                    .insert(id, Resource::Address(Address { order: *next, label, foreign: adopted, ..given.attributes.clone() }));
+                let place = Place { namespace: self.name.clone(), index: *index };
+                let disconnected = self.network.is_disconnected(&place, given);
+                let address = Address { order: *next, label, foreign: adopted, disconnected, ..given.attributes.clone() };
+                live.state.insert(id, Resource::Address(address));
                 *next += 1;
             }
         }
