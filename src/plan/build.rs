@@ -169,9 +169,9 @@ impl Context<'_> {
         let Some(Resource::Address(after)) = &change.after else { return };
         let (link, attributes) = (self.handle(link), after.clone());
         let mut add = |operation| nodes.push(Node::new(position, Phase::Addresses, operation));
-        let (presence, disconnected) = match (change.action, &change.before) {
-            (Action::Update, Some(Resource::Address(before))) => (Presence::Replace, before.disconnected),
-            _ => (Presence::New, false),
+        let (presence, connected) = match (change.action, &change.before) {
+            (Action::Update, Some(Resource::Address(before))) => (Presence::Replace, !before.disconnected),
+            _ => (Presence::New, true),
         };
         // Of IPv6 the kernel itself puts the route back when the address is given again; of IPv4 it does not.
         let only_route =
@@ -181,7 +181,7 @@ impl Context<'_> {
             let (link, attributes) = (link.clone(), attributes.clone());
             add(Operation::AddAddress { link, address, attributes, presence });
         }
-        if present != !disconnected && !(present && address.ip().is_ipv6()) {
+        if present != connected && !(present && address.ip().is_ipv6()) {
             add(Operation::Connect { link, address, attributes, present });
         }
     }
