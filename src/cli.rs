@@ -6,6 +6,7 @@ mod error;
 mod input;
 mod output;
 mod plan;
+mod saved;
 mod signals;
 mod validate;
 
