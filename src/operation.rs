@@ -77,6 +77,21 @@ pub struct LinkChange {
     pub remove_altnames: Vec<String>,
 }
 
+impl LinkChange {
+    /// No change to this link, to be filled in.
+    pub fn of(handle: LinkHandle) -> Self {
+        Self {
+            handle,
+            kind: None,
+            settings: LinkSettings::default(),
+            master: MasterChange::Keep,
+            mark: None,
+            add_altnames: Vec::new(),
+            remove_altnames: Vec::new(),
+        }
+    }
+}
+
 /// Whether an object must be new or may take another's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
@@ -144,6 +159,17 @@ pub enum Operation {
         /// Its attributes, which are part of its identity to the kernel.
         attributes: Address,
     },
+    /// Gives an address the route to its subnet that the kernel makes for it, or takes that away.
+    Connect {
+        /// Which interface.
+        link: LinkHandle,
+        /// Which address.
+        address: InterfaceAddress,
+        /// Its attributes.
+        attributes: Address,
+        /// Whether the route is to be there.
+        present: bool,
+    },
     /// Adds a route.
     AddRoute {
         /// The route.
@@ -166,7 +192,10 @@ impl Operation {
             Self::DeleteLinkGroup(links) => &links[0].id.namespace,
             Self::CreateLink(new) => &new.handle.id.namespace,
             Self::ChangeLink(change) => &change.handle.id.namespace,
-            Self::DeleteLink(link) | Self::AddAddress { link, .. } | Self::DeleteAddress { link, .. } => &link.id.namespace,
+            Self::DeleteLink(link)
+            | Self::AddAddress { link, .. }
+            | Self::DeleteAddress { link, .. }
+            | Self::Connect { link, .. } => &link.id.namespace,
             Self::AddRoute { route, .. } | Self::DeleteRoute(route) => &route.namespace,
         }
     }
@@ -193,6 +222,10 @@ impl fmt::Display for Operation {
             }
             Self::AddAddress { link, address, .. } => write!(f, "add address `{address}` to `{}`", link.id),
             Self::DeleteAddress { link, address, .. } => write!(f, "delete address `{address}` of `{}`", link.id),
+            Self::Connect { link, address, present, .. } => {
+                let verb = if *present { "add" } else { "delete" };
+                write!(f, "{verb} connected route of `{address}` on `{}`", link.id)
+            }
             Self::AddRoute { route, .. } => write!(f, "add route `{}` in `{}`", route.key, route.namespace),
             Self::DeleteRoute(route) => write!(f, "delete route `{}` in `{}`", route.key, route.namespace),
         }
