@@ -13,6 +13,7 @@ use nix::sys::stat::Mode;
 
 use super::error::Failure;
 use super::output::Output;
+use super::saved;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::lower::{self, Problem};
 use crate::name::LabName;
@@ -43,15 +44,19 @@ pub struct Source {
 }
 
 impl Source {
-    /// An error about resources, shown with the places that declare them; empty when there are none.
-    pub fn point(&self, error: &str, ids: &[&ResourceId], colour: Colour) -> String {
+    /// Errors, each about resources, shown with the places that declare them; empty when one of the errors has no place.
+    pub fn point(&self, errors: &[(String, Vec<&ResourceId>)], colour: Colour) -> String {
         let loaded = spec::load(&self.text);
         let (Some(lab), Some(document)) = (&loaded.lab, &loaded.document) else { return String::new() };
-        let origins = lower::origins(lab, &tables(), ids);
-        let mut places = origins.iter().flatten().map(|path| document.find(path).span);
-        let Some(first) = places.next() else { return String::new() };
-        let diagnostic = places.fold(Diagnostic::error(error).at(first), |diagnostic, place| diagnostic.also(place, ""));
-        spec::render(&[diagnostic], &self.shown, &self.text, colour)
+        let tables = tables();
+        let diagnostics = errors.iter().map(|(error, ids)| {
+            let origins = lower::origins(lab, &tables, ids);
+            let mut places = origins.iter().flatten().map(|path| document.find(path).span);
+            let diagnostic = Diagnostic::error(error).at(places.next()?);
+            Some(places.fold(diagnostic, |diagnostic, place| diagnostic.also(place, "")))
+        });
+        let diagnostics: Option<Vec<_>> = diagnostics.collect();
+        diagnostics.map(|all| spec::render(&all, &self.shown, &self.text, colour)).unwrap_or_default()
     }
 }
 
@@ -118,6 +123,10 @@ fn checked<T>(
     output: &mut Output,
     work_out: impl FnOnce(&LabFile) -> (T, Vec<Problem>),
 ) -> Result<(LabName, T), Failure> {
+    if saved::is_meant(text) {
+        let failure = Failure::new(format!("`{shown}` is a saved plan, not a lab file"));
+        return Err(failure.hint("only `topo apply` takes a saved plan"));
+    }
     let mut loaded = spec::load(text);
     let (result, problems) = match &loaded.lab {
         Some(lab) => {
