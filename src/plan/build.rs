@@ -29,6 +29,8 @@ pub(super) enum Phase {
     FinishLinks,
     Addresses,
     Routes,
+    /// Routes whose IPv6 source address must first have passed duplicate address detection: last, so that it is waited for only once.
+    SourcedRoutes,
 }
 
 impl Phase {
@@ -83,7 +85,7 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.after {
             // A route needs its links up, whenever in the stage that happens.
-            let up = (node.phase == Phase::Routes).then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
+            let up = (node.phase >= Phase::Routes).then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
             needs.extend(up.map(|needed| (position, *needed)));
             needs.extend(
                 providers.get(&(link, node.phase)).filter(|needed| **needed != position).map(|needed| (position, *needed)),
@@ -213,7 +215,8 @@ impl Context<'_> {
                 Action::Update | Action::Replace | Action::Delete => Presence::Replace,
             };
             let route = Box::new(route(namespace, key, after, |link| Some(self.index(&link))));
-            let mut node = Node::new(position, Phase::Routes, Operation::AddRoute { route, presence });
+            let phase = if after.src.is_some_and(|src| src.is_ipv6()) { Phase::SourcedRoutes } else { Phase::Routes };
+            let mut node = Node::new(position, phase, Operation::AddRoute { route, presence });
             node.after = after.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(namespace, name)).collect();
             nodes.push(node);
         }

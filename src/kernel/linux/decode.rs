@@ -178,6 +178,8 @@ pub struct RawAddress {
     pub protocol: Option<u8>,
     /// Whether another IPv4 address of its subnet was there before it (IFA_F_SECONDARY).
     pub secondary: bool,
+    /// Whether duplicate address detection still goes on (IFA_F_TENTATIVE and not IFA_F_DADFAILED).
+    pub tentative: bool,
 }
 
 impl RawAddress {
@@ -223,6 +225,8 @@ const IFA_RT_PRIORITY: u16 = 9;
 const IFA_PROTO: u16 = 11;
 const IFA_F_SECONDARY: u32 = 0x01;
 const IFA_F_NODAD: u32 = 0x02;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 const FOREVER: u32 = u32::MAX;
 const RTA_DST: u16 = 1;
@@ -262,8 +266,9 @@ pub fn address(body: &[u8]) -> Result<Option<RawAddress>, String> {
     attributes_of.nodad = flags & IFA_F_NODAD != 0 && address.is_ipv6();
     attributes_of.noprefixroute = flags & IFA_F_NOPREFIXROUTE != 0;
     let net = IpNet::new(address, prefix_length).map_err(|error| error.to_string())?;
+    let tentative = flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == IFA_F_TENTATIVE;
     let secondary = flags & IFA_F_SECONDARY != 0 && address.is_ipv4();
-    Ok(Some(RawAddress { index, address: InterfaceAddress(net), attributes: attributes_of, protocol, secondary }))
+    Ok(Some(RawAddress { index, address: InterfaceAddress(net), attributes: attributes_of, protocol, secondary, tentative }))
 }
 
 /// A subnet that an interface is connected to.
