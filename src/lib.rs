@@ -50,5 +50,6 @@ pub mod kernel;
 
 pub mod apply;
 pub mod runtime;
+pub mod sandbox;
 
 pub mod cli;

@@ -163,6 +163,13 @@ pub fn mount_sysfs(source: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes an address the only name server, resolv.conf(5), of the sandbox that the caller is in.
+pub fn use_name_server(address: &str) -> io::Result<()> {
+    let own = Path::new("/run/topo-resolv.conf");
+    std::fs::write(own, format!("nameserver {address}\n"))?;
+    Ok(mount(Some(own), "/etc/resolv.conf", NOTHING, MsFlags::MS_BIND, NOTHING)?)
+}
+
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?)
 }

@@ -1,6 +1,7 @@
 //! Which labs there are, by their marks: one look at each namespace's `lo`, and one at the links of `host`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 
 use super::netns::{self, Directory, Entry, Traveller};
@@ -44,6 +45,36 @@ pub fn find() -> Result<BTreeMap<LabName, Extent>, ObserveError> {
     Ok(labs)
 }
 
+/// Whether there is any lab.
+///
+/// # Errors
+/// When something could not be read.
+pub fn any() -> Result<bool, ObserveError> {
+    let Some(directory) = Directory::open().map_err(failed)? else { return Ok(!find()?.is_empty()) };
+    // Most often the first namespace is a lab's.
+    for name in directory.names().map_err(failed)? {
+        let mark = match directory.look(&name).map_err(failed)? {
+            Some(Entry::Namespace(file)) => Traveller::start().and_then(|traveller| traveller.run(move || alias(&file))),
+            Some(Entry::File(text)) => Ok(Ok(text)),
+            Some(Entry::Other(_)) | None => continue,
+        };
+        if is_own(&name, &mark.map_err(failed)?.map_err(failed)?).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(!find()?.is_empty())
+}
+
+fn alias(namespace: &File) -> io::Result<String> {
+    netns::enter(namespace)?;
+    loopback_alias(&mut Socket::open()?).map_err(io::Error::other)
+}
+
+/// The lab whose mark this is, if it names the namespace that bears it.
+fn is_own(name: &NamespaceName, mark: &str) -> Option<LabName> {
+    ownership::lab_of_namespace_mark(mark).filter(|(_, marked)| marked == name).map(|(lab, _)| lab)
+}
+
 /// The namespaces that bear a lab's mark under their own name, placeholders of such included, sorted.
 fn marked_namespaces() -> io::Result<Vec<(LabName, NamespaceName)>> {
     let Some(directory) = Directory::open()? else { return Ok(Vec::new()) };
@@ -58,18 +89,11 @@ fn marked_namespaces() -> io::Result<Vec<(LabName, NamespaceName)>> {
     }
     if !namespaces.is_empty() {
         let read = move || {
-            let marks = namespaces.into_iter().map(|(name, file)| {
-                netns::enter(&file)?;
-                let alias = loopback_alias(&mut Socket::open()?).map_err(io::Error::other)?;
-                Ok((name, alias))
-            });
+            let marks = namespaces.into_iter().map(|(name, file)| Ok((name, alias(&file)?)));
             marks.collect::<io::Result<Vec<_>>>()
         };
         found.extend(Traveller::start()?.run(read)??);
     }
     found.sort();
-    let own = |(name, mark): (NamespaceName, String)| {
-        ownership::lab_of_namespace_mark(&mark).filter(|(_, marked)| *marked == name)
-    };
-    Ok(found.into_iter().filter_map(own).collect())
+    Ok(found.into_iter().filter_map(|(name, mark)| Some((is_own(&name, &mark)?, name))).collect())
 }

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::dir::Dir;
@@ -139,6 +141,12 @@ pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: close_range(2) takes numbers. Callers have no use for what they have not opened themselves.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })?;
     Ok(())
+}
+
+/// Has the program that a command starts killed when the thread that starts it ends.
+pub fn die_with_starter(command: &mut Command) {
+    // SAFETY: a single system call between fork and exec.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
 }
 
 #[cfg(test)]

@@ -1,0 +1,206 @@
+//! Where a command works: on the machine, for those who may change its network; else in a sandbox of theirs.
+
+use super::error::Failure;
+use super::output::Output;
+use crate::kernel::linux::{isolate, labs, privilege};
+use crate::name::SandboxName;
+use crate::runtime::records;
+use crate::sandbox::directory::{DirectoryError, Held};
+use crate::sandbox::start::{self, StartError};
+use crate::sandbox::uplink::{self, Program, UplinkError};
+use crate::sandbox::{self, Found, Sandbox, SandboxError};
+
+/// Which sandbox to use when none is named.
+const VARIABLE: &str = "TOPO_SANDBOX";
+
+/// What a command needs of the place where it works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// It does not look at any network.
+    Nothing,
+    /// It looks; where there is no sandbox yet, it sees a new one that ends with it.
+    Look,
+    /// It changes what is there.
+    Change,
+    /// It makes something. The sandbox is made if there is none.
+    Make {
+        /// Whether the sandbox gets a way out.
+        uplink: Uplink,
+    },
+    /// It wants to be inside of what is there.
+    Inside,
+}
+
+/// Whether a sandbox gets a way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uplink {
+    /// As it is.
+    Unasked,
+    /// By the first program that is installed.
+    Any,
+    /// By this program.
+    By(Program),
+}
+
+/// Where this process works from now on.
+pub enum Place {
+    /// The network that it was started in.
+    Machine,
+    /// A sandbox.
+    Sandbox(Sandbox),
+}
+
+/// The sandbox that the user chose: on the command line, or by the environment.
+pub fn chosen(option: Option<&SandboxName>) -> Result<Option<SandboxName>, Failure> {
+    if let Some(name) = option {
+        return Ok(Some(name.clone()));
+    }
+    match std::env::var(VARIABLE) {
+        Ok(name) if !name.is_empty() => {
+            name.parse().map(Some).map_err(|error| Failure::new(format!("{VARIABLE} names no sandbox: {error}")))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The sandbox to work in; `None` for the machine, which is the place of those who may change its network.
+pub fn sandbox_for(choice: Option<&SandboxName>) -> Result<Option<SandboxName>, Failure> {
+    let default = || (!privilege::is_ours_to_change()).then(|| sandbox::DEFAULT.parse().expect("it is a name"));
+    Ok(chosen(choice)?.or_else(default))
+}
+
+/// Goes where the command is to work. Must be called before the first thread is started.
+pub fn enter(choice: Option<&SandboxName>, need: Need, output: &mut Output) -> Result<Place, Failure> {
+    if need == Need::Nothing {
+        return Ok(Place::Machine);
+    }
+    let Some(name) = sandbox_for(choice)? else {
+        return match need {
+            Need::Make { uplink: Uplink::Any | Uplink::By(_) } => {
+                Err(Failure::new("`--uplink` is for sandboxes; the machine has the way out that it has")
+                    .hint("`--sandbox` makes a sandbox for root, too"))
+            }
+            _ => Ok(Place::Machine),
+        };
+    };
+    match need {
+        Need::Make { uplink } => make(name, uplink, output),
+        Need::Look | Need::Change | Need::Inside | Need::Nothing => look(name, need, output),
+    }
+    .map(Place::Sandbox)
+}
+
+fn gone(name: &SandboxName) -> String {
+    format!("The sandbox `{name}` has gone, with all that was in it: its keeper was ended.")
+}
+
+fn look(name: SandboxName, need: Need, output: &mut Output) -> Result<Sandbox, Failure> {
+    let held = Held::take(&name).map_err(untrusted)?;
+    let found = held.as_ref().map(sandbox::find_or_clear).transpose().map_err(untrusted)?.flatten();
+    match found {
+        Some(Found::Alive(keeper, record)) => return Sandbox::join(name, keeper, record, need == Need::Change).map_err(explain),
+        Some(Found::Gone) => output.tell(&gone(&name)),
+        None => {}
+    }
+    if need == Need::Inside {
+        let hint = format!("`topo apply{} LAB` makes it", argument(&name));
+        return Err(Failure::new(format!("there is no sandbox `{name}`")).hint(hint));
+    }
+    Sandbox::passing(name).map_err(explain)
+}
+
+/// How a sandbox is chosen on the command line.
+fn argument(name: &SandboxName) -> String {
+    if name.as_str() == sandbox::DEFAULT { String::new() } else { format!(" --sandbox={name}") }
+}
+
+fn make(name: SandboxName, uplink: Uplink, output: &mut Output) -> Result<Sandbox, Failure> {
+    let held = Held::take_or_create(&name).map_err(untrusted)?;
+    let found = sandbox::find_or_clear(&held).map_err(untrusted)?;
+    if matches!(found, Some(Found::Gone)) {
+        output.tell(&gone(&name));
+    }
+    let (keeper, record, made) = match found {
+        Some(Found::Alive(keeper, record)) => (keeper, record, false),
+        Some(Found::Gone) | None => {
+            let started = start::start(Some(&held)).map_err(|error| explain(error.into()))?;
+            match sandbox::find(&held).map_err(untrusted)? {
+                Some(Found::Alive(keeper, record)) if keeper.number() == started.process.number() => (keeper, record, true),
+                _ => return Err(explain(StartError::Ended.into())),
+            }
+        }
+    };
+    let program = match uplink {
+        Uplink::Unasked => None,
+        Uplink::Any => uplink::open(&held, &keeper, None).map_err(no_uplink)?,
+        Uplink::By(program) => uplink::open(&held, &keeper, Some(program)).map_err(no_uplink)?,
+    };
+    let sandbox = Sandbox::join(name, keeper, record, true).map_err(explain)?;
+    if let Some(program) = program {
+        isolate::use_name_server(program.name_server()).map_err(|error| {
+            Failure::new(format!("cannot make {program} the name server of the sandbox: {}", crate::kernel::plain(&error)))
+        })?;
+        output.tell(&format!("The sandbox `{}` has an uplink by {program}.", sandbox.name()));
+    } else if made {
+        output.tell(&format!(
+            "Made the sandbox `{}`. It has no uplink: nothing outside can be reached from it (`--uplink` gives it one).",
+            sandbox.name()
+        ));
+    }
+    Ok(sandbox)
+}
+
+fn untrusted(error: DirectoryError) -> Failure {
+    let hint = "set XDG_RUNTIME_DIR to a directory that only you can write to";
+    let is_unsafe = matches!(error, DirectoryError::Unsafe { .. });
+    let failure = Failure::new(error);
+    if is_unsafe { failure.hint(hint) } else { failure }
+}
+
+fn no_uplink(error: UplinkError) -> Failure {
+    let missing = matches!(error, UplinkError::Missing);
+    let failure = Failure::new(error);
+    if missing { failure.hint("install passt (it has pasta) or slirp4netns") } else { failure }
+}
+
+/// What stands in the way of a sandbox, and what to do about it.
+pub fn explain(error: SandboxError) -> Failure {
+    let obstacle = match &error {
+        SandboxError::Start(StartError::Refused { obstacle, .. }) => obstacle.clone(),
+        SandboxError::Start(_) | SandboxError::Directory(_) | SandboxError::Join { .. } | SandboxError::End { .. } => None,
+    };
+    let mut failure = Failure::new(error);
+    if let Some(obstacle) = obstacle {
+        let what = obstacle.what;
+        failure.notes.push(format!("Without privileges topo works in a sandbox, which this system forbids: {what}."));
+        failure = failure.hint(obstacle.remedy);
+    }
+    failure
+}
+
+impl Place {
+    /// The sandbox's name.
+    pub fn sandbox(&self) -> Option<&SandboxName> {
+        match self {
+            Self::Machine => None,
+            Self::Sandbox(sandbox) => Some(sandbox.name()),
+        }
+    }
+
+    /// Leaves it: a sandbox in which there is no lab any more ends, unless it is to be kept.
+    pub fn leave(self, keep: bool, output: &mut Output) -> Result<(), Failure> {
+        let Self::Sandbox(sandbox) = self else { return Ok(()) };
+        let name = sandbox.name().clone();
+        if keep || !sandbox.is_changing() {
+            sandbox.leave();
+            return Ok(());
+        }
+        let Some(held) = Held::take(&name).map_err(untrusted)? else { return Ok(()) };
+        // What cannot be looked at is not known to be empty.
+        let is_empty = || records::labs().is_empty() && !labs::any().unwrap_or(true);
+        if sandbox.end_if(&held, is_empty).map_err(explain)? {
+            output.tell(&format!("The sandbox `{name}` has ended with its last lab."));
+        }
+        Ok(())
+    }
+}
