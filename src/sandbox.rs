@@ -26,6 +26,8 @@ use crate::name::SandboxName;
 
 /// The sandbox of those who name none.
 pub const DEFAULT: &str = "default";
+/// How long a process that ends may take until that can be seen.
+const LAST_BREATH: Duration = Duration::from_millis(500);
 /// How long a killed process may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,9 @@ pub enum SandboxError {
         /// Why.
         source: io::Error,
     },
+    /// Its keeper has ended since it was found.
+    #[error("sandbox `{0}` has ended")]
+    Ended(SandboxName),
     /// It could not be ended.
     #[error("cannot end sandbox `{name}`")]
     End {
@@ -102,14 +107,18 @@ impl Sandbox {
     /// Joins a sandbox that others have made. With `changes` it does not end before this value is dropped.
     ///
     /// # Errors
-    /// When it has ended meanwhile, or is that of another user.
+    /// [`SandboxError::Ended`] when it has ended meanwhile; others when it is that of another user.
     pub fn join(name: SandboxName, keeper: Process, record: File, changes: bool) -> Result<Self, SandboxError> {
         let failed = |source| SandboxError::Join { name: name.clone(), source };
         let used = match changes {
             true => Some(Flock::lock(record, FlockArg::LockShared).map_err(|(_, error)| failed(error.into()))?),
             false => None,
         };
-        keeper.join().map_err(failed)?;
+        if let Err(error) = keeper.join() {
+            // One that is on its way out cannot be joined any more, and does not count as ended yet.
+            let ended = keeper.has_ended(LAST_BREATH).unwrap_or(false);
+            return Err(if ended { SandboxError::Ended(name) } else { failed(error) });
+        }
         Ok(Self { name, used, keeper: Some(keeper), own: None })
     }
 
@@ -131,6 +140,11 @@ impl Sandbox {
     /// Whether it was joined to change something in it.
     pub fn is_changing(&self) -> bool {
         self.used.is_some()
+    }
+
+    /// Whether it has ended, with all that was done in it.
+    pub fn has_ended(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|keeper| keeper.is_ending().unwrap_or(true))
     }
 
     /// Leaves a sandbox that nobody else knows, so that it ends; one that is written down stays.

@@ -1,8 +1,9 @@
 //! `topo exec` and `topo shell`: a command inside of a namespace, in the place of this process, so that its terminal, its signals
 //! and its exit status are its own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -82,6 +83,16 @@ fn replace(mut command: Command, namespace: &NamespaceName, place: &Place) -> Re
     }
     let error = command.exec();
     let program = command.get_program().to_string_lossy().into_owned();
-    let code = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-    Err(Failure { code, ..Failure::new(format!("cannot run `{program}`: {}", plain(&error))) })
+    if error.kind() == ErrorKind::NotFound || is_nowhere(command.get_program()) {
+        let why = if program.contains('/') { plain(&error) } else { "there is no such command in PATH".to_owned() };
+        return Err(Failure { code: NOT_FOUND, ..Failure::new(format!("cannot run `{program}`: {why}")) });
+    }
+    Err(Failure { code: NOT_EXECUTABLE, ..Failure::new(format!("cannot run `{program}`: {}", plain(&error))) })
+}
+
+/// Whether a command's name is in no directory of PATH; execvp(3) says `permission denied` then, if one of them cannot be looked
+/// into.
+fn is_nowhere(program: &OsStr) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    !program.as_bytes().contains(&b'/') && !std::env::split_paths(&path).any(|directory| directory.join(program).exists())
 }

@@ -84,29 +84,41 @@ pub fn enter(choice: Option<&SandboxName>, need: Need, output: &mut Output) -> R
         };
     };
     match need {
-        Need::Make { uplink } => make(name, uplink, output),
-        Need::Look | Need::Change | Need::Inside | Need::Nothing => look(name, need, output),
+        Need::Make { uplink } => until_it_stays(|| make(&name, uplink, output)),
+        Need::Look | Need::Change | Need::Inside | Need::Nothing => until_it_stays(|| look(&name, need, output)),
     }
     .map(Place::Sandbox)
+}
+
+/// Tries again while the sandbox that was found ends before it is joined.
+fn until_it_stays(mut join: impl FnMut() -> Result<Result<Sandbox, SandboxError>, Failure>) -> Result<Sandbox, Failure> {
+    loop {
+        match join()? {
+            Err(SandboxError::Ended(_)) => {}
+            other => return other.map_err(explain),
+        }
+    }
 }
 
 fn gone(name: &SandboxName) -> String {
     format!("The sandbox `{name}` has gone, with all that was in it: its keeper was ended.")
 }
 
-fn look(name: SandboxName, need: Need, output: &mut Output) -> Result<Sandbox, Failure> {
-    let held = Held::take(&name).map_err(untrusted)?;
+fn look(name: &SandboxName, need: Need, output: &mut Output) -> Result<Result<Sandbox, SandboxError>, Failure> {
+    let held = Held::take(name).map_err(untrusted)?;
     let found = held.as_ref().map(sandbox::find_or_clear).transpose().map_err(untrusted)?.flatten();
     match found {
-        Some(Found::Alive(keeper, record)) => return Sandbox::join(name, keeper, record, need == Need::Change).map_err(explain),
-        Some(Found::Gone) => output.tell(&gone(&name)),
+        Some(Found::Alive(keeper, record)) => {
+            return Ok(Sandbox::join(name.clone(), keeper, record, need == Need::Change));
+        }
+        Some(Found::Gone) => output.tell(&gone(name)),
         None => {}
     }
     if need == Need::Inside {
-        let hint = format!("`topo apply{} LAB` makes it", argument(&name));
+        let hint = format!("`topo apply{} LAB` makes it", argument(name));
         return Err(Failure::new(format!("there is no sandbox `{name}`")).hint(hint));
     }
-    Sandbox::passing(name).map_err(explain)
+    Ok(Sandbox::passing(name.clone()))
 }
 
 /// How a sandbox is chosen on the command line.
@@ -114,11 +126,11 @@ fn argument(name: &SandboxName) -> String {
     if name.as_str() == sandbox::DEFAULT { String::new() } else { format!(" --sandbox={name}") }
 }
 
-fn make(name: SandboxName, uplink: Uplink, output: &mut Output) -> Result<Sandbox, Failure> {
-    let held = Held::take_or_create(&name).map_err(untrusted)?;
+fn make(name: &SandboxName, uplink: Uplink, output: &mut Output) -> Result<Result<Sandbox, SandboxError>, Failure> {
+    let held = Held::take_or_create(name).map_err(untrusted)?;
     let found = sandbox::find_or_clear(&held).map_err(untrusted)?;
     if matches!(found, Some(Found::Gone)) {
-        output.tell(&gone(&name));
+        output.tell(&gone(name));
     }
     let (keeper, record, made) = match found {
         Some(Found::Alive(keeper, record)) => (keeper, record, false),
@@ -130,12 +142,19 @@ fn make(name: SandboxName, uplink: Uplink, output: &mut Output) -> Result<Sandbo
             }
         }
     };
-    let program = match uplink {
-        Uplink::Unasked => None,
-        Uplink::Any => uplink::open(&held, &keeper, None).map_err(no_uplink)?,
-        Uplink::By(program) => uplink::open(&held, &keeper, Some(program)).map_err(no_uplink)?,
+    let opened = match uplink {
+        Uplink::Unasked => Ok(None),
+        Uplink::Any => uplink::open(&held, &keeper, None),
+        Uplink::By(program) => uplink::open(&held, &keeper, Some(program)),
     };
-    let sandbox = Sandbox::join(name, keeper, record, true).map_err(explain)?;
+    if opened.is_err() && made {
+        let _ = sandbox::stop(&held, &keeper);
+    }
+    let program = opened.map_err(no_uplink)?;
+    let sandbox = match Sandbox::join(name.clone(), keeper, record, true) {
+        Ok(sandbox) => sandbox,
+        Err(error) => return Ok(Err(error)),
+    };
     if let Some(program) = program {
         isolate::use_name_server(program.name_server()).map_err(|error| {
             Failure::new(format!("cannot make {program} the name server of the sandbox: {}", crate::kernel::plain(&error)))
@@ -147,7 +166,7 @@ fn make(name: SandboxName, uplink: Uplink, output: &mut Output) -> Result<Sandbo
             sandbox.name()
         ));
     }
-    Ok(sandbox)
+    Ok(Ok(sandbox))
 }
 
 fn untrusted(error: DirectoryError) -> Failure {
@@ -158,16 +177,24 @@ fn untrusted(error: DirectoryError) -> Failure {
 }
 
 fn no_uplink(error: UplinkError) -> Failure {
-    let missing = matches!(error, UplinkError::Missing);
+    let hint = match &error {
+        UplinkError::Missing => Some("install passt (it has pasta) or slirp4netns"),
+        UplinkError::Device(source) if source.kind() == std::io::ErrorKind::NotFound => Some("sudo modprobe tun"),
+        UplinkError::Device(_) => Some("sudo chmod 666 /dev/net/tun, as it is on most systems"),
+        UplinkError::Failed { .. } | UplinkError::Start { .. } | UplinkError::Directory(_) => None,
+    };
     let failure = Failure::new(error);
-    if missing { failure.hint("install passt (it has pasta) or slirp4netns") } else { failure }
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 /// What stands in the way of a sandbox, and what to do about it.
 pub fn explain(error: SandboxError) -> Failure {
     let obstacle = match &error {
         SandboxError::Start(StartError::Refused { obstacle, .. }) => obstacle.clone(),
-        SandboxError::Start(_) | SandboxError::Directory(_) | SandboxError::Join { .. } | SandboxError::End { .. } => None,
+        SandboxError::Start(_) | SandboxError::Directory(_) | SandboxError::Join { .. } | SandboxError::Ended(_) | SandboxError::End { .. } => None,
     };
     let mut failure = Failure::new(error);
     if let Some(obstacle) = obstacle {
@@ -191,6 +218,10 @@ impl Place {
     pub fn leave(self, keep: bool, output: &mut Output) -> Result<(), Failure> {
         let Self::Sandbox(sandbox) = self else { return Ok(()) };
         let name = sandbox.name().clone();
+        if sandbox.has_ended() {
+            let lost = format!("the sandbox `{name}` was ended meanwhile, with all that was in it");
+            return Err(Failure::new(lost).hint("run the command again"));
+        }
         if keep || !sandbox.is_changing() {
             sandbox.leave();
             return Ok(());

@@ -99,7 +99,7 @@ impl Record {
         let process = Process::open(self.process).ok()?;
         let same = boot_id().is_ok_and(|boot| boot == self.boot)
             && process::began(self.process).is_ok_and(|began| began == self.began)
-            && !process.has_ended(std::time::Duration::ZERO).unwrap_or(true);
+            && !process.is_ending().unwrap_or(true);
         same.then_some(process)
     }
 

@@ -34,6 +34,7 @@ pub fn run() {
     match make(&parent, &mut answers, name.as_ref(), directory) {
         Ok(Some(watch)) => {
             drop((parent, answers));
+            process::forget_code();
             while matches!(watch.read_events(), Err(nix::errno::Errno::EINTR)) {}
         }
         // It ends when its maker does.

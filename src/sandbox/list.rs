@@ -60,7 +60,8 @@ pub fn inhabitants(keeper: &Process) -> io::Result<Vec<Process>> {
     for number in numbers("/proc")?.into_iter().filter(|number| ![itself, keeper.number()].contains(number)) {
         // Opened before it is looked at. One that has ended, or is another user's, is not inside.
         let Ok(process) = Process::open(number) else { continue };
-        if namespaces(number).iter().zip(&wanted).any(|(own, wanted)| own.is_some() && own == wanted) {
+        let is_there = !process.has_ended(Duration::ZERO).unwrap_or(true);
+        if is_there && namespaces(number).iter().zip(&wanted).any(|(own, wanted)| own.is_some() && own == wanted) {
             found.push(process);
         }
     }

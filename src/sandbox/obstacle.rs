@@ -32,6 +32,8 @@ pub trait Facts {
     fn program(&self) -> String;
     /// Whether a file is there.
     fn exists(&self, path: &str) -> bool;
+    /// Whether the user is root.
+    fn is_root(&self) -> bool;
     /// Whether the program is in a changed root directory, chroot(2).
     fn is_chrooted(&self) -> bool;
 }
@@ -62,6 +64,10 @@ impl Facts for System {
         std::path::Path::new(path).exists()
     }
 
+    fn is_root(&self) -> bool {
+        nix::unistd::geteuid().is_root()
+    }
+
     fn is_chrooted(&self) -> bool {
         let identity = crate::kernel::linux::process::identity;
         // Seen where the process may look at the first one.
@@ -85,6 +91,11 @@ fn find_by(step: Step, error: &io::Error, facts: &impl Facts) -> Option<Obstacle
             remedy: "a kernel with CONFIG_USER_NS, or run topo as root, which needs none".into(),
         }),
         Step::Namespaces if denied => switched_off(facts).or_else(|| apparmor(facts)).or_else(|| container(facts)),
+        // Since Linux 5.12.
+        Step::Map if denied && facts.is_root() => Some(Obstacle {
+            what: "root without its capabilities (CAP_SETFCAP) may not be root of a user namespace".into(),
+            remedy: "run topo as root with CAP_NET_ADMIN and CAP_SYS_ADMIN, as `sudo` does, or as an ordinary user".into(),
+        }),
         Step::Map | Step::Mounts | Step::Run | Step::Loopback if denied => apparmor(facts).or_else(|| confined(facts)),
         Step::Namespaces | Step::Map | Step::Mounts | Step::Run | Step::Loopback | Step::Record => None,
     }
@@ -208,6 +219,9 @@ mod tests {
         fn exists(&self, path: &str) -> bool {
             self.get(path).is_some()
         }
+        fn is_root(&self) -> bool {
+            self.get("root").is_some()
+        }
         fn is_chrooted(&self) -> bool {
             self.get("chroot").is_some()
         }
@@ -251,6 +265,7 @@ mod tests {
         check(Step::Run, Errno::EACCES, restricted, "AppArmor", "kernel.apparmor_restrict_unprivileged_userns=0");
         let there = &[("kernel.apparmor_restrict_unprivileged_userns", "1"), (PROFILE, "")];
         check(Step::Map, Errno::EPERM, there, "AppArmor", "names /opt/topo");
+        check(Step::Map, Errno::EPERM, &[("root", "")], "CAP_SETFCAP", "`sudo`");
         check(n, Errno::EPERM, &[("Seccomp", "2")], "seccomp", "--security-opt seccomp=unconfined");
         check(n, Errno::EPERM, &[("chroot", "")], "chroot", "outside of it");
         check(Step::Mounts, Errno::EACCES, &[("label", "docker-default (enforce)")], "docker-default", "apparmor=unconfined");

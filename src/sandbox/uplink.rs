@@ -20,6 +20,8 @@ use crate::kernel::linux::process::{self, Process};
 
 /// The first arguments that make the program the guard of an uplink; the keeper's number and beginning follow, and the program.
 pub const ARGUMENTS: [&str; 2] = ["sandbox", "uplink"];
+/// The device by which a program is the other end of an interface.
+const TUN: &str = "/dev/net/tun";
 /// How long the program may take until there is a way out.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -96,6 +98,9 @@ pub enum UplinkError {
     /// No program is there.
     #[error("no program for an uplink is installed")]
     Missing,
+    /// A device that all of them need cannot be used.
+    #[error("cannot use `{TUN}`, which an uplink needs")]
+    Device(#[source] io::Error),
     /// The program failed.
     #[error("{program} gives the sandbox no uplink{}", .said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
     Failed {
@@ -145,6 +150,7 @@ pub fn open(held: &Held, keeper: &Process, wanted: Option<Program>) -> Result<Op
     if !program.is_installed() {
         return Err(UplinkError::Missing);
     }
+    File::options().read(true).write(true).open(TUN).map_err(UplinkError::Device)?;
     let failed = |source| UplinkError::Start { program, source };
     let said = memfd_create(c"uplink", MFdFlags::MFD_CLOEXEC).map_err(|error| failed(error.into()))?;
     let guard = start(keeper, program, &said).map_err(failed)?;

@@ -22,5 +22,6 @@ mod lookalike;
 mod ownership;
 mod privilege;
 mod repeat;
+mod sandbox;
 mod routes;
 mod update;

@@ -66,6 +66,14 @@ impl Process {
         }
     }
 
+    /// Whether it has ended, or is about to: nothing that it holds together lasts.
+    pub fn is_ending(&self) -> io::Result<bool> {
+        // What is not there any more cannot be read.
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.number)).unwrap_or_default();
+        let (stat, status) = (read("stat"), read("status"));
+        Ok(self.has_ended(Duration::ZERO)? || is_ending(&stat, &status))
+    }
+
     /// Whether one of its namespaces, such as `user`, is the caller's own.
     pub fn shares(&self, namespace: &str) -> io::Result<bool> {
         Ok(identity(&format!("/proc/{}/ns/{namespace}", self.number))? == identity(&format!("/proc/self/ns/{namespace}"))?)
@@ -130,6 +138,18 @@ fn began_from(stat: &str) -> Option<u64> {
     rest.split(' ').nth(19)?.parse().ok()
 }
 
+/// Whether a process exits (PF_EXITING of field 9 of proc_pid_stat(5)), or has been sent KILL and not yet seen it.
+fn is_ending(stat: &str, status: &str) -> bool {
+    const EXITING: u64 = 4;
+    const KILL: u64 = 1 << (Signal::SIGKILL as u64 - 1);
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u64>().ok());
+    let pending = |line: &str| {
+        let set = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(set.trim(), 16).ok()
+    };
+    flags.is_some_and(|flags| flags & EXITING != 0) || status.lines().filter_map(pending).any(|set| set & KILL != 0)
+}
+
 /// The entries of a directory that are numbers. Read without the standard library's iterator, which panics when closing fails.
 pub fn numbers(path: &str) -> io::Result<Vec<i32>> {
     let mut directory = Dir::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -141,6 +161,27 @@ pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: close_range(2) takes numbers. Callers have no use for what they have not opened themselves.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })?;
     Ok(())
+}
+
+/// Gives back the memory that the program's code takes. What is needed again is read again.
+pub fn forget_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for (start, length) in maps.lines().filter_map(code) {
+        // SAFETY: the range is a private, executable mapping of a file, as the kernel has just said. Nothing ever writes to such a
+        // one, so that its pages are those of the file, which the kernel maps again when they are used.
+        unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
+    }
+}
+
+/// The range of a line of /proc/self/maps, proc_pid_maps(5), that is code from a file.
+fn code(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    if fields.next()? != "r-xp" || !fields.nth(3)?.starts_with('/') {
+        return None;
+    }
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    Some((start, end.checked_sub(start)?))
 }
 
 /// Has the program that a command starts killed when the thread that starts it ends.
@@ -158,6 +199,30 @@ mod tests {
         let fields: String = (4..30).map(|field| format!(" {field}")).collect();
         assert_eq!(began_from(&format!("12 (a) S 1) S{fields}")), Some(22));
         assert_eq!(began_from("12 (a"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_about_to_end_is_known() {
+        let stat = |flags: u32| format!("12 (a b) S 1 12 12 0 -1 {flags} 0 0");
+        let status = |pending: &str| format!("Name:\ta\nSigPnd:\t{pending}\nShdPnd:\t0000000000000000\n");
+        assert!(!is_ending(&stat(0x0040_0000), &status("0000000000000001")));
+        assert!(is_ending(&stat(0x0040_0004), &status("0000000000000000")));
+        assert!(is_ending(&stat(0x0040_0000), &status("0000000000000100")));
+        assert!(!is_ending("", ""));
+    }
+
+    #[test]
+    fn code_is_told_from_everything_else() {
+        assert_eq!(code("7000-9000 r-xp 00026000 fe:00 326279    /usr/lib/libc.so.6"), Some((0x7000, 0x2000)));
+        for line in [
+            "7000-9000 r--p 00026000 fe:00 326279 /usr/lib/libc.so.6",
+            "7000-9000 rwxp 00026000 fe:00 326279 /usr/lib/libc.so.6",
+            "7000-9000 r-xp 00000000 00:00 0 [vdso]",
+            "7000-9000 rw-p 00000000 00:00 0",
+        ] {
+            assert_eq!(code(line), None, "{line}");
+        }
+        forget_code();
     }
 
     #[test]
