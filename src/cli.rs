@@ -11,6 +11,7 @@ mod output;
 mod place;
 mod plan;
 mod sandbox;
+mod saved;
 mod shell;
 mod signals;
 mod validate;

@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::error::Failure;
-use super::input::{self, Lab};
+use super::input::{self, Lab, Source};
 use super::output::Output;
-use super::plan::{SavedPlan, saved};
+use super::saved::{SavedPlan, saved};
 use super::signals::{Interruptible, Signals};
 use super::{ApplyArguments, ChangeArguments};
 use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, apply, prepare};
@@ -28,28 +28,33 @@ use crate::state::ResourceId;
 pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failure> {
     let text = input::read(&arguments.lab)?;
     privilege::keep(&[Capability::Trace])?;
-    match saved(&text) {
+    match saved(&text, &input::display(&arguments.lab))? {
         Some(SavedPlan { source, lab, plan, mut adopt, .. }) => {
             let lab = input::lab_from_text(lab, &source, output)?;
             adopt.extend(arguments.adopt.adopt.iter().cloned());
             let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
-            change(goal, &arguments.change, Manner { expected: Some(&plan), kill: false }, output)
+            change(goal, &arguments.change, Manner { expected: Some(&plan), ..Manner::default() }, output)
         }
         None => {
-            let Lab { name, desired, .. } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
+            let Lab { name, desired, source } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
             let goal = Goal::apply(name, desired).adopting(arguments.adopt.adopt.iter().cloned());
-            change(goal, &arguments.change, Manner::default(), output)
+            change(goal, &arguments.change, Manner { source: Some(&source), ..Manner::default() }, output)
         }
     }
 }
 
+/// Most places that are pointed at for one error.
+const POINTED_AT: usize = 5;
+
 /// How a change is carried out, beyond what both commands let the user choose.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Manner<'a> {
     /// The plan as JSON that must come out.
     pub expected: Option<&'a serde_json::Value>,
     /// Whether processes inside of namespaces that go are ended.
     pub kill: bool,
+    /// The lab file, to show where what fails is declared.
+    pub source: Option<&'a Source>,
 }
 
 /// Locks, plans, shows, asks if asked to, executes and verifies.
@@ -96,7 +101,8 @@ pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, outpu
         }
         Err(error) => {
             let rolled_back = error.rolled_back();
-            let mut failure = explain(error, &signals);
+            let with_places = manner.source.map(|source| point(&error, &plan, source, output)).unwrap_or_default();
+            let mut failure = Failure { with_places, ..explain(error, &signals) };
             if rolled_back && let Err(error) = records::write_if_changed(&lab, &record, &goal.record) {
                 failure.notes.push(format!("{}.", chain(&error)));
             }
@@ -165,6 +171,13 @@ fn confirmed(signals: &Signals, output: &mut Output) -> Result<bool, Failure> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(Failure::new)?;
     Ok(answer.trim() == "yes")
+}
+
+/// The error with the places in the lab file that it is about.
+fn point(error: &ApplyError, plan: &Plan, source: &Source, output: &Output) -> String {
+    let mut concerned = error.concerns(plan);
+    concerned.truncate(POINTED_AT);
+    source.point(&chain(error), &concerned, output.diagnostic_colour())
 }
 
 fn explain(error: ApplyError, signals: &Signals) -> Failure {

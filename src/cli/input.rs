@@ -16,9 +16,8 @@ use super::output::Output;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::lower;
 use crate::name::LabName;
-use crate::report::text;
-use crate::spec::{self, Colour, Severity};
-use crate::state::State;
+use crate::spec::{self, Colour, Diagnostic, Severity};
+use crate::state::{ResourceId, State};
 
 /// The longest file that is read: far more than any lab needs.
 const LENGTH: u64 = 16 << 20;
@@ -31,8 +30,29 @@ pub struct Lab {
     pub name: LabName,
     /// What it desires.
     pub desired: State,
-    /// The file's text.
+    /// Where that was read.
+    pub source: Source,
+}
+
+/// A lab file's text, to point into.
+pub struct Source {
+    /// Its path as messages show it.
+    pub shown: String,
+    /// The text.
     pub text: String,
+}
+
+impl Source {
+    /// An error about resources, shown with the places that declare them; empty when there are none.
+    pub fn point(&self, error: &str, ids: &[&ResourceId], colour: Colour) -> String {
+        let loaded = spec::load(&self.text);
+        let (Some(lab), Some(document)) = (&loaded.lab, &loaded.document) else { return String::new() };
+        let origins = lower::origins(lab, &tables(), ids);
+        let mut places = origins.iter().flatten().map(|path| document.find(path).span);
+        let Some(first) = places.next() else { return String::new() };
+        let diagnostic = places.fold(Diagnostic::error(error).at(first), |diagnostic, place| diagnostic.also(place, ""));
+        spec::render(&[diagnostic], &self.shown, &self.text, colour)
+    }
 }
 
 /// Reads a text of bounded size.
@@ -82,18 +102,16 @@ pub fn lab_from_text(text: String, shown: &str, output: &mut Output) -> Result<L
         let problems = lowered.as_ref().map_or(&[][..], |(_, lowered)| &lowered.problems);
         let mut diagnostics = lower::diagnostics(problems, &loaded);
         diagnostics.append(&mut loaded.diagnostics);
+        // To give back a large tree piece by piece takes a tenth of the time that reading it took, and the process soon ends.
+        std::mem::forget(loaded);
         (lowered.map(|(name, lowered)| (name, lowered.state)), diagnostics)
     };
     if !diagnostics.is_empty() {
-        let colour = match output.stderr_colour() {
-            text::Colour::Ansi => Colour::Always,
-            text::Colour::None => Colour::Never,
-        };
-        output.tell(spec::render(&diagnostics, shown, &text, colour).trim_end());
+        output.tell(spec::render(&diagnostics, shown, &text, output.diagnostic_colour()).trim_end());
     }
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
     match desired {
-        Some((name, desired)) if errors == 0 => Ok(Lab { name, desired, text }),
+        Some((name, desired)) if errors == 0 => Ok(Lab { name, desired, source: Source { shown: shown.to_owned(), text } }),
         _ => {
             output.tell(&format!("\n`{shown}`: {errors} error{}", if errors == 1 { "" } else { "s" }));
             Err(Failure::silent())

@@ -47,7 +47,12 @@ pub enum Place {
     /// The network that it was started in.
     Machine,
     /// A sandbox.
-    Sandbox(Sandbox),
+    Sandbox {
+        /// Which.
+        sandbox: Sandbox,
+        /// What to say of it at the end, if it lasts.
+        news: Option<String>,
+    },
 }
 
 /// The sandbox that the user chose: on the command line, or by the environment.
@@ -87,29 +92,31 @@ pub fn enter(choice: Option<&SandboxName>, need: Need, output: &mut Output) -> R
         Need::Make { uplink } => until_it_stays(|| make(&name, uplink, output)),
         Need::Look | Need::Change | Need::Inside | Need::Nothing => until_it_stays(|| look(&name, need, output)),
     }
-    .map(Place::Sandbox)
 }
 
 /// Tries again while the sandbox that was found ends before it is joined.
-fn until_it_stays(mut join: impl FnMut() -> Result<Result<Sandbox, SandboxError>, Failure>) -> Result<Sandbox, Failure> {
+fn until_it_stays(mut join: impl FnMut() -> Result<Joined, Failure>) -> Result<Place, Failure> {
     loop {
         match join()? {
-            Err(SandboxError::Ended(_)) => {}
-            other => return other.map_err(explain),
+            (Err(SandboxError::Ended(_)), _) => {}
+            (sandbox, news) => return Ok(Place::Sandbox { sandbox: sandbox.map_err(explain)?, news }),
         }
     }
 }
+
+/// A sandbox, or why it could not be joined; and what to say of it at the end.
+type Joined = (Result<Sandbox, SandboxError>, Option<String>);
 
 fn gone(name: &SandboxName) -> String {
     format!("The sandbox `{name}` has gone, with all that was in it: its keeper was ended.")
 }
 
-fn look(name: &SandboxName, need: Need, output: &mut Output) -> Result<Result<Sandbox, SandboxError>, Failure> {
+fn look(name: &SandboxName, need: Need, output: &mut Output) -> Result<Joined, Failure> {
     let held = Held::take(name).map_err(untrusted)?;
     let found = held.as_ref().map(sandbox::find_or_clear).transpose().map_err(untrusted)?.flatten();
     match found {
         Some(Found::Alive(keeper, record)) => {
-            return Ok(Sandbox::join(name.clone(), keeper, record, need == Need::Change));
+            return Ok((Sandbox::join(name.clone(), keeper, record, need == Need::Change), None));
         }
         Some(Found::Gone) => output.tell(&gone(name)),
         None => {}
@@ -118,7 +125,7 @@ fn look(name: &SandboxName, need: Need, output: &mut Output) -> Result<Result<Sa
         let hint = format!("`topo apply{} LAB` makes it", argument(name));
         return Err(Failure::new(format!("there is no sandbox `{name}`")).hint(hint));
     }
-    Ok(Sandbox::passing(name.clone()))
+    Ok((Sandbox::passing(name.clone()), None))
 }
 
 /// How a sandbox is chosen on the command line.
@@ -126,7 +133,7 @@ fn argument(name: &SandboxName) -> String {
     if name.as_str() == sandbox::DEFAULT { String::new() } else { format!(" --sandbox={name}") }
 }
 
-fn make(name: &SandboxName, uplink: Uplink, output: &mut Output) -> Result<Result<Sandbox, SandboxError>, Failure> {
+fn make(name: &SandboxName, uplink: Uplink, output: &mut Output) -> Result<Joined, Failure> {
     let held = Held::take_or_create(name).map_err(untrusted)?;
     let found = sandbox::find_or_clear(&held).map_err(untrusted)?;
     if matches!(found, Some(Found::Gone)) {
@@ -151,22 +158,20 @@ fn make(name: &SandboxName, uplink: Uplink, output: &mut Output) -> Result<Resul
         let _ = sandbox::stop(&held, &keeper);
     }
     let program = opened.map_err(no_uplink)?;
-    let sandbox = match Sandbox::join(name.clone(), keeper, record, true) {
-        Ok(sandbox) => sandbox,
-        Err(error) => return Ok(Err(error)),
-    };
-    if let Some(program) = program {
+    let sandbox = Sandbox::join(name.clone(), keeper, record, true);
+    if let (Ok(_), Some(program)) = (&sandbox, program) {
         isolate::use_name_server(program.name_server()).map_err(|error| {
             Failure::new(format!("cannot make {program} the name server of the sandbox: {}", crate::kernel::plain(&error)))
         })?;
-        output.tell(&format!("The sandbox `{}` has an uplink by {program}.", sandbox.name()));
-    } else if made {
-        output.tell(&format!(
-            "Made the sandbox `{}`. It has no uplink: nothing outside can be reached from it (`--uplink` gives it one).",
-            sandbox.name()
-        ));
     }
-    Ok(Ok(sandbox))
+    let news = match (made, program) {
+        (_, Some(program)) => Some(format!("The sandbox `{name}` has an uplink by {program}.")),
+        (true, None) => Some(format!(
+            "Made the sandbox `{name}`. It has no uplink: nothing outside can be reached from it (`--uplink` gives it one)."
+        )),
+        (false, None) => None,
+    };
+    Ok((sandbox, news))
 }
 
 fn untrusted(error: DirectoryError) -> Failure {
@@ -210,13 +215,13 @@ impl Place {
     pub fn sandbox(&self) -> Option<&SandboxName> {
         match self {
             Self::Machine => None,
-            Self::Sandbox(sandbox) => Some(sandbox.name()),
+            Self::Sandbox { sandbox, .. } => Some(sandbox.name()),
         }
     }
 
     /// Leaves it: a sandbox in which there is no lab any more ends, unless it is to be kept.
     pub fn leave(self, keep: bool, output: &mut Output) -> Result<(), Failure> {
-        let Self::Sandbox(sandbox) = self else { return Ok(()) };
+        let Self::Sandbox { sandbox, news } = self else { return Ok(()) };
         let name = sandbox.name().clone();
         if sandbox.has_ended() {
             let lost = format!("the sandbox `{name}` was ended meanwhile, with all that was in it");
@@ -229,8 +234,12 @@ impl Place {
         let Some(held) = Held::take(&name).map_err(untrusted)? else { return Ok(()) };
         // What cannot be looked at is not known to be empty.
         let is_empty = || records::labs().is_empty() && !labs::any().unwrap_or(true);
-        if sandbox.end_if(&held, is_empty).map_err(explain)? {
-            output.tell(&format!("The sandbox `{name}` has ended with its last lab."));
+        let ended = sandbox.end_if(&held, is_empty).map_err(explain)?;
+        match news {
+            // One that came to nothing is not worth a word.
+            Some(news) if !ended => output.tell(&news),
+            None if ended => output.tell(&format!("The sandbox `{name}` has ended with its last lab.")),
+            Some(_) | None => {}
         }
         Ok(())
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::problem::Problems;
+use super::problem::{Problems, ends_of, keys, link_ends, whole};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, Queues};
 use crate::spec::Path;
+use crate::spec::document::Part;
 use crate::spec::file::{AddressSpec, InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
 use crate::spec::suggest::list;
 use crate::value::InterfaceAddress;
@@ -82,6 +83,18 @@ impl Namespace<'_> {
         namespace_path(&self.name)
     }
 
+    /// What tells which interfaces it has.
+    pub(super) fn name_parts(&self) -> [Part; 2] {
+        [keys(self.path().then("interfaces")), link_ends()]
+    }
+
+    /// What tells which addresses it reaches.
+    pub(super) fn reach_parts(&self) -> Vec<Part> {
+        let ends = self.interfaces.values().filter_map(|interface| interface.end.as_ref()).map(|end| whole(end.path()));
+        let parts = [whole(self.path().then("interfaces")), keys(self.path().then("routes")), link_ends()];
+        parts.into_iter().chain(ends).collect()
+    }
+
     /// The names of its interfaces, for messages.
     pub(super) fn names(&self) -> Vec<String> {
         self.interfaces.keys().map(ToString::to_string).collect()
@@ -104,6 +117,11 @@ impl Interface<'_> {
     /// Where an option of its kind stands.
     pub(super) fn kind_path(&self, key: &str) -> Path {
         self.section_path().then(self.link.kind.name()).then(key)
+    }
+
+    /// All of its kind's options.
+    pub(super) fn kind_part(&self) -> Part {
+        whole(self.section_path().then(self.link.kind.name()))
     }
 
     /// The addresses as they are written: those of the section first.
@@ -258,7 +276,8 @@ fn wrong_number(index: usize, given: usize, problems: &mut Problems) {
         more => (format!("{more} are given here"), "to join more than two interfaces, make a bridge with `ports`"),
     };
     let message = format!("a link has two ends, and {given}");
-    problems.error(link_path(index).then("endpoints"), message).hint(hint).needs_whole_file();
+    let problem = problems.error(link_path(index).then("endpoints"), message).hint(hint);
+    problem.needs(ends_of(link_path(index)));
 }
 
 fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, problems: &mut Problems) {
@@ -285,12 +304,9 @@ fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, 
 /// An error about a reference to a namespace that is not declared.
 pub(super) fn unknown_namespace(table: &Table<'_>, path: Path, name: &NamespaceName, problems: &mut Problems) {
     let known = table.keys().map(NamespaceName::as_str);
-    problems.unknown(path, format!("the namespace `{name}` is not declared"), name.as_str(), known);
-    if let Some(problem) = problems.0.last_mut()
-        && problem.hint.is_none()
-    {
-        problem.hint(format!("declare it: `{name}: {{}}` under `namespaces`"));
-    }
+    let problem = problems.unknown(path, format!("the namespace `{name}` is not declared"), name.as_str(), known);
+    problem.needs(keys(Path::root().then("namespaces")));
+    problem.hint.get_or_insert_with(|| format!("declare it: `{name}: {{}}` under `namespaces`"));
 }
 
 /// What makes an interface what it is.
@@ -375,7 +391,7 @@ fn choose_of(interface: &mut Interface<'_>, kinds: &mut Vec<(&'static str, Kind)
 
 fn no_kind(interface: &Interface<'_>, path: Path, owned: bool, problems: &mut Problems) {
     let message = format!("`{}` has no kind, and no link ends there", interface.id);
-    let problem = problems.error(path, message).needs_whole_file();
+    let problem = problems.error(path.clone(), message).needs(keys(path)).needs(link_ends());
     let kinds = list(InterfaceSpec::KINDS.iter().copied());
     let external = if owned { "" } else { ", or `external: true` if it exists already" };
     problem.hint(format!("give it one of {kinds}{external}, or make it the end of a link under `links`"));

@@ -6,6 +6,7 @@
 mod address;
 mod interface;
 mod nexthop;
+mod origin;
 mod parent;
 mod port;
 mod problem;
@@ -16,11 +17,13 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+pub use origin::origins;
 pub use problem::Problem;
 use problem::Problems;
 
+use crate::spec::document::Part;
 use crate::spec::{Diagnostic, LabFile, Loaded, Severity};
 use crate::state::{Resource, ResourceId, State};
 
@@ -47,9 +50,9 @@ pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let mut resources = Vec::new();
     let mut table = interface::collect(lab, &mut problems);
     settings::settle(&mut table, &mut problems);
-    parent::resolve(&mut table, &mut problems);
+    let upper = parent::resolve(&mut table, &mut problems);
     port::resolve(&mut table, &mut problems);
-    parent::check(&mut table, &mut problems);
+    parent::check(&mut table, &upper, &mut problems);
     resources.extend(
         table.keys().filter(|name| !name.is_host()).map(|name| (ResourceId::Namespace(name.clone()), Resource::Namespace)),
     );
@@ -69,11 +72,13 @@ type Resources = Vec<(ResourceId, Resource)>;
 
 /// The problems as diagnostics, with the places that their paths lead to.
 ///
-/// Of a file that could not be read whole, problems that may come from what is missing are left out.
+/// Of a file that could not be read whole, problems that may come from what is missing are left out, and no others.
 pub fn diagnostics(problems: &[Problem], loaded: &Loaded<'_>) -> Vec<Diagnostic> {
     let Some(document) = &loaded.document else { return Vec::new() };
     let partial = loaded.has_errors();
-    let credible = problems.iter().filter(|problem| !(partial && problem.needs_whole_file));
+    let mut known: HashMap<&Part, bool> = HashMap::new();
+    let mut is_whole = |part| *known.entry(part).or_insert_with(|| document.is_whole(part));
+    let credible = problems.iter().filter(|problem| !partial || problem.needs.iter().all(&mut is_whole));
     let diagnostics = credible.map(|problem| {
         let diagnostic = Diagnostic::new(problem.severity, problem.message.clone()).at(document.find(&problem.path).span);
         let related = problem.related.iter();

@@ -7,7 +7,9 @@ use crate::diff::{Action, Change};
 use crate::graph;
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkHandle, Operation, Presence, RouteAt};
+use crate::ownership;
 use crate::resource::address::Address;
+use crate::resource::link::Link;
 use crate::resource::route::{Route, RouteKey};
 use crate::state::{Resource, ResourceId};
 use crate::value::InterfaceAddress;
@@ -18,6 +20,8 @@ pub(super) enum Phase {
     DeleteRoutes,
     DeleteAddresses,
     DeleteLinks,
+    /// Further names that living links lose, so that others can have them.
+    ReleaseNames,
     DeleteNamespaces,
     CreateNamespaces,
     /// Before links are born, since they inherit.
@@ -141,7 +145,8 @@ impl Context<'_> {
     fn delete_at_once(&self, mut steps: Vec<Step>) -> Vec<Step> {
         let in_host = |step: &Step| matches!(&step.operation, Operation::DeleteLink(link) if link.id.namespace.is_host());
         let ours = || self.live.state.links().filter(|(id, link)| id.namespace.is_host() && !link.external);
-        let all_go = !self.live.group_is_shared && ours().all(|(id, _)| self.is_gone(id));
+        let grouped = |link: &Link| link.marked.other().is_none_or(|mark| mark.group == ownership::group(self.lab));
+        let all_go = !self.live.group_is_shared && ours().all(|(id, link)| self.is_gone(id) && grouped(link));
         let Some(first) =
             steps.iter().position(in_host).filter(|_| all_go && steps.iter().filter(|step| in_host(step)).count() > 1)
         else {

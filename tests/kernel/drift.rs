@@ -57,6 +57,8 @@ const DRIFTS: &[(&str, Links)] = &[
     ("ip -n a route flush table main", Links::Stay),
     ("ip -n a -6 route flush table main", Links::Stay),
     ("ip route del 10.0.0.0/24", Links::Stay),
+    ("ip link set br0 alias ''", Links::Stay),
+    ("ip link set br0 group default", Links::Stay),
     ("ip -n a -6 route del default", Links::Stay),
     ("ip -n a route replace default via 10.0.0.9", Links::Stay),
     ("ip -n a route replace default via 10.0.0.1 mtu 1300", Links::Stay),

@@ -11,8 +11,10 @@ use super::resolve::Resolver;
 use super::socket::{DumpError, Socket};
 use super::{Inhabited, Linux, encode, sysctl};
 use crate::kernel::ObserveError;
+use crate::kernel::standing::Standing;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
+use crate::resource::link::Marked;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::{Ifindex, Live, Resource, ResourceId, State};
 
@@ -249,55 +251,20 @@ struct Scene<'a> {
     desired: &'a State,
 }
 
-/// Whose a link in `host` is.
-enum Owner {
-    Lab,
-    Declared,
-    Adopted,
-    Foreign(String),
-}
-
 impl Scene<'_> {
     fn names(&self) -> HashMap<Ifindex, LinkName> {
         self.snapshot.links.iter().map(|link| (link.index, link.name)).collect()
-    }
-
-    fn owner(&self, raw: &RawLink) -> Owner {
-        if !self.namespace.is_host() {
-            return Owner::Lab;
-        }
-        let (group, alias) = (raw.group == ownership::group(self.lab), raw.alias == ownership::link_alias(self.lab));
-        if group && alias {
-            return Owner::Lab;
-        }
-        let desired = self.desired.link(&LinkId::new(self.namespace, raw.name));
-        if desired.is_some_and(|link| link.external) {
-            return Owner::Declared;
-        }
-        let lookalike = match (group, alias) {
-            (true, _) => ", with the lab's group but not its alias",
-            (_, true) => ", with the lab's alias but not its group",
-            _ => "",
-        };
-        let other = raw.alias.strip_prefix("topo:").filter(|_| !alias).and_then(|lab| lab.parse::<LabName>().ok());
-        if other.is_none() && self.desired.adopt.contains(&LinkId::new(self.namespace, raw.name)) {
-            return Owner::Adopted;
-        }
-        Owner::Foreign(match other {
-            Some(lab) => format!("a {} of the lab `{lab}`", raw.link.kind.name()),
-            None => format!("a {} that topo did not make{lookalike}", raw.link.kind.name()),
-        })
     }
 
     fn add_links(&self, live: &mut Live, resolver: &mut Resolver<'_>) -> Result<(), ObserveError> {
         let names = self.names();
         for raw in &self.snapshot.links {
             let id = LinkId::new(self.namespace, raw.name);
-            let mut foreign_mark = None;
-            match self.owner(raw) {
-                Owner::Lab | Owner::Declared => {}
-                Owner::Adopted => foreign_mark = Some(Mark { group: raw.group, alias: raw.alias.clone() }),
-                Owner::Foreign(what) => {
+            let mark = Mark { group: raw.group, alias: raw.alias.clone() };
+            let marked = match Standing::of(self.lab, self.desired, &id, mark, raw.index, raw.link.kind.name()) {
+                Standing::Lab(marked) => marked,
+                Standing::Declared => Marked::Lab,
+                Standing::Foreign(what) => {
                     live.taken_indices.insert(id.clone(), raw.index);
                     live.group_is_shared |= raw.group == ownership::group(self.lab);
                     let resource = ResourceId::Link(id);
@@ -306,10 +273,10 @@ impl Scene<'_> {
                     }
                     continue;
                 }
-            }
+            };
             let mut link = raw.link.clone();
             link.settings.master = raw.master.and_then(|master| names.get(&master).copied());
-            link.foreign_mark = foreign_mark;
+            link.marked = marked;
             link.external = self.desired.link(&id).is_some_and(|link| link.external);
             resolver.resolve(&id, raw, &mut link, self.desired)?;
             live.indices.insert(id.clone(), raw.index);
