@@ -199,7 +199,11 @@ fn no_uplink(error: UplinkError) -> Failure {
 pub fn explain(error: SandboxError) -> Failure {
     let obstacle = match &error {
         SandboxError::Start(StartError::Refused { obstacle, .. }) => obstacle.clone(),
-        SandboxError::Start(_) | SandboxError::Directory(_) | SandboxError::Join { .. } | SandboxError::Ended(_) | SandboxError::End { .. } => None,
+        SandboxError::Start(_)
+        | SandboxError::Directory(_)
+        | SandboxError::Join { .. }
+        | SandboxError::Ended(_)
+        | SandboxError::End { .. } => None,
     };
     let mut failure = Failure::new(error);
     if let Some(obstacle) = obstacle {

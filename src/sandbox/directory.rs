@@ -168,8 +168,7 @@ impl Directory {
     pub fn names(&self) -> Result<Vec<SandboxName>, DirectoryError> {
         let failed = |error: Errno| DirectoryError::Io { path: self.path.clone(), source: error.into() };
         let mut names = Vec::new();
-        let mut entries =
-            Dir::openat(&self.handle, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+        let mut entries = Dir::openat(&self.handle, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
         for entry in entries.iter() {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_str().ok().and_then(|name| name.strip_prefix(RECORD)?.parse().ok());

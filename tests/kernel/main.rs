@@ -22,6 +22,6 @@ mod lookalike;
 mod ownership;
 mod privilege;
 mod repeat;
-mod sandbox;
 mod routes;
+mod sandbox;
 mod update;

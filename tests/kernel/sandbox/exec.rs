@@ -126,7 +126,10 @@ fn a_command_sees_its_namespace_and_the_users_files() {
             user.topo(&["exec", "a", "--", "sh", "-c", "echo made > made && ip link add x type veth && ip link del x"]).ok();
             assert_eq!(std::fs::read_to_string(user.home.join("made")).unwrap(), "made\n");
             let environment = user.topo(&["exec", "a", "--", "env"]).ok().stdout;
-            assert!(environment.contains("TOPO_NAMESPACE=a\n") && environment.contains("TOPO_SANDBOX=default\n"), "{environment}");
+            assert!(
+                environment.contains("TOPO_NAMESPACE=a\n") && environment.contains("TOPO_SANDBOX=default\n"),
+                "{environment}"
+            );
             // topo finds the sandbox from inside of it, too.
             let topo = user.program().to_str().unwrap();
             user.topo(&["exec", "b", "--", topo, "plan", "--detailed-exitcode"]).ok().says("No changes.");

@@ -112,7 +112,10 @@ fn without_a_sandbox_plan_shows_what_would_be_and_nothing_is_made() {
         user.topo(&["plan", "--detailed-exitcode", &file]).exits(2).says("Plan: 6 to add");
         user.topo(&["destroy", "pair"]).ok().says("No changes. The lab `pair` has nothing here.");
         user.topo(&["list"]).ok().says("There is no lab here.");
-        user.topo(&["exec", "a", "--", "true"]).exits(125).says("there is no sandbox `default`").says("hint: `topo apply LAB` makes it");
+        user.topo(&["exec", "a", "--", "true"])
+            .exits(125)
+            .says("there is no sandbox `default`")
+            .says("hint: `topo apply LAB` makes it");
         user.topo(&["--sandbox=ci", "shell", "a"]).exits(125).says("hint: `topo apply --sandbox=ci LAB` makes it");
         user.topo(&["validate", &file]).ok();
         user.assert_nothing_left();

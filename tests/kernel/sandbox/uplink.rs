@@ -55,7 +55,16 @@ fn host_reaches_out_and_nothing_reaches_in() {
             user.topo(&["apply", &uplink, &file]).ok().says(&format!("has an uplink by {program}"));
             user.topo(&["sandbox", "list"]).ok().says(program);
             let fetch = |address: &str, port: u16| {
-                user.topo(&["exec", "host", "--", "timeout", "2", "bash", "-c", &format!("exec 3<>/dev/tcp/{address}/{port}; cat <&3")])
+                user.topo(&[
+                    "exec",
+                    "host",
+                    "--",
+                    "timeout",
+                    "2",
+                    "bash",
+                    "-c",
+                    &format!("exec 3<>/dev/tcp/{address}/{port}; cat <&3"),
+                ])
             };
             eventually("an answer", || fetch("198.51.100.1", 80).stdout == "welcome\n");
             for address in ["127.0.0.1", "198.51.100.2", "10.0.2.2"] {
@@ -67,9 +76,11 @@ fn host_reaches_out_and_nothing_reaches_in() {
             user.topo(&["apply", "--uplink", &file]).ok();
             assert_eq!(user.sandbox_processes().len(), 2, "one uplink is enough");
             user.topo(&["destroy", "pair"]).ok();
-            eventually("the end of the program", || !super::super::harness::text("ps", &["-eo", "comm,uid"]).lines().any(|line| {
-                line.starts_with(program) && line.ends_with(&user.number().unwrap().to_string())
-            }));
+            eventually("the end of the program", || {
+                !super::super::harness::text("ps", &["-eo", "comm,uid"])
+                    .lines()
+                    .any(|line| line.starts_with(program) && line.ends_with(&user.number().unwrap().to_string()))
+            });
             user.assert_nothing_left();
         }
         sh("ip netns del internet");
