@@ -27,7 +27,6 @@ use self::error::Failure;
 use self::output::Output;
 use self::place::{Need, Uplink};
 use crate::name::{LinkId, SandboxName};
-use crate::sandbox::uplink::Program;
 
 /// Declarative network topologies for Linux: describe namespaces, links, addresses and routes in a file; plan, apply and
 /// destroy them.
@@ -126,9 +125,9 @@ struct ApplyArguments {
     adopt: AdoptArgument,
     #[command(flatten)]
     change: ChangeArguments,
-    /// Connect the sandbox with the outside, by pasta or slirp4netns, whichever is installed, or by the one that is named
-    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true)]
-    uplink: Option<Option<Program>>,
+    /// Connect the sandbox with the outside, by whichever program is installed, or by the one that is named
+    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
+    uplink: Option<Uplink>,
 }
 
 #[derive(Debug, Args)]
@@ -246,10 +245,7 @@ impl Command {
     fn need(&self) -> (Need, bool) {
         match self {
             Self::Plan(_) => (Need::Look, false),
-            Self::Apply(arguments) => {
-                let uplink = arguments.uplink.map_or(Uplink::Unasked, |program| program.map_or(Uplink::Any, Uplink::By));
-                (Need::Make { uplink }, false)
-            }
+            Self::Apply(arguments) => (Need::Make { uplink: arguments.uplink }, false),
             Self::Destroy(arguments) => (Need::Change, arguments.keep),
             Self::Exec(_) | Self::Shell(_) => (Need::Inside, true),
             Self::List(_) | Self::Sandbox(_) | Self::Validate(_) | Self::Schema => (Need::Nothing, false),

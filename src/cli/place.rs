@@ -25,21 +25,31 @@ pub enum Need {
     /// It makes something. The sandbox is made if there is none.
     Make {
         /// Whether the sandbox gets a way out.
-        uplink: Uplink,
+        uplink: Option<Uplink>,
     },
     /// It wants to be inside of what is there.
     Inside,
 }
 
-/// Whether a sandbox gets a way out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which program gives a sandbox a way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Uplink {
-    /// As it is.
-    Unasked,
-    /// By the first program that is installed.
+    /// Whichever is installed
     Any,
-    /// By this program.
-    By(Program),
+    /// pasta(1)
+    Pasta,
+    /// slirp4netns(1)
+    Slirp4netns,
+}
+
+impl Uplink {
+    fn program(self) -> Option<Program> {
+        match self {
+            Self::Any => None,
+            Self::Pasta => Some(Program::Pasta),
+            Self::Slirp4netns => Some(Program::Slirp4netns),
+        }
+    }
 }
 
 /// Where this process works from now on.
@@ -81,11 +91,11 @@ pub fn enter(choice: Option<&SandboxName>, need: Need, output: &mut Output) -> R
     }
     let Some(name) = sandbox_for(choice)? else {
         return match need {
-            Need::Make { uplink: Uplink::Any | Uplink::By(_) } => {
+            Need::Make { uplink: Some(_) } => {
                 Err(Failure::new("`--uplink` is for sandboxes; the machine has the way out that it has")
                     .hint("`--sandbox` makes a sandbox for root, too"))
             }
-            _ => Ok(Place::Machine),
+            Need::Nothing | Need::Look | Need::Change | Need::Make { uplink: None } | Need::Inside => Ok(Place::Machine),
         };
     };
     match need {
@@ -133,7 +143,7 @@ fn argument(name: &SandboxName) -> String {
     if name.as_str() == sandbox::DEFAULT { String::new() } else { format!(" --sandbox={name}") }
 }
 
-fn make(name: &SandboxName, uplink: Uplink, output: &mut Output) -> Result<Joined, Failure> {
+fn make(name: &SandboxName, uplink: Option<Uplink>, output: &mut Output) -> Result<Joined, Failure> {
     let held = Held::take_or_create(name).map_err(untrusted)?;
     let found = sandbox::find_or_clear(&held).map_err(untrusted)?;
     if matches!(found, Some(Found::Gone)) {
@@ -149,11 +159,7 @@ fn make(name: &SandboxName, uplink: Uplink, output: &mut Output) -> Result<Joine
             }
         }
     };
-    let opened = match uplink {
-        Uplink::Unasked => Ok(None),
-        Uplink::Any => uplink::open(&held, &keeper, None),
-        Uplink::By(program) => uplink::open(&held, &keeper, Some(program)),
-    };
+    let opened = uplink.map_or(Ok(None), |wanted| uplink::open(&held, &keeper, wanted.program()));
     if opened.is_err() && made {
         let _ = sandbox::stop(&held, &keeper);
     }

@@ -41,7 +41,9 @@ pub fn find() -> Result<BTreeMap<LabName, Extent>, ObserveError> {
             labs.entry(lab).or_default().links.push(link.name);
         }
     }
-    labs.values_mut().for_each(|extent| extent.links.sort());
+    for extent in labs.values_mut() {
+        extent.links.sort();
+    }
     Ok(labs)
 }
 
