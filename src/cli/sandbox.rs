@@ -59,7 +59,11 @@ fn stop(name: &SandboxName, output: &mut Output) -> Result<u8, Failure> {
         Some(Found::Alive(keeper, record)) => {
             drop(record);
             let ended = sandbox::stop(&held, &keeper).map_err(refused)?;
-            let with = if ended == 0 { String::new() } else { format!(", and {ended} processes in it") };
+            let with = match ended {
+                0 => String::new(),
+                1 => ", and a process in it".to_owned(),
+                more => format!(", and {more} processes in it"),
+            };
             output.tell(&format!("Stopped the sandbox `{name}`{with}."));
         }
         Some(Found::Gone) => output.tell(&format!("The sandbox `{name}` had gone already.")),

@@ -1,4 +1,4 @@
-//! Makes a sandbox: starts this program again as its [keeper](super::keeper), and maps its ids from outside.
+//! Makes a sandbox: starts this program again as its [`keeper`], and maps its ids from outside.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;

@@ -210,6 +210,7 @@ pub fn guard(arguments: &[String]) -> io::Result<()> {
     process::die_with_starter(&mut command);
     let mut running = command.args(program.arguments(number)).current_dir(Path::new("/")).spawn()?;
     let child = Process::open(i32::try_from(running.id()).map_err(io::Error::other)?)?;
+    process::forget_code();
     loop {
         let mut either = [PollFd::new(keeper.as_fd(), PollFlags::POLLIN), PollFd::new(child.as_fd(), PollFlags::POLLIN)];
         if poll(&mut either, PollTimeout::NONE).is_ok() {

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::mount::{MsFlags, mount};
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 
 use super::tools::{Outcome, TOPO};
 
@@ -176,6 +177,17 @@ impl User {
     pub fn assert_files_gone(&self) {
         let left: Vec<_> = fs::read_dir(self.runtime()).unwrap().flatten().map(|entry| entry.path()).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+impl Drop for User {
+    /// A test that fails leaves nothing running.
+    fn drop(&mut self) {
+        let left = if self.number().is_some() { self.sandbox_processes() } else { self.keepers() };
+        for process in left {
+            let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+        }
+        let _ = fs::remove_dir_all(&self.home);
     }
 }
 

@@ -97,7 +97,7 @@ fn keep_keeps_and_stop_ends() {
             user.topo(&["sandbox", "list", "--json"]).stdout.contains("\"processes\":1")
         });
         user.topo(&["sandbox", "stop", "defautl"]).exits(1).says("did you mean `default`?");
-        user.topo(&["sandbox", "stop", "default"]).ok().says("and 1 processes in it");
+        user.topo(&["sandbox", "stop", "default"]).ok().says("and a process in it");
         assert!(!inside.wait().unwrap().success());
         user.topo(&["sandbox", "list"]).ok().says("There is no sandbox.");
         user.assert_nothing_left();

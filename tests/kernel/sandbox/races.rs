@@ -1,6 +1,6 @@
 //! Several commands at once.
 
-use super::super::harness::{User, with_users};
+use super::super::harness::{User, rounds, with_users};
 use super::{PAIR, alone};
 
 #[test]
@@ -8,7 +8,7 @@ fn two_first_commands_make_one_sandbox() {
     with_users(|| {
         let user = User::new();
         let files: Vec<_> = (0..4).map(|n| user.file(&format!("{n}.yaml"), &alone(&format!("lab{n}")))).collect();
-        for _ in 0..15 {
+        for _ in 0..rounds(15) {
             let children: Vec<_> = files.iter().map(|file| user.start(&["apply", file])).collect();
             let mut made = 0;
             for child in children {
@@ -40,7 +40,7 @@ fn the_last_destroy_and_a_new_apply_leave_the_new_lab() {
     with_users(|| {
         let user = User::new();
         let (pair, other) = (user.file("pair.yaml", PAIR), user.file("other.yaml", &alone("other")));
-        for _ in 0..25 {
+        for _ in 0..rounds(25) {
             user.topo(&["apply", &pair]).ok();
             let children = [user.start(&["destroy", "pair"]), user.start(&["apply", &other])];
             for child in children {
