@@ -255,7 +255,7 @@ impl Command {
 
 /// The JSON schema of lab files, as `schemas/lab.schema.json` holds it.
 pub fn schema_text() -> String {
-    let schema = schemars::schema_for!(crate::spec::LabFile);
+    let schema = crate::spec::schema::schema();
     let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
     text + "\n"
 }

@@ -82,6 +82,9 @@ impl Output {
             }
         } else {
             self.tell(failure.with_places.trim_end());
+            if !failure.notes.is_empty() {
+                self.tell("");
+            }
         }
         for note in &failure.notes {
             self.tell(&escape(note));

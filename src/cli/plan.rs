@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use super::PlanArguments;
+use super::apply::prepared;
 use super::error::Failure;
 use super::input::{self, Lab};
 use super::output::Output;
 use super::saved::SavedPlan;
-use crate::apply::{Goal, prepare};
+use crate::apply::Goal;
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::privilege::Capability;
 use crate::plan::Plan;
@@ -24,7 +25,7 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
     let mut kernel = Linux::new(lab.name.clone())?;
     let goal = Goal::apply(lab.name.clone(), lab.desired.clone());
     let goal = goal.adopting(arguments.adopt.adopt.clone()).with_record(records::read(&lab.name)?);
-    let (_, plan) = prepare(&mut kernel, &goal)?;
+    let (_, plan) = prepared(&mut kernel, &goal, Some(&lab.source), output)?;
     if let Some(path) = &arguments.out {
         save(path, arguments, &lab, &plan)?;
     }

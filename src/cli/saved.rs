@@ -85,7 +85,7 @@ pub fn saved(text: &str, shown: &str) -> Result<Option<SavedPlan>, Failure> {
 }
 
 /// Whether a text is, or was, a saved plan: its beginning is enough, and how it is laid out does not matter.
-fn is_meant(text: &str) -> bool {
+pub fn is_meant(text: &str) -> bool {
     let Some(rest) = text.trim_start().strip_prefix('{') else { return false };
     let rest = rest.trim();
     let cut = rest.len() > 1 && MARK.starts_with(rest);

@@ -68,7 +68,7 @@ pub(super) fn lower(
             }
             seen.insert(key.clone(), index);
             if let Some(route) = route(&context, problems) {
-                resources.push((ResourceId::Route(namespace.name.clone(), key), Resource::Route(route)));
+                resources.add(|| (ResourceId::Route(namespace.name.clone(), key), Resource::Route(route)));
             }
         }
     }

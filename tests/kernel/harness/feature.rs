@@ -67,6 +67,11 @@ impl Feature {
     }
 }
 
+/// Whether the kernel lacks it. Where nothing may be skipped that is a failure.
+pub fn lacks(feature: Feature) -> bool {
+    !needs(&[feature])
+}
+
 /// Whether the kernel has all of it. Where it has not, says so, and fails where nothing may be skipped.
 #[must_use]
 pub fn needs(features: &[Feature]) -> bool {
