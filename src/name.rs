@@ -160,6 +160,11 @@ shared_name! {
     /// The name of a lab: marks what the lab owns.
     LabName, "The name of the lab; it marks what the lab owns."
 }
+
+shared_name! {
+    /// The name of a sandbox: a world of its own for labs, told from others of the same user.
+    SandboxName, "The name of a sandbox."
+}
 shared_name! {
     /// The name of a network namespace as `ip netns` shows it, or `host` for the one topo runs in.
     NamespaceName, "The name of a network namespace, or `host`."

@@ -66,9 +66,8 @@ impl<E: Error + 'static> From<E> for Failure {
         let privilege = lacks_privilege(&error);
         let failure = Self::new(error);
         match privilege {
-            true => {
-                failure.hint("topo changes the network of the machine; run it as root, with `sudo`, or inside `unshare -Urnm`")
-            }
+            true => failure
+                .hint("only root of the whole machine may do that (`sudo`), not that of a sandbox or another user namespace"),
             false => failure,
         }
     }

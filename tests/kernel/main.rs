@@ -24,4 +24,5 @@ mod privilege;
 mod random;
 mod repeat;
 mod routes;
+mod sandbox;
 mod update;

@@ -178,7 +178,7 @@ fn settle(linux: &mut Linux, seen: Seen, live: &mut Live, snapshots: &mut BTreeM
     live.foreign.insert(id, what);
 }
 
-fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
+pub(super) fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
     let mut alias = String::new();
     socket.get(encode::get_link(1), |_, body| {
         alias = decode::link(body)?.alias;
@@ -187,7 +187,7 @@ fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
     Ok(alias)
 }
 
-fn read_links(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawLink>, ObserveError> {
+pub(super) fn read_links(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawLink>, ObserveError> {
     let mut links = Vec::new();
     let each = |message: Option<(u16, &[u8])>| {
         match message {
