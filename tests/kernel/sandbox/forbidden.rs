@@ -57,7 +57,7 @@ fn a_changed_root_directory_is_named() {
         let Some(number) = user.number() else { return };
         let file = user.file("lab.yaml", PAIR);
         sh("mkdir /tmp/root && cd /tmp/root && ln -s usr/bin usr/lib usr/lib64 usr/sbin . && \
-            for name in usr etc proc tmp; do mkdir $name && mount --rbind /$name $name; done");
+            for name in usr etc proc dev tmp; do mkdir $name && mount --rbind /$name $name; done");
         let mut command = std::process::Command::new("chroot");
         command.arg(format!("--userspec={number}:{number}")).arg("/tmp/root").arg(user.program()).args(["apply", &file]);
         let outcome = Outcome::from(&command.env("XDG_RUNTIME_DIR", user.runtime()).output().unwrap()).exits(1);
