@@ -14,9 +14,11 @@ pub const RTM_NEWADDR: u16 = 20;
 pub const RTM_GETADDR: u16 = 22;
 pub const RTM_NEWROUTE: u16 = 24;
 pub const RTM_GETROUTE: u16 = 26;
+pub const RTM_GETNETCONF: u16 = 82;
 
 pub const CREATE: u16 = 0x400 | 0x200;
 pub const DUMP: u16 = 0x300;
+pub const ACK: u16 = 4;
 const REQUEST: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
