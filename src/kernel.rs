@@ -11,6 +11,7 @@ use crate::state::{Live, State};
 
 pub mod linux;
 pub mod memory;
+mod standing;
 
 /// An operation that the kernel refused.
 #[derive(Debug, thiserror::Error)]

@@ -144,6 +144,17 @@ pub enum Operation {
         /// Its attributes, which are part of its identity to the kernel.
         attributes: Address,
     },
+    /// Gives an address the route to its subnet that the kernel makes for it, or takes that away.
+    Connect {
+        /// Which interface.
+        link: LinkHandle,
+        /// Which address.
+        address: InterfaceAddress,
+        /// Its attributes.
+        attributes: Address,
+        /// Whether the route is to be there.
+        present: bool,
+    },
     /// Adds a route.
     AddRoute {
         /// The route.
@@ -166,7 +177,10 @@ impl Operation {
             Self::DeleteLinkGroup(links) => &links[0].id.namespace,
             Self::CreateLink(new) => &new.handle.id.namespace,
             Self::ChangeLink(change) => &change.handle.id.namespace,
-            Self::DeleteLink(link) | Self::AddAddress { link, .. } | Self::DeleteAddress { link, .. } => &link.id.namespace,
+            Self::DeleteLink(link)
+            | Self::AddAddress { link, .. }
+            | Self::DeleteAddress { link, .. }
+            | Self::Connect { link, .. } => &link.id.namespace,
             Self::AddRoute { route, .. } | Self::DeleteRoute(route) => &route.namespace,
         }
     }
@@ -193,6 +207,10 @@ impl fmt::Display for Operation {
             }
             Self::AddAddress { link, address, .. } => write!(f, "add address `{address}` to `{}`", link.id),
             Self::DeleteAddress { link, address, .. } => write!(f, "delete address `{address}` of `{}`", link.id),
+            Self::Connect { link, address, present, .. } => {
+                let verb = if *present { "add" } else { "delete" };
+                write!(f, "{verb} connected route of `{address}` on `{}`", link.id)
+            }
             Self::AddRoute { route, .. } => write!(f, "add route `{}` in `{}`", route.key, route.namespace),
             Self::DeleteRoute(route) => write!(f, "delete route `{}` in `{}`", route.key, route.namespace),
         }

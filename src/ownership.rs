@@ -1,7 +1,7 @@
 //! The marks by which the kernel itself says what a lab owns.
 //!
 //! A namespace carries its mark in the alias of its `lo`; what is inside it is owned by position. A link in `host` carries a
-//! group and an alias; either alone is foreign. Routes and addresses in `host` carry a protocol number.
+//! group and an alias; either alone is foreign, unless the link has one of the numbers that only topo gives. Routes and addresses in `host` carry a protocol number.
 
 use crate::name::{LabName, NamespaceName};
 
@@ -37,6 +37,47 @@ impl Mark {
     }
 }
 
+/// Whose a link in `host` is, by its mark and its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// The lab's: both halves of the mark are its own.
+    Lab,
+    /// The lab's: somebody has erased one half of its mark, but the number is one that only the lab gives.
+    Damaged,
+    /// Another lab's.
+    Other(LabName),
+    /// Nobody's that topo knows; with what it has of the lab's mark nevertheless.
+    Foreign(Lookalike),
+}
+
+/// What a foreign link has of the lab's mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookalike {
+    /// Nothing.
+    None,
+    /// The group alone.
+    Group,
+    /// The alias alone.
+    Alias,
+}
+
+/// Judges a link in `host`.
+pub fn owner(lab: &LabName, mark: &Mark, index: u32) -> Owner {
+    let ours = Mark::of(lab);
+    let numbered = index.checked_sub(first_index(lab)).is_some_and(|offset| offset < INDEX_RANGE);
+    match (mark.group == ours.group, mark.alias == ours.alias) {
+        (true, true) => Owner::Lab,
+        (true, false) if numbered && mark.alias.is_empty() => Owner::Damaged,
+        (false, true) if numbered && mark.group == 0 => Owner::Damaged,
+        (group, false) => match mark.alias.strip_prefix("topo:").and_then(|lab| lab.parse().ok()) {
+            Some(other) => Owner::Other(other),
+            None if group => Owner::Foreign(Lookalike::Group),
+            None => Owner::Foreign(Lookalike::None),
+        },
+        (false, true) => Owner::Foreign(Lookalike::Alias),
+    }
+}
+
 /// The alias of `lo` in the lab's namespace, and the text of its placeholder under /run/netns.
 pub fn namespace_mark(lab: &LabName, namespace: &NamespaceName) -> String {
     format!("topo:{lab}/{namespace}")
@@ -51,8 +92,11 @@ pub fn lab_of_namespace_mark(mark: &str) -> Option<(LabName, NamespaceName)> {
 /// The lowest of the interface numbers that the lab gives its links: far above those that the kernel counts out, and a range of
 /// its own for (almost) every lab, so that labs can be applied at the same time.
 pub fn first_index(lab: &LabName) -> u32 {
-    (1 << 20) + (hash(lab.as_str()) % 8000) * (1 << 17)
+    (1 << 20) + (hash(lab.as_str()) % 8000) * INDEX_RANGE
 }
+
+/// How many interface numbers a lab has for itself.
+const INDEX_RANGE: u32 = 1 << 17;
 
 fn hash(text: &str) -> u32 {
     text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
@@ -76,6 +120,22 @@ mod tests {
         let lab: LabName = "blog".parse().unwrap();
         assert_eq!(group(&lab), group(&lab));
         assert!(group(&lab) >= 1 << 30 && i32::try_from(group(&lab)).is_ok());
-        assert!(first_index(&lab) + (1 << 17) < 1 << 31);
+        assert!(first_index(&lab) + INDEX_RANGE < 1 << 31);
+    }
+
+    #[test]
+    fn half_a_mark_is_the_labs_only_with_a_number_of_the_lab() {
+        let lab: LabName = "blog".parse().unwrap();
+        let (whole, number) = (Mark::of(&lab), first_index(&lab) + 3);
+        let with = |group: u32, alias: &str| Mark { group, alias: alias.into() };
+        assert_eq!(owner(&lab, &whole, 7), Owner::Lab);
+        assert_eq!(owner(&lab, &with(whole.group, ""), number), Owner::Damaged);
+        assert_eq!(owner(&lab, &with(0, &whole.alias), number), Owner::Damaged);
+        assert_eq!(owner(&lab, &with(whole.group, ""), 7), Owner::Foreign(Lookalike::Group));
+        assert_eq!(owner(&lab, &with(0, &whole.alias), 7), Owner::Foreign(Lookalike::Alias));
+        assert_eq!(owner(&lab, &with(whole.group, "mine"), number), Owner::Foreign(Lookalike::Group));
+        assert_eq!(owner(&lab, &with(7, &whole.alias), number), Owner::Foreign(Lookalike::Alias));
+        assert_eq!(owner(&lab, &with(0, ""), number), Owner::Foreign(Lookalike::None));
+        assert_eq!(owner(&lab, &with(whole.group, "topo:other"), number), Owner::Other("other".parse().unwrap()));
     }
 }

@@ -32,6 +32,7 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::Rename),
         Just(Act::AddAddress),
         Just(Act::TakeAddresses),
+        Just(Act::Disconnect),
         Just(Act::DeleteNamespace),
         Just(Act::AddPair),
         any::<bool>().prop_map(Act::Forward),

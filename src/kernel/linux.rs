@@ -1,6 +1,7 @@
 //! The running kernel: observed by dumps, changed by batches of messages, one socket for each namespace.
 
 mod decode;
+mod detection;
 mod encode;
 mod execute;
 mod inhabitants;

@@ -91,6 +91,7 @@ fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Pr
         noprefixroute: spec.noprefixroute,
         metric: spec.metric,
         foreign: false,
+        disconnected: false,
         order,
     }
 }

@@ -7,6 +7,9 @@ use crate::diff::{Action, Change};
 use crate::graph;
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkHandle, Operation, Presence, RouteAt};
+use crate::ownership;
+use crate::resource::address::Address;
+use crate::resource::link::Link;
 use crate::resource::route::{Route, RouteKey};
 use crate::state::{Resource, ResourceId};
 use crate::value::InterfaceAddress;
@@ -28,6 +31,8 @@ pub(super) enum Phase {
     FinishLinks,
     Addresses,
     Routes,
+    /// Routes whose IPv6 source address must first have passed duplicate address detection: last, so that it is waited for only once.
+    SourcedRoutes,
 }
 
 impl Phase {
@@ -82,7 +87,7 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.after {
             // A route needs its links up, whenever in the stage that happens.
-            let up = (node.phase == Phase::Routes).then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
+            let up = (node.phase >= Phase::Routes).then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
             needs.extend(up.map(|needed| (position, *needed)));
             needs.extend(
                 providers.get(&(link, node.phase)).filter(|needed| **needed != position).map(|needed| (position, *needed)),
@@ -138,7 +143,8 @@ impl Context<'_> {
     fn delete_at_once(&self, mut steps: Vec<Step>) -> Vec<Step> {
         let in_host = |step: &Step| matches!(&step.operation, Operation::DeleteLink(link) if link.id.namespace.is_host());
         let ours = || self.live.state.links().filter(|(id, link)| id.namespace.is_host() && !link.external);
-        let all_go = !self.live.group_is_shared && ours().all(|(id, _)| self.is_gone(id));
+        let grouped = |link: &Link| link.marked.other().is_none_or(|mark| mark.group == ownership::group(self.lab));
+        let all_go = !self.live.group_is_shared && ours().all(|(id, link)| self.is_gone(id) && grouped(link));
         let Some(first) =
             steps.iter().position(in_host).filter(|_| all_go && steps.iter().filter(|step| in_host(step)).count() > 1)
         else {
@@ -165,14 +171,23 @@ impl Context<'_> {
             let operation = Operation::DeleteAddress { link, address, attributes: before.clone() };
             nodes.push(Node::new(position, Phase::DeleteAddresses, operation));
         }
-        if let Some(Resource::Address(after)) = &change.after {
-            let presence = match change.action {
-                Action::Update => Presence::Replace,
-                Action::Create | Action::Replace | Action::Delete => Presence::New,
-            };
-            let link = self.handle(link);
-            let operation = Operation::AddAddress { link, address, attributes: after.clone(), presence };
-            nodes.push(Node::new(position, Phase::Addresses, operation));
+        let Some(Resource::Address(after)) = &change.after else { return };
+        let (link, attributes) = (self.handle(link), after.clone());
+        let mut add = |operation| nodes.push(Node::new(position, Phase::Addresses, operation));
+        let (presence, connected) = match (change.action, &change.before) {
+            (Action::Update, Some(Resource::Address(before))) => (Presence::Replace, !before.disconnected),
+            _ => (Presence::New, true),
+        };
+        // Of IPv6 the kernel itself puts the route back when the address is given again; of IPv4 it does not.
+        let only_route =
+            change.action == Action::Update && change.fields.iter().all(|field| field.name == Address::CONNECTED_ROUTE);
+        let present = !after.disconnected;
+        if !only_route || present && address.ip().is_ipv6() {
+            let (link, attributes) = (link.clone(), attributes.clone());
+            add(Operation::AddAddress { link, address, attributes, presence });
+        }
+        if present != connected && !(present && address.ip().is_ipv6()) {
+            add(Operation::Connect { link, address, attributes, present });
         }
     }
 
@@ -203,7 +218,8 @@ impl Context<'_> {
                 Action::Update | Action::Replace | Action::Delete => Presence::Replace,
             };
             let route = Box::new(route(namespace, key, after, |link| Some(self.index(&link))));
-            let mut node = Node::new(position, Phase::Routes, Operation::AddRoute { route, presence });
+            let phase = if after.src.is_some_and(|src| src.is_ipv6()) { Phase::SourcedRoutes } else { Phase::Routes };
+            let mut node = Node::new(position, phase, Operation::AddRoute { route, presence });
             node.after = after.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(namespace, name)).collect();
             nodes.push(node);
         }
@@ -253,7 +269,7 @@ impl<'a> Group<'a> {
 fn rank(start: usize, node: &Node) -> (usize, i64) {
     let within = match &node.operation {
         Operation::WriteSysctl { key, .. } if key.is_of_all() => return (0, -1),
-        Operation::AddAddress { attributes, .. } => i64::from(attributes.order),
+        Operation::AddAddress { attributes, .. } | Operation::Connect { attributes, .. } => i64::from(attributes.order),
         Operation::DeleteAddress { attributes, .. } => -i64::from(attributes.order),
         Operation::AddRoute { route, .. } => i64::from(route.route.nexthops.iter().any(|hop| hop.via.is_some())),
         _ => 0,

@@ -8,7 +8,7 @@ use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation};
 use crate::ownership::Mark;
 use crate::resource::OWNER;
-use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::link::{Kind, Link, LinkSettings, Marked};
 use crate::state::{Resource, State};
 
 impl Context<'_> {
@@ -216,7 +216,7 @@ impl Context<'_> {
 
     fn update(&self, position: usize, change: &Change, id: &LinkId, desired: &Link, live: &Link) -> Node {
         let kind_changes = desired.kind.compare(&live.kind).is_some_and(|changes| !changes.is_empty());
-        let changes_hands = change.fields.iter().any(|field| field.name == OWNER);
+        let changes_hands = change.fields.iter().any(|field| field.name == OWNER || field.name == Marked::FIELD);
         let names = |link: &Link| link.settings.altnames.clone().unwrap_or_default();
         let (wanted, present) = (names(desired), names(live));
         let keep_names = desired.external && desired.settings.altnames.is_none();
@@ -238,7 +238,7 @@ impl Context<'_> {
             kind: (kind_changes && !desired.external).then(|| desired.kind.difference(&live.kind)),
             settings: changed_settings(change, desired),
             master,
-            mark: changes_hands.then(|| desired.foreign_mark.clone().unwrap_or_else(|| Mark::of(self.lab))),
+            mark: changes_hands.then(|| desired.marked.other().cloned().unwrap_or_else(|| Mark::of(self.lab))),
             add_altnames: wanted.difference(&present).cloned().collect(),
             remove_altnames: if keep_names { Vec::new() } else { present.difference(&wanted).cloned().collect() },
         }));

@@ -39,6 +39,8 @@ pub struct Address {
     pub order: u32,
     /// Given by somebody else (IFA_PROTO is not topo's), on a live link that the lab is to adopt.
     pub foreign: bool,
+    /// The kernel made a connected route for it, and somebody has taken that away; of live addresses only.
+    pub disconnected: bool,
 }
 
 /// How long an address is valid and preferred, whole seconds.
@@ -51,6 +53,9 @@ pub struct Lifetime {
 }
 
 impl Address {
+    /// The name under which the connected route is shown among the attributes of its address.
+    pub const CONNECTED_ROUTE: &str = "connected route";
+
     /// The scope that the address is given: as ip-address(8) does, `host` for IPv4 loopback addresses, else `global`. Of IPv6
     /// addresses the kernel decides it alone.
     pub fn complete_scope(&self, ip: IpAddr) -> Scope {
@@ -100,6 +105,8 @@ impl Address {
             text(Some(value.map_or("forever".into(), |l| format!("{} valid, {} preferred", l.valid, l.preferred))))
         };
         check("lifetime", lifetime_differs, lifetime(live.lifetime), lifetime(self.lifetime), false);
+        let route = |address: &Self| text(Some(if address.disconnected { "missing" } else { "present" }.into()));
+        check(Self::CONNECTED_ROUTE, self.disconnected != live.disconnected, route(live), route(self), false);
         changes
     }
 

@@ -22,6 +22,8 @@ use crate::name::LinkName;
 pub const MAIN_TABLE: u32 = 254;
 /// The metric that the kernel gives an IPv6 route without one (IP6_RT_PRIO_USER).
 pub const IPV6_METRIC: u32 = 1024;
+/// The metric of an IPv6 connected route (IP6_RT_PRIO_ADDRCONF).
+pub const IPV6_CONNECTED_METRIC: u32 = 256;
 
 /// What tells one route of a namespace from another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ use topo::kernel::memory::Memory;
 use topo::kernel::{Kernel, Unattended};
 use topo::lower::lower;
 use topo::name::{LabName, LinkId, LinkName};
+use topo::operation::Operation;
 use topo::record::Record;
 use topo::resource::sysctl::SysctlKey;
 use topo::spec::load;
@@ -35,6 +36,7 @@ pub enum Act {
     Rename,
     AddAddress,
     TakeAddresses,
+    Disconnect,
     DeleteNamespace,
     AddPair,
     Forward(bool),
@@ -143,6 +145,10 @@ impl Machine {
                 let addresses: Vec<_> = live.state.addresses(link).map(|(address, _)| address).collect();
                 addresses.into_iter().try_for_each(|address| network.delete_address_of(link, address))
             }
+            (Some(link), _, Act::Disconnect) => live.state.addresses(link).try_for_each(|(address, attributes)| {
+                let (link, attributes) = (network.handle(link)?, attributes.clone());
+                network.by_hand(&Operation::Connect { link, address, attributes, present: false })
+            }),
             (_, Some(space), Act::DeleteNamespace) => network.delete_namespace_by_hand(space),
             (_, Some(space), Act::AddPair) => {
                 let [one, other] = ["one", "other"].map(|name| LinkId::new(space, name.parse().expect("it is a name")));

@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 use super::harness::fingerprint::{assert_restored, difference, fingerprint};
 use super::harness::tools::TOPO;
 use super::harness::{
-    Feature, apply, assert_no_changes, destroy, eventually, in_namespaces, lab, needs, settled_fingerprint, sh, topo,
+    Feature, apply, assert_no_changes, destroy, eventually, in_namespaces, lab, needs, rounds, settled_fingerprint, sh, topo,
+    until_it_listens,
 };
 
 fn start(arguments: &[&str]) -> Child {
@@ -60,7 +61,7 @@ fn who_holds_a_lab_is_named_and_waiting_can_be_interrupted() {
         assert!(began.elapsed() >= Duration::from_millis(300));
         for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
             let waiter = start(&["apply", "--lock-timeout", "100s", &file]);
-            sleep(Duration::from_millis(200));
+            until_it_listens(waiter.id(), signal);
             kill(Pid::from_raw(i32::try_from(waiter.id()).unwrap()), signal).unwrap();
             let output = waiter.wait_with_output().unwrap();
             assert_eq!(output.status.code(), Some(status), "{}", said(&output));
@@ -83,7 +84,7 @@ fn labs_come_and_go_side_by_side() {
         sh("rmdir /run/netns");
         let before = settled_fingerprint();
         let files = [star("x", 3), star("y", 4), star("z", 2)];
-        for round in 0..20 {
+        for round in 0..rounds(20) {
             let applied: Vec<_> = files.iter().map(|file| start(&["apply", file])).collect();
             applied.into_iter().for_each(finish);
             for file in &files {
@@ -107,7 +108,7 @@ fn the_same_lab_a_hundred_times_by_two() {
     in_namespaces(|| {
         let before = settled_fingerprint();
         let file = lab("name: two\nnamespaces: { a: { interfaces: { e: {} } }, b: {} }\nlinks: [{ endpoints: [a:e, b:e] }]\n");
-        for round in 0..100 {
+        for round in 0..rounds(100) {
             let timeout = if round % 2 == 0 { "0s" } else { "60s" };
             let runs = [0, 1].map(|_| start(&["apply", "--lock-timeout", timeout, &file]));
             let ends = runs.map(|run| run.wait_with_output().unwrap());
@@ -129,7 +130,7 @@ fn apply_against_destroy() {
         }
         let before = settled_fingerprint();
         let file = star("x", 5);
-        for _ in 0..20 {
+        for _ in 0..rounds(20) {
             let runs = [["apply", "--lock-timeout", "60s", &file], ["destroy", "--lock-timeout", "60s", &file]];
             runs.map(|run| start(&run)).into_iter().for_each(finish);
             destroy(&file);
@@ -176,7 +177,7 @@ fn a_saboteur_leads_to_an_error_at_worst() {
         let before = settled_fingerprint();
         let file = star("x", 6);
         let mut failures = 0;
-        for round in 0..100 {
+        for round in 0..rounds(100) {
             let over = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
@@ -208,7 +209,7 @@ fn a_saboteur_leads_to_an_error_at_worst() {
                 assert!(now == before, "round {round}: {}", difference(&before, &now));
             }
         }
-        println!("{failures} of 100 runs failed");
+        println!("{failures} runs failed");
         destroy(&file);
     });
 }
@@ -222,7 +223,7 @@ fn a_second_signal_ends_at_once_and_the_next_run_tidies_up() {
         let before = settled_fingerprint();
         let file = star("x", 200);
         let mut at_once = 0;
-        for round in 0..6 {
+        for round in 0..rounds(6) {
             let child = start(&["apply", &file]);
             sleep(Duration::from_millis(20 + 15 * round));
             let process = Pid::from_raw(i32::try_from(child.id()).unwrap());

@@ -22,4 +22,5 @@ mod lookalike;
 mod ownership;
 mod privilege;
 mod repeat;
+mod routes;
 mod update;

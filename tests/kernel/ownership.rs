@@ -59,6 +59,22 @@ fn half_a_mark_is_no_mark() {
 }
 
 #[test]
+fn what_has_lost_half_its_mark_is_still_destroyed() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        let before = settled_fingerprint();
+        for damage in ["ip link set bridge0 alias ''", "ip link set bridge0 group default"] {
+            apply(&example("blog"));
+            sh(damage);
+            destroy("blog");
+            assert_restored(&before);
+        }
+    });
+}
+
+#[test]
 fn a_namespace_marked_for_another_lab_is_not_ours() {
     in_namespaces(|| {
         let lab_of = |name: &str| lab(&format!("name: {name}\nnamespaces: {{ shared: {{}} }}\n"));

@@ -176,15 +176,36 @@ pub struct RawAddress {
     pub attributes: Address,
     /// Who made it (IFA_PROTO); `None` on kernels before 5.18, and for what the user made.
     pub protocol: Option<u8>,
+    /// Whether another IPv4 address of its subnet was there before it (IFA_F_SECONDARY).
+    pub secondary: bool,
+    /// Whether duplicate address detection still goes on (IFA_F_TENTATIVE and not IFA_F_DADFAILED).
+    pub tentative: bool,
 }
 
 impl RawAddress {
     /// Whether the kernel made it by itself.
     pub fn is_kernels(&self) -> bool {
         let loopback = ["127.0.0.1/8", "::1/128"].iter().any(|text| text.parse() == Ok(self.address));
-        self.protocol.is_some_and(|protocol| KERNEL_ADDRESS_PROTOCOLS.contains(&protocol)) || loopback && self.index == 1
+        self.protocol.is_some_and(|protocol| KERNEL_ADDRESS_PROTOCOLS.contains(&protocol)) || loopback && self.index == LOOPBACK
+    }
+
+    /// The subnet to which the kernel makes a route for it as long as the interface is up (`fib_add_ifaddr`,
+    /// `addrconf_prefix_route`); none for secondary addresses, which share that of the primary one.
+    pub fn connects(&self) -> Option<IpNet> {
+        let far = self.attributes.peer.unwrap_or(self.address.ip());
+        let bare_host = far.is_ipv4() && self.address.0.prefix_len() == 32 && self.attributes.peer.is_none();
+        if self.secondary || self.attributes.noprefixroute || bare_host || self.index == LOOPBACK {
+            return None;
+        }
+        let to = IpNet::new(far, self.address.0.prefix_len()).ok()?.trunc();
+        // No route leads to 0.0.0.0/8 (`ipv4_is_zeronet`).
+        let zero = matches!(to.network(), IpAddr::V4(ip) if ip.octets()[0] == 0);
+        (!zero).then_some(to)
     }
 }
+
+/// The number of `lo`.
+const LOOPBACK: Ifindex = 1;
 
 fn ip(bytes: &[u8]) -> Result<IpAddr, String> {
     if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
@@ -202,9 +223,15 @@ const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
 const IFA_RT_PRIORITY: u16 = 9;
 const IFA_PROTO: u16 = 11;
+const IFA_F_SECONDARY: u32 = 0x01;
 const IFA_F_NODAD: u32 = 0x02;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 const FOREVER: u32 = u32::MAX;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTN_UNICAST: u8 = 1;
 
 /// Decodes the body of an RTM_NEWADDR; `None` for a family that topo does not manage.
 ///
@@ -239,7 +266,30 @@ pub fn address(body: &[u8]) -> Result<Option<RawAddress>, String> {
     attributes_of.nodad = flags & IFA_F_NODAD != 0 && address.is_ipv6();
     attributes_of.noprefixroute = flags & IFA_F_NOPREFIXROUTE != 0;
     let net = IpNet::new(address, prefix_length).map_err(|error| error.to_string())?;
-    Ok(Some(RawAddress { index, address: InterfaceAddress(net), attributes: attributes_of, protocol }))
+    let tentative = flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == IFA_F_TENTATIVE;
+    let secondary = flags & IFA_F_SECONDARY != 0 && address.is_ipv4();
+    Ok(Some(RawAddress { index, address: InterfaceAddress(net), attributes: attributes_of, protocol, secondary, tentative }))
+}
+
+/// A subnet that an interface is connected to.
+pub type Connected = (IpNet, Ifindex);
+
+/// Decodes the body of an RTM_NEWROUTE that the kernel has made by itself as far as a connected route needs; `None` for others.
+///
+/// # Errors
+/// When it is malformed.
+pub fn connected_route(body: &[u8]) -> Result<Option<Connected>, String> {
+    let header: &[u8; 12] = body.first_chunk().ok_or("a route message that is cut off")?;
+    let (mut to, mut index) = (None, None);
+    for attribute in attributes(&body[12..]) {
+        match attribute? {
+            (RTA_DST, value) => to = Some(ip(value)?),
+            (RTA_OIF, value) => index = Some(number(value)?),
+            _ => {}
+        }
+    }
+    let (Some(to), Some(index), RTN_UNICAST) = (to, index, header[7]) else { return Ok(None) };
+    Ok(Some((IpNet::new(to, header[1]).map_err(|error| error.to_string())?, index)))
 }
 
 /// A route as one message describes it.
@@ -353,6 +403,7 @@ mod tests {
         fn no_bytes_make_a_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = link(&bytes);
             let _ = address(&bytes);
+            let _ = connected_route(&bytes);
             if route_protocol(&bytes).is_some() {
                 let _ = route(&bytes);
             }

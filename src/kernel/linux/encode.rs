@@ -1,30 +1,26 @@
 //! Operations into rtnetlink messages.
 
+mod route;
+
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo};
 use netlink_packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, Prop};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
-    RouteProtocol, RouteType as WireType, RouteVia,
-};
+use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+pub use self::route::{add_route, connect, delete_route};
 use super::socket::Batch;
 use crate::name::{LabName, NamespaceName};
-use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, Presence, RouteAt};
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, Presence};
 use crate::ownership::{self, Mark};
 use crate::resource::address::Address;
 use crate::resource::link::veth::VETH_INFO_PEER;
 use crate::resource::link::{Link, LinkSettings, Queues};
-use crate::resource::route::{MAIN_TABLE, NextHop, RouteType};
 use crate::state::Ifindex;
 use crate::value::InterfaceAddress;
-
-/// Protocol of the routes in a lab's own namespaces: as if made by hand (RTPROT_BOOT).
-const BY_HAND: RouteProtocol = RouteProtocol::Boot;
 
 /// Adds the birth of a link, followed, for what is born in `host`, by its mark in the same send. `descriptor` gives the
 /// descriptor of a namespace other than the one that the batch is sent in.
@@ -248,89 +244,6 @@ pub fn add_address(batch: &mut Batch, link: &LinkHandle, address: InterfaceAddre
 /// Adds the deletion of an address.
 pub fn delete_address(batch: &mut Batch, link: &LinkHandle, address: InterfaceAddress, attributes: &Address) {
     batch.push(RouteNetlinkMessage::DelAddress(address_message(link, address, attributes)), 0);
-}
-
-fn route_message(at: &RouteAt) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    let (key, route) = (&at.key, &at.route);
-    let ipv6 = key.is_ipv6();
-    message.header = RouteHeader {
-        address_family: if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet },
-        destination_prefix_length: key.to.prefix_len(),
-        tos: key.tos,
-        // The header's byte holds small numbers only; the attribute holds all.
-        table: u8::try_from(key.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC),
-        protocol: if at.namespace.is_host() { RouteProtocol::Other(ownership::PROTOCOL) } else { BY_HAND },
-        scope: route.complete_scope(ipv6).number().into(),
-        kind: match route.kind {
-            RouteType::Unicast => WireType::Unicast,
-            RouteType::Blackhole => WireType::BlackHole,
-            RouteType::Unreachable => WireType::Unreachable,
-            RouteType::Prohibit => WireType::Prohibit,
-            RouteType::Throw => WireType::Throw,
-            RouteType::Local => WireType::Local,
-        },
-        ..RouteHeader::default()
-    };
-    let list = &mut message.attributes;
-    if key.table > u32::from(u8::MAX) || key.table != MAIN_TABLE {
-        list.push(RouteAttribute::Table(key.table));
-    }
-    if key.to.prefix_len() > 0 {
-        list.push(RouteAttribute::Destination(key.to.network().into()));
-    }
-    if key.metric != 0 {
-        list.push(RouteAttribute::Priority(key.metric));
-    }
-    list.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
-    list.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
-    match route.nexthops.as_slice() {
-        [] => {}
-        [hop] => {
-            list.extend(gateway(hop, ipv6));
-            list.extend(at.indices.first().copied().flatten().map(RouteAttribute::Oif));
-            message.header.flags.set(RouteFlags::Onlink, hop.onlink);
-        }
-        hops => {
-            let hops = hops.iter().zip(&at.indices).map(|(hop, index)| next_hop(hop, index.unwrap_or(0), ipv6));
-            list.push(RouteAttribute::MultiPath(hops.collect()));
-        }
-    }
-    message
-}
-
-fn gateway(hop: &NextHop, ipv6: bool) -> Option<RouteAttribute> {
-    hop.via.map(|via| match via {
-        IpAddr::V6(via) if !ipv6 => RouteAttribute::Via(RouteVia::Inet6(via)),
-        via => RouteAttribute::Gateway(RouteAddress::from(via)),
-    })
-}
-
-fn next_hop(hop: &NextHop, index: Ifindex, ipv6: bool) -> RouteNextHop {
-    let mut wire = RouteNextHop::default();
-    wire.interface_index = index;
-    wire.hops = u8::try_from(hop.weight.saturating_sub(1)).unwrap_or(u8::MAX);
-    wire.flags.set(RouteNextHopFlags::Onlink, hop.onlink);
-    wire.attributes.extend(gateway(hop, ipv6));
-    wire
-}
-
-/// Adds a route.
-pub fn add_route(batch: &mut Batch, route: &RouteAt, presence: Presence) {
-    let flags = match presence {
-        Presence::New => NLM_F_CREATE | NLM_F_EXCL,
-        Presence::Replace => NLM_F_CREATE | NLM_F_REPLACE,
-    };
-    batch.push(RouteNetlinkMessage::NewRoute(route_message(route)), flags);
-}
-
-/// Adds the deletion of a route. Its protocol is left open in a lab's own namespaces, where hands may have made it.
-pub fn delete_route(batch: &mut Batch, route: &RouteAt) {
-    let mut message = route_message(route);
-    if !route.namespace.is_host() {
-        message.header.protocol = RouteProtocol::Unspec;
-    }
-    batch.push(RouteNetlinkMessage::DelRoute(message), 0);
 }
 
 /// The request for all links with everything but statistics.

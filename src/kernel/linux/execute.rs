@@ -2,10 +2,12 @@
 //! after another share a send, and a run of new namespaces is divided among threads.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::libc;
 
+use super::detection::{self, Patience};
 use super::namespaces;
 use super::netns::Directory;
 use super::socket::{Batch, Refusal};
@@ -30,6 +32,8 @@ struct Pending {
 enum Way {
     /// As messages through the socket of that namespace.
     Messages(NamespaceName),
+    /// As one message, again and again until that address can be a source.
+    Patiently(IpAddr),
     /// By a thread inside the namespace, along with others.
     Inside,
     /// By system calls in this thread.
@@ -37,6 +41,9 @@ enum Way {
 }
 
 fn way(operation: &Operation) -> Way {
+    if let Some(source) = detection::source(operation) {
+        return Way::Patiently(source);
+    }
     match operation {
         Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } => Way::Inside,
         Operation::DeleteNamespace(_) => Way::Calls,
@@ -46,6 +53,7 @@ fn way(operation: &Operation) -> Way {
         | Operation::DeleteLinkGroup(_)
         | Operation::AddAddress { .. }
         | Operation::DeleteAddress { .. }
+        | Operation::Connect { .. }
         | Operation::AddRoute { .. }
         | Operation::DeleteRoute(_) => Way::Messages(operation.namespace().clone()),
     }
@@ -66,6 +74,11 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
                     flush(linux, operations, &mut pending, progress)?;
                 }
                 add(linux, pending.get_or_insert_with(|| Pending::new(through)), operations, position)?;
+                position += 1;
+            }
+            Way::Patiently(source) => {
+                flush(linux, operations, &mut pending, progress)?;
+                patiently(linux, operations, position, source, progress)?;
                 position += 1;
             }
             Way::Inside => {
@@ -127,6 +140,9 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
             encode::add_address(batch, link, *address, attributes, *presence);
         }
         Operation::DeleteAddress { link, address, attributes } => encode::delete_address(batch, link, *address, attributes),
+        Operation::Connect { link, address, attributes, present } => {
+            encode::connect(batch, link, *address, attributes, *present);
+        }
         Operation::AddRoute { route, presence } => encode::add_route(batch, route, *presence),
         Operation::DeleteRoute(route) => encode::delete_route(batch, route),
         Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => {}
@@ -191,6 +207,31 @@ fn flush(
         progress.done(position);
     }
     Ok(())
+}
+
+/// Executes one operation that the kernel refuses as long as its source address is tentative.
+fn patiently(
+    linux: &mut Linux,
+    operations: &[Operation],
+    position: usize,
+    source: IpAddr,
+    progress: &mut dyn Progress,
+) -> Result<(), ExecuteError> {
+    let mut patience = Patience::new();
+    loop {
+        let mut message = Pending::new(operations[position].namespace().clone());
+        add(linux, &mut message, operations, position)?;
+        let refusal = match flush(linux, operations, &mut Some(message), progress) {
+            Err(ExecuteError::Operation(refusal)) => refusal,
+            outcome => return outcome,
+        };
+        if progress.stop() {
+            return Err(ExecuteError::Interrupted);
+        }
+        let Some(inhabited) = linux.inhabited(operations[position].namespace()) else { return Err(refusal.into()) };
+        let waited = patience.wait(&mut inhabited.socket, source, refusal.source);
+        waited.map_err(|errno| refused(operations, position, errno))?;
+    }
 }
 
 /// Executes a run of operations that threads do inside of namespaces.

@@ -1,32 +1,38 @@
 //! Reads the live network: the lab's own namespaces whole, of the host only what is the lab's or what the lab names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use super::decode::{self, RawAddress, RawLink, RawRoute};
+use super::decode::{self, Connected, RawAddress, RawLink, RawRoute};
 use super::netns::{self, Answer, Directory, Entry};
 use super::resolve::Resolver;
 use super::socket::{DumpError, Socket};
 use super::{Inhabited, Linux, encode, sysctl};
 use crate::kernel::ObserveError;
+use crate::kernel::standing::Standing;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
+use crate::resource::link::Marked;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::{Ifindex, Live, Resource, ResourceId, State};
 
 /// Protocols of routes that hands make (RTPROT_UNSPEC, BOOT, STATIC) and topo's own; all others belong to the kernel or to a
 /// routing daemon.
 const BY_HAND: [u8; 4] = [0, 3, 4, ownership::PROTOCOL];
+/// Routes that the kernel makes for its own addresses (RTPROT_KERNEL).
+const KERNEL: u8 = 2;
 /// Routes that the kernel makes or learns by itself (RTPROT_REDIRECT, KERNEL, RA).
-const BY_KERNEL: [u8; 3] = [1, 2, 9];
+const BY_KERNEL: [u8; 3] = [1, KERNEL, 9];
 
 /// One namespace as it was read.
 pub(super) struct Snapshot {
     pub(super) links: Vec<RawLink>,
     addresses: Vec<RawAddress>,
     routes: Vec<RawRoute>,
+    /// The subnets that routes of the kernel's own lead to.
+    connected: HashSet<Connected>,
 }
 
 fn failed(what: impl Into<String>) -> impl FnOnce(DumpError) -> ObserveError {
@@ -150,8 +156,7 @@ fn look_into(lab: &LabName, wanted: &BTreeSet<NamespaceName>, candidate: Candida
     let mut snapshot = None;
     if mark == ours {
         let links = links.map_or_else(|| read_links(&name, &mut socket), Ok)?;
-        snapshot =
-            Some(Snapshot { links, addresses: read_addresses(&name, &mut socket)?, routes: read_routes(&name, &mut socket)? });
+        snapshot = Some(read_rest(&name, &mut socket, links)?);
     }
     Ok(Seen { name, inhabited: Inhabited { file, socket }, mark, snapshot })
 }
@@ -208,29 +213,34 @@ fn read_addresses(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawAd
     Ok(addresses)
 }
 
-fn read_routes(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawRoute>, ObserveError> {
-    let mut routes = Vec::new();
+fn read_routes(name: &NamespaceName, socket: &mut Socket) -> Result<(Vec<RawRoute>, HashSet<Connected>), ObserveError> {
+    let (mut routes, mut connected) = (Vec::new(), HashSet::new());
     let each = |message: Option<(u16, &[u8])>| {
-        match message {
-            None => routes.clear(),
-            Some((_, body)) => {
-                if decode::route_protocol(body).is_some_and(|protocol| !BY_KERNEL.contains(&protocol)) {
-                    routes.push(decode::route(body)?);
-                }
-            }
+        let Some((_, body)) = message else {
+            routes.clear();
+            connected.clear();
+            return Ok(());
+        };
+        match decode::route_protocol(body) {
+            Some(KERNEL) => connected.extend(decode::connected_route(body)?),
+            Some(protocol) if !BY_KERNEL.contains(&protocol) => routes.push(decode::route(body)?),
+            _ => {}
         }
         Ok(())
     };
     socket.dump(&encode::get_routes(), each).map_err(failed(format!("the routes of `{name}`")))?;
-    Ok(routes)
+    Ok((routes, connected))
 }
 
 fn read_namespace(name: &NamespaceName, socket: &mut Socket) -> Result<Snapshot, ObserveError> {
-    Ok(Snapshot {
-        links: read_links(name, socket)?,
-        addresses: read_addresses(name, socket)?,
-        routes: read_routes(name, socket)?,
-    })
+    let links = read_links(name, socket)?;
+    read_rest(name, socket, links)
+}
+
+fn read_rest(name: &NamespaceName, socket: &mut Socket, links: Vec<RawLink>) -> Result<Snapshot, ObserveError> {
+    let addresses = read_addresses(name, socket)?;
+    let (routes, connected) = read_routes(name, socket)?;
+    Ok(Snapshot { links, addresses, routes, connected })
 }
 
 /// One namespace on its way from what was read to resources.
@@ -241,55 +251,20 @@ struct Scene<'a> {
     desired: &'a State,
 }
 
-/// Whose a link in `host` is.
-enum Owner {
-    Lab,
-    Declared,
-    Adopted,
-    Foreign(String),
-}
-
 impl Scene<'_> {
     fn names(&self) -> HashMap<Ifindex, LinkName> {
         self.snapshot.links.iter().map(|link| (link.index, link.name)).collect()
-    }
-
-    fn owner(&self, raw: &RawLink) -> Owner {
-        if !self.namespace.is_host() {
-            return Owner::Lab;
-        }
-        let (group, alias) = (raw.group == ownership::group(self.lab), raw.alias == ownership::link_alias(self.lab));
-        if group && alias {
-            return Owner::Lab;
-        }
-        let desired = self.desired.link(&LinkId::new(self.namespace, raw.name));
-        if desired.is_some_and(|link| link.external) {
-            return Owner::Declared;
-        }
-        let lookalike = match (group, alias) {
-            (true, _) => ", with the lab's group but not its alias",
-            (_, true) => ", with the lab's alias but not its group",
-            _ => "",
-        };
-        let other = raw.alias.strip_prefix("topo:").filter(|_| !alias).and_then(|lab| lab.parse::<LabName>().ok());
-        if other.is_none() && self.desired.adopt.contains(&LinkId::new(self.namespace, raw.name)) {
-            return Owner::Adopted;
-        }
-        Owner::Foreign(match other {
-            Some(lab) => format!("a {} of the lab `{lab}`", raw.link.kind.name()),
-            None => format!("a {} that topo did not make{lookalike}", raw.link.kind.name()),
-        })
     }
 
     fn add_links(&self, live: &mut Live, resolver: &mut Resolver<'_>) -> Result<(), ObserveError> {
         let names = self.names();
         for raw in &self.snapshot.links {
             let id = LinkId::new(self.namespace, raw.name);
-            let mut foreign_mark = None;
-            match self.owner(raw) {
-                Owner::Lab | Owner::Declared => {}
-                Owner::Adopted => foreign_mark = Some(Mark { group: raw.group, alias: raw.alias.clone() }),
-                Owner::Foreign(what) => {
+            let mark = Mark { group: raw.group, alias: raw.alias.clone() };
+            let marked = match Standing::of(self.lab, self.desired, &id, mark, raw.index, raw.link.kind.name()) {
+                Standing::Lab(marked) => marked,
+                Standing::Declared => Marked::Lab,
+                Standing::Foreign(what) => {
                     live.taken_indices.insert(id.clone(), raw.index);
                     live.group_is_shared |= raw.group == ownership::group(self.lab);
                     let resource = ResourceId::Link(id);
@@ -298,10 +273,10 @@ impl Scene<'_> {
                     }
                     continue;
                 }
-            }
+            };
             let mut link = raw.link.clone();
             link.settings.master = raw.master.and_then(|master| names.get(&master).copied());
-            link.foreign_mark = foreign_mark;
+            link.marked = marked;
             link.external = self.desired.link(&id).is_some_and(|link| link.external);
             resolver.resolve(&id, raw, &mut link, self.desired)?;
             live.indices.insert(id.clone(), raw.index);
@@ -354,6 +329,8 @@ impl Scene<'_> {
             }
             let mut attributes = raw.attributes.clone();
             attributes.foreign = adopted;
+            let connects = raw.connects().filter(|_| owned.settings.up == Some(true));
+            attributes.disconnected = connects.is_some_and(|to| !self.snapshot.connected.contains(&(to, raw.index)));
             attributes.label = attributes.label.filter(|label| *label != link.name.as_str());
             let next = order.entry((raw.index, raw.address.ip().is_ipv4())).or_default();
             attributes.order = *next;

@@ -44,7 +44,11 @@ impl Network {
         // Its order is told by its place among the others.
         let attributes = Address { order: 0, ..attributes.clone() };
         let given = Given { address, attributes, secondary: false, protocol };
-        let connected = self.connected(&place);
+        let mut connected = self.connected(&place);
+        if presence == Presence::Replace && address.ip().is_ipv6() {
+            // The kernel puts a route back that has been taken away (`inet6_addr_modify`).
+            connected.retain(|entry| entry.to != address.0.trunc() || self.has_route(&place.namespace, entry));
+        }
         let added = match address.ip() {
             IpAddr::V4(_) => self.add_inet(&place, given, presence),
             IpAddr::V6(_) => self.add_inet6(&place, given, presence),

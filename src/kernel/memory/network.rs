@@ -134,6 +134,7 @@ impl Network {
                 self.add_address(author, link, *address, attributes, *presence)
             }
             Operation::DeleteAddress { link, address, attributes } => self.delete_address(link, *address, attributes),
+            Operation::Connect { link, address, present, .. } => self.connect(link, *address, *present),
             Operation::AddRoute { route, presence } => self.add_route(author, route, *presence),
             Operation::DeleteRoute(route) => self.delete_route(author, route),
         }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::device::{Device, Place};
 use super::network::{Namespace, Network};
 use super::route::{Entry, Family};
+use crate::kernel::standing::Standing;
 use crate::name::{LabName, LinkId, LinkName, LinkRef, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::address::Address;
-use crate::resource::link::{Link, LinkSettings};
+use crate::resource::link::{Link, LinkSettings, Marked};
 use crate::resource::route::{NextHop, Route, RouteKey};
 use crate::resource::sysctl::Sysctl;
 use crate::state::{Live, Resource, ResourceId, State};
@@ -27,14 +28,6 @@ struct Scene<'a> {
     namespace: &'a Namespace,
     /// Namespaces that the lab can see into.
     visible: &'a [NamespaceName],
-}
-
-/// Whose a link in `host` is.
-enum Owner {
-    Lab,
-    Declared,
-    Adopted,
-    Foreign(String),
 }
 
 pub(super) fn observe(network: &Network, lab: &LabName, desired: &State) -> Live {
@@ -98,51 +91,22 @@ fn add_sysctls(network: &Network, desired: &State, visible: &[NamespaceName], li
 }
 
 impl Scene<'_> {
-    fn owner(&self, device: &Device) -> Owner {
-        if !self.name.is_host() {
-            return Owner::Lab;
-        }
-        let (group, alias) = (device.group == ownership::group(self.lab), device.alias == ownership::link_alias(self.lab));
-        if group && alias {
-            return Owner::Lab;
-        }
-        if self.desired.link(&device.id(self.name)).is_some_and(|link| link.external) {
-            return Owner::Declared;
-        }
-        let lookalike = match (group, alias) {
-            (true, _) => ", with the lab's group but not its alias",
-            (_, true) => ", with the lab's alias but not its group",
-            _ => "",
-        };
-        let other = device.alias.strip_prefix("topo:").filter(|_| !alias).and_then(|lab| lab.parse::<LabName>().ok());
-        if other.is_none() && self.desired.adopt.contains(&device.id(self.name)) {
-            return Owner::Adopted;
-        }
-        Owner::Foreign(match other {
-            Some(lab) => format!("a {} of the lab `{lab}`", device.kind.name()),
-            None => format!("a {} that topo did not make{lookalike}", device.kind.name()),
-        })
-    }
-
     fn add_links(&self, live: &mut Live) {
         for (index, device) in &self.namespace.devices {
             let id = device.id(self.name);
-            match self.owner(device) {
-                Owner::Lab | Owner::Declared => {
-                    live.indices.insert(id.clone(), *index);
-                    live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(self.link(device))));
-                }
-                Owner::Adopted => {
-                    live.indices.insert(id.clone(), *index);
-                    let foreign_mark = Some(Mark { group: device.group, alias: device.alias.clone() });
-                    live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(Link { foreign_mark, ..self.link(device) })));
-                }
-                Owner::Foreign(what) => {
+            let mark = Mark { group: device.group, alias: device.alias.clone() };
+            let marked = match Standing::of(self.lab, self.desired, &id, mark, *index, device.kind.name()) {
+                Standing::Lab(marked) => marked,
+                Standing::Declared => Marked::Lab,
+                Standing::Foreign(what) => {
                     live.taken_indices.insert(id, *index);
                     live.group_is_shared |= device.group == crate::ownership::group(self.lab);
                     self.stand_in_the_way(live, device, what);
+                    continue;
                 }
-            }
+            };
+            live.indices.insert(id.clone(), *index);
+            live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(Link { marked, ..self.link(device) })));
         }
         for device in self.namespace.devices.values().filter(|_| self.name.is_host()) {
             for altname in device.altnames.iter().filter_map(|altname| altname.parse().ok()) {
@@ -186,7 +150,7 @@ impl Scene<'_> {
                 master,
             },
             queues: Some(device.queues),
-            foreign_mark: None,
+            marked: Marked::Lab,
             external: self.desired.link(&device.id(self.name)).is_some_and(|link| link.external),
         }
     }
@@ -197,7 +161,7 @@ impl Scene<'_> {
     }
 
     fn add_addresses(&self, live: &mut Live) {
-        for device in self.namespace.devices.values() {
+        for (index, device) in &self.namespace.devices {
             let link = device.id(self.name);
             let Some(external) = live.state.link(&link).map(|link| link.external) else { continue };
             let mut order: BTreeMap<bool, u32> = BTreeMap::new();
@@ -217,8 +181,10 @@ impl Scene<'_> {
                 }
                 let next = order.entry(given.address.ip().is_ipv4()).or_default();
                 let label = given.attributes.label.clone().filter(|label| *label != device.name.as_str());
-                live.state
-                    .insert(id, Resource::Address(Address { order: *next, label, foreign: adopted, ..given.attributes.clone() }));
+                let place = Place { namespace: self.name.clone(), index: *index };
+                let disconnected = self.network.is_disconnected(&place, given);
+                let address = Address { order: *next, label, foreign: adopted, disconnected, ..given.attributes.clone() };
+                live.state.insert(id, Resource::Address(address));
                 *next += 1;
             }
         }

@@ -6,21 +6,20 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use nix::libc;
 
-use super::device::{LOOPBACK, Place};
+use super::device::{Device, Given, LOOPBACK, Place};
 use super::network::{Author, Network};
 use crate::kernel::Errno;
 use crate::name::NamespaceName;
-use crate::operation::{Presence, RouteAt};
+use crate::operation::{LinkHandle, Presence, RouteAt};
 use crate::ownership;
-use crate::resource::route::{IPV6_METRIC, MAIN_TABLE, RouteKey, RouteType, Scope};
+use crate::resource::route::{IPV6_CONNECTED_METRIC, IPV6_METRIC, MAIN_TABLE, RouteKey, RouteType, Scope};
 use crate::state::Ifindex;
+use crate::value::InterfaceAddress;
 
 /// Routes that the kernel makes by itself (RTPROT_KERNEL).
 pub(super) const KERNEL: u8 = 2;
 /// Routes that hands make (RTPROT_BOOT), as ip-route(8) does.
 pub(super) const BY_HAND: u8 = 3;
-/// The metric of an IPv6 connected route (IP6_RT_PRIO_ADDRCONF).
-const IPV6_CONNECTED_METRIC: u32 = 256;
 
 /// The two families, which lose their routes at different times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,33 +210,64 @@ impl Network {
 
     /// The routes that the kernel makes for the addresses of a link: the subnets that it is connected to.
     pub(super) fn connected(&self, place: &Place) -> Vec<Entry> {
-        let Some(device) = self.device(place).filter(|device| device.up) else { return Vec::new() };
         let mut connected = Vec::new();
-        for given in device.addresses.iter().filter(|given| !given.attributes.noprefixroute) {
-            let (ip, far) = (given.address.ip(), given.far_end());
-            let Ok(to) = IpNet::new(far, given.address.0.prefix_len()) else { continue };
-            let ipv4 = ip.is_ipv4();
-            let bare_host = ipv4 && far == ip && to.prefix_len() == 32;
-            if given.secondary || bare_host || ipv4 && device.is_loopback() || !ipv4 && !self.has_ipv6(place) {
-                continue;
-            }
-            let entry = Entry {
-                table: MAIN_TABLE,
-                to: to.trunc(),
-                metric: given.attributes.metric.unwrap_or(if ipv4 { 0 } else { IPV6_CONNECTED_METRIC }),
-                tos: 0,
-                kind: RouteType::Unicast,
-                scope: if ipv4 { Scope::Link } else { Scope::Global },
-                hops: vec![Hop { via: None, index: place.index, weight: 1, onlink: false, dead: false }],
-                src: ipv4.then_some(ip),
-                mtu: None,
-                protocol: KERNEL,
-            };
-            if !connected.contains(&entry) {
-                connected.push(entry);
-            }
+        for given in self.device(place).iter().flat_map(|device| &device.addresses) {
+            connected.extend(self.connected_route(place, given).filter(|entry| !connected.contains(entry)));
         }
         connected
+    }
+
+    /// The route that the kernel makes for one address of a link.
+    fn connected_route(&self, place: &Place, given: &Given) -> Option<Entry> {
+        let device = self.device(place).filter(|device| device.up && !given.attributes.noprefixroute)?;
+        let (ip, far) = (given.address.ip(), given.far_end());
+        let to = IpNet::new(far, given.address.0.prefix_len()).ok()?;
+        let ipv4 = ip.is_ipv4();
+        let bare_host = ipv4 && far == ip && to.prefix_len() == 32;
+        if given.secondary || bare_host || ipv4 && device.is_loopback() || !ipv4 && !self.has_ipv6(place) {
+            return None;
+        }
+        Some(Entry {
+            table: MAIN_TABLE,
+            to: to.trunc(),
+            metric: given.attributes.metric.unwrap_or(if ipv4 { 0 } else { IPV6_CONNECTED_METRIC }),
+            tos: 0,
+            kind: RouteType::Unicast,
+            scope: if ipv4 { Scope::Link } else { Scope::Global },
+            hops: vec![Hop { via: None, index: place.index, weight: 1, onlink: false, dead: false }],
+            src: ipv4.then_some(ip),
+            mtu: None,
+            protocol: KERNEL,
+        })
+    }
+
+    pub(super) fn has_route(&self, namespace: &NamespaceName, entry: &Entry) -> bool {
+        self.namespaces.get(namespace).is_some_and(|namespace| namespace.routes.contains(entry))
+    }
+
+    /// Whether somebody has taken the route away that the kernel made for an address.
+    pub(super) fn is_disconnected(&self, place: &Place, given: &Given) -> bool {
+        let route = self.connected_route(place, given);
+        !self.device(place).is_some_and(Device::is_loopback)
+            && route.is_some_and(|entry| !self.has_route(&place.namespace, &entry))
+    }
+
+    /// Adds or deletes the route that the kernel makes for an address.
+    pub(super) fn connect(&mut self, link: &LinkHandle, address: InterfaceAddress, present: bool) -> Result<(), Errno> {
+        let place = self.place(link)?;
+        let device = self.device(&place).ok_or_else(|| Errno::new(libc::ENODEV))?;
+        let given = device.addresses.iter().find(|given| given.address == address);
+        let entry = given.and_then(|given| self.connected_route(&place, given)).ok_or_else(|| Errno::new(libc::EINVAL))?;
+        let at = || Errno::new(if present { libc::EEXIST } else { libc::ESRCH });
+        let routes = &mut self.namespaces.get_mut(&place.namespace).ok_or_else(at)?.routes;
+        match (routes.iter().position(|route| *route == entry), present) {
+            (None, true) => routes.push(entry),
+            (Some(at), false) => {
+                routes.remove(at);
+            }
+            _ => return Err(at()),
+        }
+        Ok(())
     }
 
     /// Brings the connected routes of a link up to date, given those that it had.

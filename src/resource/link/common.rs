@@ -47,6 +47,42 @@ pub struct LinkSettings {
     pub master: Option<LinkName>,
 }
 
+/// Whose mark a link carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Marked {
+    /// The lab's; or the link needs none, because it is external or in a namespace of the lab.
+    #[default]
+    Lab,
+    /// What is left of the lab's, one half of which somebody has erased.
+    Damaged(Mark),
+    /// Somebody else's, on a live link that the lab is to adopt.
+    Foreign(Mark),
+}
+
+impl Marked {
+    /// The name under which a mark that is to be put right is shown.
+    pub const FIELD: &str = "mark";
+
+    /// The mark, where it is not the lab's own.
+    pub fn other(&self) -> Option<&Mark> {
+        match self {
+            Self::Lab => None,
+            Self::Damaged(mark) | Self::Foreign(mark) => Some(mark),
+        }
+    }
+
+    fn compare(&self, live: &Self) -> Option<FieldChange> {
+        let mark = |before: &str, after: &str| FieldChange::new(Self::FIELD, before.into(), after.into());
+        match (self, live) {
+            (Self::Lab, Self::Lab) | (Self::Damaged(_), Self::Damaged(_)) | (Self::Foreign(_), Self::Foreign(_)) => None,
+            (_, Self::Foreign(_)) => Some(owner_change(true)),
+            (Self::Foreign(_), _) => Some(owner_change(false)),
+            (Self::Lab, Self::Damaged(_)) => Some(mark("damaged", "whole")),
+            (Self::Damaged(_), Self::Lab) => Some(mark("whole", "damaged")),
+        }
+    }
+}
+
 /// A link of any kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {
@@ -58,14 +94,14 @@ pub struct Link {
     pub queues: Option<Queues>,
     /// Declared `external`: exists already, is never created or deleted, and what the lab does not say is left alone.
     pub external: bool,
-    /// Somebody else's mark, on a live link that the lab is to adopt; `None` where the link is the lab's or external.
-    pub foreign_mark: Option<Mark>,
+    /// Whose mark it carries, as a live link in `host`.
+    pub marked: Marked,
 }
 
 impl Link {
     /// A link of that kind of which nothing else is said.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, settings: LinkSettings::default(), queues: None, external: false, foreign_mark: None }
+        Self { kind, settings: LinkSettings::default(), queues: None, external: false, marked: Marked::Lab }
     }
 
     /// `lo` as a new namespace of topo's has it.
@@ -109,9 +145,7 @@ impl Link {
     /// Every difference between this desired link and the live one.
     pub fn compare(&self, live: &Self, inherited_mtu: Option<u32>) -> Vec<FieldChange> {
         let mut changes = Vec::new();
-        if self.foreign_mark.is_some() != live.foreign_mark.is_some() {
-            changes.push(owner_change(live.foreign_mark.is_some()));
-        }
+        changes.extend(self.marked.compare(&live.marked));
         if !self.external {
             match self.kind.compare(&live.kind) {
                 Some(options) => changes.extend(options.into_iter().map(|option| FieldChange {

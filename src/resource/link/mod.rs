@@ -14,7 +14,7 @@ pub mod vxlan;
 
 mod common;
 
-pub use common::{Link, LinkSettings, Queues};
+pub use common::{Link, LinkSettings, Marked, Queues};
 pub use kind::Kind;
 
 /// The number that the kernel knows an interface by, within its namespace (`ifi_index`); from 1.

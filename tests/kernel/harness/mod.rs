@@ -10,6 +10,7 @@ pub use enter::in_namespaces;
 pub use feature::{Feature, needs};
 pub use fingerprint::settled_fingerprint;
 pub use tools::{
-    apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, sh, text, topo,
+    apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, rounds, sh, text,
+    topo, until_it_listens,
 };
 pub use view::{assert_view, view};

@@ -183,6 +183,22 @@ pub fn indices(namespace: Option<&str>) -> BTreeMap<String, u64> {
     links.as_array().expect("ip shows a list").iter().filter_map(entry).collect()
 }
 
+/// How often a race is run: `usual` times, or as often as `TOPO_ROUNDS` says where that is less, for slow machines.
+pub fn rounds(usual: u64) -> u64 {
+    let wanted = std::env::var("TOPO_ROUNDS").ok().map(|number| number.parse().expect("TOPO_ROUNDS is a number"));
+    wanted.map_or(usual, |wanted: u64| wanted.clamp(1, usual))
+}
+
+/// Waits until a process has a handler for the signal (`SigCgt` of proc_pid_status(5)).
+#[track_caller]
+pub fn until_it_listens(process: u32, signal: nix::sys::signal::Signal) {
+    eventually("a signal handler", || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+        u64::from_str_radix(caught.trim(), 16).is_ok_and(|caught| caught >> (signal as u64 - 1) & 1 == 1)
+    });
+}
+
 /// Waits until something is so, at most ten seconds.
 #[track_caller]
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {

@@ -1,0 +1,71 @@
+//! Routes whose source is an IPv6 address of the machine: the kernel refuses them until duplicate address detection (RFC 4862,
+//! section 5.4) has found the address to be unique, which takes one to two seconds.
+
+use std::net::IpAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+
+use super::socket::{DumpError, Socket};
+use super::{decode, encode};
+use crate::kernel::Errno;
+use crate::operation::Operation;
+
+/// Detection takes at most two seconds with the kernel's defaults (MAX_RTR_SOLICITATION_DELAY and RETRANS_TIMER).
+const LIMIT: Duration = Duration::from_secs(6);
+/// The first pause, for addresses that need no detection; each that follows is twice as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The address that a route to be added may have to wait for.
+pub(super) fn source(operation: &Operation) -> Option<IpAddr> {
+    match operation {
+        Operation::AddRoute { route, .. } => route.route.src.filter(IpAddr::is_ipv6),
+        _ => None,
+    }
+}
+
+/// How long one route has been waited for.
+pub(super) struct Patience {
+    began: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), pause: FIRST_PAUSE }
+    }
+
+    /// Waits a little after a refusal, until it is worth trying again.
+    ///
+    /// # Errors
+    /// The refusal, when the address is none that detection goes on for, or has been for too long.
+    pub(super) fn wait(&mut self, socket: &mut Socket, source: IpAddr, refusal: Errno) -> Result<(), Errno> {
+        if refusal.number != libc::EINVAL || !is_tentative(socket, source).unwrap_or(false) {
+            return Err(refusal);
+        }
+        if self.began.elapsed() > LIMIT {
+            let seconds = LIMIT.as_secs();
+            let message = format!(
+                "the source {source} is still tentative after {seconds} s of duplicate address detection (is its link connected?); \
+                 `nodad: true` does without"
+            );
+            return Err(Errno { message: Some(message), ..refusal });
+        }
+        sleep(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
+
+fn is_tentative(socket: &mut Socket, ip: IpAddr) -> Result<bool, DumpError> {
+    let mut tentative = false;
+    socket.dump(&encode::get_addresses(), |message| {
+        if let Some((_, body)) = message {
+            tentative |= decode::address(body)?.is_some_and(|address| address.address.ip() == ip && address.tentative);
+        }
+        Ok(())
+    })?;
+    Ok(tentative)
+}
