@@ -145,12 +145,16 @@ impl Goal {
 /// When the network cannot be read, or conflicts with the lab.
 pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), PrepareError> {
     let live = kernel.observe(&goal.interest)?;
-    let forgotten: BTreeSet<SysctlKey> =
-        goal.record.forgotten(&goal.desired, &live).map(|(_, key)| key.of_default().unwrap_or_else(|| key.clone())).collect();
-    let defaults = if forgotten.is_empty() { BTreeMap::new() } else { kernel.defaults(&forgotten)? };
-    let desired = goal.record.restore(&goal.desired, &live, &defaults);
-    let plan = plan_from(&goal.lab, &desired, &live, &BTreeMap::new())?;
+    let plan = plan_for(kernel, goal, &live)?;
     Ok((live, plan))
+}
+
+fn plan_for(kernel: &mut impl Kernel, goal: &Goal, live: &Live) -> Result<Plan, PrepareError> {
+    let forgotten: BTreeSet<SysctlKey> =
+        goal.record.forgotten(&goal.desired, live).map(|(_, key)| key.of_default().unwrap_or_else(|| key.clone())).collect();
+    let defaults = if forgotten.is_empty() { BTreeMap::new() } else { kernel.defaults(&forgotten)? };
+    let desired = goal.record.restore(&goal.desired, live, &defaults);
+    plan_from(&goal.lab, &desired, live, &BTreeMap::new())
 }
 
 fn plan_from(lab: &LabName, desired: &State, live: &Live, preferred: &BTreeMap<LinkId, Ifindex>) -> Result<Plan, PrepareError> {
@@ -184,9 +188,9 @@ pub fn apply(
         attempt += 1;
         kernel.settle();
     }
-    match prepare(kernel, goal) {
-        Ok((_, rest)) if rest.is_empty() => Ok(()),
-        Ok((_, rest)) => {
+    match verify(kernel, goal, before, plan) {
+        Ok(rest) if rest.is_empty() => Ok(()),
+        Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);
             Err(ApplyError::Unverified { remains: rest.changes, aftermath })
         }
@@ -195,6 +199,12 @@ pub fn apply(
             Err(ApplyError::Verify { source, aftermath })
         }
     }
+}
+
+/// Reads again all that the plan can have touched, and plans what is left to do.
+fn verify(kernel: &mut impl Kernel, goal: &Goal, before: &Live, done: &Plan) -> Result<Plan, PrepareError> {
+    let live = kernel.observe_again(&goal.interest, &done.touched(before))?;
+    plan_for(kernel, goal, &live)
 }
 
 /// Whether something stood in the way that was not seen before: what is left for a moment of a namespace that has gone.

@@ -4,6 +4,7 @@
 
 mod build;
 mod links;
+mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,6 +9,7 @@ mod namespaces;
 mod netns;
 mod observe;
 pub mod privilege;
+mod read;
 mod resolve;
 mod socket;
 mod sysctl;
@@ -21,6 +22,8 @@ pub use inhabitants::Inhabitant;
 pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
 
 use self::netns::Traveller;
+use self::observe::Look;
+use self::read::Snapshot;
 use self::socket::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
@@ -51,6 +54,8 @@ pub struct Linux {
     host: Inhabited,
     /// The lab's own namespaces.
     namespaces: BTreeMap<NamespaceName, Inhabited>,
+    /// What was last read of them and of the host.
+    seen: BTreeMap<NamespaceName, Snapshot>,
 }
 
 impl Linux {
@@ -62,7 +67,13 @@ impl Linux {
         raise_descriptor_limit();
         let connect = || {
             let host = Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? };
-            Ok(Self { lab, travellers: [Traveller::start()?, Traveller::start()?], host, namespaces: BTreeMap::new() })
+            Ok(Self {
+                lab,
+                travellers: [Traveller::start()?, Traveller::start()?],
+                host,
+                namespaces: BTreeMap::new(),
+                seen: BTreeMap::new(),
+            })
         };
         connect().map_err(ConnectError)
     }
@@ -107,7 +118,11 @@ fn raise_descriptor_limit() {
 
 impl Kernel for Linux {
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError> {
-        observe::observe(self, desired)
+        observe::observe(self, desired, Look::Everywhere)
+    }
+
+    fn observe_again(&mut self, desired: &State, touched: &BTreeSet<NamespaceName>) -> Result<Live, ObserveError> {
+        observe::observe(self, desired, Look::Again(touched))
     }
 
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {

@@ -262,12 +262,16 @@ pub fn get_link(index: Ifindex) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(message)
 }
 
-/// The request for all addresses of both families.
-pub fn get_addresses() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetAddress(AddressMessage::default())
+/// The request for all addresses of a family.
+pub fn get_addresses(family: u8) -> RouteNetlinkMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::from(family);
+    RouteNetlinkMessage::GetAddress(message)
 }
 
-/// The request for all routes of both families and all tables.
-pub fn get_routes() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetRoute(RouteMessage::default())
+/// The request for all routes of a family, in all tables.
+pub fn get_routes(family: u8) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::from(family);
+    RouteNetlinkMessage::GetRoute(message)
 }
