@@ -3,6 +3,7 @@
 //! It decides nothing: going back is the same pipeline with the state before as what is desired.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::diff::{Change, Conflict, diff};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
@@ -102,9 +103,9 @@ pub struct Goal {
     /// The lab.
     pub lab: LabName,
     /// What is desired.
-    pub desired: State,
+    pub desired: Arc<State>,
     /// What to look at beyond that: the declared state when it is to be destroyed.
-    pub interest: State,
+    pub interest: Arc<State>,
     /// What was written down when the lab was last changed.
     pub record: Record,
 }
@@ -112,12 +113,13 @@ pub struct Goal {
 impl Goal {
     /// The lab as declared.
     pub fn apply(lab: LabName, desired: State) -> Self {
+        let desired = Arc::new(desired);
         Self { lab, interest: desired.clone(), desired, record: Record::default() }
     }
 
     /// Nothing of the lab. `declared` is what its file says, if there is one.
     pub fn destroy(lab: LabName, declared: State) -> Self {
-        Self { lab, interest: declared, desired: State::default(), record: Record::default() }
+        Self { lab, interest: Arc::new(declared), desired: Arc::default(), record: Record::default() }
     }
 }
 
@@ -125,15 +127,21 @@ impl Goal {
     /// Makes these foreign links the lab's, too.
     #[must_use]
     pub fn adopting(mut self, links: impl IntoIterator<Item = LinkId>) -> Self {
-        self.desired.adopt.extend(links);
-        self.interest.adopt.clone_from(&self.desired.adopt);
+        let links: Vec<LinkId> = links.into_iter().collect();
+        if !links.is_empty() {
+            Arc::make_mut(&mut self.interest).adopt.extend(links.iter().cloned());
+            Arc::make_mut(&mut self.desired).adopt.extend(links);
+        }
         self
     }
 
     /// Takes what was written down into account.
     #[must_use]
     pub fn with_record(mut self, record: Record) -> Self {
-        self.interest = record.interest(&self.interest);
+        let further = record.interest(&self.interest);
+        if !further.is_empty() {
+            Arc::make_mut(&mut self.interest).resources.extend(further);
+        }
         self.record = record;
         self
     }
@@ -225,12 +233,13 @@ fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnF
 
 /// Makes the network what it was: the same pipeline, with the state before as what is desired.
 fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
-    let mut interest = goal.interest.clone();
+    let mut interest = State::clone(&goal.interest);
     interest.resources.extend(before.state.resources.clone());
     let mut desired = before.state.clone();
     // What was half there is better gone.
     desired.resources.retain(|id, _| !matches!(id, ResourceId::Namespace(namespace) if before.broken.contains(namespace)));
-    let back = Goal { lab: goal.lab.clone(), desired, interest, record: Record::default() };
+    let back =
+        Goal { lab: goal.lab.clone(), desired: Arc::new(desired), interest: Arc::new(interest), record: Record::default() };
     let undone = plan_back(kernel, &back, before).map_err(Into::into).and_then(|plan| {
         let undone = kernel.execute(&plan.operations(), &mut Unattended);
         undone.map_err(|error| -> Box<dyn std::error::Error + Send + Sync> { error.into() })

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::decode::RawAddress;
-use super::netns::{self, Answer, Directory, Entry};
-use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_into, read_host};
+use super::netns::{self, Answer, Directory};
+use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_host};
 use super::resolve::Resolver;
-use super::{Inhabited, Linux, sysctl};
+use super::{Linux, sysctl};
 use crate::kernel::ObserveError;
 use crate::kernel::standing::Standing;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
@@ -44,9 +44,18 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     let mut live = Live::default();
     let mut snapshots = std::mem::take(&mut linux.seen);
     snapshots.retain(|namespace, _| !look.includes(namespace));
-    let candidates = find_namespaces(linux, desired, &mut live, &mut snapshots)?;
     let interest = Arc::new(Interest::of(&linux.lab, desired));
-    let reading = read_namespaces(linux, &interest, candidates)?;
+    let reading = match Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) {
+        Some(directory) => {
+            let candidates = find_namespaces(linux, &directory, &mut live, &mut snapshots)?;
+            read_namespaces(linux, &interest, &directory, candidates)?
+        }
+        None => {
+            linux.namespaces.clear();
+            snapshots.retain(|namespace, _| namespace.is_host());
+            Vec::new()
+        }
+    };
     let host = NamespaceName::host();
     if !snapshots.contains_key(&host) {
         snapshots.insert(host, read_host(&interest, &mut linux.host.socket)?);
@@ -71,11 +80,10 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     Ok(live)
 }
 
-/// Finds what could be the lab's namespaces, and notes what stands in the way of those that it wants. Namespaces that are known
-/// and have not changed keep their sockets; `snapshots` holds those that need no other look, and keeps those that are still there.
+/// Finds what could be the lab's namespaces. Those that are known and have not changed keep their sockets; `snapshots` holds those that need no other look, and keeps those that are still there.
 fn find_namespaces(
     linux: &mut Linux,
-    desired: &State,
+    directory: &Directory,
     live: &mut Live,
     snapshots: &mut BTreeMap<NamespaceName, Snapshot>,
 ) -> Result<Vec<Candidate>, ObserveError> {
@@ -83,39 +91,21 @@ fn find_namespaces(
     let mut unread = std::mem::take(snapshots);
     snapshots.extend(unread.remove_entry(&NamespaceName::host()));
     let mut candidates = Vec::new();
-    let Some(directory) = Directory::open().map_err(broken(netns::DIRECTORY))? else { return Ok(candidates) };
     for name in directory.names().map_err(broken(netns::DIRECTORY))? {
-        let failed = |error| broken(format!("namespace `{name}`"))(error);
-        if let Some(Inhabited { file, socket }) = known.remove(&name)
-            && directory.is_still(&name, &file).map_err(failed)?
+        let mut inhabited = None;
+        if let Some(known) = known.remove(&name)
+            && directory.is_still(&name, &known.file).map_err(|error| broken(format!("namespace `{name}`"))(error))?
         {
-            match unread.remove(&name) {
-                Some(snapshot) => {
-                    live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
-                    linux.namespaces.insert(name.clone(), Inhabited { file, socket });
-                    snapshots.insert(name, snapshot);
-                }
-                None => candidates.push(Candidate { name, file, socket: Some(socket) }),
+            if let Some(snapshot) = unread.remove(&name) {
+                live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
+                linux.namespaces.insert(name.clone(), known);
+                snapshots.insert(name, snapshot);
+                continue;
             }
-            continue;
+            inhabited = Some(known);
         }
-        let id = ResourceId::Namespace(name.clone());
-        match directory.look(&name).map_err(failed)? {
-            Some(Entry::Namespace(file)) => candidates.push(Candidate { name, file, socket: None }),
-            Some(Entry::File(text)) if text == ownership::namespace_mark(&linux.lab, &name) => {
-                live.broken.insert(name);
-                live.state.insert(id, Resource::Namespace);
-            }
-            Some(Entry::File(_)) => {
-                live.foreign.insert(id, "a file that topo did not make".into());
-            }
-            Some(Entry::Other(what)) => {
-                live.foreign.insert(id, what.into());
-            }
-            None => {}
-        }
+        candidates.push(Candidate { name, inhabited });
     }
-    live.foreign.retain(|id, _| desired.resources.contains_key(id));
     Ok(candidates)
 }
 
@@ -125,33 +115,35 @@ type Reading = Answer<Result<Vec<Seen>, ObserveError>>;
 fn read_namespaces(
     linux: &Linux,
     interest: &Arc<Interest>,
+    directory: &Arc<Directory>,
     mut candidates: Vec<Candidate>,
 ) -> Result<Vec<Reading>, ObserveError> {
     let second = candidates.split_off(candidates.len() / 2);
     let mut reading = Vec::new();
     for (traveller, part) in linux.travellers.iter().zip([second, candidates]).filter(|(_, part)| !part.is_empty()) {
-        let interest = interest.clone();
-        let look = move || part.into_iter().map(|candidate| look_into(&interest, candidate)).collect();
+        let (interest, directory) = (interest.clone(), directory.clone());
+        let look = move || part.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
         reading.push(traveller.begin(look).map_err(broken("the namespaces"))?);
     }
     Ok(reading)
 }
 
 fn settle(linux: &mut Linux, seen: Seen, live: &mut Live, snapshots: &mut BTreeMap<NamespaceName, Snapshot>) {
-    let Seen { name, inhabited, mark, snapshot } = seen;
-    let id = ResourceId::Namespace(name.clone());
-    if let Some(snapshot) = snapshot {
-        live.state.insert(id, Resource::Namespace);
-        linux.namespaces.insert(name.clone(), inhabited);
-        snapshots.insert(name, snapshot);
-        return;
+    match seen {
+        Seen::Lab { name, inhabited, snapshot } => {
+            live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
+            linux.namespaces.insert(name.clone(), inhabited);
+            snapshots.insert(name, snapshot);
+        }
+        Seen::Placeholder(name) => {
+            live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
+            live.broken.insert(name);
+        }
+        Seen::Foreign { name, what } => {
+            live.foreign.insert(ResourceId::Namespace(name), what);
+        }
+        Seen::Nothing => {}
     }
-    let what = match ownership::lab_of_namespace_mark(&mark) {
-        Some((lab, _)) if lab != linux.lab => format!("a namespace of the lab `{lab}`"),
-        Some((_, marked)) => format!("the lab's namespace `{marked}` under another name"),
-        None => "a namespace that topo did not make".into(),
-    };
-    live.foreign.insert(id, what);
 }
 
 /// One namespace on its way from what was read to resources.

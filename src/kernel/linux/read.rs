@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 
 use super::decode::{self, Connected, RawAddress, RawLink, RawRoute};
-use super::netns;
+use super::netns::{self, Directory, Entry};
 use super::socket::{DumpError, Socket};
 use super::{Inhabited, encode, sysctl};
 use crate::kernel::ObserveError;
@@ -55,20 +55,23 @@ impl Interest {
     }
 }
 
-/// A namespace that may be the lab's.
+/// An entry that may be a namespace of the lab.
 pub(super) struct Candidate {
     pub(super) name: NamespaceName,
-    pub(super) file: File,
     /// From an earlier look.
-    pub(super) socket: Option<Socket>,
+    pub(super) inhabited: Option<Inhabited>,
 }
 
-/// A namespace that was looked into: the mark that it carries, and all that is in it if that is the lab's.
-pub(super) struct Seen {
-    pub(super) name: NamespaceName,
-    pub(super) inhabited: Inhabited,
-    pub(super) mark: String,
-    pub(super) snapshot: Option<Snapshot>,
+/// What an entry turned out to be.
+pub(super) enum Seen {
+    /// A namespace of the lab.
+    Lab { name: NamespaceName, inhabited: Inhabited, snapshot: Snapshot },
+    /// What is left of one whose creation or removal was interrupted.
+    Placeholder(NamespaceName),
+    /// Somebody else's, with what it is.
+    Foreign { name: NamespaceName, what: String },
+    /// Gone meanwhile.
+    Nothing,
 }
 
 pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(DumpError) -> ObserveError {
@@ -81,30 +84,51 @@ pub(super) fn broken(what: impl Into<String>) -> impl FnOnce(io::Error) -> Obser
     move |error| ObserveError { what, source: Box::new(error) }
 }
 
-/// Looks into one namespace. Of one that the lab does not want, no more than the mark is read unless it is the lab's. May leave
-/// the calling thread inside.
-pub(super) fn look_into(interest: &Interest, candidate: Candidate) -> Result<Seen, ObserveError> {
-    let Candidate { name, file, socket } = candidate;
-    let connect = || netns::enter(&file).and_then(|()| Socket::open());
-    let mut socket = match socket {
-        Some(socket) => socket,
-        None => connect().map_err(broken(format!("namespace `{name}`")))?,
+/// Looks at one entry, and into it if it is a namespace. May leave the calling thread inside.
+pub(super) fn look_at(interest: &Interest, directory: &Directory, candidate: Candidate) -> Result<Seen, ObserveError> {
+    let Candidate { name, inhabited } = candidate;
+    let failed = |error| broken(format!("namespace `{name}`"))(error);
+    let foreign = |name: NamespaceName, what: &str| Ok(Seen::Foreign { name, what: what.to_owned() });
+    let inhabited = match inhabited {
+        Some(inhabited) => inhabited,
+        None => match directory.look(&name).map_err(failed)? {
+            Some(Entry::Namespace(file)) => {
+                let socket = netns::enter(&file).and_then(|()| Socket::open()).map_err(failed)?;
+                Inhabited { file, socket }
+            }
+            Some(Entry::File(text)) if text == ownership::namespace_mark(&interest.lab, &name) => {
+                return Ok(Seen::Placeholder(name));
+            }
+            Some(Entry::File(_)) => return foreign(name, "a file that topo did not make"),
+            Some(Entry::Other(what)) => return foreign(name, what),
+            None => return Ok(Seen::Nothing),
+        },
     };
-    let ours = ownership::namespace_mark(&interest.lab, &name);
+    look_into(interest, name, inhabited)
+}
+
+/// Looks into a namespace. Of one that the lab does not want, no more than the mark is read unless it is the lab's.
+fn look_into(interest: &Interest, name: NamespaceName, mut inhabited: Inhabited) -> Result<Seen, ObserveError> {
+    let socket = &mut inhabited.socket;
     let mark_of =
         |links: &[RawLink]| links.iter().find(|link| link.name.is_loopback()).map(|link| link.alias.clone()).unwrap_or_default();
     let (mark, links) = if interest.namespaces.contains(&name) {
-        let links = read_links(&name, &mut socket)?;
+        let links = read_links(&name, socket)?;
         (mark_of(&links), Some(links))
     } else {
-        (loopback_alias(&mut socket).map_err(failed(format!("namespace `{name}`")))?, None)
+        (loopback_alias(socket).map_err(failed(format!("namespace `{name}`")))?, None)
     };
-    let mut snapshot = None;
-    if mark == ours {
-        let links = links.map_or_else(|| read_links(&name, &mut socket), Ok)?;
-        snapshot = Some(read_rest(interest, &name, Some(&file), &mut socket, links)?);
+    if mark == ownership::namespace_mark(&interest.lab, &name) {
+        let links = links.map_or_else(|| read_links(&name, socket), Ok)?;
+        let snapshot = read_rest(interest, &name, Some(&inhabited.file), socket, links)?;
+        return Ok(Seen::Lab { name, inhabited, snapshot });
     }
-    Ok(Seen { name, inhabited: Inhabited { file, socket }, mark, snapshot })
+    let what = match ownership::lab_of_namespace_mark(&mark) {
+        Some((lab, _)) if lab != interest.lab => format!("a namespace of the lab `{lab}`"),
+        Some((_, marked)) => format!("the lab's namespace `{marked}` under another name"),
+        None => "a namespace that topo did not make".into(),
+    };
+    Ok(Seen::Foreign { name, what })
 }
 
 /// Reads `host`, which the calling thread must be in.
