@@ -77,6 +77,15 @@ impl ApplyError {
         matches!(self.aftermath(), Aftermath::RolledBack)
     }
 
+    /// The resources of the plan that it is about, as far as it is about such.
+    pub fn concerns<'p>(&'p self, plan: &'p Plan) -> Vec<&'p ResourceId> {
+        match self {
+            Self::Execute { source: ExecuteError::Operation(error), .. } => plan.resource(error.position).into_iter().collect(),
+            Self::Unverified { remains, .. } => remains.iter().map(|change| &change.id).collect(),
+            Self::Execute { source: ExecuteError::Interrupted, .. } | Self::Verify { .. } => Vec::new(),
+        }
+    }
+
     /// What became of the machine.
     pub fn aftermath(&self) -> &Aftermath {
         match self {

@@ -69,6 +69,17 @@ pub enum Conflict {
     MissingExternal(LinkId),
 }
 
+impl Conflict {
+    /// What the lab declares that it is about; `None` when it is about what the user asked to adopt.
+    pub fn resource(&self) -> Option<ResourceId> {
+        match self {
+            Self::Foreign { id, .. } => Some(id.clone()),
+            Self::MissingExternal(link) => Some(ResourceId::Link(link.clone())),
+            Self::NotToAdopt(_) | Self::NothingToAdopt(_) => None,
+        }
+    }
+}
+
 /// The changes from `live` to `desired`, sorted by resource.
 ///
 /// # Errors

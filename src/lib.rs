@@ -17,8 +17,8 @@
 //!
 //! * The kernel is the state. Nothing on disk decides what exists; [`record`] holds only what the kernel cannot remember.
 //! * Only what carries the lab's mark ([`ownership`]), or what the lab names, is ever changed.
-//! * Decisions are made in the core (`name` … `report` below), which does no I/O. The shell (`kernel`, `apply`, `runtime`, `cli`)
-//!   carries them out.
+//! * Decisions are made in the core (`name` … `report` below), which does no I/O. The shell (`kernel`, `apply`, `runtime`,
+//!   `sandbox`, `cli`) carries them out.
 //! * Two kernels stand behind [`kernel::Kernel`]: the running one, and one in memory that enforces the same rules.
 //!
 //! # Where things are
@@ -50,5 +50,6 @@ pub mod kernel;
 
 pub mod apply;
 pub mod runtime;
+pub mod sandbox;
 
 pub mod cli;

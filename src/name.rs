@@ -17,12 +17,26 @@ pub const LINK_NAME_LENGTH: usize = 15;
 /// The reserved namespace that stands for the one topo runs in.
 pub const HOST: &str = "host";
 
+/// What names are made of, for messages.
+const ALLOWED: &str = "letters, digits, `_`, `.` and `-` are allowed, the first of them a letter, a digit or `_`";
+
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
-    #[error("a name cannot be empty")]
+    #[error("a name cannot be empty; {ALLOWED}")]
     Empty,
+    /// `.`, `..` and the like, which stand for directories.
+    #[error("`{}` is made of dots alone, as the names of directories are; {ALLOWED}", escape(.0))]
+    Dots(String),
+    /// Something that may stand further on, but not first.
+    #[error("`{}` begins with `{first}`; {ALLOWED}", escape(.name))]
+    First {
+        /// The text, cut.
+        name: String,
+        /// Its first character.
+        first: char,
+    },
     /// The text is longer than the kernel or topo allows.
     #[error("`{}` is {length} bytes long; at most {limit} are allowed", escape(.name))]
     TooLong {
@@ -34,7 +48,7 @@ pub enum NameError {
         limit: usize,
     },
     /// A character that could be taken for something else on a path, in a shell or by the kernel.
-    #[error("`{}` holds {}; letters, digits, `_`, `.` and `-` are allowed, the first of them a letter, a digit or `_`", escape(.name), describe(*.character))]
+    #[error("`{}` holds {}; {ALLOWED}", escape(.name), describe(*.character))]
     Character {
         /// The text, cut.
         name: String,
@@ -51,8 +65,10 @@ fn describe(character: char) -> String {
         format!("the control character {}", character.escape_default())
     } else if character == ' ' {
         "a blank".to_owned()
+    } else if character == '%' {
+        "`%`, in place of which the kernel puts a number".to_owned()
     } else {
-        format!("`{character}`")
+        format!("`{}`", escape(character.encode_utf8(&mut [0; 4])))
     }
 }
 
@@ -74,9 +90,15 @@ pub fn escape(text: &str) -> String {
 fn check(text: &str, limit: usize) -> Result<(), NameError> {
     let first = text.chars().next().ok_or(NameError::Empty)?;
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let character = if word(first) { text.chars().find(|&c| !(word(c) || c == '.' || c == '-')) } else { Some(first) };
-    if let Some(character) = character {
-        return Err(NameError::Character { name: text.chars().take(limit + 1).collect(), character });
+    let shown = || text.chars().take(limit + 1).collect();
+    if let Some(character) = text.chars().find(|&c| !(word(c) || c == '.' || c == '-')) {
+        return Err(NameError::Character { name: shown(), character });
+    }
+    if text.bytes().all(|byte| byte == b'.') {
+        return Err(NameError::Dots(shown()));
+    }
+    if !word(first) {
+        return Err(NameError::First { name: shown(), first });
     }
     if text.len() > limit {
         return Err(NameError::TooLong { name: format!("{}...", &text[..limit]), length: text.len(), limit });
@@ -137,6 +159,11 @@ macro_rules! shared_name {
 shared_name! {
     /// The name of a lab: marks what the lab owns.
     LabName, "The name of the lab; it marks what the lab owns."
+}
+
+shared_name! {
+    /// The name of a sandbox: a world of its own for labs, told from others of the same user.
+    SandboxName, "The name of a sandbox."
 }
 shared_name! {
     /// The name of a network namespace as `ip netns` shows it, or `host` for the one topo runs in.
@@ -248,7 +275,8 @@ impl LinkId {
 impl FromStr for LinkId {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let (namespace, name) = text.split_once(':').ok_or_else(|| NameError::NotAReference(text.chars().take(100).collect()))?;
+        let parts = text.split_once(':').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+        let (namespace, name) = parts.ok_or_else(|| NameError::NotAReference(text.chars().take(100).collect()))?;
         Ok(Self { namespace: namespace.parse()?, name: name.parse()? })
     }
 }
@@ -354,6 +382,31 @@ mod tests {
         assert!("x".repeat(63).parse::<NamespaceName>().is_ok());
         assert!("x".repeat(16).parse::<LinkName>().is_err());
         assert!("eth0.10".parse::<LinkName>().is_ok());
+    }
+
+    #[test]
+    fn an_error_says_what_is_wrong_and_what_is_allowed() {
+        let says = |text: &str, words: &str| {
+            let error = text.parse::<LinkName>().unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("allowed"), "{text:?}: {error}");
+        };
+        says("", "empty");
+        says(".", "dots alone");
+        says("..", "dots alone");
+        says("-a", "begins with `-`");
+        says(".a", "begins with `.`");
+        says("veth%d", "holds `%`");
+        says("a\u{7}", "the control character \\u{7}");
+        says("a\u{202e}b", "holds `\\u{202e}`");
+        says("a b", "a blank");
+        says("sixteen-bytes-xx", "16 bytes long");
+    }
+
+    #[test]
+    fn half_a_reference_is_none() {
+        for text in ["red", "red:", ":eth0", ":"] {
+            assert!(matches!(text.parse::<LinkId>(), Err(NameError::NotAReference(_))), "{text}");
+        }
     }
 
     #[test]

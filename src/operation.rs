@@ -82,6 +82,21 @@ pub struct LinkChange {
     pub remove_altnames: Vec<String>,
 }
 
+impl LinkChange {
+    /// No change to this link, to be filled in.
+    pub fn of(handle: LinkHandle) -> Self {
+        Self {
+            handle,
+            kind: None,
+            settings: LinkSettings::default(),
+            master: MasterChange::Keep,
+            mark: None,
+            add_altnames: Vec::new(),
+            remove_altnames: Vec::new(),
+        }
+    }
+}
+
 /// Whether an object must be new or may take another's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {

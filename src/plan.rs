@@ -68,6 +68,12 @@ impl Plan {
         summary
     }
 
+    /// The resource that the operation at this position is for.
+    pub fn resource(&self, position: usize) -> Option<&ResourceId> {
+        let step = self.steps.get(position)?;
+        self.changes.get(step.change).map(|change| &change.id)
+    }
+
     /// The operations alone, in order.
     pub fn operations(&self) -> Vec<Operation> {
         self.steps.iter().map(|step| step.operation.clone()).collect()

@@ -8,48 +8,54 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::error::Failure;
-use super::input::{self, Lab};
+use super::input::{self, Lab, Source};
 use super::output::Output;
-use super::plan::{SavedPlan, saved};
+use super::saved::{SavedPlan, saved};
 use super::signals::{Interruptible, Signals};
 use super::{ApplyArguments, ChangeArguments};
-use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, apply, prepare};
-use crate::diff::{Action, Change};
+use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
+use crate::diff::{Action, Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::kernel::linux::{Inhabitant, Linux};
 use crate::name::escape;
+use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::lock::Lock;
 use crate::runtime::{self, records};
-use crate::state::ResourceId;
+use crate::state::{Live, ResourceId};
 
 pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failure> {
     let text = input::read(&arguments.lab)?;
     privilege::keep(&[Capability::Trace])?;
-    match saved(&text) {
+    match saved(&text, &input::display(&arguments.lab))? {
         Some(SavedPlan { source, lab, plan, mut adopt, .. }) => {
             let lab = input::lab_from_text(lab, &source, output)?;
             adopt.extend(arguments.adopt.adopt.iter().cloned());
             let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
-            change(goal, &arguments.change, Manner { expected: Some(&plan), kill: false }, output)
+            change(goal, &arguments.change, Manner { expected: Some(&plan), ..Manner::default() }, output)
         }
         None => {
-            let Lab { name, desired, .. } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
+            let Lab { name, desired, source } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
             let goal = Goal::apply(name, desired).adopting(arguments.adopt.adopt.iter().cloned());
-            change(goal, &arguments.change, Manner::default(), output)
+            change(goal, &arguments.change, Manner { source: Some(&source), ..Manner::default() }, output)
         }
     }
 }
 
+/// Most places that are pointed at for one error.
+const POINTED_AT: usize = 5;
+
 /// How a change is carried out, beyond what both commands let the user choose.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Manner<'a> {
     /// The plan as JSON that must come out.
     pub expected: Option<&'a serde_json::Value>,
     /// Whether processes inside of namespaces that go are ended.
     pub kill: bool,
+    /// The lab file, to show where what fails is declared.
+    pub source: Option<&'a Source>,
 }
 
 /// Locks, plans, shows, asks if asked to, executes and verifies.
@@ -62,7 +68,7 @@ pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, outpu
     records::discard_unfinished(&lab)?;
     let start = Instant::now();
     let goal = goal.with_record(records::read(&lab)?);
-    let (before, plan) = prepare(&mut kernel, &goal)?;
+    let (before, plan) = prepared(&mut kernel, &goal, manner.source, output)?;
     if manner.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
             .hint("make a new plan with `topo plan --out`"));
@@ -96,7 +102,10 @@ pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, outpu
         }
         Err(error) => {
             let rolled_back = error.rolled_back();
-            let mut failure = explain(error, &signals);
+            let with_places = manner.source.map(|source| point(&error, &plan, source, output)).unwrap_or_default();
+            let hint = remedy(&error, &plan);
+            let mut failure = Failure { with_places, ..explain(error, &signals) };
+            failure.hint = failure.hint.or(hint);
             if rolled_back && let Err(error) = records::write_if_changed(&lab, &record, &goal.record) {
                 failure.notes.push(format!("{}.", chain(&error)));
             }
@@ -165,6 +174,36 @@ fn confirmed(signals: &Signals, output: &mut Output) -> Result<bool, Failure> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(Failure::new)?;
     Ok(answer.trim() == "yes")
+}
+
+/// The error with the places in the lab file that it is about.
+fn point(error: &ApplyError, plan: &Plan, source: &Source, output: &Output) -> String {
+    let mut concerned = error.concerns(plan);
+    concerned.truncate(POINTED_AT);
+    source.point(&[(chain(error), concerned)], output.diagnostic_colour())
+}
+
+/// What to do about an error, where the kernel's own words do not tell.
+fn remedy(error: &ApplyError, plan: &Plan) -> Option<String> {
+    let ApplyError::Execute { source: ExecuteError::Operation(error), .. } = error else { return None };
+    let operation = &plan.steps.get(error.position)?.operation;
+    let missing = matches!(operation, Operation::WriteSysctl { .. }) && error.source.number == Errno::ENOENT as i32;
+    missing.then(|| "this kernel has no such setting, or only outside of network namespaces; check its name".to_owned())
+}
+
+/// Observes and plans; what is in the way is shown where the lab file, if there is one, declares what it is in the way of.
+pub fn prepared(kernel: &mut Linux, goal: &Goal, source: Option<&Source>, output: &Output) -> Result<(Live, Plan), Failure> {
+    prepare(kernel, goal).map_err(|error| {
+        let conflicts = match &error {
+            PrepareError::Conflicts(conflicts) => conflicts.as_slice(),
+            PrepareError::Observe(_) => &[],
+        };
+        let resources: Vec<_> = conflicts.iter().map(Conflict::resource).collect();
+        let errors = conflicts.iter().zip(&resources).map(|(conflict, id)| (conflict.to_string(), id.iter().collect()));
+        let errors: Vec<_> = errors.collect();
+        let with_places = source.map(|source| source.point(&errors, output.diagnostic_colour())).unwrap_or_default();
+        Failure { with_places, ..Failure::from(error) }
+    })
 }
 
 fn explain(error: ApplyError, signals: &Signals) -> Failure {

@@ -24,7 +24,7 @@ pub fn run(arguments: &DestroyArguments, output: &mut Output) -> Result<u8, Fail
             Goal::destroy(lab.name, lab.desired)
         }
     };
-    change(goal, &arguments.change, Manner { expected: None, kill: arguments.kill }, output)
+    change(goal, &arguments.change, Manner { kill: arguments.kill, ..Manner::default() }, output)
 }
 
 /// The lab's name, when the argument is one and no file of that name is there.

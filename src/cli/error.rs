@@ -7,6 +7,8 @@ use std::error::Error;
 pub struct Failure {
     /// What went wrong; its sources say why. `None` when everything has been said.
     pub error: Option<Box<dyn Error>>,
+    /// The same with the places in the lab file that it is about, as it is to be printed; empty when there are none.
+    pub with_places: String,
     /// What more there is to say, a line each.
     pub notes: Vec<String>,
     /// What to do about it.
@@ -18,12 +20,12 @@ pub struct Failure {
 impl Failure {
     /// A failure for which the text has been printed.
     pub fn silent() -> Self {
-        Self { error: None, notes: Vec::new(), hint: None, code: 1 }
+        Self { error: None, with_places: String::new(), notes: Vec::new(), hint: None, code: 1 }
     }
 
     /// An error without further words.
     pub fn new(error: impl Into<Box<dyn Error>>) -> Self {
-        Self { error: Some(error.into()), notes: Vec::new(), hint: None, code: 1 }
+        Self { error: Some(error.into()), with_places: String::new(), notes: Vec::new(), hint: None, code: 1 }
     }
 
     /// With a remedy.
@@ -64,9 +66,8 @@ impl<E: Error + 'static> From<E> for Failure {
         let privilege = lacks_privilege(&error);
         let failure = Self::new(error);
         match privilege {
-            true => {
-                failure.hint("topo changes the network of the machine; run it as root, with `sudo`, or inside `unshare -Urnm`")
-            }
+            true => failure
+                .hint("only root of the whole machine may do that (`sudo`), not that of a sandbox or another user namespace"),
             false => failure,
         }
     }

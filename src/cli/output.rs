@@ -6,6 +6,7 @@ use super::error::Failure;
 use crate::diff::Action;
 use crate::name::escape;
 use crate::report::text::Colour;
+use crate::spec;
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,6 +51,14 @@ impl Output {
         self.colour(self.stderr.is_terminal())
     }
 
+    /// The same for what is said of lab files.
+    pub fn diagnostic_colour(&self) -> spec::Colour {
+        match self.stderr_colour() {
+            Colour::Ansi => spec::Colour::Always,
+            Colour::None => spec::Colour::Never,
+        }
+    }
+
     /// Prints to standard output. A reader that has gone away ends the program quietly.
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
         let mut stdout = self.stdout.lock();
@@ -67,8 +76,15 @@ impl Output {
     /// Prints an error with its causes, notes and remedy.
     pub fn failure(&mut self, failure: &Failure) {
         let colour = self.stderr_colour();
-        for line in failure.chain().iter().flat_map(|chain| chain.lines()) {
-            self.tell(&format!("{} {}", colour.paint(Action::Delete, "error:"), escape(line)));
+        if failure.with_places.is_empty() {
+            for line in failure.chain().iter().flat_map(|chain| chain.lines()) {
+                self.tell(&format!("{} {}", colour.paint(Action::Delete, "error:"), escape(line)));
+            }
+        } else {
+            self.tell(failure.with_places.trim_end());
+            if !failure.notes.is_empty() {
+                self.tell("");
+            }
         }
         for note in &failure.notes {
             self.tell(&escape(note));

@@ -1,8 +1,9 @@
 //! INT and TERM: the first asks to stop between operations, the second ends the program at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, mpsc};
 
+use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::kernel::Progress;
@@ -56,6 +57,37 @@ impl Signals {
             number => Some(SIGNALLED + number),
         }
     }
+}
+
+/// The signals that ask this process to end, for those that it waits for: HUP, INT, QUIT and TERM.
+///
+/// # Errors
+/// When the system refuses a thread or a handler.
+pub fn relay() -> Result<mpsc::Receiver<Signal>, ListenError> {
+    let (seen, signals) = mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let [mut hangup, mut interrupt, mut quit, mut terminate] = {
+        let _inside = runtime.enter();
+        let [hangup, interrupt, quit, terminate] =
+            [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()].map(signal);
+        [hangup?, interrupt?, quit?, terminate?]
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                let signal = tokio::select! {
+                    _ = hangup.recv() => Signal::SIGHUP,
+                    _ = interrupt.recv() => Signal::SIGINT,
+                    _ = quit.recv() => Signal::SIGQUIT,
+                    _ = terminate.recv() => Signal::SIGTERM,
+                };
+                if seen.send(signal).is_err() {
+                    return;
+                }
+            }
+        });
+    })?;
+    Ok(signals)
 }
 
 /// Stops when a signal has come.

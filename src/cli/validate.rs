@@ -6,7 +6,7 @@ use super::input;
 use super::output::Output;
 
 pub fn run(arguments: &ValidateArguments, output: &mut Output) -> Result<u8, Failure> {
-    let lab = input::lab(&arguments.file.lab, &[], output)?;
-    output.tell(&format!("`{}`: lab `{}` is valid", input::display(&arguments.file.lab), lab.name));
+    let name = input::check(&arguments.file.lab, output)?;
+    output.tell(&format!("`{}`: lab `{name}` is valid", input::display(&arguments.file.lab)));
     Ok(0)
 }

@@ -76,6 +76,8 @@ impl Differ<'_> {
 
     fn family_of(&mut self, link: &LinkId, family: Family, desired: &Addresses<'_>, live: &Addresses<'_>, lost: &mut Lost) {
         let foreign = self.desired.link(link).is_none_or(|link| link.external);
+        // Then it has no connected routes, nor should it.
+        let down = self.lowered.contains(link) || self.desired.link(link).is_some_and(|link| link.settings.up == Some(false));
         let (wanted, present) = (sequence(desired, family), sequence(live, family));
         let must_go = |entry: &Entry| match (desired.get(&entry.key), live.get(&entry.key)) {
             (Some(desired), Some(live)) => desired.compare(live).iter().any(|field| field.forces_replacement),
@@ -98,7 +100,8 @@ impl Differ<'_> {
             }
             match (stays, desired.get(&entry.key)) {
                 (true, Some(address)) => {
-                    let fields = address.compare(live[&entry.key]);
+                    let mut fields = address.compare(live[&entry.key]);
+                    fields.retain(|field| !down || field.name != Address::CONNECTED_ROUTE);
                     if !fields.is_empty() {
                         self.add(id, Action::Update, fields, None);
                     }

@@ -5,10 +5,14 @@ mod detection;
 mod encode;
 mod execute;
 mod inhabitants;
+pub mod inside;
+pub mod isolate;
+pub mod labs;
 mod namespaces;
 mod netns;
 mod observe;
 pub mod privilege;
+pub mod process;
 mod read;
 mod resolve;
 mod socket;
@@ -107,7 +111,7 @@ impl Linux {
 }
 
 /// Every namespace costs two descriptors; the usual soft limit of 1024 is for programs that use select(2).
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard

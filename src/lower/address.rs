@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Resources;
 use super::interface::{Assigned, Interface, Namespace, Table};
-use super::problem::Problems;
+use super::problem::{Problems, whole};
 use crate::name::LinkId;
 use crate::resource::address::{Address, Lifetime};
 use crate::spec::Path;
@@ -32,13 +32,16 @@ pub(super) fn lower(table: &mut Table<'_>, no_ipv6: &HashSet<LinkId>, resources:
 }
 
 fn of_interface(interface: &Interface<'_>, resources: &mut Resources, problems: &mut Problems) -> Vec<Assigned> {
-    let mut addresses: Vec<Assigned> = Vec::new();
+    let count = interface.address_specs().count();
+    let mut addresses: Vec<Assigned> = Vec::with_capacity(count);
     let mut seen: BTreeMap<InterfaceAddress, usize> = BTreeMap::new();
     let (mut inet, mut inet6) = (0, 0);
     for (index, spec) in interface.address_specs().enumerate() {
         let spec = spec.long();
         let place = Place { interface, index };
-        if let Some(first) = seen.insert(spec.address, index) {
+        if count > 1
+            && let Some(first) = seen.insert(spec.address, index)
+        {
             let message = format!("`{}` has the address `{}` twice", interface.id, spec.address);
             let problem = problems.error(place.path(), message);
             problem.also(interface.address_path(first), "the other place").hint("remove one of the two");
@@ -50,7 +53,7 @@ fn of_interface(interface: &Interface<'_>, resources: &mut Resources, problems: 
         let attributes = attributes(spec, *order, place, problems);
         *order += 1;
         let address = addresses[addresses.len() - 1].address;
-        resources.push((ResourceId::Address(interface.id.clone(), address), Resource::Address(attributes)));
+        resources.add(|| (ResourceId::Address(interface.id.clone(), address), Resource::Address(attributes)));
     }
     addresses
 }
@@ -100,7 +103,8 @@ fn lifetime(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) -> Op
     let (valid, preferred) = match (spec.valid_lft, spec.preferred_lft) {
         (None, None) => return None,
         (None, Some(_)) => {
-            let problem = problems.error(place.key("preferred_lft"), "`preferred_lft` needs a `valid_lft`").needs_whole_file();
+            let problem = problems.error(place.key("preferred_lft"), "`preferred_lft` needs a `valid_lft`");
+            problem.needs(whole(place.path()));
             problem.hint("say how long the address is valid, at least as long as it is preferred");
             return None;
         }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::problem::Problems;
+use super::problem::{Problems, ends_of, keys, link_ends, whole};
+use super::role::choose_kind;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, Queues};
 use crate::spec::Path;
+use crate::spec::document::Part;
 use crate::spec::file::{AddressSpec, InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
-use crate::spec::suggest::list;
 use crate::value::InterfaceAddress;
 
 /// All namespaces by name.
@@ -82,6 +83,18 @@ impl Namespace<'_> {
         namespace_path(&self.name)
     }
 
+    /// What tells which interfaces it has.
+    pub(super) fn name_parts(&self) -> [Part; 2] {
+        [keys(self.path().then("interfaces")), link_ends()]
+    }
+
+    /// What tells which addresses it reaches.
+    pub(super) fn reach_parts(&self) -> Vec<Part> {
+        let ends = self.interfaces.values().filter_map(|interface| interface.end.as_ref()).map(|end| whole(end.path()));
+        let parts = [whole(self.path().then("interfaces")), keys(self.path().then("routes")), link_ends()];
+        parts.into_iter().chain(ends).collect()
+    }
+
     /// The names of its interfaces, for messages.
     pub(super) fn names(&self) -> Vec<String> {
         self.interfaces.keys().map(ToString::to_string).collect()
@@ -104,6 +117,11 @@ impl Interface<'_> {
     /// Where an option of its kind stands.
     pub(super) fn kind_path(&self, key: &str) -> Path {
         self.section_path().then(self.link.kind.name()).then(key)
+    }
+
+    /// All of its kind's options.
+    pub(super) fn kind_part(&self) -> Part {
+        whole(self.section_path().then(self.link.kind.name()))
     }
 
     /// The addresses as they are written: those of the section first.
@@ -258,7 +276,8 @@ fn wrong_number(index: usize, given: usize, problems: &mut Problems) {
         more => (format!("{more} are given here"), "to join more than two interfaces, make a bridge with `ports`"),
     };
     let message = format!("a link has two ends, and {given}");
-    problems.error(link_path(index).then("endpoints"), message).hint(hint).needs_whole_file();
+    let problem = problems.error(link_path(index).then("endpoints"), message).hint(hint);
+    problem.needs(ends_of(link_path(index)));
 }
 
 fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, problems: &mut Problems) {
@@ -285,107 +304,7 @@ fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, 
 /// An error about a reference to a namespace that is not declared.
 pub(super) fn unknown_namespace(table: &Table<'_>, path: Path, name: &NamespaceName, problems: &mut Problems) {
     let known = table.keys().map(NamespaceName::as_str);
-    problems.unknown(path, format!("the namespace `{name}` is not declared"), name.as_str(), known);
-    if let Some(problem) = problems.0.last_mut()
-        && problem.hint.is_none()
-    {
-        problem.hint(format!("declare it: `{name}: {{}}` under `namespaces`"));
-    }
-}
-
-/// What makes an interface what it is.
-#[derive(Clone, Copy)]
-enum Role {
-    /// It is the end of a link.
-    End,
-    /// It is `lo`.
-    Loopback,
-    /// Others make it.
-    External,
-    /// Its section says it.
-    Kind,
-}
-
-fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: &mut Problems) {
-    check_name(interface, problems);
-    let external = interface.section.is_some_and(|section| section.external == Some(true));
-    let role = match (&interface.end, interface.id.name.is_loopback()) {
-        (Some(_), _) => Role::End,
-        (None, true) => Role::Loopback,
-        (None, false) if external => Role::External,
-        (None, false) => Role::Kind,
-    };
-    if external {
-        check_external(interface, role, owned, problems);
-    }
-    let mut kinds = interface.section.map(InterfaceSpec::kinds).unwrap_or_default();
-    match role {
-        Role::Kind => choose_of(interface, &mut kinds, owned, problems),
-        Role::End => {}
-        Role::Loopback => {
-            interface.link.kind = Kind::Loopback;
-            interface.link.external = !owned;
-        }
-        Role::External => interface.link.external = !owned,
-    }
-    if let (Some(what), Some((key, _))) = (role.excludes_kinds(), kinds.first()) {
-        let message = format!("`{}` is {what}; it cannot be a {key} too", interface.id);
-        let problem = problems.error(interface.section_path().then(*key), message);
-        problem.hint(format!("remove `{key}`"));
-        if let Some(end) = &interface.end {
-            problem.also(end.path(), "the link");
-        }
-    }
-}
-
-impl Role {
-    fn excludes_kinds(self) -> Option<&'static str> {
-        match self {
-            Self::End => Some("the end of a link"),
-            Self::Loopback => Some("the loopback"),
-            Self::External => Some("external, which means that others make it"),
-            Self::Kind => None,
-        }
-    }
-}
-
-fn check_external(interface: &Interface<'_>, role: Role, owned: bool, problems: &mut Problems) {
-    let path = interface.section_path().then("external");
-    if owned {
-        let problem = problems.error(path, "only interfaces of `host` can be external");
-        problem.hint("a namespace of the lab holds what the lab declares and nothing else");
-    } else if let Role::End = role {
-        problems.error(path, format!("`{}` is the end of a link, which topo makes", interface.id)).hint("remove `external`");
-    }
-}
-
-/// Takes the one kind that the section names.
-fn choose_of(interface: &mut Interface<'_>, kinds: &mut Vec<(&'static str, Kind)>, owned: bool, problems: &mut Problems) {
-    let path = interface.section_path();
-    if let [(first, _), (second, _), ..] = kinds.as_slice() {
-        let message = format!("`{}` cannot be both a {first} and a {second}", interface.id);
-        problems.error(path.clone().then(*second), message).also(path.clone().then(*first), "the other kind");
-    }
-    if kinds.is_empty() {
-        no_kind(interface, path, owned, problems);
-    } else {
-        interface.link.kind = kinds.swap_remove(0).1;
-    }
-}
-
-fn no_kind(interface: &Interface<'_>, path: Path, owned: bool, problems: &mut Problems) {
-    let message = format!("`{}` has no kind, and no link ends there", interface.id);
-    let problem = problems.error(path, message).needs_whole_file();
-    let kinds = list(InterfaceSpec::KINDS.iter().copied());
-    let external = if owned { "" } else { ", or `external: true` if it exists already" };
-    problem.hint(format!("give it one of {kinds}{external}, or make it the end of a link under `links`"));
-}
-
-fn check_name(interface: &Interface<'_>, problems: &mut Problems) {
-    let name = interface.id.name.as_str();
-    if name == "all" || name == "default" {
-        let message = format!("an interface cannot be called `{name}`");
-        let problem = problems.error(interface.path(), message);
-        problem.hint("the kernel's settings of that name stand for other interfaces; choose another name");
-    }
+    let problem = problems.unknown(path, format!("the namespace `{name}` is not declared"), name.as_str(), known);
+    problem.needs(keys(Path::root().then("namespaces")));
+    problem.hint.get_or_insert_with(|| format!("declare it: `{name}: {{}}` under `namespaces`"));
 }

@@ -91,10 +91,12 @@ fn check_gateway(context: &Context<'_, '_>, hop: &Hop, via: IpAddr, problems: &m
     } else if let Some(network) = context.reach.is_broadcast(via, context.table) {
         problems.error(path(), format!("the gateway `{via}` is the broadcast address of `{network}`"));
     } else if hop.onlink && hop.dev.is_none() {
-        let problem = problems.error(hop.path(context).then("onlink"), "`onlink` needs `dev`").needs_whole_file();
+        let problem = problems.error(hop.path(context).then("onlink"), "`onlink` needs `dev`");
+        problem.needs(context.part());
         problem.hint("no address tells over which interface the gateway is reached; name it with `dev`");
     } else if is_link_local(via) && hop.dev.is_none() {
-        let problem = problems.error(path(), format!("the link-local gateway `{via}` needs `dev`")).needs_whole_file();
+        let problem = problems.error(path(), format!("the link-local gateway `{via}` needs `dev`"));
+        problem.needs(context.part());
         problem.hint(format!("every interface has link-local neighbours; {}", interfaces(context)));
     } else {
         return true;
@@ -118,7 +120,7 @@ fn find_dev(context: &Context<'_, '_>, hop: &Hop, via: IpAddr, problems: &mut Pr
         [] => {
             let family = Context::family_of(via);
             let message = format!("no {family} address of `{}` reaches the gateway `{via}`", namespace.name);
-            let problem = problems.error(path(), message).needs_whole_file();
+            let problem = problems.error(path(), message).needs(context.part()).needs_all(namespace.reach_parts());
             let name_it = if namespace.is_owned() {
                 ""
             } else {
@@ -143,7 +145,8 @@ fn check_reach(context: &Context<'_, '_>, hop: &Hop, via: IpAddr, dev: LinkName,
         return;
     }
     let message = format!("the gateway `{via}` is not reached over `{}`", interface.id);
-    let problem = problems.error(hop.path(context).then("via"), message).needs_whole_file();
+    let problem = problems.error(hop.path(context).then("via"), message);
+    problem.needs(context.part()).needs_all(context.namespace.reach_parts());
     let explanation = context.reach.explain(context.namespace, via);
     problem.hint(format!("{explanation}; with `onlink: true` the kernel takes the gateway for a neighbour anyway"));
 }
@@ -158,11 +161,11 @@ fn check_ipv6(context: &Context<'_, '_>, hop: &Hop, interface: &Interface<'_>, p
 
 fn no_way(context: &Context<'_, '_>, hop: &Hop, problems: &mut Problems) {
     if context.is_local() {
-        let problem = problems.error(hop.path(context), "a route of type `local` needs `dev`").needs_whole_file();
+        let problem = problems.error(hop.path(context), "a route of type `local` needs `dev`").needs(context.part());
         problem.hint("`dev: lo` is usual");
         return;
     }
-    let problem = problems.error(hop.path(context), "the route says neither `via` nor `dev`").needs_whole_file();
+    let problem = problems.error(hop.path(context), "the route says neither `via` nor `dev`").needs(context.part());
     problem.hint(format!("name a gateway or an interface; {}", interfaces(context)));
 }
 

@@ -19,8 +19,8 @@ use crate::spec::Path;
 /// Most links that stand on one another, more than the kernel itself allows.
 const DEPTH: usize = 64;
 
-/// Resolves every parent and underlay.
-pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) {
+/// Resolves every parent and underlay. Returns the links that have such.
+pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) -> Vec<LinkId> {
     let ids: Vec<LinkId> = all(table).filter(|interface| has_references(interface)).map(|i| i.id.clone()).collect();
     for id in &ids {
         let parent = find(table, id).and_then(|interface| parent_of(table, interface, problems));
@@ -33,24 +33,28 @@ pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) {
             vxlan.underlay = underlay;
         }
     }
+    ids
 }
 
-/// Checks what stands on the same parent, once circles are excluded, and puts every macvlan on the parent that the kernel does.
-pub(super) fn check(table: &mut Table<'_>, problems: &mut Problems) {
-    if report_circles(table, problems) {
-        return;
-    }
-    let roots: Vec<(LinkId, LinkId)> = all(table).filter_map(|i| Some((i.id.clone(), macvlan_root(table, i)?))).collect();
+/// Reports circles, puts every macvlan on the parent that the kernel does if there are none, and checks what stands on the same
+/// parent.
+/// `upper` are the links that stand on others.
+pub(super) fn check(table: &mut Table<'_>, upper: &[LinkId], problems: &mut Problems) {
+    let roots: Vec<(LinkId, LinkId)> = match report_circles(table, problems) {
+        true => Vec::new(),
+        false => upper.iter().filter_map(|id| Some((id.clone(), macvlan_root(table, find(table, id)?)?))).collect(),
+    };
     for (id, root) in roots {
         let interface = table.get_mut(&id.namespace).and_then(|namespace| namespace.interfaces.get_mut(&id.name));
         if let Some(slot) = interface.and_then(|interface| interface.link.kind.parent_slot()) {
             *slot = Some(root.into());
         }
     }
-    check_mtus(table, problems);
-    check_macvlans(table, problems);
-    check_vlans(table, problems);
-    check_vxlans(table, problems);
+    let upper: Vec<&Interface<'_>> = upper.iter().filter_map(|id| find(table, id)).collect();
+    check_mtus(table, &upper, problems);
+    check_macvlans(table, &upper, problems);
+    check_vlans(&upper, problems);
+    check_vxlans(&upper, problems);
 }
 
 fn has_references(interface: &Interface<'_>) -> bool {
@@ -187,8 +191,8 @@ fn macvlan_root(table: &Table<'_>, interface: &Interface<'_>) -> Option<LinkId> 
     Some(root)
 }
 
-fn check_mtus(table: &Table<'_>, problems: &mut Problems) {
-    for interface in all(table) {
+fn check_mtus(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
+    for interface in upper {
         let (Some(mtu), Some(parent)) = (interface.link.settings.mtu, parent(interface)) else { continue };
         let Some(below) = known_mtu(table, &parent, DEPTH) else { continue };
         let most = match &interface.link.kind {
@@ -209,9 +213,9 @@ fn check_mtus(table: &Table<'_>, problems: &mut Problems) {
     }
 }
 
-fn check_macvlans(table: &Table<'_>, problems: &mut Problems) {
+fn check_macvlans(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
     let mut by_parent: BTreeMap<LinkId, Vec<&Interface<'_>>> = BTreeMap::new();
-    for interface in all(table).filter(|interface| matches!(interface.link.kind, Kind::Macvlan(_))) {
+    for interface in upper.iter().filter(|interface| matches!(interface.link.kind, Kind::Macvlan(_))) {
         if let Some(parent) = parent(interface) {
             by_parent.entry(parent).or_default().push(interface);
         }
@@ -251,15 +255,16 @@ fn check_same_macs(parent: &LinkId, macvlans: &[&Interface<'_>], problems: &mut 
     }
 }
 
-fn check_vlans(table: &Table<'_>, problems: &mut Problems) {
+fn check_vlans(upper: &[&Interface<'_>], problems: &mut Problems) {
     let mut seen: BTreeMap<(LinkId, u16, bool), &Interface<'_>> = BTreeMap::new();
-    for interface in all(table) {
+    for interface in upper {
         let (Kind::Vlan(vlan), Some(parent)) = (&interface.link.kind, parent(interface)) else { continue };
         let Some(id) = vlan.id else { continue };
         let outer = vlan.protocol == Some(VlanProtocol::Dot1Ad);
         if let Some(first) = seen.insert((parent.clone(), id, outer), interface) {
             let message = format!("`{}` and `{}` are both VLAN {id} of `{parent}`", first.id, interface.id);
-            problems.error(interface.kind_path("id"), message).also(first.kind_path("id"), "the other one").needs_whole_file();
+            let problem = problems.error(interface.kind_path("id"), message);
+            problem.also(first.kind_path("id"), "the other one").needs(interface.kind_part()).needs(first.kind_part());
         }
     }
 }
@@ -267,9 +272,9 @@ fn check_vlans(table: &Table<'_>, problems: &mut Problems) {
 /// By what the kernel tells vxlans of one namespace apart (`vxlan_vni_in_use`).
 type VxlanKey = (NamespaceName, u32, u16, bool, [bool; 3]);
 
-fn check_vxlans(table: &Table<'_>, problems: &mut Problems) {
+fn check_vxlans(upper: &[&Interface<'_>], problems: &mut Problems) {
     let mut seen: BTreeMap<VxlanKey, &Interface<'_>> = BTreeMap::new();
-    for interface in all(table) {
+    for interface in upper {
         let Kind::Vxlan(vxlan) = &interface.link.kind else { continue };
         let (Some(underlay), id) = (vxlan.underlay.clone(), vxlan.id.unwrap_or(0)) else { continue };
         let port = vxlan.port.filter(|port| *port != 0).unwrap_or(8472);
@@ -282,7 +287,8 @@ fn check_vxlans(table: &Table<'_>, problems: &mut Problems) {
             problem
                 .also(first.kind_path("id"), "the other one")
                 .hint("give one of them another `id` or `port`")
-                .needs_whole_file();
+                .needs(interface.kind_part())
+                .needs(first.kind_part());
         }
     }
 }
@@ -294,11 +300,8 @@ pub(super) fn known(namespace: &super::interface::Namespace<'_>, name: LinkName,
     }
     let id = LinkId::new(&namespace.name, name);
     let names = namespace.names();
-    problems.unknown(path, format!("there is no interface `{id}`"), &name.as_str(), names.iter().map(String::as_str));
-    if let Some(problem) = problems.0.last_mut()
-        && problem.hint.is_none()
-    {
-        problem.hint(absent_hint(&id));
-    }
+    let message = format!("there is no interface `{id}`");
+    let problem = problems.unknown(path, message, &name.as_str(), names.iter().map(String::as_str));
+    problem.needs_all(namespace.name_parts()).hint.get_or_insert_with(|| absent_hint(&id));
     false
 }

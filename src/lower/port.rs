@@ -13,23 +13,27 @@ use crate::spec::Path;
 /// Gives every port its master.
 pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) {
     for namespace in table.values_mut() {
-        let ports = find_ports(namespace, problems);
+        let masters = namespace.interfaces.values().filter(|interface| !interface.link.kind.ports().is_empty());
+        let masters: Vec<LinkName> = masters.map(|master| master.id.name).collect();
+        let ports = find_ports(namespace, &masters, problems);
         for (port, (master, _)) in ports {
             if let Some(interface) = namespace.interfaces.get_mut(&port) {
                 interface.link.settings.master = Some(master);
             }
         }
-        for interface in namespace.interfaces.values_mut() {
-            interface.link.kind.clear_ports();
+        for master in masters {
+            if let Some(interface) = namespace.interfaces.get_mut(&master) {
+                interface.link.kind.clear_ports();
+            }
         }
     }
 }
 
 type Ports = BTreeMap<LinkName, (LinkName, Path)>;
 
-fn find_ports(namespace: &Namespace<'_>, problems: &mut Problems) -> Ports {
+fn find_ports(namespace: &Namespace<'_>, masters: &[LinkName], problems: &mut Problems) -> Ports {
     let mut ports = Ports::new();
-    for master in namespace.interfaces.values() {
+    for master in masters.iter().filter_map(|name| namespace.interfaces.get(name)) {
         for (index, pattern) in master.link.kind.ports().iter().enumerate() {
             let path = master.kind_path("ports").then(index);
             let found = if pattern.is_glob() {
@@ -82,7 +86,7 @@ fn expand(
         namespace.interfaces.values().filter(|interface| candidate(interface)).map(|interface| interface.id.name).collect();
     if found.is_empty() {
         let message = format!("`{}` matches no interface of `{}`", escape(&pattern.0), namespace.name);
-        problems.warning(path.clone(), message).needs_whole_file();
+        problems.warning(path.clone(), message).needs_all(namespace.name_parts());
     }
     found
 }

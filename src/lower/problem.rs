@@ -1,8 +1,8 @@
 //! Problems that show once the whole lab is known, by the path of what they are about.
 
-use crate::spec::Path;
-use crate::spec::Severity;
+use crate::spec::document::Part;
 use crate::spec::suggest::closest;
+use crate::spec::{Path, Severity};
 
 /// Something about the lab that cannot be, or that can hardly be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,28 @@ pub struct Problem {
     pub hint: Option<String>,
     /// What else has to do with it, and how.
     pub related: Vec<(Path, String)>,
-    /// Whether it may show only because a part of the file could not be read, so that it counts for a whole file alone.
-    pub needs_whole_file: bool,
+    /// The parts of the file that it counts on: it may show only because one of them could not be read.
+    pub needs: Vec<Part>,
+}
+
+/// All that stands there.
+pub(super) fn whole(path: Path) -> Part {
+    Part { path, levels: usize::MAX, only: None }
+}
+
+/// The keys that stand there, whatever their values hold.
+pub(super) fn keys(path: Path) -> Part {
+    Part { path, levels: 1, only: None }
+}
+
+/// Which interfaces are ends of links: the links, and the items of their `endpoints`.
+pub(super) fn link_ends() -> Part {
+    Part { path: Path::root().then("links"), levels: 3, only: Some("endpoints") }
+}
+
+/// The same for one link.
+pub(super) fn ends_of(link: Path) -> Part {
+    Part { path: link, levels: 2, only: Some("endpoints") }
 }
 
 impl Problem {
@@ -34,9 +54,14 @@ impl Problem {
         self
     }
 
-    /// It may show only because something else could not be read.
-    pub(super) fn needs_whole_file(&mut self) -> &mut Self {
-        self.needs_whole_file = true;
+    /// It may show only because something of that part could not be read.
+    pub(super) fn needs(&mut self, part: Part) -> &mut Self {
+        self.needs_all([part])
+    }
+
+    /// It may show only because something of those parts could not be read.
+    pub(super) fn needs_all(&mut self, parts: impl IntoIterator<Item = Part>) -> &mut Self {
+        self.needs.extend(parts);
         self
     }
 }
@@ -54,24 +79,25 @@ impl Problems {
         self.add(Severity::Warning, path, message.into())
     }
 
-    /// An error about a name that nothing has.
+    /// An error about a name that nothing has, with the one that may be meant.
     pub(super) fn unknown<'k>(
         &mut self,
         path: Path,
         message: impl Into<String>,
         name: &str,
         known: impl Iterator<Item = &'k str>,
-    ) {
+    ) -> &mut Problem {
         // A file with a great many problems needs no suggestion for each, which would each look through all names.
         let meant = if self.0.len() < 200 { closest(name, known) } else { None };
-        let problem = self.error(path, message).needs_whole_file();
+        let problem = self.error(path, message);
         if let Some(meant) = meant {
             problem.hint(format!("did you mean `{meant}`?"));
         }
+        problem
     }
 
     fn add(&mut self, severity: Severity, path: Path, message: String) -> &mut Problem {
-        self.0.push(Problem { severity, path, message, hint: None, related: Vec::new(), needs_whole_file: false });
+        self.0.push(Problem { severity, path, message, hint: None, related: Vec::new(), needs: Vec::new() });
         self.0.last_mut().expect("one was pushed just now")
     }
 }

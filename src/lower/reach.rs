@@ -72,27 +72,29 @@ impl Reach {
         }
     }
 
-    /// The networks that hold the address, the smallest first, with what reaches them by the rules of `table`.
-    fn networks_of(&self, ip: IpAddr, table: u32) -> impl Iterator<Item = (IpNet, Vec<LinkName>)> {
+    /// The networks that hold the address, the smallest first, with what reaches them by the rules of `table`; at least one
+    /// interface each.
+    fn networks_of(&self, ip: IpAddr, table: u32) -> impl Iterator<Item = (IpNet, impl Iterator<Item = LinkName> + '_)> {
         let lengths = self.lengths[family(&ip)].iter().rev();
         let networks = lengths.filter_map(move |length| Some(IpNet::new(ip, *length).ok()?.trunc()));
         networks.filter_map(move |network| {
-            let ways = self.networks.get(&network)?.iter();
-            let mut devices: Vec<_> =
-                ways.filter(|way| way.table == MAIN_TABLE || way.table == table).map(|way| way.dev).collect();
-            devices.dedup();
-            (!devices.is_empty()).then_some((network, devices))
+            let ways = self.networks.get(&network)?.iter().filter(move |way| way.table == MAIN_TABLE || way.table == table);
+            let mut devices = ways.map(|way| way.dev).peekable();
+            devices.peek().is_some().then_some((network, devices))
         })
     }
 
     /// The interfaces that reach the address, by the longest prefix as the kernel chooses; several where it is the same.
     pub(super) fn interfaces_to(&self, ip: IpAddr, table: u32) -> Vec<LinkName> {
-        self.networks_of(ip, table).next().map(|(_, devices)| devices).unwrap_or_default()
+        let mut devices: Vec<LinkName> =
+            self.networks_of(ip, table).next().into_iter().flat_map(|(_, devices)| devices).collect();
+        devices.dedup();
+        devices
     }
 
     /// Whether the address is reached over that interface.
     pub(super) fn is_over(&self, ip: IpAddr, dev: LinkName, table: u32) -> bool {
-        self.networks_of(ip, table).any(|(_, devices)| devices.contains(&dev))
+        self.networks_of(ip, table).any(|(_, mut devices)| devices.any(|device| device == dev))
     }
 
     /// Whether it is the broadcast address of a network that is reached.

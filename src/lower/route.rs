@@ -8,11 +8,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Resources;
 use super::interface::{Namespace, Table};
 use super::nexthop::{self, Hop};
-use super::problem::Problems;
+use super::problem::{Problems, whole};
 use super::reach::Reach;
 use crate::name::LinkId;
 use crate::resource::route::{IPV6_METRIC, MAIN_TABLE, Route, RouteKey, RouteType, Scope};
 use crate::spec::Path;
+use crate::spec::document::Part;
 use crate::spec::file::{Family, RouteSpec, Table as TableSpec};
 use crate::state::{Resource, ResourceId};
 use crate::value::Destination;
@@ -60,14 +61,14 @@ pub(super) fn lower(
             };
             let ipv6 = matches!(destination(spec), IpNet::V6(_));
             let context = Context { namespace, reach: &reach, no_ipv6, spec, index, table, ipv6 };
-            let key = key(&context);
+            let key = key_in(spec, table);
             if let Some(first) = seen.get(&key) {
                 refuse_second(&context, &key, *first, problems);
                 continue;
             }
             seen.insert(key.clone(), index);
             if let Some(route) = route(&context, problems) {
-                resources.push((ResourceId::Route(namespace.name.clone(), key), Resource::Route(route)));
+                resources.add(|| (ResourceId::Route(namespace.name.clone(), key), Resource::Route(route)));
             }
         }
     }
@@ -76,17 +77,23 @@ pub(super) fn lower(
 fn refuse_second(context: &Context<'_, '_>, key: &RouteKey, first: usize, problems: &mut Problems) {
     let message = format!("`{}` has the route `{key}` twice", context.namespace.name);
     let problem = problems.error(context.path(), message);
-    problem.also(route_path(context.namespace, first), "the other one");
-    problem.hint("give them different metrics, or make them one route with `nexthops`").needs_whole_file();
+    let first = route_path(context.namespace, first);
+    problem.also(first.clone(), "the other one").needs(context.part()).needs(whole(first));
+    problem.hint("give them different metrics, or make them one route with `nexthops`");
 }
 
-fn key(context: &Context<'_, '_>) -> RouteKey {
-    let spec = context.spec;
-    let metric = match (context.ipv6, spec.metric.unwrap_or(0)) {
-        (true, 0) => IPV6_METRIC,
-        (_, metric) => metric,
+/// What tells the route from others of its namespace, if its table is known.
+pub(super) fn key(spec: &RouteSpec, tables: &BTreeMap<String, u32>) -> Option<RouteKey> {
+    table_number(spec, tables).map(|table| key_in(spec, table))
+}
+
+fn key_in(spec: &RouteSpec, table: u32) -> RouteKey {
+    let to = destination(spec);
+    let metric = match (to, spec.metric.unwrap_or(0)) {
+        (IpNet::V6(_), 0) => IPV6_METRIC,
+        (IpNet::V4(_) | IpNet::V6(_), metric) => metric,
     };
-    RouteKey { table: context.table, to: destination(spec), metric, tos: spec.tos.unwrap_or(0), ordinal: 0 }
+    RouteKey { table, to, metric, tos: spec.tos.unwrap_or(0), ordinal: 0 }
 }
 
 /// The prefix that a route is for, with `default` in its family.
@@ -115,11 +122,8 @@ fn unknown_table(spec: &RouteSpec, tables: &BTreeMap<String, u32>, path: Path, p
     let Some(TableSpec::Name(name)) = &spec.table else { return };
     let known = TABLES.iter().map(|(name, _)| *name).chain(tables.keys().map(String::as_str));
     let message = format!("there is no routing table `{}`", crate::name::escape(name));
-    problems.unknown(path.then("table"), message, name, known);
-    if let Some(problem) = problems.0.last_mut() {
-        problem.needs_whole_file = false;
-        problem.hint.get_or_insert_with(|| "use its number, or name it in /etc/iproute2/rt_tables".into());
-    }
+    let problem = problems.unknown(path.then("table"), message, name, known);
+    problem.hint.get_or_insert_with(|| "use its number, or name it in /etc/iproute2/rt_tables".into());
 }
 
 fn route(context: &Context<'_, '_>, problems: &mut Problems) -> Option<Route> {
@@ -155,7 +159,7 @@ fn check_family(context: &Context<'_, '_>, problems: &mut Problems) {
             problems.error(path, format!("`{src}` cannot be the source of an {family} route"));
         } else if context.namespace.is_owned() && !context.reach.is_own(src) {
             let message = format!("`{src}` is no address of `{}`", context.namespace.name);
-            let problem = problems.error(path, message).needs_whole_file();
+            let problem = problems.error(path, message).needs_all(context.namespace.reach_parts());
             problem.hint("the source must be one of the namespace's own addresses");
         }
     }
@@ -232,7 +236,8 @@ fn several(context: &Context<'_, '_>, problems: &mut Problems) -> Vec<crate::res
     hops
 }
 
-fn route_path(namespace: &Namespace<'_>, index: usize) -> Path {
+/// Where a route stands.
+pub(super) fn route_path(namespace: &Namespace<'_>, index: usize) -> Path {
     namespace.path().then("routes").then(index)
 }
 
@@ -240,6 +245,11 @@ impl Context<'_, '_> {
     /// Where the route stands.
     pub(super) fn path(&self) -> Path {
         route_path(self.namespace, self.index)
+    }
+
+    /// The whole of the route, for problems that may come from what could not be read of it.
+    pub(super) fn part(&self) -> Part {
+        whole(self.path())
     }
 
     /// Whether the route is one to an address of the machine itself.

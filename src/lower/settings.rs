@@ -68,11 +68,11 @@ pub(super) fn settle(table: &mut Table<'_>, problems: &mut Problems) {
             check_mtu(interface, problems);
             check_mac(interface, problems);
             check_kind(interface, problems);
+            check_queues(interface, problems);
         }
         check_macs(namespace, problems);
         check_altnames(namespace, problems);
     }
-    check_queues(table, problems);
     compare_ends(table, problems);
 }
 
@@ -120,11 +120,15 @@ fn check_mac(interface: &Interface<'_>, problems: &mut Problems) {
 }
 
 fn check_kind(interface: &Interface<'_>, problems: &mut Problems) {
+    let invalid = interface.link.kind.validate();
+    if invalid.is_empty() {
+        return;
+    }
     let given = interface.link.kind.show();
-    for invalid in interface.link.kind.validate() {
+    for invalid in invalid {
         let problem = problems.error(interface.kind_path(invalid.key), invalid.message);
         if given.iter().all(|(name, _)| *name != invalid.key) {
-            problem.needs_whole_file();
+            problem.needs(interface.kind_part());
         }
     }
 }
@@ -189,16 +193,15 @@ fn unusable_altname(name: &str) -> Option<String> {
     }
 }
 
-fn check_queues(table: &Table<'_>, problems: &mut Problems) {
-    for interface in all(table) {
-        let Some(end) = interface.end.as_ref().filter(|end| end.position == 0) else { continue };
-        for (key, count) in [("numtxqueues", end.spec.numtxqueues), ("numrxqueues", end.spec.numrxqueues)] {
-            if let Some(count) = count
-                && !(1..=MOST_QUEUES).contains(&count)
-            {
-                let path = super::interface::link_path(end.link).then(key);
-                problems.error(path, format!("{count} queues are not possible")).hint(format!("the range is 1 to {MOST_QUEUES}"));
-            }
+/// The queues of a link, at its first end.
+fn check_queues(interface: &Interface<'_>, problems: &mut Problems) {
+    let Some(end) = interface.end.as_ref().filter(|end| end.position == 0) else { return };
+    for (key, count) in [("numtxqueues", end.spec.numtxqueues), ("numrxqueues", end.spec.numrxqueues)] {
+        if let Some(count) = count
+            && !(1..=MOST_QUEUES).contains(&count)
+        {
+            let path = super::interface::link_path(end.link).then(key);
+            problems.error(path, format!("{count} queues are not possible")).hint(format!("the range is 1 to {MOST_QUEUES}"));
         }
     }
 }

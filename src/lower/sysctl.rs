@@ -43,7 +43,7 @@ pub(super) fn lower(table: &Table<'_>, resources: &mut Resources, problems: &mut
             no_ipv6.extend(names.map(|name| LinkId::new(&namespace.name, *name)));
         }
         for (key, (sysctl, _)) in settings {
-            resources.push((ResourceId::Sysctl(namespace.name.clone(), key), Resource::Sysctl(sysctl)));
+            resources.add(|| (ResourceId::Sysctl(namespace.name.clone(), key), Resource::Sysctl(sysctl)));
         }
     }
     no_ipv6

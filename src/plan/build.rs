@@ -20,6 +20,8 @@ pub(super) enum Phase {
     DeleteRoutes,
     DeleteAddresses,
     DeleteLinks,
+    /// Further names that living links lose, so that others can have them.
+    ReleaseNames,
     DeleteNamespaces,
     CreateNamespaces,
     /// Before links are born, since they inherit.

@@ -1,6 +1,8 @@
 //! The operations of links: born in place with chosen numbers, finished by what the creating message cannot carry, changed
 //! while they live, and deleted only where the kernel does not do it along with something else.
 
+use std::collections::BTreeSet;
+
 use super::Context;
 use super::build::{Node, Phase};
 use crate::diff::{Action, Change};
@@ -41,7 +43,8 @@ impl Context<'_> {
             (Action::Update, Some(desired), Some(live)) => {
                 let reasserted = change.fields.iter().any(|field| field.name == "mtu" && field.before == field.after);
                 nodes.extend(mtu_of_its_own(desired).filter(|_| reasserted).map(|mtu| self.resize(position, id, beside(mtu))));
-                nodes.push(self.update(position, change, id, desired, live));
+                nodes.extend(self.release_names(position, id, desired, live));
+                nodes.extend(self.update(position, change, id, desired, live));
             }
             _ => {}
         }
@@ -180,16 +183,9 @@ impl Context<'_> {
     }
 
     fn resize(&self, position: usize, id: &LinkId, mtu: u32) -> Node {
-        let operation = Operation::ChangeLink(Box::new(LinkChange {
-            handle: self.handle(id),
-            kind: None,
-            settings: LinkSettings { mtu: Some(mtu), ..LinkSettings::default() },
-            master: MasterChange::Keep,
-            mark: None,
-            add_altnames: Vec::new(),
-            remove_altnames: Vec::new(),
-        }));
-        let mut node = Node::new(position, Phase::Links, operation);
+        let settings = LinkSettings { mtu: Some(mtu), ..LinkSettings::default() };
+        let change = LinkChange { settings, ..LinkChange::of(self.handle(id)) };
+        let mut node = Node::new(position, Phase::Links, Operation::ChangeLink(Box::new(change)));
         node.provides.push(id.clone());
         node
     }
@@ -227,27 +223,27 @@ impl Context<'_> {
         if settings == LinkSettings::default() && add_altnames.is_empty() && master == MasterChange::Keep {
             return None;
         }
-        let operation = Operation::ChangeLink(Box::new(LinkChange {
-            handle: self.handle(id),
-            kind: None,
-            settings,
-            master,
-            mark: None,
-            add_altnames,
-            remove_altnames: Vec::new(),
-        }));
-        let mut node = Node::new(position, Phase::FinishLinks, operation);
+        let change = LinkChange { settings, master, add_altnames, ..LinkChange::of(self.handle(id)) };
+        let mut node = Node::new(position, Phase::FinishLinks, Operation::ChangeLink(Box::new(change)));
         node.after.extend(link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace)));
         node.provides.push(id.clone());
         Some(node)
     }
 
-    fn update(&self, position: usize, change: &Change, id: &LinkId, desired: &Link, live: &Link) -> Node {
+    /// Further names that go, before anybody else can want them.
+    fn release_names(&self, position: usize, id: &LinkId, desired: &Link, live: &Link) -> Option<Node> {
+        let wanted = desired.settings.altnames.clone().or_else(|| (!desired.external).then(BTreeSet::new))?;
+        let remove_altnames: Vec<_> =
+            live.settings.altnames.iter().flatten().filter(|name| !wanted.contains(*name)).cloned().collect();
+        let change = LinkChange { remove_altnames, ..LinkChange::of(self.handle(id)) };
+        let releases = !change.remove_altnames.is_empty();
+        releases.then(|| Node::new(position, Phase::ReleaseNames, Operation::ChangeLink(Box::new(change))))
+    }
+
+    fn update(&self, position: usize, change: &Change, id: &LinkId, desired: &Link, live: &Link) -> Option<Node> {
         let kind_changes = desired.kind.compare(&live.kind).is_some_and(|changes| !changes.is_empty());
         let changes_hands = change.fields.iter().any(|field| field.name == OWNER || field.name == Marked::FIELD);
         let names = |link: &Link| link.settings.altnames.clone().unwrap_or_default();
-        let (wanted, present) = (names(desired), names(live));
-        let keep_names = desired.external && desired.settings.altnames.is_none();
         let master = match (desired.settings.master, live.settings.master) {
             (Some(wanted), present) if Some(wanted) != present || self.is_gone(&LinkId::new(&id.namespace, wanted)) => {
                 MasterChange::Enslave(self.handle(&LinkId::new(&id.namespace, wanted)))
@@ -261,16 +257,19 @@ impl Context<'_> {
             MasterChange::Enslave(master) => Some(master.id.clone()),
             MasterChange::Keep | MasterChange::Release => None,
         };
-        let operation = Operation::ChangeLink(Box::new(LinkChange {
-            handle: self.handle(id),
+        let nothing = LinkChange::of(self.handle(id));
+        let changed = LinkChange {
             kind: (kind_changes && !desired.external).then(|| desired.kind.difference(&live.kind)),
             settings: changed_settings(change, desired),
             master,
             mark: changes_hands.then(|| desired.marked.other().cloned().unwrap_or_else(|| Mark::of(self.lab))),
-            add_altnames: wanted.difference(&present).cloned().collect(),
-            remove_altnames: if keep_names { Vec::new() } else { present.difference(&wanted).cloned().collect() },
-        }));
-        let mut node = Node::new(position, Phase::Links, operation);
+            add_altnames: names(desired).difference(&names(live)).cloned().collect(),
+            ..nothing.clone()
+        };
+        if changed == nothing {
+            return None;
+        }
+        let mut node = Node::new(position, Phase::Links, Operation::ChangeLink(Box::new(changed)));
         node.after
             .extend(desired.kind.parent().filter(|_| desired.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace)));
         node.after.extend(enslaved_to.filter(|master| self.is_born(master)));
@@ -280,7 +279,7 @@ impl Context<'_> {
             node.after.extend(ports(self.desired, id));
         }
         node.provides.push(id.clone());
-        node
+        Some(node)
     }
 }
 

@@ -5,6 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::DIRECTORY;
@@ -48,7 +51,11 @@ fn path(lab: &LabName) -> PathBuf {
     PathBuf::from(format!("{DIRECTORY}/{lab}.json"))
 }
 
-fn boot_id() -> io::Result<String> {
+/// What tells this run of the machine from all others.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
@@ -124,4 +131,14 @@ pub fn discard_unfinished(lab: &LabName) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The labs that something is written down for, sorted.
+pub fn labs() -> Vec<LabName> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let Ok(mut entries) = Dir::open(DIRECTORY, flags, Mode::empty()) else { return Vec::new() };
+    let lab = |name: &str| name.strip_suffix(".json")?.parse().ok();
+    let mut labs: Vec<_> = entries.iter().flatten().filter_map(|entry| lab(entry.file_name().to_str().ok()?)).collect();
+    labs.sort();
+    labs
 }

@@ -3,6 +3,9 @@
 //! What cannot be decoded is reported once, then left out, and decoding goes on: an item of a list is skipped, an optional field
 //! stays empty, and a map that loses a field that it needs is skipped as a whole. What is missing only because it was left out is
 //! not reported again. Scalars are read as what is asked for, so that a name may look like a number.
+//!
+//! A key with nothing after it, or with `null`, is an empty map or list where such is asked for: `bridge:` is `bridge: {}`. Where a
+//! single value is asked for, it is an error: a template that has lost its value must not go unnoticed.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -19,6 +22,7 @@ use super::yaml::{PROBLEM_LIMIT, shortened};
 use crate::name::escape;
 
 mod node;
+mod parts;
 
 /// Decodes a lab. Problems are added to `diagnostics`, and what was left out is marked in the document.
 pub fn lab(document: &mut Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<LabFile> {
@@ -47,6 +51,9 @@ impl LabFile {
 
 /// What the standard library says of a text that is no address, without saying which.
 const NO_ADDRESS: &str = "invalid IP address syntax";
+
+/// How the message about a value ends that is not there.
+const NOTHING_FOUND: &str = ", found nothing";
 
 /// A value to be quoted in a message.
 fn quote(scalar: &Scalar<'_>) -> String {
@@ -82,7 +89,7 @@ struct Problem {
 impl Context {
     /// Decodes a value, again and again without what was found wrong inside of it. `Err` means that the value itself is wrong,
     /// which has been reported.
-    fn value<'de, T: Deserialize<'de>>(&self, node: &Node<'_>, owner: Option<Span>) -> Result<T, ()> {
+    fn value<'de, T: Deserialize<'de>>(&self, node: &Node<'_>, owner: Option<&Entry<'_>>) -> Result<T, ()> {
         loop {
             let refused = self.refused.borrow().len();
             match T::deserialize(Decoder { node, context: self }) {
@@ -97,7 +104,7 @@ impl Context {
         }
     }
 
-    fn report_value(&self, mut problem: Problem, node: &Node<'_>, owner: Option<Span>) {
+    fn report_value(&self, mut problem: Problem, node: &Node<'_>, owner: Option<&Entry<'_>>) {
         if let (Some(missing), Content::Mapping(entries)) = (problem.missing, &node.content) {
             let refused = self.refused.borrow();
             let meant = |entry: &Entry<'_>| entry.key == missing || meant(&entry.key, &[missing]).is_some();
@@ -108,9 +115,13 @@ impl Context {
         if let (Content::Scalar(scalar), NO_ADDRESS) = (&node.content, problem.message.as_str()) {
             problem.message = format!("`{}` is not an address such as `192.0.2.1` or `2001:db8::1`", quote(scalar));
         }
+        if let (Some(owner), true, Some(expected)) = (owner, node.is_null(), problem.message.strip_suffix(NOTHING_FOUND)) {
+            problem.message = format!("the key `{}` has no value; {expected}", escape(&shortened(&owner.key)));
+            problem.hint.get_or_insert_with(|| "give it one, or remove the key".into());
+        }
         let span = match (&node.content, owner) {
             (Content::Scalar(scalar), _) if !scalar.is_null() => node.span,
-            (_, Some(owner)) => owner,
+            (_, Some(owner)) => owner.key_span,
             (_, None) => first_place(node),
         };
         self.report(problem, span);
@@ -243,8 +254,20 @@ mod tests {
 
     #[test]
     fn nothing_is_an_empty_map_or_list() {
-        let lab = lab("name: a\nlinks:\nnamespaces: { x: , y: ~, z: { routes: null, interfaces: { d: { dummy: , mtu: } } } }");
+        let lab =
+            lab("name: a\nlinks:\nnamespaces: { x: , y: ~, z: { routes: null, interfaces: { d: { dummy: , altnames: } } } }");
         assert_eq!(lab.namespaces.len(), 3);
+        let d = lab.namespaces.values().flat_map(|namespace| namespace.interfaces.values()).next().unwrap();
+        assert!(d.dummy.is_some());
+        assert_eq!(d.altnames, Some(Vec::new()));
+    }
+
+    #[test]
+    fn nothing_is_no_single_value() {
+        let text = "name: a\nnamespaces: { x: { interfaces: { d: { dummy: , mtu: , mac: ~, up: null } }, sysctls: { a: }, routes: [{ to: }] } }";
+        let problems = problems(text);
+        assert_eq!(problems.len(), 5, "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.contains("has no value; expected")), "{problems:?}");
     }
 
     #[test]

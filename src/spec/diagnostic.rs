@@ -131,11 +131,15 @@ fn is_nameless(line: &str) -> bool {
 /// Longest part of a source line that is shown, in characters.
 const LINE_LIMIT: usize = 120;
 
-/// A text by its lines.
+/// Lines are counted from the last of the places that lie so many bytes apart.
+const STRIDE: usize = 1 << 16;
+
+/// A text, and how to find its lines.
 struct Source<'t> {
     path: String,
     text: &'t str,
-    starts: Vec<usize>,
+    /// The line ends before each multiple of [`STRIDE`]. All line starts would take more memory than a text of empty lines.
+    line_ends: Vec<usize>,
 }
 
 /// What is shown of a line: safe to print, cut to a useful length, with the range to underline in it.
@@ -148,15 +152,19 @@ struct Shown {
 
 impl<'t> Source<'t> {
     fn new(path: &str, text: &'t str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { path: escape(path), text, starts }
+        let mut line_ends = vec![0];
+        for part in text.as_bytes().chunks(STRIDE) {
+            line_ends.push(line_ends[line_ends.len() - 1] + count_line_ends(part));
+        }
+        Self { path: escape(path), text, line_ends }
     }
 
     fn show(&self, span: Span) -> Shown {
         let start = self.boundary(span.start as usize);
-        let index = self.starts.partition_point(|&line| line <= start).saturating_sub(1);
-        let begin = self.starts[index];
-        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
+        let stride = start / STRIDE;
+        let index = self.line_ends[stride] + count_line_ends(&self.text.as_bytes()[stride * STRIDE..start]);
+        let begin = self.text[..start].rfind('\n').map_or(0, |end| end + 1);
+        let end = self.text[start..].find('\n').map_or(self.text.len(), |end| start + end);
         let line = self.text[begin..end].trim_end_matches('\r');
         let (from, to) = ((start - begin).min(line.len()), (self.boundary(span.end as usize).max(start) - begin).min(line.len()));
         let (text, mark) = printable(line, from, from + line[from..to].trim_end().len());
@@ -173,14 +181,18 @@ impl<'t> Source<'t> {
     }
 }
 
+fn count_line_ends(text: &[u8]) -> usize {
+    text.split(|byte| *byte == b'\n').count() - 1
+}
+
 /// The part of a line around `from..to` that can be shown, and where that range is in it.
 fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usize>) {
-    let before = line[..from].chars().count();
-    let long = line.chars().nth(LINE_LIMIT).is_some();
-    let (skip, cut_begin) = if long && before > LINE_LIMIT / 2 { (before - LINE_LIMIT / 4, "...") } else { (0, "") };
+    let long = line.char_indices().nth(LINE_LIMIT).is_some();
+    let far = line[..from].char_indices().nth(LINE_LIMIT / 2).is_some();
+    let (begin, cut_begin) = if long && far { (back(line, from, LINE_LIMIT / 4), "...") } else { (0, "") };
     let mut text = cut_begin.to_owned();
     let (mut start, mut end) = (None, None);
-    for (taken, (at, character)) in line.char_indices().skip(skip).enumerate() {
+    for (taken, (at, character)) in line[begin..].char_indices().map(|(at, character)| (begin + at, character)).enumerate() {
         if at >= from {
             start.get_or_insert(text.len());
         }
@@ -201,6 +213,11 @@ fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usi
     }
     let start = start.unwrap_or(text.len());
     (text.clone(), start..end.unwrap_or(text.len()).max(start))
+}
+
+/// The place some characters before another.
+fn back(line: &str, from: usize, characters: usize) -> usize {
+    line[..from].char_indices().rev().nth(characters - 1).map_or(0, |(at, _)| at)
 }
 
 fn group<'a>(diagnostic: &'a Diagnostic, source: &Source<'a>) -> Group<'a> {

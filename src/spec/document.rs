@@ -67,6 +67,15 @@ impl Node<'_> {
         }
     }
 
+    /// How many items or entries it has; 0 of a single value.
+    pub fn length(&self) -> usize {
+        match &self.content {
+            Content::Scalar(_) => 0,
+            Content::Sequence(items) => items.len(),
+            Content::Mapping(entries) => entries.len(),
+        }
+    }
+
     /// The word for what it is.
     pub fn describe(&self) -> &'static str {
         match &self.content {
@@ -94,6 +103,17 @@ pub struct Found {
     pub complete: bool,
 }
 
+/// A part of a document.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Part {
+    /// What it is below.
+    pub path: Path,
+    /// Down to so many levels: 1 for the keys or items alone.
+    pub levels: usize,
+    /// Of the maps among them, this key alone.
+    pub only: Option<&'static str>,
+}
+
 /// A parsed document.
 #[derive(Debug, Clone)]
 pub struct Document<'t> {
@@ -101,34 +121,77 @@ pub struct Document<'t> {
     pub root: Node<'t>,
     /// The keys and list items, by their places, that could not be decoded and were left out.
     pub refused: HashSet<Span>,
+    /// Whether something was left out that has no place in the tree, such as a key that stands a second time.
+    pub torn: bool,
 }
 
-impl Document<'_> {
+impl<'t> Document<'t> {
     /// The place of what `path` leads to.
     pub fn find(&self, path: &Path) -> Found {
         let mut node = &self.root;
         let mut span = first_place(node);
         let mut key = span;
         for segment in path.segments() {
-            let next = match (segment, &node.content) {
-                (Segment::Itself, _) => Some((node, key)),
-                (Segment::Key(name), Content::Mapping(entries)) => entry(entries, name).map(|entry| {
-                    key = entry.key_span;
-                    (&entry.value, place(entry))
-                }),
-                (Segment::Index(index), Content::Sequence(items)) => {
-                    let mut items = items.iter().filter(|item| !self.refused.contains(&item.span));
-                    items.nth(*index).map(|item| (item, first_place(item)))
-                }
-                (Segment::Key(_) | Segment::Index(_), _) => None,
-            };
-            match next {
-                Some(next) => (node, span) = next,
-                None => return Found { span, complete: false },
+            match self.step(node, segment) {
+                Step::Same => span = key,
+                Step::Value(entry) => (node, span, key) = (&entry.value, place(entry), entry.key_span),
+                Step::Item(item) => (node, span) = (item, first_place(item)),
+                Step::Nowhere => return Found { span, complete: false },
             }
         }
         Found { span, complete: true }
     }
+
+    /// Whether nothing was left out of that part. Where its path leads nowhere, what is missing may be something that was left out.
+    pub fn is_whole(&self, part: &Part) -> bool {
+        if self.torn || self.refused.is_empty() {
+            return !self.torn;
+        }
+        let mut node = &self.root;
+        for segment in part.path.segments() {
+            match self.step(node, segment) {
+                Step::Same => {}
+                Step::Value(entry) if self.refused.contains(&entry.key_span) => return false,
+                Step::Value(entry) => node = &entry.value,
+                Step::Item(item) => node = item,
+                Step::Nowhere => return self.holds_all(node, 1, None),
+            }
+        }
+        self.holds_all(node, part.levels, part.only)
+    }
+
+    fn holds_all(&self, node: &Node<'t>, levels: usize, only: Option<&str>) -> bool {
+        let Some(below) = levels.checked_sub(1) else { return true };
+        let holds = |place: &Span, node: &Node<'t>| !self.refused.contains(place) && self.holds_all(node, below, only);
+        match &node.content {
+            Content::Scalar(_) => true,
+            Content::Sequence(items) => items.iter().all(|item| holds(&item.span, item)),
+            Content::Mapping(entries) => {
+                let mut counted = entries.iter().filter(|entry| only.is_none_or(|only| entry.key == only));
+                counted.all(|entry| holds(&entry.key_span, &entry.value))
+            }
+        }
+    }
+
+    fn step<'n>(&self, node: &'n Node<'t>, segment: &Segment) -> Step<'n, 't> {
+        match (segment, &node.content) {
+            (Segment::Itself, _) => Step::Same,
+            (Segment::Key(name), Content::Mapping(entries)) => entry(entries, name).map_or(Step::Nowhere, Step::Value),
+            (Segment::Index(index), Content::Sequence(items)) => {
+                let mut items = items.iter().filter(|item| !self.refused.contains(&item.span));
+                items.nth(*index).map_or(Step::Nowhere, Step::Item)
+            }
+            (Segment::Key(_) | Segment::Index(_), _) => Step::Nowhere,
+        }
+    }
+}
+
+/// Where a segment leads.
+enum Step<'n, 't> {
+    Same,
+    Value(&'n Entry<'t>),
+    Item(&'n Node<'t>),
+    Nowhere,
 }
 
 fn entry<'n, 't>(entries: &'n [Entry<'t>], key: &str) -> Option<&'n Entry<'t>> {

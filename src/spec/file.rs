@@ -88,7 +88,7 @@ macro_rules! define_interface {
         pub struct InterfaceSpec {
             $(
                 #[doc = concat!("Makes it a ", stringify!($key), ".")]
-                pub $key: Option<$kind>,
+                pub $key: Option<Box<$kind>>,
             )+
             /// It exists already: it may be referred to and given settings, but is never created or deleted.
             pub external: Option<bool>,
@@ -102,7 +102,7 @@ macro_rules! define_interface {
             /// The keys that choose the kind, of those that are set, with the kind.
             pub fn kinds(&self) -> Vec<(&'static str, crate::resource::link::Kind)> {
                 let mut kinds = Vec::new();
-                $(kinds.extend(self.$key.clone().map(|kind| (stringify!($key), crate::resource::link::Kind::$variant(kind))));)+
+                $(kinds.extend(self.$key.as_deref().map(|kind| (stringify!($key), crate::resource::link::Kind::$variant(kind.clone()))));)+
                 kinds
             }
 

@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod file;
 pub mod path;
+pub mod schema;
 pub mod suggest;
 pub mod yaml;
 

@@ -35,6 +35,87 @@ fn a_failed_apply_puts_everything_back() {
 }
 
 #[test]
+fn a_refused_object_is_shown_where_the_file_declares_it() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        uplink_in_use();
+        let before = settled_fingerprint();
+        let file = lab(REFUSED);
+        let outcome = topo(&["apply", &file]).exits(1).says("a:mv0").says("invalid argument");
+        assert_points_at(&outcome.stderr, &format!("{file}:8:7"), "mv0: { macvlan: { parent: host:up0, mode: bridge } }", "^^^");
+        let setting = lab("name: s\nnamespaces:\n  a:\n    sysctls:\n      net.ipv4.no_such_setting: 1\n");
+        let outcome = topo(&["apply", &setting]).exits(1).says("hint: this kernel has no such setting");
+        assert_points_at(&outcome.stderr, &format!("{setting}:5:7"), "net.ipv4.no_such_setting: 1", "^^^^^^^^");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn what_is_in_the_way_is_shown_where_the_file_declares_the_same() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        sh("ip link add br0 type bridge");
+        let file =
+            lab("name: s\nnamespaces:\n  host:\n    interfaces:\n      br0: { bridge: {} }\n      up0: { external: true }\n");
+        for command in ["plan", "apply"] {
+            let outcome = topo(&[command, &file]).exits(1).says("`host:br0` is in the way").says("`host:up0` does not exist");
+            outcome.says(&format!("{file}:5:7")).says(&format!("{file}:6:7"));
+        }
+    });
+}
+
+#[track_caller]
+fn assert_points_at(stderr: &str, place: &str, line: &str, underlined: &str) {
+    for text in [place, line, underlined, "undone"] {
+        assert!(stderr.contains(text), "`{text}` is not in {stderr}");
+    }
+}
+
+#[test]
+fn a_refused_object_of_a_saved_plan_is_named_without_a_place() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        uplink_in_use();
+        topo(&["plan", "--out", "/run/plan", &lab(REFUSED)]).ok();
+        let outcome = topo(&["apply", "/run/plan"]).exits(1).says("a:mv0").says("invalid argument");
+        assert!(!outcome.stderr.contains("-->"), "{}", outcome.stderr);
+    });
+}
+
+#[test]
+fn a_damaged_plan_file_is_called_that() {
+    in_namespaces(|| {
+        topo(&["plan", "--out", "/run/plan", &lab("name: s\nnamespaces: { a: {} }\n")]).ok();
+        sh("touch /run/damaged; cp /run/plan /run/plan.yaml");
+        let before = settled_fingerprint();
+        let damages = [
+            ("head -c 100 /run/plan", "damaged plan file", "ends too early"),
+            ("head -c 10 /run/plan", "damaged plan file", "ends too early"),
+            ("sed 's/name: s/name: t/' /run/plan", "damaged plan file", "changed"),
+            ("sed 's/\"topo_saved_plan\":[0-9]*/\"topo_saved_plan\":99/' /run/plan", "version 99", "topo plan --out"),
+            ("true", "empty", "topo plan --out"),
+        ];
+        for (damage, what, more) in damages {
+            sh(&format!("{damage} > /run/damaged"));
+            let outcome = topo(&["apply", "/run/damaged"]).exits(1).says(what).says(more).says("/run/damaged").says("hint:");
+            assert!(!outcome.stderr.contains("YAML"), "{}", outcome.stderr);
+        }
+        for command in ["validate", "plan", "destroy"] {
+            topo(&[command, "/run/plan.yaml"]).exits(1).says("saved plan, not a lab file").says("topo apply");
+        }
+        assert_restored(&before);
+        topo(&["apply", "/run/plan"]).ok();
+        destroy("s");
+    });
+}
+
+#[test]
 fn without_rollback_the_next_apply_goes_on() {
     in_namespaces(|| {
         if !needs(&[Feature::Macvlan]) {

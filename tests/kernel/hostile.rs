@@ -112,12 +112,19 @@ fn a_hostile_file_is_refused_soon_and_within_64_mib() {
         }
         let many = "- a\n".repeat(4_000_000);
         let long = format!("name: {}\n", "x".repeat(1 << 23));
-        let files = [deep, bomb, many, long].map(|text| lab(&text));
+        let quoted = format!("name: \"{}\"\n", "\\n".repeat(1 << 22));
+        let flow = format!("name: x\nlinks: [{}]\n", "a,".repeat(1 << 22));
+        let keys = format!("name: x\nnamespaces: {{{}}}\n", "a,".repeat(1 << 22));
+        let namespaces: String = (0..100_000).map(|number| format!("  n{number}: {{}}\n")).collect();
+        let namespaces = format!("name: x\nnamespaces:\n{namespaces}");
+        let anchors: String = (0..500_000).map(|number| format!("- &a{number} x\n")).collect();
+        let empty = "\n".repeat(1 << 23);
+        let files = [deep, bomb, many, long, quoted, flow, keys, namespaces, anchors, empty].map(|text| lab(&text));
         let huge = lab("");
         sh(&format!("truncate -s 1G {huge}"));
         for file in files.iter().map(String::as_str).chain([huge.as_str(), "/dev/zero", "/dev/urandom"]) {
             // The bound on time is for what would never end: debug builds are slow, and emulated machines slower.
-            let script = format!("ulimit -t 60; exec /usr/bin/env time -f '%M %U %S' {TOPO} plan {file}");
+            let script = format!("ulimit -t 300; exec /usr/bin/env time -f '%M %U %S' {TOPO} plan {file}");
             let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().expect("time can be run");
             let stderr = String::from_utf8_lossy(&output.stderr);
             let numbers: Vec<f64> =

@@ -21,6 +21,8 @@ mod links;
 mod lookalike;
 mod ownership;
 mod privilege;
+mod random;
 mod repeat;
 mod routes;
+mod sandbox;
 mod update;

@@ -1,20 +1,13 @@
-//! Processes inside of network namespaces: found through /proc, ended through descriptors, so that a number that has passed to
-//! another process never leads to the wrong one.
+//! Processes inside of network namespaces: found through /proc, ended through descriptors.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use nix::dir::Dir;
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::stat::Mode;
 
+use super::process::{Process, numbers};
 use crate::name::NamespaceName;
 
 /// How long a process has to end by itself.
@@ -59,12 +52,12 @@ pub(super) fn end(places: &[Place]) -> io::Result<Vec<Inhabitant>> {
             return Ok(ended);
         }
         for (_, handle) in &found {
-            signal(handle, Signal::SIGTERM)?;
+            handle.signal(Signal::SIGTERM)?;
         }
         for (inhabitant, handle) in found {
-            if !has_ended(&handle, GRACE)? {
-                signal(&handle, Signal::SIGKILL)?;
-                has_ended(&handle, GRACE)?;
+            if !handle.has_ended(GRACE)? {
+                handle.signal(Signal::SIGKILL)?;
+                handle.has_ended(GRACE)?;
             }
             if !ended.contains(&inhabitant) {
                 ended.push(inhabitant);
@@ -75,7 +68,7 @@ pub(super) fn end(places: &[Place]) -> io::Result<Vec<Inhabitant>> {
 }
 
 /// What is found, each with a descriptor that was opened before the process was seen to be inside.
-fn search(places: &[Place]) -> io::Result<Vec<(Inhabitant, OwnedFd)>> {
+fn search(places: &[Place]) -> io::Result<Vec<(Inhabitant, Process)>> {
     let mut identities = Vec::new();
     for place in places {
         let status = place.file.metadata()?;
@@ -85,7 +78,7 @@ fn search(places: &[Place]) -> io::Result<Vec<(Inhabitant, OwnedFd)>> {
     let mut found = Vec::new();
     for process in numbers("/proc")?.into_iter().filter(|process| *process != itself) {
         // One that has ended meanwhile is not inside any more, nor is one that this process may not look at known to be.
-        let Ok(handle) = open(process) else { continue };
+        let Ok(handle) = Process::open(process) else { continue };
         let Ok(threads) = numbers(&format!("/proc/{process}/task")) else { continue };
         let namespace = threads.into_iter().find_map(|thread| {
             let status = std::fs::metadata(format!("/proc/{process}/task/{thread}/ns/net")).ok()?;
@@ -97,39 +90,4 @@ fn search(places: &[Place]) -> io::Result<Vec<(Inhabitant, OwnedFd)>> {
         }
     }
     Ok(found)
-}
-
-/// The entries of a directory that are numbers.
-fn numbers(path: &str) -> io::Result<Vec<i32>> {
-    let mut directory = Dir::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-    Ok(directory.iter().flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).collect())
-}
-
-fn open(process: i32) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open(2) takes two numbers.
-    let descriptor = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, process, 0) })?;
-    let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just made this descriptor for this process, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
-}
-
-fn signal(process: &OwnedFd, signal: Signal) -> io::Result<()> {
-    let nothing: *const libc::siginfo_t = std::ptr::null();
-    // SAFETY: pidfd_send_signal(2) takes no information for a null pointer.
-    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal as libc::c_int, nothing, 0) };
-    match Errno::result(sent) {
-        Err(Errno::ESRCH) => Ok(()),
-        other => Ok(other.map(drop)?),
-    }
-}
-
-fn has_ended(process: &OwnedFd, patience: Duration) -> io::Result<bool> {
-    use std::os::fd::AsFd;
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    loop {
-        match poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout) {
-            Err(Errno::EINTR) => {}
-            other => return Ok(other? > 0),
-        }
-    }
 }

@@ -241,7 +241,7 @@ impl Directory {
 }
 
 /// A path that leads to an open descriptor, whatever has become of its name.
-fn descriptor_path(descriptor: &impl AsRawFd) -> String {
+pub(super) fn descriptor_path(descriptor: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd())
 }
 

@@ -1,6 +1,7 @@
 //! Capabilities, capabilities(7): what topo keeps of those that it was started with.
 
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::libc;
 
@@ -11,6 +12,10 @@ pub enum Capability {
     IgnorePermissions = 1,
     /// Send signals to other users' processes.
     Signal = 5,
+    /// Act as another group.
+    ChangeGroup = 6,
+    /// Act as another user.
+    ChangeUser = 7,
     /// Change the network.
     Network = 12,
     /// Look at other processes' namespaces.
@@ -54,17 +59,51 @@ pub fn keep(more: &[Capability]) -> Result<(), PrivilegeError> {
 #[error("cannot give up privileges")]
 pub struct PrivilegeError(#[source] io::Error);
 
-fn restrict(kept: u32) -> io::Result<()> {
-    nix::sys::prctl::set_no_new_privs()?;
+/// Whether the calling thread may change the network and the mounts that it is in. Root of a user namespace may not, while the
+/// network or the mounts are those of the namespace around it.
+pub fn is_ours_to_change() -> bool {
+    let wanted = [Capability::Network, Capability::Administer];
+    may(&wanted) && ["net", "mnt"].iter().all(|kind| is_owned(&format!("/proc/thread-self/ns/{kind}")))
+}
+
+/// Whether the calling thread may act as any user.
+pub(super) fn may_change_user() -> bool {
+    may(&[Capability::ChangeGroup, Capability::ChangeUser])
+}
+
+fn may(wanted: &[Capability]) -> bool {
+    let wanted = wanted.iter().fold(0_u32, |wanted, capability| wanted | 1 << (*capability as u32));
+    read().is_ok_and(|[low, _]| low.effective & wanted == wanted)
+}
+
+/// Whether a namespace belongs to the caller's user namespace or to one inside of it.
+fn is_owned(namespace: &str) -> bool {
+    nix::ioctl_none_bad!(owner, libc::NS_GET_USERNS);
+    let Ok(namespace) = std::fs::File::open(namespace) else { return false };
+    // SAFETY: NS_GET_USERNS takes no argument; the descriptor is open.
+    let Ok(descriptor) = (unsafe { owner(namespace.as_raw_fd()) }) else { return false };
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+    drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    true
+}
+
+fn read() -> io::Result<[Half; 2]> {
     let mut header = Header { version: VERSION, pid: 0 };
     let mut halves = [Half::default(); 2];
     // SAFETY: the header names version 3, for which the kernel writes two halves, which are there.
     let read = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) };
     nix::errno::Errno::result(read)?;
+    Ok(halves)
+}
+
+fn restrict(kept: u32) -> io::Result<()> {
+    nix::sys::prctl::set_no_new_privs()?;
+    let header = Header { version: VERSION, pid: 0 };
+    let mut halves = read()?;
     let [low, high] = &mut halves;
     *low = Half { effective: low.permitted & kept, permitted: low.permitted & kept, inheritable: 0 };
     *high = Half::default();
-    // SAFETY: as above; the kernel reads the two halves.
+    // SAFETY: the header names version 3, for which the kernel reads two halves, which are there.
     let written = unsafe { libc::syscall(libc::SYS_capset, &raw const header, halves.as_ptr()) };
     nix::errno::Errno::result(written)?;
     Ok(())

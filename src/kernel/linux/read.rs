@@ -138,7 +138,7 @@ pub(super) fn read_host(interest: &Interest, socket: &mut Socket) -> Result<Snap
     read_rest(interest, &host, None, socket, links)
 }
 
-fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
+pub(super) fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
     let mut alias = String::new();
     socket.get(encode::get_link(1), |_, body| {
         alias = decode::link(body)?.alias;
@@ -147,7 +147,7 @@ fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
     Ok(alias)
 }
 
-fn read_links(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawLink>, ObserveError> {
+pub(super) fn read_links(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawLink>, ObserveError> {
     let mut links = Vec::new();
     let each = |message: Option<(u16, &[u8])>| {
         match message {

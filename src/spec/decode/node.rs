@@ -1,15 +1,12 @@
 //! One node of a document as a [`Deserializer`]: scalars by what is asked for, lists and maps with what cannot be decoded left out.
 
-use std::borrow::Cow;
+use serde::de::{Deserializer, IntoDeserializer, Visitor};
 
-use serde::de::value::StrDeserializer;
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
-
+use super::parts::{Choice, Entries, Items};
 use super::{Context, Fault, quote};
 use crate::name::escape;
-use crate::spec::document::{Content, Entry, Node, Scalar, Span};
+use crate::spec::document::{Content, Entry, Node};
+use crate::spec::suggest::list;
 use crate::spec::yaml::shortened;
 
 /// One node, to be decoded.
@@ -157,8 +154,9 @@ impl<'de> Deserializer<'de> for Decoder<'_, '_> {
         self.deserialize_str(visitor)
     }
 
+    /// A key that stands there says something, even with nothing after it: an empty map or list.
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        if self.node.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        visitor.visit_some(self)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
@@ -208,7 +206,7 @@ impl<'de> Deserializer<'de> for Decoder<'_, '_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        choices: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.node.content {
@@ -218,7 +216,7 @@ impl<'de> Deserializer<'de> for Decoder<'_, '_> {
             Content::Mapping(entries) if entries.len() == 1 => {
                 visitor.visit_enum(Choice { entry: &entries[0], context: self.context })
             }
-            _ => Err(self.expected("one value")),
+            _ => Err(self.expected(&format!("one of {}", list(choices.iter().copied())))),
         }
     }
 
@@ -227,164 +225,4 @@ impl<'de> Deserializer<'de> for Decoder<'_, '_> {
     }
 
     serde::forward_to_deserialize_any! { bytes byte_buf unit_struct ignored_any }
-}
-
-/// The items of a list.
-struct Items<'n, 't> {
-    items: std::slice::Iter<'n, Node<'t>>,
-    context: &'n Context,
-    /// Whether an item that cannot be decoded may be left out.
-    skip: bool,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_, '_> {
-    type Error = Fault;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        let Some(node) = self.items.next() else { return Ok(None) };
-        seed.deserialize(Decoder { node, context: self.context }).map(Some)
-    }
-
-    fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>, Fault> {
-        for node in self.items.by_ref() {
-            if self.skip && self.context.is_refused(node.span) {
-                continue;
-            }
-            match self.context.value(node, None) {
-                Ok(value) => return Ok(Some(value)),
-                Err(()) if self.skip => self.context.refuse(node.span),
-                Err(()) => return Err(Fault::Reported),
-            }
-        }
-        Ok(None)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
-    }
-}
-
-/// The entries of a map.
-struct Entries<'n, 't> {
-    entries: std::slice::Iter<'n, Entry<'t>>,
-    context: &'n Context,
-    value: Option<&'n Entry<'t>>,
-}
-
-impl<'n, 't> Entries<'n, 't> {
-    fn new(entries: &'n [Entry<'t>], context: &'n Context) -> Self {
-        Self { entries: entries.iter(), context, value: None }
-    }
-
-    fn key<'de, K: Deserialize<'de>>(&self, entry: &Entry<'_>) -> Option<K> {
-        if self.context.is_refused(entry.key_span) {
-            return None;
-        }
-        let key: StrDeserializer<'_, Fault> = entry.key.as_ref().into_deserializer();
-        match K::deserialize(key) {
-            Ok(key) => Some(key),
-            Err(fault) => {
-                if let Fault::Fresh(problem) = fault {
-                    self.context.report(*problem, entry.key_span);
-                }
-                self.context.refuse(entry.key_span);
-                None
-            }
-        }
-    }
-}
-
-/// What decodes in place of a value that was refused, if the field can do without.
-const NOTHING: Node<'static> =
-    Node { span: Span { start: 0, end: 0 }, content: Content::Scalar(Scalar { text: Cow::Borrowed(""), plain: true }) };
-
-impl<'de> MapAccess<'de> for Entries<'_, '_> {
-    type Error = Fault;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        self.value = self.entries.find(|entry| !self.context.is_refused(entry.key_span));
-        let Some(entry) = self.value else { return Ok(None) };
-        let key: StrDeserializer<'_, Fault> = entry.key.as_ref().into_deserializer();
-        seed.deserialize(key).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        let entry = self.value.take().ok_or(Fault::Reported)?;
-        seed.deserialize(Decoder { node: &entry.value, context: self.context })
-    }
-
-    fn next_key<K: Deserialize<'de>>(&mut self) -> Result<Option<K>, Fault> {
-        while let Some(entry) = self.entries.next() {
-            if let Some(key) = self.key(entry) {
-                self.value = Some(entry);
-                return Ok(Some(key));
-            }
-        }
-        Ok(None)
-    }
-
-    fn next_value<T: Deserialize<'de>>(&mut self) -> Result<T, Fault> {
-        let entry = self.value.take().ok_or(Fault::Reported)?;
-        let context = self.context;
-        context.value(&entry.value, Some(entry.key_span)).or_else(|()| {
-            context.refuse(entry.key_span);
-            T::deserialize(Decoder { node: &NOTHING, context }).map_err(|_| Fault::Reported)
-        })
-    }
-
-    fn next_entry<K: Deserialize<'de>, T: Deserialize<'de>>(&mut self) -> Result<Option<(K, T)>, Fault> {
-        while let Some(entry) = self.entries.next() {
-            if self.context.is_refused(entry.key_span) {
-                continue;
-            }
-            // Also under a key that is refused there may be more to say.
-            let (key, value) = (self.key(entry), self.context.value(&entry.value, Some(entry.key_span)));
-            match (key, value) {
-                (Some(key), Ok(value)) => return Ok(Some((key, value))),
-                (_, Err(())) => self.context.refuse(entry.key_span),
-                (None, Ok(_)) => {}
-            }
-        }
-        Ok(None)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.entries.len())
-    }
-}
-
-/// A choice with a value, written as a map of one entry.
-struct Choice<'n, 't> {
-    entry: &'n Entry<'t>,
-    context: &'n Context,
-}
-
-impl<'de> EnumAccess<'de> for Choice<'_, '_> {
-    type Error = Fault;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
-        let key: StrDeserializer<'_, Fault> = self.entry.key.as_ref().into_deserializer();
-        Ok((seed.deserialize(key)?, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Choice<'_, '_> {
-    type Error = Fault;
-
-    fn unit_variant(self) -> Result<(), Fault> {
-        Deserialize::deserialize(Decoder { node: &self.entry.value, context: self.context })
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(Decoder { node: &self.entry.value, context: self.context })
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        Decoder { node: &self.entry.value, context: self.context }.deserialize_tuple(length, visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
-        Decoder { node: &self.entry.value, context: self.context }.deserialize_map(visitor)
-    }
 }

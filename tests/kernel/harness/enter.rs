@@ -24,7 +24,24 @@ pub fn in_namespaces<F: FnOnce()>(test: F) {
         set_up();
         test();
     } else {
-        run_again(&name);
+        let as_root = std::env::var("TOPO_KERNEL_TEST_AS_ROOT").is_ok_and(|value| value == "1");
+        run_again(&name, as_root);
+    }
+}
+
+/// The same for a test that starts programs as ordinary users: root stays the machine's root, who can become anybody. An
+/// ordinary user who runs the tests is one already, and needs no namespaces.
+pub fn with_users<F: FnOnce()>(test: F) {
+    let name = test_name::<F>();
+    if !geteuid().is_root() {
+        test();
+    } else if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
+        set_up();
+        let options = Some("mode=1777");
+        mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), options).expect("root can cover /tmp");
+        test();
+    } else {
+        run_again(&name, true);
     }
 }
 
@@ -34,8 +51,7 @@ fn test_name<F>() -> String {
     path.split_once("::").expect("a path begins with the crate").1.to_owned()
 }
 
-fn run_again(name: &str) {
-    let as_root = std::env::var("TOPO_KERNEL_TEST_AS_ROOT").is_ok_and(|value| value == "1");
+fn run_again(name: &str, as_root: bool) {
     let mut namespaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
     if !as_root {
         namespaces |= CloneFlags::CLONE_NEWUSER;

@@ -48,9 +48,14 @@ impl Feature {
     fn lacking(self) -> bool {
         let script = format!("ip link add p0 type veth peer name p1 && {}", self.probe());
         let mut command = Command::new("sh");
+        if nix::unistd::geteuid().is_root() {
+            // SAFETY: a single system call between fork and exec.
+            unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?)) };
+        } else {
+            command = Command::new("unshare");
+            command.args(["-Urn", "sh"]);
+        }
         command.args(["-c", &script]);
-        // SAFETY: a single system call between fork and exec.
-        unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?)) };
         let output = command.output().expect("sh can be run");
         let stderr = String::from_utf8_lossy(&output.stderr);
         let unsupported = ["Unknown device type", "not supported", "No such file or directory", "Invalid argument"];
@@ -60,6 +65,11 @@ impl Feature {
         );
         !output.status.success()
     }
+}
+
+/// Whether the kernel lacks it. Where nothing may be skipped that is a failure.
+pub fn lacks(feature: Feature) -> bool {
+    !needs(&[feature])
 }
 
 /// Whether the kernel has all of it. Where it has not, says so, and fails where nothing may be skipped.

@@ -4,13 +4,15 @@ pub mod enter;
 pub mod feature;
 pub mod fingerprint;
 pub mod tools;
+pub mod user;
 pub mod view;
 
-pub use enter::in_namespaces;
-pub use feature::{Feature, needs};
+pub use enter::{in_namespaces, with_users};
+pub use feature::{Feature, lacks, needs};
 pub use fingerprint::settled_fingerprint;
 pub use tools::{
     apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, rounds, sh, text,
     topo, until_it_listens,
 };
-pub use view::{assert_view, view};
+pub use user::User;
+pub use view::{assert_view, settled_view, view};

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -17,6 +17,20 @@ pub fn view() -> String {
         writeln!(out, "## {}\n{}", namespace.unwrap_or("the machine"), inside(namespace, section)).expect("a string");
     }
     out
+}
+
+/// The view once it has not changed for a while; detection of duplicates never ends on a link without carrier.
+pub fn settled_view() -> String {
+    const STILL: Duration = Duration::from_millis(2500);
+    let (mut last, mut since) = (view(), Instant::now());
+    while since.elapsed() < STILL {
+        sleep(Duration::from_millis(250));
+        let now = view();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    last
 }
 
 /// Waits until the view is this one, at most ten seconds: carrier and duplicate address detection take a moment.

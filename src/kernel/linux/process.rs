@@ -1,0 +1,236 @@
+//! Processes through descriptors, pidfd_open(2), so that a number that has passed to another process never leads to the wrong
+//! one.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+
+/// A process, whatever becomes of its number.
+#[derive(Debug)]
+pub struct Process {
+    number: i32,
+    handle: OwnedFd,
+}
+
+impl Process {
+    /// The process that has this number now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(number: i32) -> io::Result<Self> {
+        // SAFETY: pidfd_open(2) takes two numbers.
+        let descriptor = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, number, 0) })?;
+        let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
+        // SAFETY: the kernel has just made this descriptor for this process, and nobody else knows it.
+        Ok(Self { number, handle: unsafe { OwnedFd::from_raw_fd(descriptor) } })
+    }
+
+    /// Its number in the pid namespace of the caller.
+    pub fn number(&self) -> i32 {
+        self.number
+    }
+
+    /// Sends it a signal; one that has ended does not mind.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let nothing: *const libc::siginfo_t = std::ptr::null();
+        let handle = self.handle.as_raw_fd();
+        // SAFETY: pidfd_send_signal(2) takes no information for a null pointer.
+        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, handle, signal as libc::c_int, nothing, 0) };
+        match Errno::result(sent) {
+            Err(Errno::ESRCH) => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// Whether it has ended, after waiting for that for a while.
+    pub fn has_ended(&self, patience: Duration) -> io::Result<bool> {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        loop {
+            match poll(&mut [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)], timeout) {
+                Err(Errno::EINTR) => {}
+                other => return Ok(other? > 0),
+            }
+        }
+    }
+
+    /// Whether it has ended, or is about to: nothing that it holds together lasts.
+    pub fn is_ending(&self) -> io::Result<bool> {
+        // What is not there any more cannot be read.
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.number)).unwrap_or_default();
+        let (stat, status) = (read("stat"), read("status"));
+        Ok(self.has_ended(Duration::ZERO)? || is_ending(&stat, &status))
+    }
+
+    /// Whether one of its namespaces, such as `user`, is the caller's own.
+    pub fn shares(&self, namespace: &str) -> io::Result<bool> {
+        Ok(identity(&format!("/proc/{}/ns/{namespace}", self.number))? == identity(&format!("/proc/self/ns/{namespace}"))?)
+    }
+
+    /// Moves the caller, who must have a single thread, into its user, network and mount namespaces, setns(2). The working
+    /// directory stays the same file.
+    ///
+    /// # Errors
+    /// When it has ended, or belongs to another user.
+    pub fn join(&self) -> io::Result<()> {
+        let mut namespaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+        // Nobody can enter the user namespace that he is in.
+        if !self.shares("user")? {
+            namespaces |= CloneFlags::CLONE_NEWUSER;
+        }
+        let here = File::open(".");
+        setns(&self.handle, namespaces)?;
+        if let Ok(here) = here {
+            return_to(&here)?;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+/// Makes a directory the working directory by its path, if that leads to it here, so that programs can tell where they are.
+fn return_to(directory: &File) -> io::Result<()> {
+    let same = |path: &std::path::Path| -> io::Result<bool> {
+        let (there, wanted) = (std::fs::metadata(path)?, directory.metadata()?);
+        Ok((there.dev(), there.ino()) == (wanted.dev(), wanted.ino()))
+    };
+    if let Ok(path) = std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))
+        && same(&path).unwrap_or(false)
+        && std::env::set_current_dir(&path).is_ok()
+    {
+        return Ok(());
+    }
+    Ok(nix::unistd::fchdir(directory)?)
+}
+
+/// What tells a namespace, given by its path, from all others.
+pub fn identity(path: &str) -> io::Result<(u64, u64)> {
+    let status = std::fs::metadata(path)?;
+    Ok((status.dev(), status.ino()))
+}
+
+/// When a process began, in clock ticks since the machine did: field 22 of proc_pid_stat(5).
+pub fn began(number: i32) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{number}/stat"))?;
+    began_from(&text).ok_or_else(|| io::Error::other(format!("/proc/{number}/stat is not as expected")))
+}
+
+/// The second field is a name, which may hold anything, in parentheses.
+fn began_from(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(19)?.parse().ok()
+}
+
+/// Whether a process exits (PF_EXITING of field 9 of proc_pid_stat(5)), or has been sent KILL and not yet seen it.
+fn is_ending(stat: &str, status: &str) -> bool {
+    const EXITING: u64 = 4;
+    const KILL: u64 = 1 << (Signal::SIGKILL as u64 - 1);
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u64>().ok());
+    let pending = |line: &str| {
+        let set = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(set.trim(), 16).ok()
+    };
+    flags.is_some_and(|flags| flags & EXITING != 0) || status.lines().filter_map(pending).any(|set| set & KILL != 0)
+}
+
+/// The entries of a directory that are numbers. Read without the standard library's iterator, which panics when closing fails.
+pub fn numbers(path: &str) -> io::Result<Vec<i32>> {
+    let mut directory = Dir::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    Ok(directory.iter().flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).collect())
+}
+
+/// Closes every descriptor from this number on.
+pub fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: close_range(2) takes numbers. Callers have no use for what they have not opened themselves.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })?;
+    Ok(())
+}
+
+/// Gives back the memory that the program's code takes. What is needed again is read again.
+pub fn forget_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for (start, length) in maps.lines().filter_map(code) {
+        // SAFETY: the range is a private, executable mapping of a file, as the kernel has just said. Nothing ever writes to such a
+        // one, so that its pages are those of the file, which the kernel maps again when they are used.
+        unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
+    }
+}
+
+/// The range of a line of /proc/self/maps, proc_pid_maps(5), that is code from a file.
+fn code(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    if fields.next()? != "r-xp" || !fields.nth(3)?.starts_with('/') {
+        return None;
+    }
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    Some((start, end.checked_sub(start)?))
+}
+
+/// Has the program that a command starts killed when the thread that starts it ends.
+pub fn die_with_starter(command: &mut Command) {
+    // SAFETY: a single system call between fork and exec.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        let fields: String = (4..30).map(|field| format!(" {field}")).collect();
+        assert_eq!(began_from(&format!("12 (a) S 1) S{fields}")), Some(22));
+        assert_eq!(began_from("12 (a"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_about_to_end_is_known() {
+        let stat = |flags: u32| format!("12 (a b) S 1 12 12 0 -1 {flags} 0 0");
+        let status = |pending: &str| format!("Name:\ta\nSigPnd:\t{pending}\nShdPnd:\t0000000000000000\n");
+        assert!(!is_ending(&stat(0x0040_0000), &status("0000000000000001")));
+        assert!(is_ending(&stat(0x0040_0004), &status("0000000000000000")));
+        assert!(is_ending(&stat(0x0040_0000), &status("0000000000000100")));
+        assert!(!is_ending("", ""));
+    }
+
+    #[test]
+    fn code_is_told_from_everything_else() {
+        assert_eq!(code("7000-9000 r-xp 00026000 fe:00 326279    /usr/lib/libc.so.6"), Some((0x7000, 0x2000)));
+        for line in [
+            "7000-9000 r--p 00026000 fe:00 326279 /usr/lib/libc.so.6",
+            "7000-9000 rwxp 00026000 fe:00 326279 /usr/lib/libc.so.6",
+            "7000-9000 r-xp 00000000 00:00 0 [vdso]",
+            "7000-9000 rw-p 00000000 00:00 0",
+        ] {
+            assert_eq!(code(line), None, "{line}");
+        }
+        forget_code();
+    }
+
+    #[test]
+    fn this_process_has_begun_and_not_ended() {
+        let number = i32::try_from(std::process::id()).unwrap();
+        let process = Process::open(number).unwrap();
+        assert!(began(number).unwrap() > 0);
+        assert!(!process.has_ended(Duration::ZERO).unwrap());
+        assert!(process.shares("user").unwrap());
+    }
+}

@@ -1,0 +1,204 @@
+//! The exit status, the signals, the terminal and the surroundings of commands.
+
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::super::harness::{User, eventually, in_namespaces, lab, sh, tools, topo, with_users};
+use super::PAIR;
+
+/// A user with the pair applied.
+fn with_pair(test: impl FnOnce(&User)) {
+    let user = User::new();
+    let file = user.file("lab.yaml", PAIR);
+    user.topo(&["apply", &file]).ok();
+    test(&user);
+    user.topo(&["destroy", "pair"]).ok();
+    user.assert_nothing_left();
+}
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    with_users(|| {
+        with_pair(|user| {
+            let topo = user.program().to_str().unwrap();
+            let script = user.file("script", "no magic number here\n");
+            let text = user.file("text", "exit 3\n");
+            sh(&format!("chmod 755 {text}"));
+            let missing_interpreter = user.file("interpreter", "#!/nowhere/sh\n");
+            sh(&format!("chmod 755 {missing_interpreter}"));
+            let cases: [(&[&str], i32); 19] = [
+                (&["exec", "a", "--", "env", "PATH=/root/unreadable:/usr/bin", topo, "exec", "b", "--", "no-such-command"], 127),
+                (&["exec", "a", "--", "true"], 0),
+                (&["exec", "a", "--", "false"], 1),
+                (&["exec", "a", "--", "sh", "-c", "exit 42"], 42),
+                (&["exec", "a", "--", "sh", "-c", "exit 2"], 2),
+                (&["exec", "host", "--", "sh", "-c", "exit 255"], 255),
+                (&["exec", "a", "--", &text], 3),
+                (&["exec", "a", "--", "/nowhere"], 127),
+                (&["exec", "a", "--", "no-such-command"], 127),
+                (&["exec", "a", "--", &missing_interpreter], 127),
+                (&["exec", "a", "--", &script], 126),
+                (&["exec", "a", "--", "/"], 126),
+                (&["exec", "a", "--", ""], 127),
+                (&["exec", "c", "--", "true"], 125),
+                (&["exec", "../a", "--", "true"], 125),
+                (&["exec", "--", "true"], 125),
+                (&["exec", "a"], 125),
+                (&["exec", "a", "--no-such-option", "--", "true"], 125),
+                (&["shell"], 125),
+            ];
+            for (arguments, status) in cases {
+                let outcome = user.topo(arguments);
+                assert_eq!(outcome.status, status, "{arguments:?}: {}", outcome.stderr);
+            }
+            for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGSEGV] {
+                let number = signal as i32;
+                let outer = format!("{} exec a -- sh -c 'kill -{number} $$'; echo status $?", user.program().display());
+                let output = user.command("bash").args(["-c", &outer]).output().unwrap();
+                let stdout = String::from_utf8_lossy(&output.stdout);
+                assert!(stdout.contains(&format!("status {}", 128 + number)), "{signal}: {stdout}");
+            }
+        });
+    });
+}
+
+#[test]
+fn signals_reach_the_command_itself() {
+    with_users(|| {
+        with_pair(|user| {
+            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
+                let mut child = user.start(&["exec", "a", "--", "sleep", "1000"]);
+                let number = Pid::from_raw(i32::try_from(child.id()).unwrap());
+                let name = || std::fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();
+                eventually("the command in topo's place", || name() == "sleep\n");
+                kill(number, signal).unwrap();
+                assert_eq!(child.wait().unwrap().signal(), Some(signal as i32));
+            }
+            // As any program has it; Rust's own programs ignore it.
+            let output = user.topo(&["exec", "a", "--", "sh", "-c", "(yes; echo $? >&2) | head -n 1"]).ok();
+            assert_eq!(output.stderr.trim(), "141");
+        });
+    });
+}
+
+#[test]
+fn standard_streams_and_the_terminal_are_passed_through() {
+    with_users(|| {
+        with_pair(|user| {
+            let mut command = user.topo_command(&["exec", "b", "--", "cat"]);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(b"a\0b\xff\n").unwrap();
+            assert_eq!(child.wait_with_output().unwrap().stdout, b"a\0b\xff\n");
+            let topo = user.program().display();
+            let on_terminal = |script: &str| {
+                let output = user.command("script").args(["-qec", script, "/dev/null"]).output().unwrap();
+                (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+            };
+            let (status, text) = on_terminal(&format!("{topo} exec a -- sh -c 'test -t 0 && test -t 1 && stty size && exit 7'"));
+            assert_eq!(status, Some(7), "{text}");
+            // Control-C on the terminal goes to the command, which is in the foreground.
+            let (_, text) = on_terminal(&format!("{topo} exec a -- sh -c 'ps -o stat= -p $$'"));
+            assert!(text.contains('+'), "{text}");
+            let open = user.topo(&["exec", "a", "--", "ls", "/proc/self/fd"]).ok().stdout;
+            let usual = user.command("ls").arg("/proc/self/fd").output().unwrap().stdout;
+            assert_eq!(open, String::from_utf8_lossy(&usual));
+        });
+    });
+}
+
+#[test]
+fn a_command_sees_its_namespace_and_the_users_files() {
+    with_users(|| {
+        with_pair(|user| {
+            let seen = user.topo(&["exec", "a", "--", "ls", "/sys/class/net"]).ok().stdout;
+            assert_eq!(seen.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo"]);
+            let host = user.topo(&["exec", "host", "--", "ls", "/sys/class/net"]).ok().stdout;
+            assert_eq!(host.trim(), "lo");
+            user.topo(&["exec", "host", "--", "ip", "-o", "link", "show", "lo", "up"]).ok().says("lo");
+            user.topo(&["exec", "a", "--", "id", "-u"]).ok().says("0");
+            let here = user.topo(&["exec", "a", "--", "pwd"]).ok().stdout;
+            assert_eq!(here.trim(), user.home.to_str().unwrap());
+            user.topo(&["exec", "a", "--", "sh", "-c", "echo made > made && ip link add x type veth && ip link del x"]).ok();
+            assert_eq!(std::fs::read_to_string(user.home.join("made")).unwrap(), "made\n");
+            let environment = user.topo(&["exec", "a", "--", "env"]).ok().stdout;
+            assert!(
+                environment.contains("TOPO_NAMESPACE=a\n") && environment.contains("TOPO_SANDBOX=default\n"),
+                "{environment}"
+            );
+            // topo finds the sandbox from inside of it, too.
+            let topo = user.program().to_str().unwrap();
+            user.topo(&["exec", "b", "--", topo, "plan", "--detailed-exitcode"]).ok().says("No changes.");
+            user.topo(&["exec", "b", "--", topo, "exec", "a", "--", "ping", "-c1", "10.0.0.2"]).ok();
+        });
+    });
+}
+
+#[test]
+fn all_namespaces_at_once() {
+    with_users(|| {
+        with_pair(|user| {
+            let script = "echo here $TOPO_NAMESPACE; echo there >&2; printf end";
+            let outcome = user.topo(&["exec", "--all", "--", "sh", "-c", script]).ok();
+            let mut lines: Vec<_> = outcome.stdout.lines().collect();
+            lines.sort_unstable();
+            assert_eq!(lines, ["a: end", "a: here a", "b: end", "b: here b"]);
+            assert_eq!(outcome.stderr.matches(": there\n").count(), 2);
+            let one_fails = user.topo(&["exec", "--all", "pair", "--", "sh", "-c", "test $TOPO_NAMESPACE = a || exit 9"]);
+            assert_eq!(one_fails.exits(9).stderr, "b: exit status 9\n");
+            user.topo(&["exec", "--all", "--", "no-such-command"]).exits(127).says("a: exit status 127");
+            user.topo(&["exec", "--all", "par", "--", "true"]).exits(125).says("did you mean `pair`?");
+            let began = Instant::now();
+            user.topo(&["exec", "--all", "--", "sleep", "1"]).ok();
+            assert!(began.elapsed() < Duration::from_millis(1900), "one after the other: {:?}", began.elapsed());
+            let mut child = user.start(&["exec", "--all", "--", "sh", "-c", "trap 'exit 5' TERM; echo ready; sleep 1000 & wait"]);
+            let mut text = String::new();
+            let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+            for _ in 0..2 {
+                std::io::BufRead::read_line(&mut lines, &mut text).unwrap();
+            }
+            kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(5), "{text}");
+            // What the commands have started goes with the sandbox.
+            user.topo(&["sandbox", "stop", "default"]).ok();
+            user.topo(&["apply"]).ok();
+        });
+    });
+}
+
+#[test]
+fn on_the_machine_it_is_the_same_as_ip_netns_exec() {
+    in_namespaces(|| {
+        let file = lab(PAIR);
+        topo(&["apply", &file]).ok();
+        let compared = "readlink /proc/self/ns/net; ls /sys/class/net; grep Cap /proc/self/status; ulimit -n; id -u";
+        let theirs = tools::text("ip", &["netns", "exec", "a", "sh", "-c", compared]);
+        let ours = topo(&["exec", "a", "--", "sh", "-c", compared]).ok().stdout;
+        assert_eq!(ours, theirs);
+        topo(&["exec", "host", "--", "readlink", "/proc/self/ns/net"]).ok();
+        topo(&["exec", "a", "--", "sh", "-c", "test -d /sys/fs/cgroup && ! ip link show lan"]).ok();
+        topo(&["exec", "c", "--", "true"]).exits(125).says("there is no namespace `c`");
+        topo(&["list"]).ok().says("pair");
+        topo(&["destroy", "pair"]).ok();
+    });
+}
+
+#[test]
+fn files_of_a_namespace_stand_in_for_those_of_etc() {
+    in_namespaces(|| {
+        let file = lab(PAIR);
+        topo(&["apply", &file]).ok();
+        // A copy of /etc that this test may write to.
+        sh("mkdir /run/etc && cp /etc/hosts /etc/resolv.conf /etc/passwd /run/etc/ && mount --bind /run/etc /etc");
+        sh("mkdir -p /etc/netns/a && echo '192.0.2.1 only-here' > /etc/netns/a/hosts && echo x > /etc/netns/a/not-there");
+        topo(&["exec", "a", "--", "cat", "/etc/hosts"]).ok().says("only-here").says("cannot put a file over `/etc/not-there`");
+        let other = topo(&["exec", "b", "--", "cat", "/etc/hosts"]).ok();
+        assert!(!other.stdout.contains("only-here"));
+        assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("only-here"));
+        topo(&["destroy", "pair"]).ok();
+    });
+}
