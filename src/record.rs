@@ -96,10 +96,8 @@ impl Record {
         }
         for (key, value) in &self.host_sysctls {
             let id = ResourceId::Sysctl(NamespaceName::host(), key.clone());
-            if live.state.resources.contains_key(&id) {
-                if !restored.resources.contains_key(&id) {
-                    restored.to_mut().insert(id, Resource::Sysctl(Sysctl::new(value)));
-                }
+            if live.state.resources.contains_key(&id) && !restored.resources.contains_key(&id) {
+                restored.to_mut().insert(id, Resource::Sysctl(Sysctl::new(value)));
             }
         }
         for (namespace, key) in self.forgotten(desired, live) {

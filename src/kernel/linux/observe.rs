@@ -1,5 +1,6 @@
 //! Reads the live network: the lab's own namespaces whole, of the host only what is the lab's or what the lab names.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -56,9 +57,8 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
             Vec::new()
         }
     };
-    let host = NamespaceName::host();
-    if !snapshots.contains_key(&host) {
-        snapshots.insert(host, read_host(&interest, &mut linux.host.socket)?);
+    if let Entry::Vacant(unread) = snapshots.entry(NamespaceName::host()) {
+        unread.insert(read_host(&interest, &mut linux.host.socket)?);
     }
     for answer in reading {
         let seen = answer.wait().map_err(broken("the namespaces"))??;
