@@ -3,6 +3,7 @@
 //! It decides nothing: going back is the same pipeline with the state before as what is desired.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::diff::{Change, Conflict, diff};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
@@ -111,9 +112,9 @@ pub struct Goal {
     /// The lab.
     pub lab: LabName,
     /// What is desired.
-    pub desired: State,
+    pub desired: Arc<State>,
     /// What to look at beyond that: the declared state when it is to be destroyed.
-    pub interest: State,
+    pub interest: Arc<State>,
     /// What was written down when the lab was last changed.
     pub record: Record,
 }
@@ -121,12 +122,13 @@ pub struct Goal {
 impl Goal {
     /// The lab as declared.
     pub fn apply(lab: LabName, desired: State) -> Self {
+        let desired = Arc::new(desired);
         Self { lab, interest: desired.clone(), desired, record: Record::default() }
     }
 
     /// Nothing of the lab. `declared` is what its file says, if there is one.
     pub fn destroy(lab: LabName, declared: State) -> Self {
-        Self { lab, interest: declared, desired: State::default(), record: Record::default() }
+        Self { lab, interest: Arc::new(declared), desired: Arc::default(), record: Record::default() }
     }
 }
 
@@ -134,15 +136,21 @@ impl Goal {
     /// Makes these foreign links the lab's, too.
     #[must_use]
     pub fn adopting(mut self, links: impl IntoIterator<Item = LinkId>) -> Self {
-        self.desired.adopt.extend(links);
-        self.interest.adopt.clone_from(&self.desired.adopt);
+        let links: Vec<LinkId> = links.into_iter().collect();
+        if !links.is_empty() {
+            Arc::make_mut(&mut self.interest).adopt.extend(links.iter().cloned());
+            Arc::make_mut(&mut self.desired).adopt.extend(links);
+        }
         self
     }
 
     /// Takes what was written down into account.
     #[must_use]
     pub fn with_record(mut self, record: Record) -> Self {
-        self.interest = record.interest(&self.interest);
+        let further = record.interest(&self.interest);
+        if !further.is_empty() {
+            Arc::make_mut(&mut self.interest).resources.extend(further);
+        }
         self.record = record;
         self
     }
@@ -154,12 +162,16 @@ impl Goal {
 /// When the network cannot be read, or conflicts with the lab.
 pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), PrepareError> {
     let live = kernel.observe(&goal.interest)?;
-    let forgotten: BTreeSet<SysctlKey> =
-        goal.record.forgotten(&goal.desired, &live).map(|(_, key)| key.of_default().unwrap_or_else(|| key.clone())).collect();
-    let defaults = if forgotten.is_empty() { BTreeMap::new() } else { kernel.defaults(&forgotten)? };
-    let desired = goal.record.restore(&goal.desired, &live, &defaults);
-    let plan = plan_from(&goal.lab, &desired, &live, &BTreeMap::new())?;
+    let plan = plan_for(kernel, goal, &live)?;
     Ok((live, plan))
+}
+
+fn plan_for(kernel: &mut impl Kernel, goal: &Goal, live: &Live) -> Result<Plan, PrepareError> {
+    let forgotten: BTreeSet<SysctlKey> =
+        goal.record.forgotten(&goal.desired, live).map(|(_, key)| key.of_default().unwrap_or_else(|| key.clone())).collect();
+    let defaults = if forgotten.is_empty() { BTreeMap::new() } else { kernel.defaults(&forgotten)? };
+    let desired = goal.record.restore(&goal.desired, live, &defaults);
+    plan_from(&goal.lab, &desired, live, &BTreeMap::new())
 }
 
 fn plan_from(lab: &LabName, desired: &State, live: &Live, preferred: &BTreeMap<LinkId, Ifindex>) -> Result<Plan, PrepareError> {
@@ -193,9 +205,9 @@ pub fn apply(
         attempt += 1;
         kernel.settle();
     }
-    match prepare(kernel, goal) {
-        Ok((_, rest)) if rest.is_empty() => Ok(()),
-        Ok((_, rest)) => {
+    match verify(kernel, goal, before, plan) {
+        Ok(rest) if rest.is_empty() => Ok(()),
+        Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);
             Err(ApplyError::Unverified { remains: rest.changes, aftermath })
         }
@@ -204,6 +216,12 @@ pub fn apply(
             Err(ApplyError::Verify { source, aftermath })
         }
     }
+}
+
+/// Reads again all that the plan can have touched, and plans what is left to do.
+fn verify(kernel: &mut impl Kernel, goal: &Goal, before: &Live, done: &Plan) -> Result<Plan, PrepareError> {
+    let live = kernel.observe_again(&goal.interest, &done.touched(before))?;
+    plan_for(kernel, goal, &live)
 }
 
 /// Whether something stood in the way that was not seen before: what is left for a moment of a namespace that has gone.
@@ -224,12 +242,13 @@ fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnF
 
 /// Makes the network what it was: the same pipeline, with the state before as what is desired.
 fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
-    let mut interest = goal.interest.clone();
+    let mut interest = State::clone(&goal.interest);
     interest.resources.extend(before.state.resources.clone());
     let mut desired = before.state.clone();
     // What was half there is better gone.
     desired.resources.retain(|id, _| !matches!(id, ResourceId::Namespace(namespace) if before.broken.contains(namespace)));
-    let back = Goal { lab: goal.lab.clone(), desired, interest, record: Record::default() };
+    let back =
+        Goal { lab: goal.lab.clone(), desired: Arc::new(desired), interest: Arc::new(interest), record: Record::default() };
     let undone = plan_back(kernel, &back, before).map_err(Into::into).and_then(|plan| {
         let undone = kernel.execute(&plan.operations(), &mut Unattended);
         undone.map_err(|error| -> Box<dyn std::error::Error + Send + Sync> { error.into() })

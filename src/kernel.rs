@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::name::NamespaceName;
 use crate::operation::Operation;
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, State};
@@ -107,6 +108,12 @@ pub trait Kernel {
     /// # Errors
     /// When something could not be read whole; nothing may be concluded then.
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError>;
+
+    /// Reads what lies in these namespaces once more; all else is as it was last seen. `desired` must be that of the last time.
+    ///
+    /// # Errors
+    /// As [`Kernel::observe`].
+    fn observe_again(&mut self, desired: &State, touched: &BTreeSet<NamespaceName>) -> Result<Live, ObserveError>;
 
     /// The values that these settings have in a new network namespace. Those that this kernel lacks are left out.
     ///

@@ -261,6 +261,11 @@ pub struct LinkId {
 }
 
 impl LinkId {
+    /// The name of no interface, which comes before all others in order.
+    pub fn lowest() -> Self {
+        Self { namespace: NamespaceName("".into()), name: LinkName([0; LINK_NAME_LENGTH]) }
+    }
+
     /// The interface `name` of `namespace`.
     pub fn new(namespace: &NamespaceName, name: LinkName) -> Self {
         Self { namespace: namespace.clone(), name }

@@ -38,13 +38,18 @@ pub struct NewLink {
     pub peer: Option<Box<NewPeer>>,
 }
 
-/// The other end of a veth pair. The kernel takes neither its master nor its being up from the creating message.
+/// The other end of a veth pair. The kernel takes neither its master nor its being up from the creating message; in `host` the
+/// message that marks it, which is sent together with that one, carries both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewPeer {
     /// Its name, place and chosen number.
     pub handle: LinkHandle,
     /// What it is to be.
     pub link: Link,
+    /// The link in `host` that it becomes a port of.
+    pub master: Option<LinkHandle>,
+    /// Whether it comes up along with its mark; otherwise a later operation does it, or nothing.
+    pub up: bool,
 }
 
 /// What becomes of a link's master.

@@ -4,6 +4,7 @@
 
 mod build;
 mod links;
+mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,6 +105,8 @@ struct Context<'a> {
     guests: BTreeMap<LinkId, Vec<LinkId>>,
     /// Links with settings of their own that must be written before they come up.
     with_sysctls: BTreeSet<LinkId>,
+    /// Links that get ports which are born in this plan.
+    with_new_ports: BTreeSet<LinkId>,
 }
 
 impl<'a> Context<'a> {
@@ -124,6 +127,7 @@ impl<'a> Context<'a> {
             inheritance: Inheritance::new(desired, &live.state),
             guests: BTreeMap::new(),
             with_sysctls: BTreeSet::new(),
+            with_new_ports: BTreeSet::new(),
         };
         for (id, link) in live.state.links().filter(|(_, link)| link.kind.peer().is_none()) {
             let below = link.kind.parent().map(|below| below.resolve(&id.namespace));
@@ -143,6 +147,9 @@ impl<'a> Context<'a> {
                 _ => {}
             }
         }
+        let born = context.links.keys().filter(|id| context.is_born(id));
+        let masters = born.filter_map(|id| Some(LinkId::new(&id.namespace, desired.link(id)?.settings.master?)));
+        context.with_new_ports = masters.collect();
         context.number_links(lab, preferred);
         context
     }

@@ -4,6 +4,7 @@
 //! It never decides what exists. Without it, what the lab declares is still made so and what carries its mark still goes; only
 //! what nobody declares any more cannot be put back. Pure data; reading and writing it is the command line's.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -38,11 +39,13 @@ impl Record {
     }
 
     /// What to look at beyond what the lab declares.
-    pub fn interest(&self, declared: &State) -> State {
-        let mut interest = declared.clone();
+    pub fn interest(&self, declared: &State) -> BTreeMap<ResourceId, Resource> {
+        let mut interest = BTreeMap::new();
         let host = NamespaceName::host();
         let mut look_at = |id: ResourceId, resource: Resource| {
-            interest.resources.entry(id).or_insert(resource);
+            if !declared.resources.contains_key(&id) {
+                interest.entry(id).or_insert(resource);
+            }
         };
         for id in self.links.keys() {
             look_at(ResourceId::Link(id.clone()), Resource::Link(Box::new(external(LinkSettings::default()))));
@@ -82,9 +85,10 @@ impl Record {
 
     /// Adds to what is desired that everything foreign which the lab has changed, and no longer declares, becomes what it was,
     /// and that forgotten settings take their `defaults`.
-    pub fn restore(&self, desired: &State, live: &Live, defaults: &BTreeMap<SysctlKey, String>) -> State {
-        let mut restored = desired.clone();
+    pub fn restore<'a>(&self, desired: &'a State, live: &Live, defaults: &BTreeMap<SysctlKey, String>) -> Cow<'a, State> {
+        let mut restored = Cow::Borrowed(desired);
         for (id, before) in self.links.iter().filter(|(id, _)| live.state.link(id).is_some()) {
+            let restored = restored.to_mut();
             match restored.link_mut(id) {
                 Some(link) => link.settings = link.settings.clone().or(before),
                 None => restored.insert(ResourceId::Link(id.clone()), Resource::Link(Box::new(external(before.clone())))),
@@ -92,8 +96,8 @@ impl Record {
         }
         for (key, value) in &self.host_sysctls {
             let id = ResourceId::Sysctl(NamespaceName::host(), key.clone());
-            if live.state.resources.contains_key(&id) {
-                restored.resources.entry(id).or_insert_with(|| Resource::Sysctl(Sysctl::new(value)));
+            if live.state.resources.contains_key(&id) && !restored.resources.contains_key(&id) {
+                restored.to_mut().insert(id, Resource::Sysctl(Sysctl::new(value)));
             }
         }
         for (namespace, key) in self.forgotten(desired, live) {
@@ -107,7 +111,8 @@ impl Record {
             });
             let default = declared.or_else(|| defaults.get(&key.of_default().unwrap_or_else(|| key.clone())).cloned());
             if let Some(value) = default {
-                restored.insert(ResourceId::Sysctl(namespace.clone(), key.clone()), Resource::Sysctl(Sysctl::new(&value)));
+                let id = ResourceId::Sysctl(namespace.clone(), key.clone());
+                restored.to_mut().insert(id, Resource::Sysctl(Sysctl::new(&value)));
             }
         }
         restored
@@ -223,7 +228,7 @@ mod tests {
     #[test]
     fn nothing_comes_back_to_a_link_that_is_gone() {
         let record = Record::default().before(&with_mtu(Some(1400)), &live(1500));
-        assert_eq!(record.restore(&State::default(), &Live::default(), &BTreeMap::new()), State::default());
+        assert_eq!(*record.restore(&State::default(), &Live::default(), &BTreeMap::new()), State::default());
     }
 
     #[test]

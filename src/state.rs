@@ -136,7 +136,8 @@ impl State {
 
     /// All links with their names, sorted.
     pub fn links(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
-        self.resources.iter().filter_map(|(id, resource)| match (id, resource) {
+        let links = self.resources.range(ResourceId::Link(LinkId::lowest())..);
+        links.map_while(|(id, resource)| match (id, resource) {
             (ResourceId::Link(id), Resource::Link(link)) => Some((id, &**link)),
             _ => None,
         })
@@ -144,7 +145,7 @@ impl State {
 
     /// All namespaces, sorted; `host` is never one of them.
     pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceName> {
-        self.resources.keys().filter_map(|id| match id {
+        self.resources.keys().map_while(|id| match id {
             ResourceId::Namespace(namespace) => Some(namespace),
             _ => None,
         })

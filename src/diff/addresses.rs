@@ -18,6 +18,9 @@ pub(super) struct Lost {
     pub(super) bare: BTreeSet<LinkId>,
 }
 
+/// The addresses of a link.
+type Addresses<'a> = BTreeMap<InterfaceAddress, &'a Address>;
+
 /// One address of a link in the order in which it was or will be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
@@ -34,29 +37,24 @@ enum Family {
 impl Differ<'_> {
     pub(super) fn addresses(&mut self) -> Lost {
         let mut lost = Lost::default();
-        let mut links: BTreeMap<LinkId, [BTreeMap<InterfaceAddress, Address>; 2]> = BTreeMap::new();
-        for (which, state) in [self.desired, &self.live.state].into_iter().enumerate() {
+        let mut links: BTreeMap<&LinkId, [Addresses<'_>; 2]> = BTreeMap::new();
+        let (desired, live) = (self.desired, &self.live.state);
+        for (which, state) in [desired, live].into_iter().enumerate() {
             for (id, resource) in &state.resources {
                 if let (ResourceId::Address(link, key), Resource::Address(address)) = (id, resource) {
-                    links.entry(link.clone()).or_default()[which].insert(*key, address.clone());
+                    links.entry(link).or_default()[which].insert(*key, address);
                 }
             }
         }
         for (link, [desired, live]) in &links {
-            if desired != live || self.doomed.contains_key(link) || self.lowered.contains(link) {
+            if desired != live || self.doomed.contains_key(*link) || self.lowered.contains(*link) {
                 self.addresses_of(link, desired, live, &mut lost);
             }
         }
         lost
     }
 
-    fn addresses_of(
-        &mut self,
-        link: &LinkId,
-        desired: &BTreeMap<InterfaceAddress, Address>,
-        live: &BTreeMap<InterfaceAddress, Address>,
-        lost: &mut Lost,
-    ) {
+    fn addresses_of(&mut self, link: &LinkId, desired: &Addresses<'_>, live: &Addresses<'_>, lost: &mut Lost) {
         if let Some(reason) = self.loss(link) {
             for key in live.keys().filter(|key| !desired.contains_key(key)) {
                 self.add(ResourceId::Address(link.clone(), *key), Action::Delete, Vec::new(), None);
@@ -76,14 +74,7 @@ impl Differ<'_> {
         }
     }
 
-    fn family_of(
-        &mut self,
-        link: &LinkId,
-        family: Family,
-        desired: &BTreeMap<InterfaceAddress, Address>,
-        live: &BTreeMap<InterfaceAddress, Address>,
-        lost: &mut Lost,
-    ) {
+    fn family_of(&mut self, link: &LinkId, family: Family, desired: &Addresses<'_>, live: &Addresses<'_>, lost: &mut Lost) {
         let foreign = self.desired.link(link).is_none_or(|link| link.external);
         // Then it has no connected routes, nor should it.
         let down = self.lowered.contains(link) || self.desired.link(link).is_some_and(|link| link.settings.up == Some(false));
@@ -109,14 +100,14 @@ impl Differ<'_> {
             }
             match (stays, desired.get(&entry.key)) {
                 (true, Some(address)) => {
-                    let mut fields = address.compare(&live[&entry.key]);
+                    let mut fields = address.compare(live[&entry.key]);
                     fields.retain(|field| !down || field.name != Address::CONNECTED_ROUTE);
                     if !fields.is_empty() {
                         self.add(id, Action::Update, fields, None);
                     }
                 }
                 (false, Some(address)) => {
-                    let fields = address.compare(&live[&entry.key]);
+                    let fields = address.compare(live[&entry.key]);
                     let reason = match (downed, fields.is_empty()) {
                         (true, _) => Some("the link goes down".to_owned()),
                         (false, true) => Some("the order of the addresses, or a primary address, changes".to_owned()),
@@ -140,7 +131,7 @@ impl Differ<'_> {
     }
 }
 
-fn sequence(addresses: &BTreeMap<InterfaceAddress, Address>, family: Family) -> Vec<Entry> {
+fn sequence(addresses: &Addresses<'_>, family: Family) -> Vec<Entry> {
     let mut sequence: Vec<_> = addresses.iter().filter(|(key, _)| (family == Family::Inet) == key.ip().is_ipv4()).collect();
     sequence.sort_by_key(|(_, address)| address.order);
     let entry = |key: &InterfaceAddress, address: &Address| Entry { key: *key, scope: address.complete_scope(key.ip()).number() };

@@ -13,6 +13,7 @@ mod netns;
 mod observe;
 pub mod privilege;
 pub mod process;
+mod read;
 mod resolve;
 mod socket;
 mod sysctl;
@@ -25,6 +26,8 @@ pub use inhabitants::Inhabitant;
 pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
 
 use self::netns::Traveller;
+use self::observe::Look;
+use self::read::Snapshot;
 use self::socket::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
@@ -55,6 +58,8 @@ pub struct Linux {
     host: Inhabited,
     /// The lab's own namespaces.
     namespaces: BTreeMap<NamespaceName, Inhabited>,
+    /// What was last read of them and of the host.
+    seen: BTreeMap<NamespaceName, Snapshot>,
 }
 
 impl Linux {
@@ -66,7 +71,13 @@ impl Linux {
         raise_descriptor_limit();
         let connect = || {
             let host = Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? };
-            Ok(Self { lab, travellers: [Traveller::start()?, Traveller::start()?], host, namespaces: BTreeMap::new() })
+            Ok(Self {
+                lab,
+                travellers: [Traveller::start()?, Traveller::start()?],
+                host,
+                namespaces: BTreeMap::new(),
+                seen: BTreeMap::new(),
+            })
         };
         connect().map_err(ConnectError)
     }
@@ -111,7 +122,11 @@ pub fn raise_descriptor_limit() {
 
 impl Kernel for Linux {
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError> {
-        observe::observe(self, desired)
+        observe::observe(self, desired, Look::Everywhere)
+    }
+
+    fn observe_again(&mut self, desired: &State, touched: &BTreeSet<NamespaceName>) -> Result<Live, ObserveError> {
+        observe::observe(self, desired, Look::Again(touched))
     }
 
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {

@@ -40,6 +40,8 @@ pub struct Memory {
     faults: Vec<Fault>,
     attempted: usize,
     executed: usize,
+    /// What was last seen.
+    seen: Live,
 }
 
 /// An operation that is made to fail.
@@ -67,7 +69,7 @@ impl Memory {
 
     /// A given network as a lab's kernel sees it.
     pub fn with_network(lab: LabName, network: Network) -> Self {
-        Self { lab, network, faults: Vec::new(), attempted: 0, executed: 0 }
+        Self { lab, network, faults: Vec::new(), attempted: 0, executed: 0, seen: Live::default() }
     }
 
     /// Makes the `n`-th operation from now fail, counted from 0; those after it work again.
@@ -119,7 +121,15 @@ impl Memory {
 
 impl Kernel for Memory {
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError> {
-        Ok(observe::observe(&self.network, &self.lab, desired))
+        let live = observe::observe(&self.network, &self.lab, desired);
+        self.seen = live.clone();
+        Ok(live)
+    }
+
+    fn observe_again(&mut self, desired: &State, touched: &BTreeSet<NamespaceName>) -> Result<Live, ObserveError> {
+        let live = observe::observe(&self.network, &self.lab, desired);
+        self.seen = observe::only_in(touched, live, std::mem::take(&mut self.seen));
+        Ok(self.seen.clone())
     }
 
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {

@@ -107,29 +107,56 @@ impl Context<'_> {
         rank(is_port(link), id) < rank(self.desired.link(&peer).is_some_and(is_port), &peer)
     }
 
+    /// Whether the messages of its birth can bring a link up and make it a port: of a pair those of the first end, and of the
+    /// second where that is in `host` and gets a message for its mark anyway.
+    fn is_born_complete(&self, id: &LinkId, link: &Link) -> bool {
+        let Some(peer) = link.kind.peer().map(|peer| peer.resolve(&id.namespace)) else { return true };
+        id.namespace.is_host() || peer.namespace.is_host() || self.bears_pair(id, link)
+    }
+
     fn birth(&self, position: usize, id: &LinkId, link: &Link) -> Node {
-        let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace));
+        let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace)).filter(|peer| self.desired.link(peer).is_some());
         let parent = link.kind.parent().filter(|_| peer.is_none()).map(|parent| parent.resolve(&id.namespace));
-        let master = link.settings.master.map(|master| LinkId::new(&id.namespace, master));
-        let new_peer = peer.as_ref().and_then(|peer| {
-            let link = self.desired.link(peer)?.clone();
-            Some(Box::new(NewPeer { handle: self.handle(peer), link }))
-        });
-        let operation = Operation::CreateLink(Box::new(NewLink {
-            handle: self.handle(id),
-            link: self.newborn(id, link),
-            parent: parent.as_ref().map(|parent| self.handle(parent)),
-            master: master.as_ref().map(|master| self.handle(master)),
-            up: link.settings.up != Some(false) && !self.comes_up_late(id, link),
-            peer: new_peer,
-        }));
-        let mut node = Node::new(position, Phase::Links, operation);
+        let mut node = match &peer {
+            // The end in `host` is the second one.
+            Some(peer) if id.namespace.is_host() && !peer.namespace.is_host() => self.birth_of(position, peer, None, Some(id)),
+            _ => self.birth_of(position, id, parent.as_ref(), peer.as_ref()),
+        };
         node.after.extend(parent);
-        node.after.extend(master.filter(|master| self.is_born(master)));
-        node.after.extend(self.sized_master(id, link));
+        for (id, link) in [(Some(id), Some(link)), (peer.as_ref(), peer.as_ref().and_then(|peer| self.desired.link(peer)))] {
+            let Some((id, link)) = id.zip(link).filter(|(id, link)| self.is_born_complete(id, link)) else { continue };
+            let master = link.settings.master.map(|master| LinkId::new(&id.namespace, master));
+            node.after.extend(master.filter(|master| self.is_born(master)));
+            node.after.extend(self.sized_master(id, link));
+        }
         node.provides.push(id.clone());
         node.provides.extend(peer);
         node
+    }
+
+    fn birth_of(&self, position: usize, first: &LinkId, parent: Option<&LinkId>, second: Option<&LinkId>) -> Node {
+        let master =
+            |id: &LinkId, link: &Link| link.settings.master.map(|master| self.handle(&LinkId::new(&id.namespace, master)));
+        let up = |id: &LinkId, link: &Link| link.settings.up != Some(false) && !self.comes_up_late(id, link);
+        let peer = second.and_then(|second| Some((second, self.desired.link(second)?))).map(|(second, link)| {
+            let complete = second.namespace.is_host();
+            Box::new(NewPeer {
+                handle: self.handle(second),
+                link: link.clone(),
+                master: master(second, link).filter(|_| complete),
+                up: complete && up(second, link),
+            })
+        });
+        let link = self.desired.link(first).expect("what is born is desired");
+        let operation = Operation::CreateLink(Box::new(NewLink {
+            handle: self.handle(first),
+            link: self.newborn(first, link),
+            parent: parent.map(|parent| self.handle(parent)),
+            master: master(first, link),
+            up: up(first, link),
+            peer,
+        }));
+        Node::new(position, Phase::Links, operation)
     }
 
     /// The link's master, when that has an mtu of its own, which must be known to the kernel before the ports change.
@@ -163,10 +190,11 @@ impl Context<'_> {
         node
     }
 
-    /// Whether a new link can only be brought up by a message of its own: the second end of a pair always, one with settings
-    /// that must be in force before, and one over a link that is itself late (a vlan cannot be up over a parent that is down).
+    /// Whether a new link can only be brought up by a message of its own: the second end of most pairs, one with settings that
+    /// must be in force before, and one over a link that is itself late (a vlan cannot be up over a parent that is down). A bridge
+    /// could come up before its ports, but then the kernel would send what IPv6 says on each new port to all that are there.
     fn comes_up_late(&self, id: &LinkId, link: &Link) -> bool {
-        if self.with_sysctls.contains(id) || !self.bears_pair(id, link) {
+        if self.with_sysctls.contains(id) || self.with_new_ports.contains(id) || !self.is_born_complete(id, link) {
             return true;
         }
         let parent = link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace));
@@ -178,7 +206,7 @@ impl Context<'_> {
 
     /// What the creating message could not carry.
     fn finish(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
-        let second = !self.bears_pair(id, link);
+        let second = !self.is_born_complete(id, link);
         let loopback = link.kind == Kind::Loopback;
         let wants_up = link.settings.up != Some(false);
         let mut settings = match loopback {

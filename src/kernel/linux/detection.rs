@@ -12,6 +12,7 @@ use super::{decode, encode};
 use crate::kernel::Errno;
 use crate::operation::Operation;
 
+const AF_INET6: u8 = 10;
 /// Detection takes at most two seconds with the kernel's defaults (MAX_RTR_SOLICITATION_DELAY and RETRANS_TIMER).
 const LIMIT: Duration = Duration::from_secs(6);
 /// The first pause, for addresses that need no detection; each that follows is twice as long, up to the longest.
@@ -61,7 +62,7 @@ impl Patience {
 
 fn is_tentative(socket: &mut Socket, ip: IpAddr) -> Result<bool, DumpError> {
     let mut tentative = false;
-    socket.dump(&encode::get_addresses(), |message| {
+    socket.dump(&encode::get_addresses(AF_INET6), |message| {
         if let Some((_, body)) = message {
             tentative |= decode::address(body)?.is_some_and(|address| address.address.ip() == ip && address.tentative);
         }

@@ -14,7 +14,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 pub use self::route::{add_route, connect, delete_route};
 use super::socket::Batch;
 use crate::name::{LabName, NamespaceName};
-use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, Presence};
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Presence};
 use crate::ownership::{self, Mark};
 use crate::resource::address::Address;
 use crate::resource::link::veth::VETH_INFO_PEER;
@@ -62,10 +62,15 @@ pub fn create_link_for_host(batch: &mut Batch, lab: &LabName, new: &NewLink, hos
     batch.push_together(RouteNetlinkMessage::SetLink(arrival), 0);
 }
 
-/// Adds the mark of a link in `host`, to be sent together with its birth.
-pub fn mark_link(batch: &mut Batch, lab: &LabName, index: Ifindex) {
+/// Adds the mark of a link in `host`, to be sent together with its birth; of the second end of a pair also what only a message of
+/// its own can carry.
+pub fn mark_link(batch: &mut Batch, lab: &LabName, index: Ifindex, second: Option<&NewPeer>) {
     let mut message = at(index);
     message.attributes.push(LinkAttribute::IfAlias(ownership::link_alias(lab)));
+    if let Some(peer) = second {
+        set_flags(&mut message.header, &LinkSettings { up: peer.up.then_some(true), ..LinkSettings::default() });
+        message.attributes.extend(peer.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
+    }
     batch.push_together(RouteNetlinkMessage::SetLink(message), 0);
 }
 
@@ -262,12 +267,16 @@ pub fn get_link(index: Ifindex) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(message)
 }
 
-/// The request for all addresses of both families.
-pub fn get_addresses() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetAddress(AddressMessage::default())
+/// The request for all addresses of a family.
+pub fn get_addresses(family: u8) -> RouteNetlinkMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::from(family);
+    RouteNetlinkMessage::GetAddress(message)
 }
 
-/// The request for all routes of both families and all tables.
-pub fn get_routes() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetRoute(RouteMessage::default())
+/// The request for all routes of a family, in all tables.
+pub fn get_routes(family: u8) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::from(family);
+    RouteNetlinkMessage::GetRoute(message)
 }

@@ -9,13 +9,11 @@ use nix::libc;
 
 use super::detection::{self, Patience};
 use super::namespaces;
-use super::netns::Directory;
 use super::socket::{Batch, Refusal};
 use super::{Linux, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
-use crate::ownership;
 
 /// What goes out together: messages through one namespace's socket.
 struct Pending {
@@ -36,8 +34,8 @@ enum Way {
     Patiently(IpAddr),
     /// By a thread inside the namespace, along with others.
     Inside,
-    /// By system calls in this thread.
-    Calls,
+    /// By threads, along with others.
+    Removal,
 }
 
 fn way(operation: &Operation) -> Way {
@@ -46,7 +44,7 @@ fn way(operation: &Operation) -> Way {
     }
     match operation {
         Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } => Way::Inside,
-        Operation::DeleteNamespace(_) => Way::Calls,
+        Operation::DeleteNamespace(_) => Way::Removal,
         Operation::CreateLink(new) => Way::Messages(birthplace(new)),
         Operation::ChangeLink(_)
         | Operation::DeleteLink(_)
@@ -87,12 +85,11 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
                 inside(linux, operations, position..position + run, progress)?;
                 position += run;
             }
-            Way::Calls => {
+            Way::Removal => {
                 flush(linux, operations, &mut pending, progress)?;
-                let outcome = calls(linux, &operations[position]);
-                outcome.map_err(|error| refused(operations, position, errno(&error)))?;
-                progress.done(position);
-                position += 1;
+                let run = operations[position..].iter().take_while(|operation| matches!(way(operation), Way::Removal)).count();
+                remove(linux, operations, position..position + run, progress)?;
+                position += run;
             }
         }
     }
@@ -164,8 +161,11 @@ fn create_link(linux: &Linux, batch: &mut Batch, through: &NamespaceName, new: &
         return Ok(());
     }
     encode::create_link(batch, &linux.lab, new, |namespace| descriptor(linux, through, namespace));
-    for handle in ends.into_iter().flatten().filter(|handle| handle.id.namespace.is_host()) {
-        encode::mark_link(batch, &linux.lab, handle.index);
+    if new.handle.id.namespace.is_host() {
+        encode::mark_link(batch, &linux.lab, new.handle.index, None);
+    }
+    if let Some(peer) = new.peer.as_deref().filter(|peer| peer.handle.id.namespace.is_host()) {
+        encode::mark_link(batch, &linux.lab, peer.handle.index, Some(peer));
     }
     Ok(())
 }
@@ -268,11 +268,23 @@ fn inside(
     Ok(())
 }
 
-fn calls(linux: &mut Linux, operation: &Operation) -> io::Result<()> {
-    let Operation::DeleteNamespace(namespace) = operation else { return Ok(()) };
-    let directory = Directory::open()?.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
-    match linux.namespaces.remove(namespace) {
-        Some(inhabited) => directory.remove(namespace, &inhabited.file),
-        None => directory.remove_placeholder(namespace, &ownership::namespace_mark(&linux.lab, namespace)),
+/// Executes a run of removals of namespaces.
+fn remove(
+    linux: &mut Linux,
+    operations: &[Operation],
+    run: std::ops::Range<usize>,
+    progress: &mut dyn Progress,
+) -> Result<(), ExecuteError> {
+    let namespaces = run.clone().map(|position| {
+        let namespace = operations[position].namespace().clone();
+        let inhabited = linux.namespaces.remove(&namespace);
+        (position, namespace, inhabited)
+    });
+    match namespaces::remove(&linux.lab, namespaces.collect()) {
+        Some((position, errno)) => Err(refused(operations, position, errno)),
+        None => {
+            run.for_each(|position| progress.done(position));
+            Ok(())
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 
 use super::netns::{self, Directory, Entry, Traveller};
-use super::observe::{loopback_alias, read_links};
+use super::read::{loopback_alias, read_links};
 use super::socket::Socket;
 use crate::kernel::ObserveError;
 use crate::name::{LabName, LinkName, NamespaceName};

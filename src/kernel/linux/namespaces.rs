@@ -1,6 +1,7 @@
-//! Work inside of namespaces, divided among threads: making them, and writing their settings.
+//! Work on namespaces, divided among threads: making them, writing their settings, removing them.
 //!
-//! The kernel makes two namespaces at a time in less than twice the time of one; more threads gain nothing.
+//! The kernel makes two namespaces at a time in less than twice the time of one; more threads gain nothing. Of those who remove
+//! one, each waits for readers of the mount table to be done (RCU), and all that wait have one such wait together.
 
 use std::fs::File;
 use std::io;
@@ -116,4 +117,51 @@ fn create(lab: &LabName, name: &NamespaceName, directory: &mut Option<Directory>
     }
     directory.publish(name, &ownership::namespace_mark(lab, name)).map_err(io)?;
     Ok(Inhabited { file, socket })
+}
+
+/// Removes namespaces. Returns the first that could not be, by the position of its operation.
+pub(super) fn remove(lab: &LabName, mut namespaces: Vec<(usize, NamespaceName, Option<Inhabited>)>) -> Option<(usize, Errno)> {
+    const THREADS: usize = 8;
+    let stop = AtomicBool::new(false);
+    let share = namespaces.len().div_ceil(THREADS).max(1);
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        while !namespaces.is_empty() {
+            let part = namespaces.split_off(namespaces.len().saturating_sub(share));
+            let first = part[0].0;
+            threads.push((first, std::thread::Builder::new().spawn_scoped(scope, || remove_all(lab, part, &stop))));
+        }
+        let failures = threads.into_iter().filter_map(|(first, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or(Some((first, Errno::new(nix::libc::EIO)))),
+            Err(error) => Some((first, errno(&error))),
+        });
+        failures.min_by_key(|(position, _)| *position)
+    })
+}
+
+fn remove_all(
+    lab: &LabName,
+    namespaces: Vec<(usize, NamespaceName, Option<Inhabited>)>,
+    stop: &AtomicBool,
+) -> Option<(usize, Errno)> {
+    let remove = |directory: &Directory, name: &NamespaceName, inhabited: Option<Inhabited>| match inhabited {
+        Some(inhabited) => directory.remove(name, &inhabited.file),
+        None => directory.remove_placeholder(name, &ownership::namespace_mark(lab, name)),
+    };
+    let directory =
+        Directory::open().and_then(|directory| directory.ok_or_else(|| io::Error::from_raw_os_error(nix::libc::ENOENT)));
+    for (position, name, inhabited) in namespaces {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let outcome = match &directory {
+            Ok(directory) => remove(directory, &name, inhabited).map_err(|error| errno(&error)),
+            Err(error) => Err(errno(error)),
+        };
+        if let Err(errno) = outcome {
+            stop.store(true, Ordering::Relaxed);
+            return Some((position, errno));
+        }
+    }
+    None
 }

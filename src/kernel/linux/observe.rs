@@ -1,57 +1,65 @@
 //! Reads the live network: the lab's own namespaces whole, of the host only what is the lab's or what the lab names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::File;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
-use super::decode::{self, Connected, RawAddress, RawLink, RawRoute};
-use super::netns::{self, Answer, Directory, Entry};
+use super::decode::RawAddress;
+use super::netns::{self, Answer, Directory};
+use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_host};
 use super::resolve::Resolver;
-use super::socket::{DumpError, Socket};
-use super::{Inhabited, Linux, encode, sysctl};
+use super::{Linux, sysctl};
 use crate::kernel::ObserveError;
 use crate::kernel::standing::Standing;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::link::Marked;
-use crate::resource::sysctl::{Sysctl, SysctlKey};
+use crate::resource::sysctl::SysctlKey;
 use crate::state::{Ifindex, Live, Resource, ResourceId, State};
 
 /// Protocols of routes that hands make (RTPROT_UNSPEC, BOOT, STATIC) and topo's own; all others belong to the kernel or to a
 /// routing daemon.
 const BY_HAND: [u8; 4] = [0, 3, 4, ownership::PROTOCOL];
-/// Routes that the kernel makes for its own addresses (RTPROT_KERNEL).
-const KERNEL: u8 = 2;
-/// Routes that the kernel makes or learns by itself (RTPROT_REDIRECT, KERNEL, RA).
-const BY_KERNEL: [u8; 3] = [1, KERNEL, 9];
 
-/// One namespace as it was read.
-pub(super) struct Snapshot {
-    pub(super) links: Vec<RawLink>,
-    addresses: Vec<RawAddress>,
-    routes: Vec<RawRoute>,
-    /// The subnets that routes of the kernel's own lead to.
-    connected: HashSet<Connected>,
+/// Which namespaces are read.
+#[derive(Clone, Copy)]
+pub(super) enum Look<'a> {
+    /// All.
+    Everywhere,
+    /// These; the others are as they were last seen.
+    Again(&'a BTreeSet<NamespaceName>),
 }
 
-fn failed(what: impl Into<String>) -> impl FnOnce(DumpError) -> ObserveError {
-    let what = what.into();
-    move |error| ObserveError { what, source: Box::new(error) }
-}
-
-fn broken(what: impl Into<String>) -> impl FnOnce(io::Error) -> ObserveError {
-    let what = what.into();
-    move |error| ObserveError { what, source: Box::new(error) }
+impl Look<'_> {
+    fn includes(self, namespace: &NamespaceName) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Again(namespaces) => namespaces.contains(namespace),
+        }
+    }
 }
 
 /// Reads what the lab owns, and of all else only what `desired` names.
-pub fn observe(linux: &mut Linux, desired: &State) -> Result<Live, ObserveError> {
+pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Result<Live, ObserveError> {
     let mut live = Live::default();
-    let candidates = find_namespaces(linux, desired, &mut live)?;
-    let reading = read_namespaces(linux, desired, candidates)?;
-    let host = NamespaceName::host();
-    let mut snapshots = BTreeMap::from([(host.clone(), read_namespace(&host, &mut linux.host.socket)?)]);
+    let mut snapshots = std::mem::take(&mut linux.seen);
+    snapshots.retain(|namespace, _| !look.includes(namespace));
+    let interest = Arc::new(Interest::of(&linux.lab, desired));
+    let reading = match Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) {
+        Some(directory) => {
+            let candidates = find_namespaces(linux, &directory, &mut live, &mut snapshots)?;
+            read_namespaces(linux, &interest, &directory, candidates)?
+        }
+        None => {
+            linux.namespaces.clear();
+            snapshots.retain(|namespace, _| namespace.is_host());
+            Vec::new()
+        }
+    };
+    if let Entry::Vacant(unread) = snapshots.entry(NamespaceName::host()) {
+        unread.insert(read_host(&interest, &mut linux.host.socket)?);
+    }
     for answer in reading {
         let seen = answer.wait().map_err(broken("the namespaces"))??;
         for seen in seen {
@@ -66,181 +74,76 @@ pub fn observe(linux: &mut Linux, desired: &State) -> Result<Live, ObserveError>
         scene.add_links(&mut live, &mut resolver)?;
         scene.add_addresses(&mut live);
         scene.add_routes(&mut live);
+        scene.add_sysctls(&mut live);
     }
-    read_sysctls(linux, desired, &mut live)?;
+    linux.seen = snapshots;
     Ok(live)
 }
 
-/// A namespace that may be the lab's.
-struct Candidate {
-    name: NamespaceName,
-    file: File,
-    /// From an earlier look.
-    socket: Option<Socket>,
-}
-
-/// A namespace that was looked into: the mark that it carries, and all that is in it if that is the lab's.
-struct Seen {
-    name: NamespaceName,
-    inhabited: Inhabited,
-    mark: String,
-    snapshot: Option<Snapshot>,
-}
-
-/// Finds what could be the lab's namespaces, and notes what stands in the way of those that it wants. Namespaces that are known
-/// and have not changed keep their sockets.
-fn find_namespaces(linux: &mut Linux, desired: &State, live: &mut Live) -> Result<Vec<Candidate>, ObserveError> {
+/// Finds what could be the lab's namespaces. Those that are known and have not changed keep their sockets; `snapshots` holds those that need no other look, and keeps those that are still there.
+fn find_namespaces(
+    linux: &mut Linux,
+    directory: &Directory,
+    live: &mut Live,
+    snapshots: &mut BTreeMap<NamespaceName, Snapshot>,
+) -> Result<Vec<Candidate>, ObserveError> {
     let mut known = std::mem::take(&mut linux.namespaces);
+    let mut unread = std::mem::take(snapshots);
+    snapshots.extend(unread.remove_entry(&NamespaceName::host()));
     let mut candidates = Vec::new();
-    let Some(directory) = Directory::open().map_err(broken(netns::DIRECTORY))? else { return Ok(candidates) };
     for name in directory.names().map_err(broken(netns::DIRECTORY))? {
-        let failed = |error| broken(format!("namespace `{name}`"))(error);
-        if let Some(Inhabited { file, socket }) = known.remove(&name)
-            && directory.is_still(&name, &file).map_err(failed)?
+        let mut inhabited = None;
+        if let Some(known) = known.remove(&name)
+            && directory.is_still(&name, &known.file).map_err(|error| broken(format!("namespace `{name}`"))(error))?
         {
-            candidates.push(Candidate { name, file, socket: Some(socket) });
-            continue;
+            if let Some(snapshot) = unread.remove(&name) {
+                live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
+                linux.namespaces.insert(name.clone(), known);
+                snapshots.insert(name, snapshot);
+                continue;
+            }
+            inhabited = Some(known);
         }
-        let id = ResourceId::Namespace(name.clone());
-        match directory.look(&name).map_err(failed)? {
-            Some(Entry::Namespace(file)) => candidates.push(Candidate { name, file, socket: None }),
-            Some(Entry::File(text)) if text == ownership::namespace_mark(&linux.lab, &name) => {
-                live.broken.insert(name);
-                live.state.insert(id, Resource::Namespace);
-            }
-            Some(Entry::File(_)) => {
-                live.foreign.insert(id, "a file that topo did not make".into());
-            }
-            Some(Entry::Other(what)) => {
-                live.foreign.insert(id, what.into());
-            }
-            None => {}
-        }
+        candidates.push(Candidate { name, inhabited });
     }
-    live.foreign.retain(|id, _| desired.resources.contains_key(id));
     Ok(candidates)
 }
 
 type Reading = Answer<Result<Vec<Seen>, ObserveError>>;
 
 /// Begins to look into the candidates, half of them on each thread.
-fn read_namespaces(linux: &Linux, desired: &State, mut candidates: Vec<Candidate>) -> Result<Vec<Reading>, ObserveError> {
-    let wanted: Arc<BTreeSet<NamespaceName>> = Arc::new(desired.namespaces().cloned().collect());
+fn read_namespaces(
+    linux: &Linux,
+    interest: &Arc<Interest>,
+    directory: &Arc<Directory>,
+    mut candidates: Vec<Candidate>,
+) -> Result<Vec<Reading>, ObserveError> {
     let second = candidates.split_off(candidates.len() / 2);
     let mut reading = Vec::new();
     for (traveller, part) in linux.travellers.iter().zip([second, candidates]).filter(|(_, part)| !part.is_empty()) {
-        let (lab, wanted) = (linux.lab.clone(), wanted.clone());
-        let look = move || part.into_iter().map(|candidate| look_into(&lab, &wanted, candidate)).collect();
+        let (interest, directory) = (interest.clone(), directory.clone());
+        let look = move || part.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
         reading.push(traveller.begin(look).map_err(broken("the namespaces"))?);
     }
     Ok(reading)
 }
 
-/// Looks into one namespace. Of one that the lab does not want, no more than the mark is read unless it is the lab's.
-fn look_into(lab: &LabName, wanted: &BTreeSet<NamespaceName>, candidate: Candidate) -> Result<Seen, ObserveError> {
-    let Candidate { name, file, socket } = candidate;
-    let connect = || netns::enter(&file).and_then(|()| Socket::open());
-    let mut socket = match socket {
-        Some(socket) => socket,
-        None => connect().map_err(broken(format!("namespace `{name}`")))?,
-    };
-    let ours = ownership::namespace_mark(lab, &name);
-    let mark_of =
-        |links: &[RawLink]| links.iter().find(|link| link.name.is_loopback()).map(|link| link.alias.clone()).unwrap_or_default();
-    let (mark, links) = if wanted.contains(&name) {
-        let links = read_links(&name, &mut socket)?;
-        (mark_of(&links), Some(links))
-    } else {
-        (loopback_alias(&mut socket).map_err(failed(format!("namespace `{name}`")))?, None)
-    };
-    let mut snapshot = None;
-    if mark == ours {
-        let links = links.map_or_else(|| read_links(&name, &mut socket), Ok)?;
-        snapshot = Some(read_rest(&name, &mut socket, links)?);
-    }
-    Ok(Seen { name, inhabited: Inhabited { file, socket }, mark, snapshot })
-}
-
 fn settle(linux: &mut Linux, seen: Seen, live: &mut Live, snapshots: &mut BTreeMap<NamespaceName, Snapshot>) {
-    let Seen { name, inhabited, mark, snapshot } = seen;
-    let id = ResourceId::Namespace(name.clone());
-    if let Some(snapshot) = snapshot {
-        live.state.insert(id, Resource::Namespace);
-        linux.namespaces.insert(name.clone(), inhabited);
-        snapshots.insert(name, snapshot);
-        return;
+    match seen {
+        Seen::Lab { name, inhabited, snapshot } => {
+            live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
+            linux.namespaces.insert(name.clone(), inhabited);
+            snapshots.insert(name, snapshot);
+        }
+        Seen::Placeholder(name) => {
+            live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
+            live.broken.insert(name);
+        }
+        Seen::Foreign { name, what } => {
+            live.foreign.insert(ResourceId::Namespace(name), what);
+        }
+        Seen::Nothing => {}
     }
-    let what = match ownership::lab_of_namespace_mark(&mark) {
-        Some((lab, _)) if lab != linux.lab => format!("a namespace of the lab `{lab}`"),
-        Some((_, marked)) => format!("the lab's namespace `{marked}` under another name"),
-        None => "a namespace that topo did not make".into(),
-    };
-    live.foreign.insert(id, what);
-}
-
-pub(super) fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
-    let mut alias = String::new();
-    socket.get(encode::get_link(1), |_, body| {
-        alias = decode::link(body)?.alias;
-        Ok(())
-    })?;
-    Ok(alias)
-}
-
-pub(super) fn read_links(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawLink>, ObserveError> {
-    let mut links = Vec::new();
-    let each = |message: Option<(u16, &[u8])>| {
-        match message {
-            None => links.clear(),
-            Some((_, body)) => links.push(decode::link(body)?),
-        }
-        Ok(())
-    };
-    socket.dump(&encode::get_links(), each).map_err(failed(format!("the links of `{name}`")))?;
-    Ok(links)
-}
-
-fn read_addresses(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<RawAddress>, ObserveError> {
-    let mut addresses = Vec::new();
-    let each = |message: Option<(u16, &[u8])>| {
-        match message {
-            None => addresses.clear(),
-            Some((_, body)) => addresses.extend(decode::address(body)?.filter(|address| !address.is_kernels())),
-        }
-        Ok(())
-    };
-    socket.dump(&encode::get_addresses(), each).map_err(failed(format!("the addresses of `{name}`")))?;
-    Ok(addresses)
-}
-
-fn read_routes(name: &NamespaceName, socket: &mut Socket) -> Result<(Vec<RawRoute>, HashSet<Connected>), ObserveError> {
-    let (mut routes, mut connected) = (Vec::new(), HashSet::new());
-    let each = |message: Option<(u16, &[u8])>| {
-        let Some((_, body)) = message else {
-            routes.clear();
-            connected.clear();
-            return Ok(());
-        };
-        match decode::route_protocol(body) {
-            Some(KERNEL) => connected.extend(decode::connected_route(body)?),
-            Some(protocol) if !BY_KERNEL.contains(&protocol) => routes.push(decode::route(body)?),
-            _ => {}
-        }
-        Ok(())
-    };
-    socket.dump(&encode::get_routes(), each).map_err(failed(format!("the routes of `{name}`")))?;
-    Ok((routes, connected))
-}
-
-fn read_namespace(name: &NamespaceName, socket: &mut Socket) -> Result<Snapshot, ObserveError> {
-    let links = read_links(name, socket)?;
-    read_rest(name, socket, links)
-}
-
-fn read_rest(name: &NamespaceName, socket: &mut Socket, links: Vec<RawLink>) -> Result<Snapshot, ObserveError> {
-    let addresses = read_addresses(name, socket)?;
-    let (routes, connected) = read_routes(name, socket)?;
-    Ok(Snapshot { links, addresses, routes, connected })
 }
 
 /// One namespace on its way from what was read to resources.
@@ -367,6 +270,16 @@ impl Scene<'_> {
         }
     }
 
+    /// Settings of the namespace, and of those of its links that concern the lab.
+    fn add_sysctls(&self, live: &mut Live) {
+        for (key, value) in &self.snapshot.sysctls {
+            let concerns = key.link().is_none_or(|name| live.state.link(&LinkId::new(self.namespace, name)).is_some());
+            if concerns {
+                live.state.insert(ResourceId::Sysctl(self.namespace.clone(), key.clone()), Resource::Sysctl(value.clone()));
+            }
+        }
+    }
+
     fn leads_over_lab(&self, route: &crate::resource::route::Route, live: &Live) -> bool {
         let mut links = route.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(self.namespace, name));
         links.any(|link| live.state.link(&link).is_some_and(|link| !link.external))
@@ -389,48 +302,6 @@ fn supports_address_protocol() -> bool {
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 18)
     })
-}
-
-fn read_sysctls(linux: &Linux, desired: &State, live: &mut Live) -> Result<(), ObserveError> {
-    let mut wanted: BTreeMap<NamespaceName, BTreeSet<SysctlKey>> = BTreeMap::new();
-    for id in desired.resources.keys() {
-        if let ResourceId::Sysctl(namespace, key) = id {
-            let exists = key.link().is_none_or(|name| live.state.link(&LinkId::new(namespace, name)).is_some());
-            if exists && (namespace.is_host() || linux.namespaces.contains_key(namespace)) {
-                wanted.entry(namespace.clone()).or_default().insert(key.clone());
-            }
-        }
-    }
-    let mut jobs = Vec::new();
-    for (namespace, keys) in wanted {
-        let inhabited = if namespace.is_host() { &linux.host } else { &linux.namespaces[&namespace] };
-        let file = inhabited.file.try_clone().map_err(broken(format!("the settings of `{namespace}`")))?;
-        jobs.push((namespace, file, keys));
-    }
-    if jobs.is_empty() {
-        return Ok(());
-    }
-    type Read = Result<Vec<(NamespaceName, SysctlKey, Option<Sysctl>)>, (NamespaceName, SysctlKey, io::Error)>;
-    let job = move || -> Read {
-        let mut values = Vec::new();
-        for (namespace, file, keys) in jobs {
-            for key in keys {
-                let value = netns::enter(&file).and_then(|()| sysctl::read(&key));
-                match value {
-                    Ok(value) => values.push((namespace.clone(), key, value)),
-                    Err(error) => return Err((namespace, key, error)),
-                }
-            }
-        }
-        Ok(values)
-    };
-    let values = linux.travellers[0].run(job).map_err(broken("the settings"))?;
-    for (namespace, key, value) in values.map_err(|(namespace, key, error)| broken(format!("`{key}` of `{namespace}`"))(error))? {
-        if let Some(value) = value {
-            live.state.insert(ResourceId::Sysctl(namespace, key), Resource::Sysctl(value));
-        }
-    }
-    Ok(())
 }
 
 /// Reads settings in a namespace that exists only for that.

@@ -12,7 +12,7 @@ use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use super::Linux;
 use super::decode::RawLink;
-use super::observe::Snapshot;
+use super::read::Snapshot;
 use crate::kernel::ObserveError;
 use crate::name::{LinkId, LinkRef, NamespaceName};
 use crate::resource::link::{Kind, Link};

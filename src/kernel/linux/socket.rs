@@ -64,6 +64,19 @@ impl Batch {
         self.push_together(message, flags);
     }
 
+    /// Adds a request of which only bytes are known: its type and its body.
+    fn push_bytes(&mut self, kind: u16, body: &[u8], flags: u16) {
+        let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
+        self.cuts.push(self.starts.len());
+        self.starts.push(self.bytes.len());
+        self.bytes.extend(length.to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+        self.bytes.extend([0; 8]);
+        self.bytes.extend(body);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
     /// Adds a request that is sent in the same system call as the one before it.
     pub fn push_together(&mut self, message: RouteNetlinkMessage, flags: u16) {
         let mut header = NetlinkHeader::default();
@@ -202,11 +215,25 @@ impl Socket {
     pub fn get(
         &mut self,
         request: RouteNetlinkMessage,
-        mut each: impl FnMut(u16, &[u8]) -> Result<(), String>,
+        each: impl FnMut(u16, &[u8]) -> Result<(), String>,
     ) -> Result<(), DumpError> {
         let mut batch = Batch::default();
         batch.push(request, NLM_F_ACK);
-        self.send_one(&mut batch)?;
+        self.exchange(&mut batch, each)
+    }
+
+    /// The same for a request of which only bytes are known.
+    ///
+    /// # Errors
+    /// When the kernel refuses it, or the answer is malformed.
+    pub fn ask(&mut self, kind: u16, body: &[u8], each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
+        let mut batch = Batch::default();
+        batch.push_bytes(kind, body, NLM_F_ACK);
+        self.exchange(&mut batch, each)
+    }
+
+    fn exchange(&mut self, batch: &mut Batch, mut each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
+        self.send_one(batch)?;
         let sequence = self.sequence;
         let mut buffer = Buffer::take();
         loop {

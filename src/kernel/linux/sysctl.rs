@@ -1,10 +1,14 @@
 //! Kernel settings, read and written through /proc/sys by a thread inside the namespace: there /proc/sys/net shows the settings
-//! of the thread's own network namespace.
+//! of the thread's own network namespace. Where a message does as well it is preferred: to open a file there the kernel looks
+//! through the names of all namespaces that are in its cache.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
+use netlink_packet_core::NlasIterator;
+
+use super::socket::Socket;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
 /// The longest value that is read.
@@ -26,6 +30,34 @@ pub fn read(key: &SysctlKey) -> io::Result<Option<Sysctl>> {
         Err(error) => return Err(error),
     };
     Ok(Some(Sysctl::new(&text)))
+}
+
+/// Asks for a setting by message, in the socket's namespace; `None` when there is no message for it or no answer to it.
+pub fn ask(socket: &mut Socket, key: &SysctlKey) -> Option<Sysctl> {
+    const RTM_NEWNETCONF: u16 = 80;
+    const RTM_GETNETCONF: u16 = 82;
+    const NETCONFA_IFINDEX: u16 = 1;
+    const NETCONFA_FORWARDING: u16 = 2;
+    const NETCONFA_IFINDEX_ALL: i32 = -1;
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    let family = match key.path() {
+        "net/ipv4/ip_forward" | "net/ipv4/conf/all/forwarding" => AF_INET,
+        "net/ipv6/conf/all/forwarding" => AF_INET6,
+        _ => return None,
+    };
+    let mut request = vec![family, 0, 0, 0];
+    request.extend(8_u16.to_ne_bytes());
+    request.extend(NETCONFA_IFINDEX.to_ne_bytes());
+    request.extend(NETCONFA_IFINDEX_ALL.to_ne_bytes());
+    let mut forwarding = None;
+    let answer = socket.ask(RTM_GETNETCONF, &request, |kind, body| {
+        let attributes = NlasIterator::new(body.get(4..).unwrap_or_default()).flatten();
+        let found = attributes.filter(|_| kind == RTM_NEWNETCONF).find(|attribute| attribute.kind() == NETCONFA_FORWARDING);
+        forwarding = found.and_then(|attribute| attribute.value().first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)));
+        Ok(())
+    });
+    forwarding.filter(|_| answer.is_ok()).map(|value| Sysctl::new(&value.to_string()))
 }
 
 /// Writes a setting.

@@ -54,7 +54,17 @@ impl Network {
                 device.below = Some(peer);
             }
         }
-        self.finish_birth(&place, new).inspect_err(|_| self.remove(&place))
+        self.finish_birth(&place, new).inspect_err(|_| self.remove(&place))?;
+        // A message of its own, so that the pair stays when it fails.
+        new.peer.as_deref().map_or(Ok(()), |peer| self.finish_peer(peer))
+    }
+
+    fn finish_peer(&mut self, peer: &NewPeer) -> Result<(), Errno> {
+        let place = self.place(&peer.handle)?;
+        if let Some(master) = &peer.master {
+            self.enslave(&place, master)?;
+        }
+        if peer.up { self.bring_up(&place) } else { Ok(()) }
     }
 
     /// What comes after the link is there; when it fails the link goes again.

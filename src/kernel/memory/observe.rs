@@ -1,6 +1,6 @@
 //! What a lab sees of the network: its own namespaces whole, of `host` what is its own and what it names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::device::{Device, Place};
 use super::network::{Namespace, Network};
@@ -28,6 +28,24 @@ struct Scene<'a> {
     namespace: &'a Namespace,
     /// Namespaces that the lab can see into.
     visible: &'a [NamespaceName],
+}
+
+/// What was seen now in these namespaces, and earlier in all others.
+pub(super) fn only_in(touched: &BTreeSet<NamespaceName>, now: Live, earlier: Live) -> Live {
+    let is_touched = |namespace: &NamespaceName| touched.contains(namespace);
+    fn mix<K: Ord, V>(now: BTreeMap<K, V>, earlier: BTreeMap<K, V>, is_touched: impl Fn(&K) -> bool) -> BTreeMap<K, V> {
+        let now = now.into_iter().filter(|(key, _)| is_touched(key));
+        now.chain(earlier.into_iter().filter(|(key, _)| !is_touched(key))).collect()
+    }
+    let resources = mix(now.state.resources, earlier.state.resources, |id| is_touched(id.namespace()));
+    Live {
+        state: State { resources, adopt: now.state.adopt },
+        indices: mix(now.indices, earlier.indices, |id| is_touched(&id.namespace)),
+        group_is_shared: now.group_is_shared,
+        taken_indices: now.taken_indices,
+        broken: now.broken,
+        foreign: mix(now.foreign, earlier.foreign, |id| is_touched(id.namespace())),
+    }
 }
 
 pub(super) fn observe(network: &Network, lab: &LabName, desired: &State) -> Live {

@@ -70,7 +70,7 @@ impl Network {
     pub fn add_pair(&mut self, one: &LinkId, other: &LinkId) -> Result<(), Errno> {
         let handle = |id: &LinkId| LinkHandle { id: id.clone(), index: 0 };
         let link = || Link::new(Kind::Veth(Veth::default()));
-        let peer = Some(Box::new(NewPeer { handle: handle(other), link: link() }));
+        let peer = Some(Box::new(NewPeer { handle: handle(other), link: link(), master: None, up: false }));
         let new = NewLink { handle: handle(one), link: link(), parent: None, master: None, up: true, peer };
         self.by_hand(&Operation::CreateLink(Box::new(new)))?;
         self.set_up(other, true)

@@ -148,7 +148,7 @@ impl World {
 
     fn pair_of(&mut self, one: &str, other: &str) -> NewLink {
         let veth = || Kind::Veth(Veth::default());
-        let peer = Some(Box::new(NewPeer { handle: self.fresh(other), link: Link::new(veth()) }));
+        let peer = Some(Box::new(NewPeer { handle: self.fresh(other), link: Link::new(veth()), master: None, up: false }));
         NewLink { peer, ..self.birth(one, veth()) }
     }
 

@@ -1,0 +1,261 @@
+//! The raw program: the same networks with the same marks, by the fewest and cheapest system calls that are known to do it.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+
+use super::netlink::{self, Messages, Socket};
+use super::network::{BRIDGE, End, LAB, Namespace, Network};
+
+const DIRECTORY: &str = "/run/netns";
+const GROUP: u32 = 0x4000_0001;
+/// Numbers for the links to be born with.
+const FIRST_INDEX: u32 = 1 << 20;
+const BRIDGE_INDEX: u32 = FIRST_INDEX - 1;
+/// More gain nothing.
+const THREADS: usize = 2;
+/// Each waits for readers of the mount table to be done (RCU), and the kernel lets all that wait have one such wait together.
+const UNMOUNTING_THREADS: usize = 8;
+
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_EXT_MASK: u16 = 29;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// A namespace to work in.
+struct Place {
+    file: File,
+    socket: Socket,
+}
+
+/// Namespaces on two threads; then every link, born up in its namespace; then, namespace by namespace, the rest. The bridge comes
+/// up last: a port of a bridge that is up costs the more the more ports there are, since the kernel sends what IPv6 says when a
+/// link comes up to all of them.
+pub fn apply(network: &Network) -> io::Result<()> {
+    std::fs::create_dir_all(DIRECTORY)?;
+    let places = make_namespaces(network)?;
+    let host = Socket::open()?;
+    let mut messages = Messages::default();
+    if let Some(address) = network.bridge {
+        bridge(&mut messages, address);
+    }
+    for (number, ends) in network.pairs.iter().enumerate() {
+        pair(&mut messages, &places, number, ends);
+    }
+    host.execute(&messages)?;
+    for (namespace, place) in network.namespaces.iter().zip(&places) {
+        place.socket.execute(&settings(network, namespace))?;
+    }
+    let mut messages = Messages::default();
+    if network.bridge.is_some() {
+        messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(BRIDGE_INDEX, true));
+    }
+    host.execute(&messages)
+}
+
+fn make_namespaces(network: &Network) -> io::Result<Vec<Place>> {
+    let share = network.namespaces.len().div_ceil(THREADS).max(1);
+    let make_all = |part: &[Namespace]| part.iter().map(make_namespace).collect::<io::Result<Vec<_>>>();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = network.namespaces.chunks(share).map(|part| scope.spawn(move || make_all(part))).collect();
+        let parts: io::Result<Vec<_>> = threads.into_iter().map(|thread| thread.join().expect("no panics")).collect();
+        Ok(parts?.into_iter().flatten().collect())
+    })
+}
+
+/// Makes a namespace around the calling thread, marks it, brings its `lo` up, and gives it a name.
+fn make_namespace(namespace: &Namespace) -> io::Result<Place> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let (file, socket) = (File::open("/proc/thread-self/ns/net")?, Socket::open()?);
+    let mark = format!("topo:{LAB}/{}", namespace.name);
+    let mut messages = Messages::default();
+    messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(1, true));
+    messages.attribute(IFLA_IFALIAS, mark.as_bytes());
+    socket.execute(&messages)?;
+    if namespace.forwards {
+        File::options().write(true).open("/proc/sys/net/ipv4/ip_forward")?.write_all(b"1")?;
+    }
+    let path = format!("{DIRECTORY}/{}", namespace.name);
+    File::options().write(true).create_new(true).mode(0o444).open(&path)?.write_all(mark.as_bytes())?;
+    mount(Some("/proc/thread-self/ns/net"), path.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    Ok(Place { file, socket })
+}
+
+fn bridge(messages: &mut Messages, address: (Ipv4Addr, u8)) {
+    messages.begin(netlink::RTM_NEWLINK, netlink::CREATE, &netlink::link(BRIDGE_INDEX, false));
+    messages.attribute(IFLA_IFNAME, BRIDGE.as_bytes());
+    messages.attribute(IFLA_GROUP, &GROUP.to_ne_bytes());
+    messages.nested(IFLA_LINKINFO, |messages| messages.attribute(IFLA_INFO_KIND, b"bridge"));
+    mark(messages, BRIDGE_INDEX, false);
+    add_address(messages, BRIDGE_INDEX, address, Some(116));
+}
+
+/// The mark of a link in `host`, in the same send as its birth.
+fn mark(messages: &mut Messages, index: u32, up: bool) {
+    messages.begin_together(netlink::RTM_SETLINK, 0, &netlink::link(index, up));
+    messages.attribute(IFLA_IFALIAS, format!("topo:{LAB}").as_bytes());
+}
+
+fn index(pair: usize, end: usize) -> u32 {
+    FIRST_INDEX + u32::try_from(pair * 2 + end).expect("few links")
+}
+
+/// Both ends at once, each in its place with its number. The first end in the message can come up by it, the other cannot; so one
+/// in `host`, which needs a message for its mark anyway, is the other.
+fn pair(messages: &mut Messages, places: &[Place], number: usize, ends: &[End; 2]) {
+    let (first, second) = if ends[0].namespace.is_none() { (1, 0) } else { (0, 1) };
+    messages.begin(netlink::RTM_NEWLINK, netlink::CREATE, &netlink::link(index(number, first), true));
+    end(messages, places, &ends[first]);
+    messages.nested(IFLA_LINKINFO, |messages| {
+        messages.attribute(IFLA_INFO_KIND, b"veth");
+        messages.nested(IFLA_INFO_DATA, |messages| {
+            messages.nested(VETH_INFO_PEER, |messages| {
+                messages.raw(&netlink::link(index(number, second), false));
+                end(messages, places, &ends[second]);
+            });
+        });
+    });
+    if ends[second].namespace.is_none() {
+        mark(messages, index(number, second), true);
+        messages.attribute(IFLA_MASTER, &BRIDGE_INDEX.to_ne_bytes());
+    }
+}
+
+fn end(messages: &mut Messages, places: &[Place], end: &End) {
+    messages.attribute(IFLA_IFNAME, end.name.as_bytes());
+    messages.attribute(IFLA_NUM_TX_QUEUES, &1_u32.to_ne_bytes());
+    messages.attribute(IFLA_NUM_RX_QUEUES, &1_u32.to_ne_bytes());
+    match end.namespace {
+        Some(namespace) => messages.attribute(IFLA_NET_NS_FD, &places[namespace].file.as_raw_fd().to_ne_bytes()),
+        None => messages.attribute(IFLA_GROUP, &GROUP.to_ne_bytes()),
+    }
+}
+
+/// What goes through a namespace's own socket: second ends up, addresses, routes.
+fn settings(network: &Network, namespace: &Namespace) -> Messages {
+    let mut messages = Messages::default();
+    for &(pair, end) in &namespace.ends {
+        if end == 1 && network.pairs[pair][0].namespace.is_some() {
+            messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(index(pair, end), true));
+        }
+    }
+    for &(pair, end) in &namespace.ends {
+        if let Some(address) = network.pairs[pair][end].address {
+            add_address(&mut messages, index(pair, end), address, None);
+        }
+    }
+    for route in &namespace.routes {
+        const RTPROT_BOOT: u8 = 3;
+        const RT_TABLE_MAIN: u8 = 254;
+        let length = route.to.map_or(0, |(_, length)| length);
+        let header = [2, length, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, 1, 0, 0, 0, 0];
+        messages.begin(netlink::RTM_NEWROUTE, netlink::CREATE, &header);
+        if let Some((to, _)) = route.to {
+            messages.attribute(1, &to.octets());
+        }
+        messages.attribute(5, &route.via.octets());
+        messages.attribute(4, &index(route.over.0, route.over.1).to_ne_bytes());
+    }
+    messages
+}
+
+fn add_address(messages: &mut Messages, index: u32, (address, length): (Ipv4Addr, u8), protocol: Option<u8>) {
+    let mut header = [2, length, 0, 0, 0, 0, 0, 0];
+    header[4..].copy_from_slice(&index.to_ne_bytes());
+    messages.begin(netlink::RTM_NEWADDR, netlink::CREATE, &header);
+    messages.attribute(2, &address.octets());
+    messages.attribute(1, &address.octets());
+    if let Some(protocol) = protocol {
+        messages.attribute(11, &[protocol]);
+    }
+}
+
+/// The dumps that a plan needs: links, addresses and routes of every namespace and of the host.
+pub fn dump(network: &Network) -> io::Result<()> {
+    let share = network.namespaces.len().div_ceil(THREADS).max(1);
+    std::thread::scope(|scope| {
+        let look = |part: &[Namespace]| {
+            let mut buffer = Vec::new();
+            part.iter().try_for_each(|namespace| {
+                setns(File::open(format!("{DIRECTORY}/{}", namespace.name))?, CloneFlags::CLONE_NEWNET)?;
+                dump_here(&mut buffer, namespace.forwards)
+            })
+        };
+        let threads: Vec<_> = network.namespaces.chunks(share).map(|part| scope.spawn(move || look(part))).collect();
+        dump_here(&mut Vec::new(), false)?;
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panics"))
+    })
+}
+
+/// One family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of all families.
+fn dump_here(buffer: &mut Vec<u8>, forwards: bool) -> io::Result<()> {
+    const SKIP_STATISTICS: u32 = 8;
+    let socket = Socket::open()?;
+    let mut links = Messages::default();
+    links.begin(netlink::RTM_GETLINK, netlink::DUMP, &netlink::link(0, false));
+    links.attribute(IFLA_EXT_MASK, &SKIP_STATISTICS.to_ne_bytes());
+    socket.dump(&links, buffer)?;
+    if forwards {
+        socket.dump(&forwarding(), buffer)?;
+    }
+    for family in [AF_INET, AF_INET6] {
+        let mut addresses = Messages::default();
+        addresses.begin(netlink::RTM_GETADDR, netlink::DUMP, &[family, 0, 0, 0, 0, 0, 0, 0]);
+        socket.dump(&addresses, buffer)?;
+        let mut routes = Messages::default();
+        routes.begin(netlink::RTM_GETROUTE, netlink::DUMP, &[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        socket.dump(&routes, buffer)?;
+    }
+    Ok(())
+}
+
+/// Asks for `net.ipv4.ip_forward`: a tenth of the time that it takes to read the file, whose name the kernel looks for among those
+/// of all namespaces.
+fn forwarding() -> Messages {
+    const NETCONFA_IFINDEX: u16 = 1;
+    const NETCONFA_IFINDEX_ALL: i32 = -1;
+    let mut messages = Messages::default();
+    messages.begin(netlink::RTM_GETNETCONF, netlink::ACK, &[AF_INET, 0, 0, 0]);
+    messages.attribute(NETCONFA_IFINDEX, &NETCONFA_IFINDEX_ALL.to_ne_bytes());
+    messages
+}
+
+/// Removes everything, and returns when nothing of it can be seen any more: all links in `host` by one message, then the
+/// namespaces. The other way round the kernel's own cleaning up stands in the way of the message.
+pub fn destroy(network: &Network) -> io::Result<()> {
+    if network.bridge.is_some() {
+        let mut messages = Messages::default();
+        messages.begin(netlink::RTM_DELLINK, 0, &netlink::link(0, false));
+        messages.attribute(IFLA_GROUP, &GROUP.to_ne_bytes());
+        Socket::open()?.execute(&messages)?;
+    }
+    let share = network.namespaces.len().div_ceil(UNMOUNTING_THREADS).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = network.namespaces.chunks(share).map(|part| scope.spawn(move || unmount(part))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panics"))
+    })?;
+    std::fs::remove_dir(DIRECTORY)
+}
+
+fn unmount(namespaces: &[Namespace]) -> io::Result<()> {
+    namespaces.iter().try_for_each(|namespace| {
+        let path = format!("{DIRECTORY}/{}", namespace.name);
+        umount2(path.as_str(), MntFlags::MNT_DETACH)?;
+        std::fs::remove_file(&path)
+    })
+}

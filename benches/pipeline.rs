@@ -1,0 +1,100 @@
+//! What topo does without the kernel, for a star of ten thousand namespaces: loading its file, comparing, planning, printing; with
+//! the kernel in memory in place of the real one.
+//!
+//! ```text
+//! cargo bench --bench pipeline
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use topo::apply::{Goal, prepare};
+use topo::diff::diff;
+use topo::kernel::memory::Memory;
+use topo::kernel::{Kernel, Unattended};
+use topo::name::LabName;
+use topo::report::text::{self, Colour};
+use topo::state::{Live, State};
+use topo::{lower, plan, spec};
+
+const NAMESPACES: usize = 10_000;
+
+fn main() {
+    divan::main();
+}
+
+fn star() -> String {
+    let mut text = "name: star\nnamespaces:\n  host:\n    interfaces:\n".to_owned();
+    text += "      bridge0: { bridge: { ports: [\"p*\"] }, addresses: [10.0.0.1/16] }\n";
+    let mut links = "links:\n".to_owned();
+    for number in 0..NAMESPACES {
+        let (high, low) = ((number + 2) >> 8, (number + 2) & 255);
+        let _ = writeln!(text, "  n{number}:\n    interfaces: {{ eth0: {{ addresses: [10.0.{high}.{low}/16] }} }}");
+        let _ = writeln!(text, "    routes: [{{ to: default, via: 10.0.0.1 }}]");
+        let _ = writeln!(links, "  - endpoints: [host:p{number}, n{number}:eth0]");
+    }
+    text + &links
+}
+
+fn desired(text: &str) -> State {
+    let lab = spec::load(text).lab.expect("the lab is well-formed");
+    lower::lower(&lab, &BTreeMap::new()).state
+}
+
+fn lab() -> LabName {
+    "star".parse().expect("a name")
+}
+
+/// The lab's network, made by its own plan.
+fn made(desired: &State) -> Memory {
+    let mut kernel = Memory::new(lab());
+    let goal = Goal::apply(lab(), desired.clone());
+    let (_, plan) = prepare(&mut kernel, &goal).expect("nothing is in the way");
+    kernel.execute(&plan.operations(), &mut Unattended).expect("the plan is right");
+    kernel
+}
+
+#[divan::bench(sample_count = 10)]
+fn load(bencher: divan::Bencher<'_, '_>) {
+    let text = star();
+    bencher.bench(|| spec::load(&text).lab.is_some());
+}
+
+#[divan::bench(sample_count = 10)]
+fn lower_to_state(bencher: divan::Bencher<'_, '_>) {
+    let text = star();
+    let loaded = spec::load(&text);
+    let lab = loaded.lab.as_ref().expect("the lab is well-formed");
+    bencher.bench(|| lower::lower(lab, &BTreeMap::new()).state);
+}
+
+#[divan::bench(sample_count = 10)]
+fn diff_of_a_new_lab(bencher: divan::Bencher<'_, '_>) {
+    let desired = desired(&star());
+    bencher.bench(|| diff(&desired, &Live::default()));
+}
+
+#[divan::bench(sample_count = 10)]
+fn diff_of_an_unchanged_lab(bencher: divan::Bencher<'_, '_>) {
+    let desired = desired(&star());
+    let live = made(&desired).observe(&desired).expect("memory can be read");
+    bencher.bench(|| diff(&desired, &live));
+}
+
+#[divan::bench(sample_count = 10)]
+fn plan_of_a_new_lab(bencher: divan::Bencher<'_, '_>) {
+    let desired = desired(&star());
+    let (live, lab) = (Live::default(), lab());
+    let changes = diff(&desired, &live).expect("nothing is in the way");
+    let input = || changes.clone();
+    bencher.with_inputs(input).bench_values(|changes| plan::plan(&lab, &desired, &live, changes, &BTreeMap::new()));
+}
+
+#[divan::bench(sample_count = 10)]
+fn text_of_a_plan(bencher: divan::Bencher<'_, '_>) {
+    let desired = desired(&star());
+    let (live, lab) = (Live::default(), lab());
+    let changes = diff(&desired, &live).expect("nothing is in the way");
+    let plan = plan::plan(&lab, &desired, &live, changes, &BTreeMap::new());
+    bencher.bench(|| text::plan(&plan, Colour::None));
+}
