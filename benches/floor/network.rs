@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 
 /// The lab's name.
 pub const LAB: &str = "floor";
-/// The bridge in `host`, where there is one.
-pub const BRIDGE: &str = "bridge0";
+/// As many ports as are put on one bridge; the kernel takes 1023.
+pub const PORTS: usize = 1000;
 
 /// One end of a veth pair.
 pub struct End {
-    /// Which namespace; `None` is `host`, where it becomes a port of the bridge.
+    /// Which namespace; `None` is `host`, where it becomes a port of a bridge: the first thousand pairs of the first, and so on.
     pub namespace: Option<usize>,
     pub name: String,
     pub address: Option<(Ipv4Addr, u8)>,
@@ -35,8 +35,8 @@ pub struct Namespace {
 
 pub struct Network {
     pub name: String,
-    /// The address of the bridge in `host`.
-    pub bridge: Option<(Ipv4Addr, u8)>,
+    /// The addresses of the bridges in `host`, which are called `bridge0` and so on.
+    pub bridges: Vec<(Ipv4Addr, u8)>,
     pub namespaces: Vec<Namespace>,
     pub pairs: Vec<[End; 2]>,
 }
@@ -55,7 +55,7 @@ impl Network {
     }
 
     fn new(name: &str) -> Self {
-        Self { name: name.into(), bridge: None, namespaces: Vec::new(), pairs: Vec::new() }
+        Self { name: name.into(), bridges: Vec::new(), namespaces: Vec::new(), pairs: Vec::new() }
     }
 
     fn add_namespace(&mut self, name: String, forwards: bool) -> usize {
@@ -95,11 +95,14 @@ impl Network {
     /// The lab file.
     pub fn yaml(&self) -> String {
         let mut text = format!("name: {LAB}\nnamespaces:\n");
-        if let Some((address, length)) = self.bridge {
-            let ports: Vec<&str> =
-                self.pairs.iter().flatten().filter(|end| end.namespace.is_none()).map(|end| end.name.as_str()).collect();
+        if !self.bridges.is_empty() {
+            text += "  host:\n    interfaces:\n";
+        }
+        for (number, (address, length)) in self.bridges.iter().enumerate() {
+            let pairs = self.pairs.iter().skip(number * PORTS).take(PORTS);
+            let ports: Vec<&str> = pairs.map(|[port, _]| port.name.as_str()).collect();
             let ports = ports.join(", ");
-            let _ = writeln!(text, "  host:\n    interfaces:\n      {BRIDGE}:");
+            let _ = writeln!(text, "      bridge{number}:");
             let _ = writeln!(text, "        bridge: {{ ports: [{ports}] }}\n        addresses: [{address}/{length}]");
         }
         for namespace in &self.namespaces {
@@ -133,14 +136,17 @@ impl Network {
     }
 }
 
-/// Namespaces on one bridge in `host`, each with a default route to it.
+/// Namespaces on bridges in `host`, a thousand on each, with default routes to them.
 fn star(name: &str, size: usize) -> Network {
     let mut network = Network::new(name);
-    let bridge = Ipv4Addr::new(10, 0, 0, 1);
-    network.bridge = Some((bridge, 16));
-    for number in 0..size {
+    for number in 0..u32::try_from(size).expect("a small number") {
+        let (subnet, host) = (number / 1000, number % 1000);
+        let bridge = Ipv4Addr::from(0x0a00_0001 + (subnet << 16));
+        if host == 0 {
+            network.bridges.push((bridge, 16));
+        }
         let namespace = network.add_namespace(format!("n{number:05}"), false);
-        let address = Ipv4Addr::from(u32::from(bridge) + 1 + u32::try_from(number).expect("a small number"));
+        let address = Ipv4Addr::from(u32::from(bridge) + 1 + host);
         let pair = network.add_pair([
             End { namespace: None, name: format!("p{number:05}"), address: None },
             End { namespace: Some(namespace), name: "eth0".into(), address: Some((address, 16)) },

@@ -10,13 +10,13 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::netlink::{self, Messages, Socket};
-use super::network::{BRIDGE, End, LAB, Namespace, Network};
+use super::network::{End, LAB, Namespace, Network, PORTS};
 
 const DIRECTORY: &str = "/run/netns";
 const GROUP: u32 = 0x4000_0001;
 /// Numbers for the links to be born with.
 const FIRST_INDEX: u32 = 1 << 20;
-const BRIDGE_INDEX: u32 = FIRST_INDEX - 1;
+const FIRST_BRIDGE: u32 = FIRST_INDEX - 1000;
 /// More gain nothing.
 const THREADS: usize = 2;
 /// Each waits for readers of the mount table to be done (RCU), and the kernel lets all that wait have one such wait together.
@@ -51,8 +51,8 @@ pub fn apply(network: &Network) -> io::Result<()> {
     let places = make_namespaces(network)?;
     let host = Socket::open()?;
     let mut messages = Messages::default();
-    if let Some(address) = network.bridge {
-        bridge(&mut messages, address);
+    for (number, address) in network.bridges.iter().enumerate() {
+        bridge(&mut messages, number, *address);
     }
     for (number, ends) in network.pairs.iter().enumerate() {
         pair(&mut messages, &places, number, ends);
@@ -62,8 +62,8 @@ pub fn apply(network: &Network) -> io::Result<()> {
         place.socket.execute(&settings(network, namespace))?;
     }
     let mut messages = Messages::default();
-    if network.bridge.is_some() {
-        messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(BRIDGE_INDEX, true));
+    for number in 0..network.bridges.len() {
+        messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(bridge_index(number), true));
     }
     host.execute(&messages)
 }
@@ -96,13 +96,18 @@ fn make_namespace(namespace: &Namespace) -> io::Result<Place> {
     Ok(Place { file, socket })
 }
 
-fn bridge(messages: &mut Messages, address: (Ipv4Addr, u8)) {
-    messages.begin(netlink::RTM_NEWLINK, netlink::CREATE, &netlink::link(BRIDGE_INDEX, false));
-    messages.attribute(IFLA_IFNAME, BRIDGE.as_bytes());
+fn bridge_index(number: usize) -> u32 {
+    FIRST_BRIDGE + u32::try_from(number).expect("few bridges")
+}
+
+fn bridge(messages: &mut Messages, number: usize, address: (Ipv4Addr, u8)) {
+    let index = bridge_index(number);
+    messages.begin(netlink::RTM_NEWLINK, netlink::CREATE, &netlink::link(index, false));
+    messages.attribute(IFLA_IFNAME, format!("bridge{number}").as_bytes());
     messages.attribute(IFLA_GROUP, &GROUP.to_ne_bytes());
     messages.nested(IFLA_LINKINFO, |messages| messages.attribute(IFLA_INFO_KIND, b"bridge"));
-    mark(messages, BRIDGE_INDEX, false);
-    add_address(messages, BRIDGE_INDEX, address, Some(116));
+    mark(messages, index, false);
+    add_address(messages, index, address, Some(116));
 }
 
 /// The mark of a link in `host`, in the same send as its birth.
@@ -132,7 +137,7 @@ fn pair(messages: &mut Messages, places: &[Place], number: usize, ends: &[End; 2
     });
     if ends[second].namespace.is_none() {
         mark(messages, index(number, second), true);
-        messages.attribute(IFLA_MASTER, &BRIDGE_INDEX.to_ne_bytes());
+        messages.attribute(IFLA_MASTER, &bridge_index(number / PORTS).to_ne_bytes());
     }
 }
 
@@ -238,7 +243,7 @@ fn forwarding() -> Messages {
 /// Removes everything, and returns when nothing of it can be seen any more: all links in `host` by one message, then the
 /// namespaces. The other way round the kernel's own cleaning up stands in the way of the message.
 pub fn destroy(network: &Network) -> io::Result<()> {
-    if network.bridge.is_some() {
+    if !network.bridges.is_empty() {
         let mut messages = Messages::default();
         messages.begin(netlink::RTM_DELLINK, 0, &netlink::link(0, false));
         messages.attribute(IFLA_GROUP, &GROUP.to_ne_bytes());
