@@ -11,7 +11,7 @@ use super::ListArguments;
 use super::error::Failure;
 use super::output::Output;
 use super::place::{self, Need, Place};
-use crate::kernel::linux::{labs, privilege};
+use crate::kernel::linux::labs;
 use crate::name::{LabName, LinkName, NamespaceName, SandboxName};
 use crate::report::json::FORMAT_VERSION;
 use crate::runtime::records;
@@ -84,7 +84,7 @@ fn gather(choice: Option<&SandboxName>, output: &mut Output) -> Result<Listing, 
         let labs = labs_here(Some(&name))?;
         return Ok(Listing { format_version: FORMAT_VERSION, labs, sandboxes: Vec::new() });
     }
-    everywhere(if privilege::is_ours_to_change() { labs_here(None)? } else { Vec::new() })
+    everywhere(if place::may_change_the_machine()? { labs_here(None)? } else { Vec::new() })
 }
 
 /// The labs of the place where this process is.

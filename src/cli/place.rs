@@ -80,8 +80,22 @@ pub fn chosen(option: Option<&SandboxName>) -> Result<Option<SandboxName>, Failu
 
 /// The sandbox to work in; `None` for the machine, which is the place of those who may change its network.
 pub fn sandbox_for(choice: Option<&SandboxName>) -> Result<Option<SandboxName>, Failure> {
-    let default = || (!privilege::is_ours_to_change()).then(|| sandbox::DEFAULT.parse().expect("it is a name"));
-    Ok(chosen(choice)?.or_else(default))
+    if let Some(name) = chosen(choice)? {
+        return Ok(Some(name));
+    }
+    Ok((!may_change_the_machine()?).then(|| sandbox::DEFAULT.parse().expect("it is a name")))
+}
+
+/// Whether the machine's own network is this process's to change.
+///
+/// # Errors
+/// When that cannot be found out: taking it for "no" would put the lab into another place.
+pub fn may_change_the_machine() -> Result<bool, Failure> {
+    privilege::is_ours_to_change().map_err(|error| {
+        let reason = crate::kernel::plain(&error);
+        Failure::new(format!("cannot find out whether this process may change the machine's network: {reason}"))
+            .hint("`--sandbox` works in a sandbox in any case")
+    })
 }
 
 /// Goes where the command is to work. Must be called before the first thread is started.

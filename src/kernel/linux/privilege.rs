@@ -61,30 +61,39 @@ pub struct PrivilegeError(#[source] io::Error);
 
 /// Whether the calling thread may change the network and the mounts that it is in. Root of a user namespace may not, while the
 /// network or the mounts are those of the namespace around it.
-pub fn is_ours_to_change() -> bool {
-    let wanted = [Capability::Network, Capability::Administer];
-    may(&wanted) && ["net", "mnt"].iter().all(|kind| is_owned(&format!("/proc/thread-self/ns/{kind}")))
+///
+/// # Errors
+/// When the system does not tell.
+pub fn is_ours_to_change() -> io::Result<bool> {
+    Ok(may(&ALWAYS)? && is_owned("/proc/thread-self/ns/net")? && is_owned("/proc/thread-self/ns/mnt")?)
 }
 
 /// Whether the calling thread may act as any user.
 pub(super) fn may_change_user() -> bool {
-    may(&[Capability::ChangeGroup, Capability::ChangeUser])
+    may(&[Capability::ChangeGroup, Capability::ChangeUser]).unwrap_or(false)
 }
 
-fn may(wanted: &[Capability]) -> bool {
+fn may(wanted: &[Capability]) -> io::Result<bool> {
     let wanted = wanted.iter().fold(0_u32, |wanted, capability| wanted | 1 << (*capability as u32));
-    read().is_ok_and(|[low, _]| low.effective & wanted == wanted)
+    let [low, _] = read()?;
+    Ok(low.effective & wanted == wanted)
 }
 
 /// Whether a namespace belongs to the caller's user namespace or to one inside of it.
-fn is_owned(namespace: &str) -> bool {
+fn is_owned(namespace: &str) -> io::Result<bool> {
     nix::ioctl_none_bad!(owner, libc::NS_GET_USERNS);
-    let Ok(namespace) = std::fs::File::open(namespace) else { return false };
+    let namespace = std::fs::File::open(namespace)?;
     // SAFETY: NS_GET_USERNS takes no argument; the descriptor is open.
-    let Ok(descriptor) = (unsafe { owner(namespace.as_raw_fd()) }) else { return false };
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
-    drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-    true
+    match unsafe { owner(namespace.as_raw_fd()) } {
+        Ok(descriptor) => {
+            // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
+            Ok(true)
+        }
+        // The owner is a user namespace around the caller's.
+        Err(nix::errno::Errno::EPERM) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn read() -> io::Result<[Half; 2]> {

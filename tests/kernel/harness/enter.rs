@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,11 +38,29 @@ pub fn with_users<F: FnOnce()>(test: F) {
         test();
     } else if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         set_up();
-        let options = Some("mode=1777");
-        mount(Some("tmpfs"), "/tmp", Some("tmpfs"), MsFlags::empty(), options).expect("root can cover /tmp");
+        cover_tmp();
         test();
     } else {
         run_again(&name, true);
+    }
+}
+
+/// Puts an empty /tmp in the place of the machine's, in which only what the tests themselves are part of is still there.
+fn cover_tmp() {
+    const ASIDE: &str = "/run/aside";
+    let tmp = Path::new("/tmp");
+    let exe = std::env::current_exe().expect("the test binary has a path");
+    let kept = exe.strip_prefix(tmp).ok().and_then(|rest| rest.components().next()).map(|first| tmp.join(first));
+    let (none, options) = (None::<&str>, Some("mode=1777"));
+    if let Some(kept) = &kept {
+        fs::create_dir(ASIDE).expect("the new /run is empty");
+        mount(Some(kept), ASIDE, none, MsFlags::MS_BIND | MsFlags::MS_REC, none).expect("root can show a directory twice");
+    }
+    mount(Some("tmpfs"), tmp, Some("tmpfs"), MsFlags::empty(), options).expect("root can cover /tmp");
+    if let Some(kept) = &kept {
+        fs::create_dir(kept).expect("the new /tmp is empty");
+        mount(Some(ASIDE), kept, none, MsFlags::MS_MOVE, none).expect("root can move a mount");
+        fs::remove_dir(ASIDE).expect("nothing is mounted there any more");
     }
 }
 
@@ -59,6 +78,7 @@ fn run_again(name: &str, as_root: bool) {
     let (uid_map, gid_map) = (format!("0 {} 1\n", geteuid()), format!("0 {} 1\n", getegid()));
     let mut command = Command::new(std::env::current_exe().expect("the test binary has a path"));
     command.args(["--exact", name, "--nocapture", "--include-ignored"]).env(INSIDE, name).env("RUST_BACKTRACE", "0");
+    command.env_remove("XDG_RUNTIME_DIR").env_remove("TOPO_SANDBOX");
     command.stdin(Stdio::null());
     // SAFETY: between fork and exec only system calls are made; the texts exist already.
     unsafe {
@@ -103,6 +123,9 @@ fn set_up() {
     check("make the mounts private", mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none));
     check("cover /run", mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755")));
     fs::create_dir("/run/netns").expect("the new /run is empty");
+    // Sandboxes are written down here rather than in the user's own directory.
+    fs::create_dir("/run/user").expect("the new /run is empty");
+    fs::DirBuilder::new().mode(0o700).create("/run/user/0").expect("the new /run/user is empty");
     // A sysfs of the new network namespace; some container runtimes forbid it, and nothing here needs it.
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none);
     super::sh("ip link set lo up");
@@ -147,8 +170,9 @@ fn a_test_is_root_over_a_network_and_a_run_of_its_own() {
         assert!(geteuid().is_root());
         let links: Vec<_> = super::ip(&["link"]).as_array().unwrap().iter().map(|link| link["ifname"].clone()).collect();
         assert_eq!(links, ["lo"]);
-        let entries: Vec<_> = fs::read_dir("/run").unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(entries, ["netns"]);
+        let mut entries: Vec<_> = fs::read_dir("/run").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        entries.sort();
+        assert_eq!(entries, ["netns", "user"]);
         super::sh("ip netns add probe && ip netns exec probe ip link set lo up && ip netns del probe");
     });
 }
