@@ -1,6 +1,7 @@
 //! The command line: arguments in, texts and an exit status out. Only here and in `main` is anything printed.
 
 mod apply;
+mod arguments;
 mod destroy;
 mod error;
 mod exec;
@@ -193,7 +194,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = sandbox::attend() {
         return code;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(arguments::with_sandbox_joined(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

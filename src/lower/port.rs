@@ -45,8 +45,20 @@ fn find_ports(namespace: &Namespace<'_>, masters: &[LinkName], problems: &mut Pr
                 take(&mut ports, namespace, master, port, &path, problems);
             }
         }
+        count(&ports, master, problems);
     }
     ports
+}
+
+fn count(ports: &Ports, master: &Interface<'_>, problems: &mut Problems) {
+    let most = master.link.kind.most_ports();
+    let number = ports.values().filter(|(of, _)| *of == master.id.name).count();
+    if number > most {
+        let (id, kind) = (&master.id, master.link.kind.name());
+        let problem =
+            problems.error(master.kind_path("ports"), format!("`{id}` has {number} ports; a {kind} takes at most {most}"));
+        problem.hint("several of them, joined by veth pairs, take more");
+    }
 }
 
 fn take(

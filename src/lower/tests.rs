@@ -353,3 +353,14 @@ fn one_mistake_is_one_problem() {
         "`red:a` has no kind, and no link ends there",
     );
 }
+
+#[test]
+fn a_bridge_takes_as_many_ports_as_the_kernel_gives_it() {
+    let pairs = |number: u32| -> String {
+        let pair = |n| format!("  - {{ endpoints: [a:e{n}, host:p{n}] }}\n");
+        let head = "namespaces: { a: {}, host: { interfaces: { br0: { bridge: { ports: ['p*'] } } } } }\nlinks:\n";
+        (0..number).map(pair).fold(head.to_owned(), |text, pair| text + &pair)
+    };
+    assert_eq!(lowered(&pairs(1023)).problems, []);
+    refused(&pairs(1024), "`host:br0` has 1024 ports; a bridge takes at most 1023");
+}

@@ -88,7 +88,8 @@ pub struct Bridge {
 /// The attributes of IFLA_INFO_DATA, linux/if_link.h.
 impl LinkKind for Bridge {
     const NAME: &'static str = "bridge";
-    const TAKES_PORTS: bool = true;
+    /// BR_MAX_PORTS, whose number 0 is nobody's.
+    const MOST_PORTS: usize = 1023;
     const OPTIONS: &'static [KindOption<Self>] = &[
         option!(forward_delay: Centiseconds = 1, InPlace),
         option!(hello_time: Centiseconds = 2, InPlace),

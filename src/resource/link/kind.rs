@@ -83,8 +83,8 @@ pub trait LinkKind: Clone + Default + 'static {
     const NAME: &'static str;
     /// The options that are single attributes.
     const OPTIONS: &'static [KindOption<Self>];
-    /// Whether other links can be its ports (IFLA_MASTER).
-    const TAKES_PORTS: bool = false;
+    /// How many other links can be its ports (IFLA_MASTER).
+    const MOST_PORTS: usize = 0;
     /// Whether a new link uses ARP (not IFF_NOARP); `None` when it takes that from its parent.
     const ARP: Option<bool> = Some(true);
     /// Whether a new link uses multicast (IFF_MULTICAST); `None` when it takes that from its parent.
@@ -451,9 +451,14 @@ macro_rules! define_kind {
 
             /// Whether other links can be its ports.
             pub fn takes_ports(&self) -> bool {
+                self.most_ports() > 0
+            }
+
+            /// How many other links can be its ports.
+            pub fn most_ports(&self) -> usize {
                 match self {
-                    $(Self::$variant(_) => <$type>::TAKES_PORTS,)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => false,
+                    $(Self::$variant(_) => <$type>::MOST_PORTS,)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => 0,
                 }
             }
 

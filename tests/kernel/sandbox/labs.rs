@@ -116,7 +116,7 @@ fn without_a_sandbox_plan_shows_what_would_be_and_nothing_is_made() {
             .exits(125)
             .says("there is no sandbox `default`")
             .says("hint: `topo apply LAB` makes it");
-        user.topo(&["--sandbox=ci", "shell", "a"]).exits(125).says("hint: `topo apply --sandbox=ci LAB` makes it");
+        user.topo(&["--sandbox", "ci", "shell", "a"]).exits(125).says("hint: `topo apply --sandbox=ci LAB` makes it");
         user.topo(&["validate", &file]).ok();
         user.assert_nothing_left();
     });
