@@ -21,6 +21,11 @@ pub fn link_alias(lab: &LabName) -> String {
     format!("topo:{lab}")
 }
 
+/// The lab that a link's alias names, if it is that half of a mark.
+pub fn lab_of_link_alias(alias: &str) -> Option<LabName> {
+    alias.strip_prefix("topo:")?.parse().ok()
+}
+
 /// What a link in `host` carries: the lab's mark, or whatever somebody else has put there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -69,7 +74,7 @@ pub fn owner(lab: &LabName, mark: &Mark, index: u32) -> Owner {
         (true, true) => Owner::Lab,
         (true, false) if numbered && mark.alias.is_empty() => Owner::Damaged,
         (false, true) if numbered && mark.group == 0 => Owner::Damaged,
-        (group, false) => match mark.alias.strip_prefix("topo:").and_then(|lab| lab.parse().ok()) {
+        (group, false) => match lab_of_link_alias(&mark.alias) {
             Some(other) => Owner::Other(other),
             None if group => Owner::Foreign(Lookalike::Group),
             None => Owner::Foreign(Lookalike::None),

@@ -4,6 +4,7 @@ pub mod lock;
 mod presence;
 pub mod records;
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,16 @@ pub enum DirectoryError {
         /// What is wrong with it.
         problem: &'static str,
     },
+}
+
+/// Whether a path still leads to a file that was opened by it.
+fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.ino(), named.dev()) == (opened.ino(), opened.dev())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the directory if there is none, and checks that nobody else can write to it.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::error::Failure;
+use super::error::{Failure, chain};
 use super::input::{self, Lab, Source};
 use super::output::Output;
 use super::saved::{SavedPlan, saved};
@@ -233,10 +233,6 @@ fn tell_aftermath(notes: &mut Vec<String>, aftermath: &Aftermath) {
             notes.extend(remains.iter().map(|change| format!("  not as before: {}", describe(change))));
         }
     }
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    super::error::chain(error)
 }
 
 fn describe(change: &Change) -> String {

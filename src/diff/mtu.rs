@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Differ;
 use crate::name::{LinkId, LinkName};
 use crate::resource::link::Link;
-use crate::resource::link::kind::MtuAround;
+use crate::resource::link::contract::MtuAround;
 use crate::state::{ResourceId, State};
 
 impl Differ<'_> {
@@ -63,7 +63,7 @@ impl<'a> Inheritance<'a> {
     }
 
     fn inherit(&self, id: &LinkId, link: &Link, depth: u8) -> Option<u32> {
-        let parent = link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace));
+        let parent = link.kind.below(&id.namespace);
         let ports = self.ports.get(id).into_iter().flatten();
         let around = MtuAround {
             parent: parent.and_then(|parent| self.effective(&parent, depth)),

@@ -11,7 +11,7 @@ use super::problem::Problems;
 use super::settings::known_mtu;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::Kind;
-use crate::resource::link::kind::MtuAround;
+use crate::resource::link::contract::MtuAround;
 use crate::resource::link::macvlan::MacvlanMode;
 use crate::resource::link::vlan::VlanProtocol;
 use crate::spec::Path;
@@ -63,8 +63,7 @@ fn has_references(interface: &Interface<'_>) -> bool {
 
 /// The parent that an interface has, not the other end of a pair.
 fn parent(interface: &Interface<'_>) -> Option<LinkId> {
-    let parent = interface.link.kind.parent().filter(|_| interface.link.kind.peer().is_none())?;
-    Some(parent.resolve(&interface.id.namespace))
+    interface.link.kind.below(&interface.id.namespace)
 }
 
 fn parent_of(table: &Table<'_>, interface: &Interface<'_>, problems: &mut Problems) -> Option<LinkId> {

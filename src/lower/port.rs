@@ -7,7 +7,7 @@ use super::parent::known;
 use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
 use crate::resource::link::Kind;
-use crate::resource::link::kind::PortPattern;
+use crate::resource::link::contract::PortPattern;
 use crate::spec::Path;
 
 /// Gives every port its master.

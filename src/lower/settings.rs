@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::interface::{Interface, Namespace, Table, all, find};
 use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
-use crate::resource::link::kind::MtuAround;
+use crate::resource::link::contract::MtuAround;
 use crate::resource::link::macvlan::MacvlanMode;
 use crate::resource::link::{Kind, LinkSettings};
 use crate::spec::Path;
@@ -230,8 +230,8 @@ fn compare_ends(table: &Table<'_>, problems: &mut Problems) {
 pub(super) fn known_mtu(table: &Table<'_>, id: &LinkId, depth: usize) -> Option<u32> {
     let interface = find(table, id)?;
     let below = || {
-        let parent = interface.link.kind.parent().filter(|_| interface.link.kind.peer().is_none() && depth > 0)?;
-        known_mtu(table, &parent.resolve(&id.namespace), depth - 1)
+        let parent = interface.link.kind.below(&id.namespace).filter(|_| depth > 0)?;
+        known_mtu(table, &parent, depth - 1)
     };
     match &interface.link.kind {
         _ if interface.link.settings.mtu.is_some() => interface.link.settings.mtu,

@@ -170,7 +170,7 @@ impl Context<'_> {
     /// does what stands on a master, whose own mtu may still be another while its ports are on their way.
     fn newborn(&self, id: &LinkId, link: &Link) -> Link {
         let mut newborn = link.clone();
-        let parent = link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace));
+        let parent = link.kind.below(&id.namespace);
         let on_master = parent.and_then(|parent| self.desired.link(&parent)).is_some_and(|parent| parent.kind.takes_ports());
         match mtu_of_its_own(link) {
             Some(mtu) => newborn.settings.mtu = Some(beside(mtu)),
@@ -197,7 +197,7 @@ impl Context<'_> {
         if self.with_sysctls.contains(id) || self.with_new_ports.contains(id) || !self.is_born_complete(id, link) {
             return true;
         }
-        let parent = link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace));
+        let parent = link.kind.below(&id.namespace);
         let late = |parent: &LinkId| {
             self.is_born(parent) && self.desired.link(parent).is_some_and(|link| self.comes_up_late(parent, link))
         };
@@ -225,7 +225,7 @@ impl Context<'_> {
         }
         let change = LinkChange { settings, master, add_altnames, ..LinkChange::of(self.handle(id)) };
         let mut node = Node::new(position, Phase::FinishLinks, Operation::ChangeLink(Box::new(change)));
-        node.after.extend(link.kind.parent().filter(|_| link.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace)));
+        node.after.extend(link.kind.below(&id.namespace));
         node.provides.push(id.clone());
         Some(node)
     }
@@ -270,8 +270,7 @@ impl Context<'_> {
             return None;
         }
         let mut node = Node::new(position, Phase::Links, Operation::ChangeLink(Box::new(changed)));
-        node.after
-            .extend(desired.kind.parent().filter(|_| desired.kind.peer().is_none()).map(|parent| parent.resolve(&id.namespace)));
+        node.after.extend(desired.kind.below(&id.namespace));
         node.after.extend(enslaved_to.filter(|master| self.is_born(master)));
         node.after.extend(self.sized_master(id, desired));
         // The kernel lets a bridge's mtu follow its ports', so that by then there may be nothing left to do.

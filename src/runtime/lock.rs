@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -111,12 +111,7 @@ impl Lock {
 
     fn is_current(&self) -> io::Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
-        let held = file.metadata()?;
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(named) => Ok(named.ino() == held.ino() && named.dev() == held.dev()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        super::leads_to(&self.path, file)
     }
 
     fn sign(&mut self) -> io::Result<()> {

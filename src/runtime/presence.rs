@@ -3,7 +3,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -43,12 +44,7 @@ impl Presence {
 
     fn is_current(&self) -> io::Result<bool> {
         let Some(held) = &self.held else { return Ok(false) };
-        let held = held.metadata()?;
-        match std::fs::symlink_metadata(DIRECTORY) {
-            Ok(named) => Ok(named.ino() == held.ino() && named.dev() == held.dev()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        super::leads_to(Path::new(DIRECTORY), held)
     }
 }
 

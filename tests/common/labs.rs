@@ -17,6 +17,12 @@ use proptest::prelude::*;
 
 pub use change::successor;
 
+/// A lab, one that comes after it, and one more.
+pub fn history() -> impl Strategy<Value = [Lab; 3]> {
+    let second = lab().prop_flat_map(|a| successor(a.clone()).prop_map(move |b| (a.clone(), b)));
+    second.prop_flat_map(|(a, b)| successor(b.clone()).prop_map(move |c| [a.clone(), b.clone(), c]))
+}
+
 /// The number of the namespace `host`.
 pub const HOST: u8 = 6;
 

@@ -3,8 +3,7 @@
 #[path = "../common/labs.rs"]
 mod labs;
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use super::harness::fingerprint::assert_restored;
@@ -32,10 +31,9 @@ impl Dice {
 
     /// A lab and two that come after it, as files.
     fn history(&mut self) -> [String; 3] {
-        let second = labs::lab().prop_flat_map(|a| labs::successor(a.clone()).prop_map(move |b| (a.clone(), b)));
-        let third = second.prop_flat_map(|(a, b)| labs::successor(b.clone()).prop_map(move |c| [a.clone(), b.clone(), c]));
         loop {
-            let labs = third.new_tree(&mut self.runner).expect("a lab can be drawn").current().map(|lab| lab.text("random"));
+            let labs =
+                labs::history().new_tree(&mut self.runner).expect("a lab can be drawn").current().map(|lab| lab.text("random"));
             if !self.lacking.iter().any(|word| labs.iter().any(|lab| lab.contains(word))) {
                 return labs.map(|text| lab(&text));
             }

@@ -35,7 +35,7 @@ pub fn find() -> Result<BTreeMap<LabName, Extent>, ObserveError> {
     }
     let host = NamespaceName::host();
     for link in read_links(&host, &mut Socket::open().map_err(failed)?)? {
-        let lab = link.alias.strip_prefix("topo:").and_then(|name| name.parse::<LabName>().ok());
+        let lab = ownership::lab_of_link_alias(&link.alias);
         let mark = Mark { group: link.group, alias: link.alias };
         if let Some(lab) = lab.filter(|lab| Mark::of(lab) == mark) {
             labs.entry(lab).or_default().links.push(link.name);
@@ -53,10 +53,11 @@ pub fn find() -> Result<BTreeMap<LabName, Extent>, ObserveError> {
 /// When something could not be read.
 pub fn any() -> Result<bool, ObserveError> {
     let Some(directory) = Directory::open().map_err(failed)? else { return Ok(!find()?.is_empty()) };
+    let traveller = Traveller::start().map_err(failed)?;
     // Most often the first namespace is a lab's.
     for name in directory.names().map_err(failed)? {
         let mark = match directory.look(&name).map_err(failed)? {
-            Some(Entry::Namespace(file)) => Traveller::start().and_then(|traveller| traveller.run(move || alias(&file))),
+            Some(Entry::Namespace(file)) => traveller.run(move || alias(&file)),
             Some(Entry::File(text)) => Ok(Ok(text)),
             Some(Entry::Other(_)) | None => continue,
         };

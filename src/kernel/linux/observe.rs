@@ -11,16 +11,12 @@ use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_hos
 use super::resolve::Resolver;
 use super::{Linux, sysctl};
 use crate::kernel::ObserveError;
-use crate::kernel::standing::Standing;
+use crate::kernel::standing::{BY_HAND, Standing};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::link::Marked;
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Ifindex, Live, Resource, ResourceId, State};
-
-/// Protocols of routes that hands make (RTPROT_UNSPEC, BOOT, STATIC) and topo's own; all others belong to the kernel or to a
-/// routing daemon.
-const BY_HAND: [u8; 4] = [0, 3, 4, ownership::PROTOCOL];
 
 /// Which namespaces are read.
 #[derive(Clone, Copy)]
@@ -80,7 +76,8 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     Ok(live)
 }
 
-/// Finds what could be the lab's namespaces. Those that are known and have not changed keep their sockets; `snapshots` holds those that need no other look, and keeps those that are still there.
+/// Finds what could be the lab's namespaces. Those that are known and have not changed keep their sockets; `snapshots` holds
+/// those that need no other look, and keeps those that are still there.
 fn find_namespaces(
     linux: &mut Linux,
     directory: &Directory,

@@ -12,15 +12,12 @@ use super::netns::{self, Directory, Entry};
 use super::socket::{DumpError, Socket};
 use super::{Inhabited, encode, sysctl};
 use crate::kernel::ObserveError;
+use crate::kernel::standing::{BY_KERNEL, KERNEL, foreign_namespace};
 use crate::name::{LabName, NamespaceName};
 use crate::ownership;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::{ResourceId, State};
 
-/// Routes that the kernel makes for its own addresses (RTPROT_KERNEL).
-const KERNEL: u8 = 2;
-/// Routes that the kernel makes or learns by itself (RTPROT_REDIRECT, KERNEL, RA).
-const BY_KERNEL: [u8; 3] = [1, KERNEL, 9];
 /// The families that topo manages (AF_INET, AF_INET6).
 const FAMILIES: [u8; 2] = [2, 10];
 
@@ -118,17 +115,12 @@ fn look_into(interest: &Interest, name: NamespaceName, mut inhabited: Inhabited)
     } else {
         (loopback_alias(socket).map_err(failed(format!("namespace `{name}`")))?, None)
     };
-    if mark == ownership::namespace_mark(&interest.lab, &name) {
-        let links = links.map_or_else(|| read_links(&name, socket), Ok)?;
-        let snapshot = read_rest(interest, &name, Some(&inhabited.file), socket, links)?;
-        return Ok(Seen::Lab { name, inhabited, snapshot });
+    if let Some(what) = foreign_namespace(&interest.lab, &name, &mark) {
+        return Ok(Seen::Foreign { name, what });
     }
-    let what = match ownership::lab_of_namespace_mark(&mark) {
-        Some((lab, _)) if lab != interest.lab => format!("a namespace of the lab `{lab}`"),
-        Some((_, marked)) => format!("the lab's namespace `{marked}` under another name"),
-        None => "a namespace that topo did not make".into(),
-    };
-    Ok(Seen::Foreign { name, what })
+    let links = links.map_or_else(|| read_links(&name, socket), Ok)?;
+    let snapshot = read_rest(interest, &name, Some(&inhabited.file), socket, links)?;
+    Ok(Seen::Lab { name, inhabited, snapshot })
 }
 
 /// Reads `host`, which the calling thread must be in.

@@ -7,7 +7,7 @@ use super::network::{Network, said};
 use super::sysctl::born_with;
 use crate::kernel::Errno;
 use crate::resource::link::Kind;
-use crate::resource::link::kind::MtuAround;
+use crate::resource::link::contract::MtuAround;
 
 /// The smallest mtu of Ethernet devices (ETH_MIN_MTU), and the largest (ETH_MAX_MTU).
 const ETHERNET: (u32, u32) = (68, 65535);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::device::{Device, Place};
 use super::network::{Namespace, Network};
 use super::route::{Entry, Family};
-use crate::kernel::standing::Standing;
+use crate::kernel::standing::{BY_HAND, BY_KERNEL, Standing, foreign_namespace};
 use crate::name::{LabName, LinkId, LinkName, LinkRef, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::address::Address;
@@ -13,11 +13,6 @@ use crate::resource::link::{Link, LinkSettings, Marked};
 use crate::resource::route::{NextHop, Route, RouteKey};
 use crate::resource::sysctl::Sysctl;
 use crate::state::{Live, Resource, ResourceId, State};
-
-/// Protocols of routes that hands make (RTPROT_UNSPEC, BOOT, STATIC), and topo's own.
-const BY_HAND: [u8; 4] = [0, 3, 4, ownership::PROTOCOL];
-/// Routes that the kernel makes or learns by itself (RTPROT_REDIRECT, KERNEL, RA).
-const BY_KERNEL: [u8; 3] = [1, 2, 9];
 
 /// One namespace on its way into the live state.
 struct Scene<'a> {
@@ -87,12 +82,7 @@ fn foreignness(network: &Network, lab: &LabName, name: &NamespaceName) -> Option
         return (*text != ownership::namespace_mark(lab, name)).then(|| "a file that topo did not make".to_owned());
     }
     let mark = network.mark_of(name).map_or("", String::as_str);
-    match ownership::lab_of_namespace_mark(mark) {
-        Some((owner, marked)) if owner == *lab && marked == *name => None,
-        Some((owner, _)) if owner != *lab => Some(format!("a namespace of the lab `{owner}`")),
-        Some((_, marked)) => Some(format!("the lab's namespace `{marked}` under another name")),
-        None => Some("a namespace that topo did not make".into()),
-    }
+    foreign_namespace(lab, name, mark)
 }
 
 fn add_sysctls(network: &Network, desired: &State, visible: &[NamespaceName], live: &mut Live) {

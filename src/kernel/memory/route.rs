@@ -9,6 +9,7 @@ use nix::libc;
 use super::device::{Device, Given, LOOPBACK, Place};
 use super::network::{Author, Network};
 use crate::kernel::Errno;
+use crate::kernel::standing::KERNEL;
 use crate::name::NamespaceName;
 use crate::operation::{LinkHandle, Presence, RouteAt};
 use crate::ownership;
@@ -16,8 +17,6 @@ use crate::resource::route::{IPV6_CONNECTED_METRIC, IPV6_METRIC, MAIN_TABLE, Rou
 use crate::state::Ifindex;
 use crate::value::InterfaceAddress;
 
-/// Routes that the kernel makes by itself (RTPROT_KERNEL).
-pub(super) const KERNEL: u8 = 2;
 /// Routes that hands make (RTPROT_BOOT), as ip-route(8) does.
 pub(super) const BY_HAND: u8 = 3;
 

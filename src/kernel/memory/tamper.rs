@@ -5,7 +5,7 @@ use super::network::{Author, Namespace, Network};
 use super::route::BY_HAND;
 use crate::kernel::Errno;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
-use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation, Presence, RouteAt};
+use crate::operation::{LinkChange, LinkHandle, NewLink, NewPeer, Operation, Presence, RouteAt};
 use crate::ownership;
 use crate::resource::address::Address;
 use crate::resource::link::veth::Veth;
@@ -129,16 +129,7 @@ impl Network {
 
     /// Changes settings of a link; its master and names stay.
     pub fn set(&mut self, id: &LinkId, settings: LinkSettings) -> Result<(), Errno> {
-        let handle = self.handle(id)?;
-        let change = LinkChange {
-            handle,
-            kind: None,
-            settings,
-            master: MasterChange::Keep,
-            mark: None,
-            add_altnames: Vec::new(),
-            remove_altnames: Vec::new(),
-        };
+        let change = LinkChange { settings, ..LinkChange::of(self.handle(id)?) };
         self.by_hand(&Operation::ChangeLink(Box::new(change)))
     }
 

@@ -159,15 +159,7 @@ impl World {
     }
 
     fn changing(&self, name: &str) -> LinkChange {
-        LinkChange {
-            handle: self.handle(name),
-            kind: None,
-            settings: LinkSettings::default(),
-            master: MasterChange::Keep,
-            mark: None,
-            add_altnames: Vec::new(),
-            remove_altnames: Vec::new(),
-        }
+        LinkChange::of(self.handle(name))
     }
 
     fn change(&mut self, change: LinkChange) -> Outcome {

@@ -9,7 +9,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind, MtuAround, PortPattern};
+use super::contract::{Invalid, LinkKind, MtuAround, PortPattern};
 use super::option::{Be16, Centiseconds, Centiseconds64, HardwareAddress, KindOption, U8, U16, U32};
 use super::vlan::VlanProtocol;
 use crate::option;

@@ -7,7 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::LinkKind;
+use super::contract::LinkKind;
 use super::option::KindOption;
 
 /// `dummy: {}`; it has no options of its own.

@@ -10,7 +10,7 @@ use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind, MtuAround};
+use super::contract::{Invalid, LinkKind, MtuAround};
 use super::option::{Codec, KindOption, U16, U32};
 use crate::name::LinkRef;
 use crate::value::Mac;

@@ -4,6 +4,7 @@
 //! decoding, comparing and printing follow.
 
 pub mod bridge;
+pub mod contract;
 pub mod dummy;
 pub mod kind;
 pub mod macvlan;

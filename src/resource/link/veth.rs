@@ -9,7 +9,7 @@
 
 use serde_json::Value;
 
-use super::kind::OptionChange;
+use super::contract::OptionChange;
 use super::option::Mutability;
 use crate::name::LinkRef;
 

@@ -8,7 +8,7 @@ use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind, MtuAround};
+use super::contract::{Invalid, LinkKind, MtuAround};
 use super::option::{Be16, KindOption, U16};
 use crate::name::LinkRef;
 use crate::{kernel_enum, option};

@@ -12,7 +12,7 @@ use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Invalid, LinkKind, MtuAround};
+use super::contract::{Invalid, LinkKind, MtuAround};
 use super::option::{Be16, Be32, Flag, Inet, Inet6, KindOption, Seconds, U8, U32};
 use crate::name::{LinkRef, NamespaceName};
 use crate::option;

@@ -70,7 +70,7 @@ fn the_exit_status_is_the_commands() {
 fn signals_reach_the_command_itself() {
     with_users(|| {
         with_pair(|user| {
-            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
+            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2] {
                 let mut child = user.start(&["exec", "a", "--", "sleep", "1000"]);
                 let number = Pid::from_raw(i32::try_from(child.id()).unwrap());
                 let name = || std::fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();

@@ -99,15 +99,8 @@ fn foreign_objects_in_the_way_are_described() {
 #[test]
 fn an_alternative_name_stands_in_the_way_too() {
     let mut memory = machine();
-    let change = LinkChange {
-        handle: memory.network.handle(&id("host:eth0")).unwrap(),
-        kind: None,
-        settings: LinkSettings::default(),
-        master: MasterChange::Keep,
-        mark: None,
-        add_altnames: vec!["br0".into()],
-        remove_altnames: Vec::new(),
-    };
+    let eth0 = memory.network.handle(&id("host:eth0")).unwrap();
+    let change = LinkChange { add_altnames: vec!["br0".into()], ..LinkChange::of(eth0) };
     memory.network.by_hand(&Operation::ChangeLink(Box::new(change))).unwrap();
     let live = memory.observe(&desired()).unwrap();
     assert_eq!(live.foreign[&ResourceId::Link(id("host:br0"))], "an alternative name of `eth0`");
