@@ -20,6 +20,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Parser;
+use nix::fcntl::{FcntlArg, fcntl};
 
 use self::network::Network;
 use self::sandbox::Cost;
@@ -39,9 +40,13 @@ struct Arguments {
     /// The program that is measured
     #[arg(long, default_value = env!("CARGO_BIN_EXE_topo"))]
     topo: String,
-    /// Seconds between making a network and reading it, for what IPv6 says to everybody at first to die away
+    /// Seconds before a network is made, for the kernel to forget the one before, and between making and reading it, for what IPv6
+    /// says to everybody at first to die away
     #[arg(long, default_value_t = 2.0)]
     calm: f64,
+    /// Only print their lab files
+    #[arg(long)]
+    print: bool,
     /// Be the raw program: `apply`, `dump` or `destroy`
     #[arg(long, hide = true)]
     raw: Option<String>,
@@ -54,7 +59,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let networks = arguments.networks.iter().map(|name| Network::named(name).ok_or_else(|| format!("no network `{name}`")));
     let networks: Vec<Network> = networks.collect::<Result<_, _>>()?;
-    raise_descriptor_limit();
+    if arguments.print {
+        networks.iter().for_each(|network| print!("{}", network.yaml()));
+        return Ok(());
+    }
+    make_room_for_descriptors();
     if let Some(step) = &arguments.raw {
         return networks.iter().try_for_each(|network| raw_step(step, network).map_err(Into::into));
     }
@@ -65,8 +74,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     for network in &networks {
         let mut costs = BTreeMap::new();
-        for _ in 0..arguments.rounds {
-            round(&arguments, network, &mut costs)?;
+        for number in 0..arguments.rounds {
+            round(number, &arguments, network, &mut costs)?;
         }
         for step in Step::ALL {
             report(network, step, &costs);
@@ -75,10 +84,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn raise_descriptor_limit() {
+/// Raises the limit, and has the table of descriptors grow while there is one thread: with more, each time that it doubles waits
+/// for all readers of the old one (RCU).
+fn make_room_for_descriptors() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const DESCRIPTORS: i32 = 1 << 14;
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+    if let Ok(descriptor) = fcntl(std::io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(DESCRIPTORS - 1)) {
+        let _ = nix::unistd::close(descriptor);
     }
 }
 
@@ -126,32 +141,55 @@ enum Side {
 
 type Costs = BTreeMap<(Step, Side), Vec<Cost>>;
 
-fn round(arguments: &Arguments, network: &Network, costs: &mut Costs) -> Result<(), Box<dyn Error>> {
-    let mut note = |step, side, cost| costs.entry((step, side)).or_default().push(cost);
-    let calm = || std::thread::sleep(Duration::from_secs_f64(arguments.calm));
-    let raw = |step: &str| {
-        let mut command = Command::new("/proc/self/exe");
-        sandbox::run(command.args(["--networks", &network.name, "--raw", step]))
-    };
-    let topo = |command: &str, file: &str| {
-        let mut process = Command::new(&arguments.topo);
-        sandbox::run(process.args([command, file]).stdout(Stdio::null()).stderr(Stdio::null()))
-    };
-    sandbox::rest()?;
-    note(Step::Apply, Side::Floor, raw("apply")?);
-    calm();
-    note(Step::Plan, Side::Floor, raw("dump")?);
-    note(Step::Update, Side::Floor, raw("dump")?);
-    note(Step::Destroy, Side::Floor, raw("destroy")?);
-    sandbox::rest()?;
-    write_lab(network)?;
-    note(Step::Validate, Side::Topo, topo("validate", LAB_FILE)?);
-    note(Step::Apply, Side::Topo, topo("apply", LAB_FILE)?);
-    calm();
-    note(Step::Plan, Side::Topo, topo("plan", LAB_FILE)?);
-    note(Step::Update, Side::Topo, topo("apply", CHANGED_FILE)?);
-    note(Step::Destroy, Side::Topo, topo("destroy", CHANGED_FILE)?);
+/// Both sides once, the one first in even rounds and the other in odd ones.
+fn round(number: usize, arguments: &Arguments, network: &Network, costs: &mut Costs) -> Result<(), Box<dyn Error>> {
+    let mut sides = [Side::Floor, Side::Topo];
+    if number % 2 == 1 {
+        sides.reverse();
+    }
+    for side in sides {
+        sandbox::rest()?;
+        calm(arguments);
+        match side {
+            Side::Floor => floor_once(arguments, network, costs)?,
+            Side::Topo => topo_once(arguments, network, costs)?,
+        }
+    }
     Ok(())
+}
+
+fn calm(arguments: &Arguments) {
+    std::thread::sleep(Duration::from_secs_f64(arguments.calm));
+}
+
+fn floor_once(arguments: &Arguments, network: &Network, costs: &mut Costs) -> Result<(), Box<dyn Error>> {
+    let mut run = |step, name: &str| -> std::io::Result<()> {
+        let mut command = Command::new("/proc/self/exe");
+        let cost = sandbox::run(command.args(["--networks", &network.name, "--raw", name]))?;
+        costs.entry((step, Side::Floor)).or_default().push(cost);
+        Ok(())
+    };
+    run(Step::Apply, "apply")?;
+    calm(arguments);
+    run(Step::Plan, "dump")?;
+    run(Step::Update, "dump")?;
+    Ok(run(Step::Destroy, "destroy")?)
+}
+
+fn topo_once(arguments: &Arguments, network: &Network, costs: &mut Costs) -> Result<(), Box<dyn Error>> {
+    let mut run = |step, name: &str, file: &str| -> std::io::Result<()> {
+        let mut command = Command::new(&arguments.topo);
+        let cost = sandbox::run(command.args([name, file]).stdout(Stdio::null()).stderr(Stdio::null()))?;
+        costs.entry((step, Side::Topo)).or_default().push(cost);
+        Ok(())
+    };
+    write_lab(network)?;
+    run(Step::Validate, "validate", LAB_FILE)?;
+    run(Step::Apply, "apply", LAB_FILE)?;
+    calm(arguments);
+    run(Step::Plan, "plan", LAB_FILE)?;
+    run(Step::Update, "apply", CHANGED_FILE)?;
+    Ok(run(Step::Destroy, "destroy", CHANGED_FILE)?)
 }
 
 fn write_lab(network: &Network) -> std::io::Result<()> {

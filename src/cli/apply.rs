@@ -60,8 +60,8 @@ pub struct Manner<'a> {
 
 /// Locks, plans, shows, asks if asked to, executes and verifies.
 pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, output: &mut Output) -> Result<u8, Failure> {
-    let signals = Signals::listen()?;
     let mut kernel = Linux::new(goal.lab.clone())?;
+    let signals = Signals::listen()?;
     let lab = goal.lab.clone();
     let _lock = Lock::take(&lab, arguments.lock_timeout, || signals.exit_code().is_some())
         .map_err(|error| Failure { code: signals.exit_code().unwrap_or(1), ..error.into() })?;

@@ -1,5 +1,6 @@
 //! Processes inside of network namespaces: found through /proc, ended through descriptors.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -69,10 +70,13 @@ pub(super) fn end(places: &[Place]) -> io::Result<Vec<Inhabitant>> {
 
 /// What is found, each with a descriptor that was opened before the process was seen to be inside.
 fn search(places: &[Place]) -> io::Result<Vec<(Inhabitant, Process)>> {
-    let mut identities = Vec::new();
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut identities = HashMap::new();
     for place in places {
         let status = place.file.metadata()?;
-        identities.push((status.dev(), status.ino(), &place.namespace));
+        identities.insert((status.dev(), status.ino()), &place.namespace);
     }
     let itself = i32::try_from(std::process::id()).unwrap_or_default();
     let mut found = Vec::new();
@@ -82,11 +86,11 @@ fn search(places: &[Place]) -> io::Result<Vec<(Inhabitant, Process)>> {
         let Ok(threads) = numbers(&format!("/proc/{process}/task")) else { continue };
         let namespace = threads.into_iter().find_map(|thread| {
             let status = std::fs::metadata(format!("/proc/{process}/task/{thread}/ns/net")).ok()?;
-            identities.iter().find(|(device, inode, _)| (*device, *inode) == (status.dev(), status.ino()))
+            identities.get(&(status.dev(), status.ino())).copied()
         });
-        if let Some((_, _, namespace)) = namespace {
+        if let Some(namespace) = namespace {
             let command = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end().to_owned();
-            found.push((Inhabitant { namespace: (*namespace).clone(), process, command }, handle));
+            found.push((Inhabitant { namespace: namespace.clone(), process, command }, handle));
         }
     }
     Ok(found)
