@@ -218,10 +218,16 @@ pub fn apply(
     }
 }
 
-/// Reads again all that the plan can have touched, and plans what is left to do.
+/// Reads again all that the plan can have touched, and plans what is left to do. Of that the kernel may have been read when the plan was
+/// not yet at its end, so that only what is seen a second time counts.
 fn verify(kernel: &mut impl Kernel, goal: &Goal, before: &Live, done: &Plan) -> Result<Plan, PrepareError> {
-    let live = kernel.observe_again(&goal.interest, &done.touched(before))?;
-    plan_for(kernel, goal, &live)
+    let touched = done.touched(before);
+    let mut look = || {
+        let live = kernel.observe_again(&goal.interest, &touched)?;
+        plan_for(kernel, goal, &live)
+    };
+    let rest = look()?;
+    if rest.is_empty() { Ok(rest) } else { look() }
 }
 
 /// Whether something stood in the way that was not seen before: what is left for a moment of a namespace that has gone.

@@ -110,6 +110,7 @@ pub trait Kernel {
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError>;
 
     /// Reads what lies in these namespaces once more; all else is as it was last seen. `desired` must be that of the last time.
+    /// After [`Kernel::execute`] a namespace may have been read as soon as no operation was left that could change it.
     ///
     /// # Errors
     /// As [`Kernel::observe`].

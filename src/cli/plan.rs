@@ -10,10 +10,12 @@ use super::output::Output;
 use super::saved::SavedPlan;
 use crate::apply::Goal;
 use crate::kernel::linux::Linux;
-use crate::kernel::linux::privilege::Capability;
+use crate::kernel::linux::privilege::{self, Capability};
+use crate::name::LabName;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::records;
+use crate::spec;
 
 /// Exit status of `--detailed-exitcode` when there are changes.
 const CHANGES: u8 = 2;
@@ -21,8 +23,14 @@ const CHANGES: u8 = 2;
 pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure> {
     // A plan is saved where the user wants it, which may be where only that user may write.
     let more: &[Capability] = if arguments.out.is_some() { &[Capability::IgnorePermissions] } else { &[] };
-    let mut lab = input::lab(&arguments.file.lab, more, output)?;
-    let mut kernel = Linux::new(lab.name.clone())?;
+    let text = input::read(&arguments.file.lab)?;
+    privilege::keep(more)?;
+    let guessed = spec::name_at_a_glance(&text).and_then(looking_ahead);
+    let mut lab = input::lab_from_text(text, &input::display(&arguments.file.lab), output)?;
+    let mut kernel = match guessed {
+        Some(kernel) if *kernel.lab() == lab.name => kernel,
+        _ => Linux::new(lab.name.clone())?,
+    };
     let goal = Goal::apply(lab.name.clone(), std::mem::take(&mut lab.desired));
     let goal = goal.adopting(arguments.adopt.adopt.clone()).with_record(records::read(&lab.name)?);
     let (live, plan) = prepared(&mut kernel, &goal, Some(&lab.source), output)?;
@@ -38,6 +46,13 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
     // The end of the process frees all of it at once, in less time than piece by piece.
     std::mem::forget((goal, live, plan));
     Ok(code)
+}
+
+/// The kernel, which is already being read while the lab file is parsed. What fails will be told when it fails again.
+fn looking_ahead(lab: LabName) -> Option<Linux> {
+    let mut kernel = Linux::new(lab).ok()?;
+    kernel.look_ahead().ok()?;
+    Some(kernel)
 }
 
 fn save(path: &Path, arguments: &PlanArguments, lab: &Lab, plan: &Plan) -> Result<(), Failure> {

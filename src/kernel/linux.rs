@@ -1,5 +1,6 @@
 //! The running kernel: observed by dumps, changed by batches of messages, one socket for each namespace.
 
+mod ahead;
 mod decode;
 mod detection;
 mod encode;
@@ -21,15 +22,17 @@ mod sysctl;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
 
 pub use inhabitants::Inhabitant;
 pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
 
+use self::ahead::Ahead;
 use self::netns::Traveller;
 use self::observe::Look;
-use self::read::Snapshot;
+use self::read::{Interest, Snapshot};
 use self::socket::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
@@ -62,6 +65,10 @@ pub struct Linux {
     namespaces: BTreeMap<NamespaceName, Inhabited>,
     /// What was last read of them and of the host.
     seen: BTreeMap<NamespaceName, Snapshot>,
+    /// What it was read for.
+    interest: Option<Arc<Interest>>,
+    /// Looks that have been begun and not yet been asked for.
+    ahead: Option<Ahead>,
 }
 
 impl Linux {
@@ -80,9 +87,24 @@ impl Linux {
                 host,
                 namespaces: BTreeMap::new(),
                 seen: BTreeMap::new(),
+                interest: None,
+                ahead: None,
             })
         };
         connect().map_err(ConnectError)
+    }
+
+    /// The lab that it is about.
+    pub fn lab(&self) -> &LabName {
+        &self.lab
+    }
+
+    /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants.
+    ///
+    /// # Errors
+    /// When /run/netns cannot be read.
+    pub fn look_ahead(&mut self) -> Result<(), ObserveError> {
+        ahead::look_everywhere(self)
     }
 
     /// The processes inside of those of the lab's namespaces that were observed.

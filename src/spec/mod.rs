@@ -17,6 +17,8 @@ pub use document::Document;
 pub use file::LabFile;
 pub use path::Path;
 
+use crate::name::LabName;
+
 /// What was read of a lab file.
 pub struct Loaded<'t> {
     /// The lab; with errors among the diagnostics, as much of it as could be read, if anything.
@@ -33,6 +35,12 @@ pub fn load(text: &str) -> Loaded<'_> {
     let mut document = yaml::parse(text, &mut diagnostics);
     let lab = document.as_mut().and_then(|document| decode::lab(document, &mut diagnostics));
     Loaded { lab, document, diagnostics }
+}
+
+/// The lab's name, if a first glance at a text that has not been parsed finds it: a guess.
+pub fn name_at_a_glance(text: &str) -> Option<LabName> {
+    let value = text.lines().find_map(|line| line.strip_prefix("name:"))?;
+    value.split(" #").next()?.trim().trim_matches(['"', '\'']).parse().ok()
 }
 
 impl Loaded<'_> {

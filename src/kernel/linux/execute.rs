@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::libc;
 
+use super::ahead::Follower;
 use super::detection::{self, Patience};
 use super::namespaces;
 use super::socket::{Batch, Refusal};
@@ -59,6 +60,7 @@ fn way(operation: &Operation) -> Way {
 
 /// Executes the operations in order.
 pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
+    let mut follower = Follower::of(operations);
     let mut pending: Option<Pending> = None;
     let mut position = 0;
     while position < operations.len() {
@@ -66,34 +68,36 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
             flush(linux, operations, &mut pending, progress)?;
             return Err(ExecuteError::Interrupted);
         }
-        match way(&operations[position]) {
+        let way = way(&operations[position]);
+        if !matches!((&way, &pending), (Way::Messages(through), Some(pending)) if pending.through == *through) {
+            flush(linux, operations, &mut pending, progress)?;
+            follower.done_before(linux, position);
+        }
+        let run = |same: fn(&Way) -> bool| operations[position..].iter().take_while(|operation| same(&self::way(operation))).count();
+        position += match way {
             Way::Messages(through) => {
-                if pending.as_ref().is_some_and(|pending| pending.through != through) {
-                    flush(linux, operations, &mut pending, progress)?;
-                }
                 add(linux, pending.get_or_insert_with(|| Pending::new(through)), operations, position)?;
-                position += 1;
+                1
             }
             Way::Patiently(source) => {
-                flush(linux, operations, &mut pending, progress)?;
                 patiently(linux, operations, position, source, progress)?;
-                position += 1;
+                1
             }
             Way::Inside => {
-                flush(linux, operations, &mut pending, progress)?;
-                let run = operations[position..].iter().take_while(|operation| matches!(way(operation), Way::Inside)).count();
+                let run = run(|way| matches!(way, Way::Inside));
                 inside(linux, operations, position..position + run, progress)?;
-                position += run;
+                run
             }
             Way::Removal => {
-                flush(linux, operations, &mut pending, progress)?;
-                let run = operations[position..].iter().take_while(|operation| matches!(way(operation), Way::Removal)).count();
+                let run = run(|way| matches!(way, Way::Removal));
                 remove(linux, operations, position..position + run, progress)?;
-                position += run;
+                run
             }
-        }
+        };
     }
-    flush(linux, operations, &mut pending, progress)
+    flush(linux, operations, &mut pending, progress)?;
+    follower.done_before(linux, operations.len());
+    Ok(())
 }
 
 fn refused(operations: &[Operation], position: usize, source: Errno) -> ExecuteError {
@@ -113,8 +117,7 @@ pub(super) fn errno(error: &io::Error) -> Errno {
 fn birthplace(new: &NewLink) -> NamespaceName {
     let underlay = new.link.kind.underlay().cloned();
     let parent = new.parent.as_ref().map(|parent| parent.id.namespace.clone());
-    let peer_in_host = new.peer.as_ref().map(|peer| peer.handle.id.namespace.clone()).filter(NamespaceName::is_host);
-    underlay.or(parent).or(peer_in_host).unwrap_or_else(|| new.handle.id.namespace.clone())
+    underlay.or(parent).unwrap_or_else(NamespaceName::host)
 }
 
 impl Pending {

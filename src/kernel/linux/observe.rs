@@ -9,7 +9,7 @@ use super::decode::RawAddress;
 use super::netns::{self, Answer, Directory};
 use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_host};
 use super::resolve::Resolver;
-use super::{Linux, sysctl};
+use super::{Linux, ahead, sysctl};
 use crate::kernel::ObserveError;
 use crate::kernel::standing::{BY_HAND, Standing};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
@@ -36,15 +36,17 @@ impl Look<'_> {
     }
 }
 
-/// Reads what the lab owns, and of all else only what `desired` names.
+/// Reads what the lab owns, and of all else only what `desired` names. What has been read ahead is not read again.
 pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Result<Live, ObserveError> {
     let mut live = Live::default();
+    let ahead = ahead::collect(linux, look)?;
     let mut snapshots = std::mem::take(&mut linux.seen);
-    snapshots.retain(|namespace, _| !look.includes(namespace));
+    snapshots.retain(|namespace, _| ahead.contains(namespace) || !look.includes(namespace));
     let interest = Arc::new(Interest::of(&linux.lab, desired));
+    linux.interest = Some(interest.clone());
     let reading = match Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) {
         Some(directory) => {
-            let candidates = find_namespaces(linux, &directory, &mut live, &mut snapshots)?;
+            let candidates = find_namespaces(linux, &interest, &directory, &mut live, &mut snapshots)?;
             read_namespaces(linux, &interest, &directory, candidates)?
         }
         None => {
@@ -80,6 +82,7 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
 /// those that need no other look, and keeps those that are still there.
 fn find_namespaces(
     linux: &mut Linux,
+    interest: &Interest,
     directory: &Directory,
     live: &mut Live,
     snapshots: &mut BTreeMap<NamespaceName, Snapshot>,
@@ -89,27 +92,30 @@ fn find_namespaces(
     snapshots.extend(unread.remove_entry(&NamespaceName::host()));
     let mut candidates = Vec::new();
     for name in directory.names().map_err(broken(netns::DIRECTORY))? {
-        let mut inhabited = None;
-        if let Some(known) = known.remove(&name)
-            && directory.is_still(&name, &known.file).map_err(|error| broken(format!("namespace `{name}`"))(error))?
-        {
-            if let Some(snapshot) = unread.remove(&name) {
-                live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
-                linux.namespaces.insert(name.clone(), known);
-                snapshots.insert(name, snapshot);
-                continue;
+        let known = match known.remove(&name) {
+            Some(known) => {
+                let still = directory.is_still(&name, &known.file);
+                still.map_err(|error| broken(format!("namespace `{name}`"))(error))?.then_some(known)
             }
-            inhabited = Some(known);
+            None => None,
+        };
+        match (known, unread.remove(&name)) {
+            (Some(inhabited), Some(snapshot)) if !interest.goes_beyond(&name, &snapshot) => {
+                live.state.insert(ResourceId::Namespace(name.clone()), Resource::Namespace);
+                linux.namespaces.insert(name.clone(), inhabited);
+                snapshots.insert(name, snapshot);
+            }
+            (Some(inhabited), snapshot) => candidates.push(Candidate { name, inhabited: Some(inhabited), snapshot }),
+            (None, _) => candidates.push(Candidate { name, inhabited: None, snapshot: None }),
         }
-        candidates.push(Candidate { name, inhabited });
     }
     Ok(candidates)
 }
 
-type Reading = Answer<Result<Vec<Seen>, ObserveError>>;
+pub(super) type Reading = Answer<Result<Vec<Seen>, ObserveError>>;
 
 /// Begins to look into the candidates, half of them on each thread.
-fn read_namespaces(
+pub(super) fn read_namespaces(
     linux: &Linux,
     interest: &Arc<Interest>,
     directory: &Arc<Directory>,
@@ -269,7 +275,7 @@ impl Scene<'_> {
 
     /// Settings of the namespace, and of those of its links that concern the lab.
     fn add_sysctls(&self, live: &mut Live) {
-        for (key, value) in &self.snapshot.sysctls {
+        for (key, value) in self.snapshot.sysctls.iter().flatten() {
             let concerns = key.link().is_none_or(|name| live.state.link(&LinkId::new(self.namespace, name)).is_some());
             if concerns {
                 live.state.insert(ResourceId::Sysctl(self.namespace.clone(), key.clone()), Resource::Sysctl(value.clone()));

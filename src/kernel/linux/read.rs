@@ -28,27 +28,53 @@ pub(super) struct Snapshot {
     pub(super) routes: Vec<RawRoute>,
     /// The subnets that routes of the kernel's own lead to.
     pub(super) connected: HashSet<Connected>,
-    /// Those settings of interest that the kernel has.
-    pub(super) sysctls: Vec<(SysctlKey, Sysctl)>,
+    /// Those settings of interest that the kernel has; `None` while it is not known which are of interest.
+    pub(super) sysctls: Option<Vec<(SysctlKey, Sysctl)>>,
 }
 
 /// What of the namespaces is looked at.
 pub(super) struct Interest {
     lab: LabName,
-    /// Namespaces that the lab wants.
+    /// What the lab wants, as soon as that is known.
+    wanted: Option<Wanted>,
+}
+
+#[derive(Default)]
+struct Wanted {
     namespaces: BTreeSet<NamespaceName>,
     sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
 }
 
 impl Interest {
     pub(super) fn of(lab: &LabName, desired: &State) -> Self {
-        let mut sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>> = BTreeMap::new();
+        let mut wanted = Wanted { namespaces: desired.namespaces().cloned().collect(), sysctls: BTreeMap::new() };
         for id in desired.resources.keys() {
             if let ResourceId::Sysctl(namespace, key) = id {
-                sysctls.entry(namespace.clone()).or_default().push(key.clone());
+                wanted.sysctls.entry(namespace.clone()).or_default().push(key.clone());
             }
         }
-        Self { lab: lab.clone(), namespaces: desired.namespaces().cloned().collect(), sysctls }
+        Self { lab: lab.clone(), wanted: Some(wanted) }
+    }
+
+    /// In what the lab turns out to own.
+    pub(super) fn unknown(lab: &LabName) -> Self {
+        Self { lab: lab.clone(), wanted: None }
+    }
+
+    /// Whether the namespace is probably the lab's, so that it is worth more than a glance.
+    fn includes(&self, namespace: &NamespaceName) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.namespaces.contains(namespace))
+    }
+
+    /// The settings of interest in the namespace.
+    fn sysctls(&self, namespace: &NamespaceName) -> Option<&[SysctlKey]> {
+        let wanted = self.wanted.as_ref()?;
+        Some(wanted.sysctls.get(namespace).map_or(&[], Vec::as_slice))
+    }
+
+    /// Whether something is still to be read of a namespace that has been read before.
+    pub(super) fn goes_beyond(&self, namespace: &NamespaceName, snapshot: &Snapshot) -> bool {
+        snapshot.sysctls.is_none() && self.sysctls(namespace).is_some_and(|keys| !keys.is_empty())
     }
 }
 
@@ -57,6 +83,8 @@ pub(super) struct Candidate {
     pub(super) name: NamespaceName,
     /// From an earlier look.
     pub(super) inhabited: Option<Inhabited>,
+    /// What was read of it when it was not known which settings are of interest.
+    pub(super) snapshot: Option<Snapshot>,
 }
 
 /// What an entry turned out to be.
@@ -83,7 +111,7 @@ pub(super) fn broken(what: impl Into<String>) -> impl FnOnce(io::Error) -> Obser
 
 /// Looks at one entry, and into it if it is a namespace. May leave the calling thread inside.
 pub(super) fn look_at(interest: &Interest, directory: &Directory, candidate: Candidate) -> Result<Seen, ObserveError> {
-    let Candidate { name, inhabited } = candidate;
+    let Candidate { name, inhabited, snapshot } = candidate;
     let failed = |error| broken(format!("namespace `{name}`"))(error);
     let foreign = |name: NamespaceName, what: &str| Ok(Seen::Foreign { name, what: what.to_owned() });
     let inhabited = match inhabited {
@@ -101,7 +129,21 @@ pub(super) fn look_at(interest: &Interest, directory: &Directory, candidate: Can
             None => return Ok(Seen::Nothing),
         },
     };
-    look_into(interest, name, inhabited)
+    match snapshot {
+        Some(snapshot) => complete(interest, name, inhabited, snapshot),
+        None => look_into(interest, name, inhabited),
+    }
+}
+
+/// Reads what was not of interest before.
+fn complete(
+    interest: &Interest,
+    name: NamespaceName,
+    mut inhabited: Inhabited,
+    snapshot: Snapshot,
+) -> Result<Seen, ObserveError> {
+    let sysctls = read_sysctls(interest, &name, Some(&inhabited.file), &mut inhabited.socket)?;
+    Ok(Seen::Lab { name, inhabited, snapshot: Snapshot { sysctls, ..snapshot } })
 }
 
 /// Looks into a namespace. Of one that the lab does not want, no more than the mark is read unless it is the lab's.
@@ -109,7 +151,7 @@ fn look_into(interest: &Interest, name: NamespaceName, mut inhabited: Inhabited)
     let socket = &mut inhabited.socket;
     let mark_of =
         |links: &[RawLink]| links.iter().find(|link| link.name.is_loopback()).map(|link| link.alias.clone()).unwrap_or_default();
-    let (mark, links) = if interest.namespaces.contains(&name) {
+    let (mark, links) = if interest.includes(&name) {
         let links = read_links(&name, socket)?;
         (mark_of(&links), Some(links))
     } else {
@@ -220,10 +262,11 @@ fn read_sysctls(
     name: &NamespaceName,
     file: Option<&File>,
     socket: &mut Socket,
-) -> Result<Vec<(SysctlKey, Sysctl)>, ObserveError> {
+) -> Result<Option<Vec<(SysctlKey, Sysctl)>>, ObserveError> {
+    let Some(keys) = interest.sysctls(name) else { return Ok(None) };
     let mut values = Vec::new();
     let mut entered = false;
-    for key in interest.sysctls.get(name).into_iter().flatten() {
+    for key in keys {
         let failed = |error| broken(format!("`{key}` of `{name}`"))(error);
         if let Some(value) = sysctl::ask(socket, key) {
             values.push((key.clone(), value));
@@ -235,5 +278,5 @@ fn read_sysctls(
         }
         values.extend(sysctl::read(key).map_err(failed)?.map(|value| (key.clone(), value)));
     }
-    Ok(values)
+    Ok(Some(values))
 }

@@ -1,0 +1,166 @@
+//! Looks that begin before they are asked for, on threads that would otherwise wait: at the lab's namespaces while its file is still
+//! being parsed, and at those in which nothing more will be done while a plan is still being carried out elsewhere.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::observe::{Look, Reading, read_namespaces};
+use super::read::{Candidate, Interest, Seen, broken, look_at};
+use super::{Linux, netns};
+use crate::kernel::ObserveError;
+use crate::name::{LinkId, NamespaceName};
+use crate::operation::Operation;
+
+/// What has been begun.
+pub(super) enum Ahead {
+    /// A look at all that is there.
+    Everywhere(Vec<Reading>),
+    /// Looks at what a plan has touched.
+    Again(Vec<Reading>),
+}
+
+/// Begins to look at all namespaces of the lab, before it is known what it wants of them.
+pub(super) fn look_everywhere(linux: &mut Linux) -> Result<(), ObserveError> {
+    let Some(directory) = netns::Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) else { return Ok(()) };
+    let names = directory.names().map_err(broken(netns::DIRECTORY))?;
+    let candidates = names.into_iter().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();
+    let interest = Arc::new(Interest::unknown(&linux.lab));
+    linux.ahead = Some(Ahead::Everywhere(read_namespaces(linux, &interest, &directory, candidates)?));
+    Ok(())
+}
+
+/// Waits for what has been begun. Returns the namespaces that need no other look: all that are found to be the lab's, or, where only
+/// some are to be looked at again, those of them that a plan is done with.
+pub(super) fn collect(linux: &mut Linux, look: Look<'_>) -> Result<BTreeSet<NamespaceName>, ObserveError> {
+    let (readings, useful) = match (linux.ahead.take(), look) {
+        (None, _) => return Ok(BTreeSet::new()),
+        (Some(Ahead::Everywhere(readings)), Look::Everywhere) | (Some(Ahead::Again(readings)), Look::Again(_)) => (readings, true),
+        (Some(Ahead::Everywhere(readings) | Ahead::Again(readings)), _) => (readings, false),
+    };
+    let mut collected = BTreeSet::new();
+    for reading in readings {
+        let seen = reading.wait().map_err(broken("the namespaces"))?;
+        // What a useless look failed to see, the next will.
+        let seen = if useful { seen? } else { seen.unwrap_or_default() };
+        for seen in seen {
+            if let Seen::Lab { name, inhabited, snapshot } = seen {
+                linux.namespaces.insert(name.clone(), inhabited);
+                linux.seen.insert(name.clone(), snapshot);
+                collected.insert(name);
+            }
+        }
+    }
+    Ok(if useful { collected } else { BTreeSet::new() })
+}
+
+/// Follows the execution of a plan, and begins to look at each namespace as soon as nothing more will be done there.
+pub(super) struct Follower {
+    /// The lab's namespaces with the position of the last operation that can change something there, latest first.
+    last: Vec<(usize, NamespaceName)>,
+    /// Finished, and not yet worth a message to a thread.
+    finished: Vec<Candidate>,
+    /// Which thread is next.
+    next: usize,
+}
+
+impl Follower {
+    /// Looks at so many namespaces at a time.
+    const PORTION: usize = 4;
+
+    /// Follows nothing unless the plan does nothing but build: then no operation changes anything beyond the links that it names and
+    /// those that stand on them.
+    pub(super) fn of(operations: &[Operation]) -> Self {
+        let last = if only_builds(operations) { last_touches(operations) } else { Vec::new() };
+        Self { last, finished: Vec::new(), next: 0 }
+    }
+
+    /// To be called when all operations before this position are done.
+    pub(super) fn done_before(&mut self, linux: &mut Linux, position: usize) {
+        while let Some((_, namespace)) = self.last.pop_if(|(last, _)| *last < position) {
+            if let Some(inhabited) = linux.namespaces.remove(&namespace) {
+                self.finished.push(Candidate { name: namespace, inhabited: Some(inhabited), snapshot: None });
+            }
+        }
+        while self.finished.len() >= Self::PORTION || self.last.is_empty() && !self.finished.is_empty() {
+            let portion = self.finished.drain(..Self::PORTION.min(self.finished.len())).collect();
+            self.begin(linux, portion);
+        }
+    }
+
+    fn begin(&mut self, linux: &mut Linux, portion: Vec<Candidate>) {
+        let (Some(interest), Ok(Some(directory))) = (linux.interest.clone(), netns::Directory::open()) else { return };
+        let look = move || portion.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
+        let traveller = &linux.travellers[self.next % linux.travellers.len()];
+        self.next += 1;
+        if let Ok(reading) = traveller.begin(look) {
+            match &mut linux.ahead {
+                Some(Ahead::Again(readings)) => readings.push(reading),
+                ahead => *ahead = Some(Ahead::Again(vec![reading])),
+            }
+        }
+    }
+}
+
+fn only_builds(operations: &[Operation]) -> bool {
+    let mut born: HashSet<&LinkId> = HashSet::new();
+    operations.iter().all(|operation| match operation {
+        Operation::CreateNamespace(_)
+        | Operation::WriteSysctl { .. }
+        | Operation::AddAddress { .. }
+        | Operation::AddRoute { .. } => true,
+        Operation::CreateLink(new) => {
+            born.insert(&new.handle.id);
+            born.extend(new.peer.as_ref().map(|peer| &peer.handle.id));
+            true
+        }
+        Operation::ChangeLink(change) => change.handle.id.name.is_loopback() || born.contains(&change.handle.id),
+        Operation::DeleteNamespace(_)
+        | Operation::DeleteLink(_)
+        | Operation::DeleteLinkGroup(_)
+        | Operation::DeleteAddress { .. }
+        | Operation::DeleteRoute(_)
+        | Operation::Connect { .. } => false,
+    })
+}
+
+/// For each namespace but `host` the last operation that names a link there, or a link that is related to one there; latest first.
+fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
+    let mut related: HashMap<&LinkId, Vec<&LinkId>> = HashMap::new();
+    let mut last: HashMap<&NamespaceName, usize> = HashMap::new();
+    for (position, operation) in operations.iter().enumerate() {
+        last.insert(operation.namespace(), position);
+        match operation {
+            Operation::CreateLink(new) => {
+                let below = new.parent.as_ref().or(new.peer.as_ref().map(|peer| &peer.handle)).map(|handle| &handle.id);
+                let underlay = new.link.kind.underlay();
+                last.extend(below.map(|below| &below.namespace).into_iter().chain(underlay).map(|name| (name, position)));
+                if let Some(below) = below {
+                    related.entry(below).or_default().push(&new.handle.id);
+                    related.entry(&new.handle.id).or_default().push(below);
+                }
+            }
+            Operation::ChangeLink(change) => {
+                last.extend(family(&related, &change.handle.id).map(|link| (&link.namespace, position)));
+            }
+            _ => {}
+        }
+    }
+    let mut last: Vec<_> = last.into_iter().filter(|(name, _)| !name.is_host()).map(|(name, at)| (at, name.clone())).collect();
+    last.sort_by(|a, b| b.cmp(a));
+    last
+}
+
+/// The link and all that are related to it, or to one that is.
+fn family<'a>(related: &HashMap<&'a LinkId, Vec<&'a LinkId>>, link: &'a LinkId) -> impl Iterator<Item = &'a LinkId> {
+    let mut family = vec![link];
+    let mut at = 0;
+    while let Some(link) = family.get(at) {
+        for relative in related.get(link).into_iter().flatten() {
+            if !family.contains(relative) {
+                family.push(relative);
+            }
+        }
+        at += 1;
+    }
+    family.into_iter()
+}
