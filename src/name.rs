@@ -183,10 +183,28 @@ impl NamespaceName {
 }
 
 /// The name of an interface: 1 to 15 bytes, held inline because a lab has thousands of them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"), description = "The name of an interface.")]
 pub struct LinkName(#[schemars(with = "String")] [u8; LINK_NAME_LENGTH]);
+
+/// By bytes, all of them in one comparison: sorted sets of names are what most of the work is done on.
+impl Ord for LinkName {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let number = |name: &Self| {
+            let mut bytes = [0; LINK_NAME_LENGTH + 1];
+            bytes[..LINK_NAME_LENGTH].copy_from_slice(&name.0);
+            u128::from_be_bytes(bytes)
+        };
+        number(self).cmp(&number(other))
+    }
+}
+
+impl PartialOrd for LinkName {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl LinkName {
     /// `lo`, which every namespace has.

@@ -1,5 +1,6 @@
 //! The state of a network: one type for what the lab desires and for what the kernel has.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -156,23 +157,65 @@ impl State {
         self.resources.contains_key(&ResourceId::Namespace(namespace.clone()))
     }
 
-    /// All addresses of an interface with what they are.
-    pub fn addresses<'a>(&'a self, link: &'a LinkId) -> impl Iterator<Item = (InterfaceAddress, &'a Address)> + 'a {
-        let lowest = InterfaceAddress(ipnet::Ipv4Net::default().into());
-        let range = self.resources.range(ResourceId::Address(link.clone(), lowest)..);
-        range.map_while(move |(id, resource)| match (id, resource) {
-            (ResourceId::Address(owner, key), Resource::Address(address)) if owner == link => Some((*key, address)),
+    /// All settings, sorted.
+    pub fn sysctls(&self) -> impl Iterator<Item = (&ResourceId, &NamespaceName, &SysctlKey, &Sysctl)> {
+        let before = |id: &ResourceId| matches!(id, ResourceId::Namespace(_));
+        self.resources.iter().skip_while(move |(id, _)| before(id)).map_while(|(id, resource)| match (id, resource) {
+            (ResourceId::Sysctl(namespace, key), Resource::Sysctl(sysctl)) => Some((id, namespace, key, sysctl)),
             _ => None,
         })
     }
 
-    /// All routes of a namespace.
-    pub fn routes(&self) -> impl Iterator<Item = (&NamespaceName, &RouteKey, &Route)> {
-        self.resources.iter().filter_map(|(id, resource)| match (id, resource) {
-            (ResourceId::Route(namespace, key), Resource::Route(route)) => Some((namespace, key, route)),
+    /// All addresses with what they are, sorted by interface.
+    pub fn all_addresses(&self) -> impl Iterator<Item = ((&LinkId, InterfaceAddress), &Address)> {
+        self.addresses_from(LinkId::lowest())
+    }
+
+    /// All addresses of an interface with what they are.
+    pub fn addresses<'a>(&'a self, link: &'a LinkId) -> impl Iterator<Item = (InterfaceAddress, &'a Address)> + 'a {
+        let all = self.addresses_from(link.clone()).take_while(move |((owner, _), _)| *owner == link);
+        all.map(|((_, key), address)| (key, address))
+    }
+
+    fn addresses_from(&self, link: LinkId) -> impl Iterator<Item = ((&LinkId, InterfaceAddress), &Address)> {
+        let lowest = InterfaceAddress(ipnet::Ipv4Net::default().into());
+        let range = self.resources.range(ResourceId::Address(link, lowest)..);
+        range.map_while(|(id, resource)| match (id, resource) {
+            (ResourceId::Address(link, key), Resource::Address(address)) => Some(((link, *key), address)),
             _ => None,
         })
     }
+
+    /// All routes, sorted by namespace.
+    pub fn routes(&self) -> impl Iterator<Item = ((&NamespaceName, &RouteKey), &Route)> {
+        let lowest = ResourceId::Route(LinkId::lowest().namespace, RouteKey::LOWEST);
+        self.resources.range(lowest..).filter_map(|(id, resource)| match (id, resource) {
+            (ResourceId::Route(namespace, key), Resource::Route(route)) => Some(((namespace, key), route)),
+            _ => None,
+        })
+    }
+}
+
+/// What two sorted sequences of unique keys have for each key that is in either, sorted.
+pub fn side_by_side<K: Ord, A, B>(
+    one: impl Iterator<Item = (K, A)>,
+    other: impl Iterator<Item = (K, B)>,
+) -> impl Iterator<Item = (K, Option<A>, Option<B>)> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || {
+        let order = match (one.peek(), other.peek()) {
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        let a = if order.is_le() { one.next() } else { None };
+        let b = if order.is_ge() { other.next() } else { None };
+        match (a, b) {
+            (Some((key, a)), b) => Some((key, Some(a), b.map(|(_, b)| b))),
+            (None, Some((key, b))) => Some((key, None, Some(b))),
+            (None, None) => None,
+        }
+    })
 }
 
 /// What the kernel has, and what a plan must know of it beyond the resources themselves.

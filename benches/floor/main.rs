@@ -60,7 +60,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let networks = arguments.networks.iter().map(|name| Network::named(name).ok_or_else(|| format!("no network `{name}`")));
     let networks: Vec<Network> = networks.collect::<Result<_, _>>()?;
     if arguments.print {
-        networks.iter().for_each(|network| print!("{}", network.yaml()));
+        for network in &networks {
+            print!("{}", network.yaml());
+        }
         return Ok(());
     }
     make_room_for_descriptors();

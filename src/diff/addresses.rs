@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::address::Address;
-use crate::state::{Resource, ResourceId};
+use crate::state::{ResourceId, side_by_side};
 use crate::value::InterfaceAddress;
 
 /// What goes with deleted addresses, for the routes to know.
@@ -37,19 +37,17 @@ enum Family {
 impl Differ<'_> {
     pub(super) fn addresses(&mut self) -> Lost {
         let mut lost = Lost::default();
-        let mut links: BTreeMap<&LinkId, [Addresses<'_>; 2]> = BTreeMap::new();
-        let (desired, live) = (self.desired, &self.live.state);
-        for (which, state) in [desired, live].into_iter().enumerate() {
-            for (id, resource) in &state.resources {
-                if let (ResourceId::Address(link, key), Resource::Address(address)) = (id, resource) {
-                    links.entry(link).or_default()[which].insert(*key, address);
-                }
+        let mut links: Vec<&LinkId> = Vec::new();
+        for ((link, _), desired, live) in side_by_side(self.desired.all_addresses(), self.live.state.all_addresses()) {
+            let same = desired.zip(live).is_some_and(|(desired, live)| desired.order == live.order && desired.compare(live).is_empty());
+            let differs = || !same || self.doomed.contains_key(link) || self.lowered.contains(link);
+            if links.last() != Some(&link) && differs() {
+                links.push(link);
             }
         }
-        for (link, [desired, live]) in &links {
-            if desired != live || self.doomed.contains_key(*link) || self.lowered.contains(*link) {
-                self.addresses_of(link, desired, live, &mut lost);
-            }
+        for link in links {
+            let (desired, live) = (self.desired.addresses(link).collect(), self.live.state.addresses(link).collect());
+            self.addresses_of(link, &desired, &live, &mut lost);
         }
         lost
     }

@@ -9,26 +9,29 @@ use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::FieldChange;
 use crate::resource::link::{Kind, Link};
-use crate::state::ResourceId;
+use crate::state::{ResourceId, side_by_side};
+
+/// A link as it is desired and as it is.
+type Pair<'a> = (&'a LinkId, Option<&'a Link>, Option<&'a Link>);
 
 impl Differ<'_> {
     pub(super) fn links(&mut self) {
         let inheritance = Inheritance::new(self.desired, &self.live.state);
-        let mut compared = self.compare_links(&inheritance);
-        self.doom(&compared);
-        for (id, link) in self.desired.links() {
-            let resource = ResourceId::Link(id.clone());
-            let Some(live) = self.live.state.link(id) else {
+        let links: Vec<Pair<'_>> = side_by_side(self.desired.links(), self.live.state.links()).collect();
+        let mut compared = compare_links(&links, &inheritance);
+        self.doom(&links, &compared);
+        for &(id, desired, live) in &links {
+            let Some(link) = desired else { continue };
+            let Some(live) = live else {
                 // A new namespace comes with its `lo`.
-                if link.kind == Kind::Loopback && link.compare(&Link::new_loopback(), None).is_empty() {
-                    continue;
+                if link.kind != Kind::Loopback || !link.compare(&Link::new_loopback(), None).is_empty() {
+                    self.add(ResourceId::Link(id.clone()), Action::Create, Vec::new(), None);
                 }
-                self.add(resource, Action::Create, Vec::new(), None);
                 continue;
             };
             let fields = compared.remove(id).unwrap_or_default();
             if let Some(reason) = self.doomed.get(id).cloned() {
-                self.add(resource, Action::Replace, fields, reason);
+                self.add(ResourceId::Link(id.clone()), Action::Replace, fields, reason);
                 continue;
             }
             let fields = match self.lost_master(id, live) {
@@ -39,15 +42,17 @@ impl Differ<'_> {
                 self.lowered.insert(id.clone());
             }
             if !fields.is_empty() {
-                self.add(resource, Action::Update, fields, None);
+                self.add(ResourceId::Link(id.clone()), Action::Update, fields, None);
             }
         }
         self.pulled_up();
         self.hold_mtus();
-        let extra = self.live.state.links().filter(|(id, link)| self.desired.link(id).is_none() && !link.external);
-        for (id, _) in extra.filter(|(id, _)| !id.name.is_loopback()) {
-            let reason = self.doomed.get(id).cloned().flatten();
-            self.add(ResourceId::Link(id.clone()), Action::Delete, Vec::new(), reason);
+        let extra = links.iter().filter(|(id, desired, live)| {
+            desired.is_none() && live.is_some_and(|link| !link.external) && !id.name.is_loopback()
+        });
+        for (id, _, _) in extra {
+            let reason = self.doomed.get(*id).cloned().flatten();
+            self.add(ResourceId::Link((*id).clone()), Action::Delete, Vec::new(), reason);
         }
     }
 
@@ -78,32 +83,25 @@ impl Differ<'_> {
         }
     }
 
-    fn compare_links(&self, inheritance: &Inheritance) -> BTreeMap<LinkId, Vec<FieldChange>> {
-        let mut compared = BTreeMap::new();
-        for (id, link) in self.desired.links() {
-            if let Some(live) = self.live.state.link(id) {
-                let fields = link.compare(live, inheritance.inherited(id, link));
-                if !fields.is_empty() {
-                    compared.insert(id.clone(), fields);
-                }
-            }
-        }
-        compared
-    }
-
     /// Finds every live link that will be gone: deleted, replaced, or taken along by the kernel because the link below it, the
     /// other end of its pair, or its namespace goes.
-    fn doom(&mut self, compared: &BTreeMap<LinkId, Vec<FieldChange>>) {
-        let mut dependants: BTreeMap<LinkId, Vec<&LinkId>> = BTreeMap::new();
+    fn doom(&mut self, links: &[Pair<'_>], compared: &BTreeMap<LinkId, Vec<FieldChange>>) {
         let mut pending: Vec<(LinkId, Option<String>)> = Vec::new();
-        for (id, link) in self.live.state.links() {
-            if let Some(below) = link.kind.parent() {
-                dependants.entry(below.resolve(&id.namespace)).or_default().push(id);
-            }
-            let gone = self.desired.link(id).is_none() && !link.external || self.namespace_goes(&id.namespace);
+        for &(id, desired, live) in links {
+            let Some(link) = live else { continue };
+            let gone = desired.is_none() && !link.external || self.namespace_goes(&id.namespace);
             let replaced = compared.get(id).is_some_and(|fields| fields.iter().any(|field| field.forces_replacement));
             if gone || replaced {
                 pending.push((id.clone(), None));
+            }
+        }
+        if pending.is_empty() {
+            return;
+        }
+        let mut dependants: BTreeMap<LinkId, Vec<&LinkId>> = BTreeMap::new();
+        for (id, link) in self.live.state.links() {
+            if let Some(below) = link.kind.parent() {
+                dependants.entry(below.resolve(&id.namespace)).or_default().push(id);
             }
         }
         for (id, reason) in pending.clone() {
@@ -128,6 +126,20 @@ impl Differ<'_> {
     fn lost_master(&self, id: &LinkId, live: &Link) -> bool {
         live.settings.master.is_some_and(|master| self.doomed.contains_key(&LinkId::new(&id.namespace, master)))
     }
+}
+
+/// What differs of links that are desired and there.
+fn compare_links(links: &[Pair<'_>], inheritance: &Inheritance) -> BTreeMap<LinkId, Vec<FieldChange>> {
+    let mut compared = BTreeMap::new();
+    for &(id, desired, live) in links {
+        if let (Some(link), Some(live)) = (desired, live) {
+            let fields = link.compare(live, inheritance.inherited(id, link));
+            if !fields.is_empty() {
+                compared.insert(id.clone(), fields);
+            }
+        }
+    }
+    compared
 }
 
 fn compare_without_master(inheritance: &Inheritance, id: &LinkId, link: &Link, live: &Link) -> Vec<FieldChange> {

@@ -4,28 +4,23 @@ use super::addresses::Lost;
 use super::{Action, Differ};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::route::{Route, RouteKey};
-use crate::state::ResourceId;
+use crate::state::{ResourceId, side_by_side};
 
 impl Differ<'_> {
     pub(super) fn routes(&mut self, lost: &Lost) {
-        let live = &self.live.state;
-        for (namespace, key, route) in self.desired.routes() {
-            let id = ResourceId::Route(namespace.clone(), key.clone());
-            let Some(crate::state::Resource::Route(present)) = live.resources.get(&id) else {
-                self.add(id, Action::Create, Vec::new(), None);
-                continue;
-            };
-            let fields = route.compare(present, key.is_ipv6());
-            match self.route_loss(namespace, key, present, lost) {
-                Some(reason) => self.add(id, Action::Replace, fields, Some(reason)),
-                None if fields.is_empty() => {}
-                None => self.add(id, Action::Update, fields, None),
-            }
-        }
-        for (namespace, key, _) in live.routes() {
-            let id = ResourceId::Route(namespace.clone(), key.clone());
-            if !self.desired.resources.contains_key(&id) {
-                self.add(id, Action::Delete, Vec::new(), None);
+        for ((namespace, key), desired, live) in side_by_side(self.desired.routes(), self.live.state.routes()) {
+            let id = || ResourceId::Route(namespace.clone(), key.clone());
+            match (desired, live) {
+                (Some(_), None) => self.add(id(), Action::Create, Vec::new(), None),
+                (None, _) => self.add(id(), Action::Delete, Vec::new(), None),
+                (Some(desired), Some(live)) => {
+                    let fields = desired.compare(live, key.is_ipv6());
+                    match self.route_loss(namespace, key, live, lost) {
+                        Some(reason) => self.add(id(), Action::Replace, fields, Some(reason)),
+                        None if fields.is_empty() => {}
+                        None => self.add(id(), Action::Update, fields, None),
+                    }
+                }
             }
         }
     }

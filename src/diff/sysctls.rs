@@ -13,8 +13,7 @@ impl Differ<'_> {
         // In the order in which they are written: what the kernel copies to others first.
         let mut spreading: BTreeSet<(NamespaceName, String)> = BTreeSet::new();
         for round in [Round::All, Round::Namespace, Round::Link] {
-            for (id, resource) in &self.desired.resources {
-                let (ResourceId::Sysctl(namespace, key), Resource::Sysctl(sysctl)) = (id, resource) else { continue };
+            for (id, namespace, key, sysctl) in self.desired.sysctls() {
                 let link = key.link().map(|name| LinkId::new(namespace, name));
                 if round_of(key) != round {
                     continue;

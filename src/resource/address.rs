@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::route::Scope;
 use super::{FieldChange, owner_change};
@@ -69,44 +69,45 @@ impl Address {
     /// Every difference that the kernel shows. A lifetime counts down, so that only "forever" and "limited" are told apart,
     /// and any lifetime beyond the desired one.
     pub fn compare(&self, live: &Self) -> Vec<FieldChange> {
-        let text = |value: Option<String>| value.map_or(Value::Null, Value::from);
         let mut changes = Vec::new();
         if self.foreign != live.foreign {
             // Linux 6.1 keeps the old protocol when an address is replaced in place.
             changes.push(FieldChange { forces_replacement: true, ..owner_change(live.foreign) });
         }
-        let mut check = |name: &str, differs: bool, before: Value, after: Value, forces_replacement: bool| {
+        // Hardly ever is there a difference to be shown.
+        let mut check = |name: &str, differs: bool, show: &dyn Fn(&Self) -> Option<String>, forces_replacement: bool| {
             if differs {
-                changes.push(FieldChange { name: name.into(), before, after, forces_replacement });
+                let show = |address| show(address).map_or(Value::Null, Value::from);
+                changes.push(FieldChange { name: name.into(), before: show(live), after: show(self), forces_replacement });
             }
         };
-        let ip = |value: Option<IpAddr>| text(value.map(|ip| ip.to_string()));
-        check("peer", self.peer != live.peer, ip(live.peer), ip(self.peer), true);
-        check("broadcast", self.broadcast != live.broadcast, ip(live.broadcast), ip(self.broadcast), true);
-        let scope = |scope: Option<Scope>| text(scope.map(|scope| scope.to_string()));
-        check("scope", self.scope.is_some() && self.scope != live.scope, scope(live.scope), scope(self.scope), true);
-        check("label", self.label != live.label, text(live.label.clone()), text(self.label.clone()), true);
-        check("nodad", self.nodad != live.nodad, live.nodad.into(), self.nodad.into(), true);
-        check(
-            "noprefixroute",
-            self.noprefixroute != live.noprefixroute,
-            live.noprefixroute.into(),
-            self.noprefixroute.into(),
-            true,
-        );
-        let metric = |value: Option<u32>| value.map_or(Value::Null, Value::from);
-        check("metric", self.metric != live.metric, metric(live.metric), metric(self.metric), true);
+        let ip = |ip: IpAddr| ip.to_string();
+        check("peer", self.peer != live.peer, &|a| a.peer.map(ip), true);
+        check("broadcast", self.broadcast != live.broadcast, &|a| a.broadcast.map(ip), true);
+        let scope_differs = self.scope.is_some() && self.scope != live.scope;
+        check("scope", scope_differs, &|a| a.scope.map(|scope| scope.to_string()), true);
+        check("label", self.label != live.label, &|a| a.label.clone(), true);
         let lifetime_differs = match (self.lifetime, live.lifetime) {
             (None, None) => false,
             (Some(desired), Some(live)) => live.valid > desired.valid || live.preferred > desired.preferred,
             _ => true,
         };
-        let lifetime = |value: Option<Lifetime>| {
-            text(Some(value.map_or("forever".into(), |l| format!("{} valid, {} preferred", l.valid, l.preferred))))
+        let lifetime = |lifetime: Lifetime| format!("{} valid, {} preferred", lifetime.valid, lifetime.preferred);
+        check("lifetime", lifetime_differs, &|a| Some(a.lifetime.map_or("forever".into(), lifetime)), false);
+        let route = |a: &Self| Some(if a.disconnected { "missing" } else { "present" }.into());
+        check(Self::CONNECTED_ROUTE, self.disconnected != live.disconnected, &route, false);
+        let mut check = |name: &str, before: Value, after: Value| {
+            changes.push(FieldChange { forces_replacement: true, ..FieldChange::new(name, before, after) });
         };
-        check("lifetime", lifetime_differs, lifetime(live.lifetime), lifetime(self.lifetime), false);
-        let route = |address: &Self| text(Some(if address.disconnected { "missing" } else { "present" }.into()));
-        check(Self::CONNECTED_ROUTE, self.disconnected != live.disconnected, route(live), route(self), false);
+        if self.nodad != live.nodad {
+            check("nodad", live.nodad.into(), self.nodad.into());
+        }
+        if self.noprefixroute != live.noprefixroute {
+            check("noprefixroute", live.noprefixroute.into(), self.noprefixroute.into());
+        }
+        if self.metric != live.metric {
+            check("metric", json!(live.metric), json!(self.metric));
+        }
         changes
     }
 

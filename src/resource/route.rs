@@ -8,9 +8,9 @@
 //! ```
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -41,6 +41,15 @@ pub struct RouteKey {
 }
 
 impl RouteKey {
+    /// The one before all others.
+    pub const LOWEST: Self = Self {
+        table: 0,
+        to: IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+        metric: 0,
+        tos: 0,
+        ordinal: 0,
+    };
+
     /// Whether this is a route of IPv6.
     pub fn is_ipv6(&self) -> bool {
         matches!(self.to, IpNet::V6(_))
@@ -209,22 +218,40 @@ impl Route {
     /// Every difference; all of them are changed in place by one message that replaces the route.
     pub fn compare(&self, live: &Self, ipv6: bool) -> Vec<FieldChange> {
         let mut changes = Vec::new();
-        let mut check = |name: &str, before: Value, after: Value| {
-            if before != after {
-                changes.push(FieldChange::new(name, before, after));
+        // Hardly ever is there a difference to be shown.
+        let mut check = |name: &str, differs: bool, show: &dyn Fn(&Self) -> Value| {
+            if differs {
+                changes.push(FieldChange::new(name, show(live), show(self)));
             }
         };
-        check("type", json!(live.kind), json!(self.kind));
-        let hops = |route: &Self| {
-            let mut hops: Vec<_> = route.nexthops.iter().map(|hop| hop.show(route.nexthops.len() > 1)).collect();
-            hops.sort();
-            json!(hops)
-        };
-        check("nexthops", hops(live), hops(self));
-        check("src", json!(live.src), json!(self.src));
-        check("scope", json!(live.complete_scope(ipv6)), json!(self.complete_scope(ipv6)));
-        check("mtu", json!(live.mtu), json!(self.mtu));
+        let scope = |route: &Self| route.complete_scope(ipv6);
+        check("type", self.kind != live.kind, &|route| json!(route.kind));
+        check("nexthops", !self.has_nexthops_of(live), &Self::show_nexthops);
+        check("src", self.src != live.src, &|route| json!(route.src));
+        check("scope", scope(self) != scope(live), &|route| json!(scope(route)));
+        check("mtu", self.mtu != live.mtu, &|route| json!(route.mtu));
         changes
+    }
+
+    /// Whether both have the same ways out, in whatever order. Of a single one the weight means nothing.
+    fn has_nexthops_of(&self, other: &Self) -> bool {
+        match (self.nexthops.as_slice(), other.nexthops.as_slice()) {
+            ([one], [other]) => NextHop { weight: other.weight, ..one.clone() } == *other,
+            (several, others) => {
+                let sorted = |hops: &[NextHop]| {
+                    let mut hops = hops.to_vec();
+                    hops.sort();
+                    hops
+                };
+                several == others || sorted(several) == sorted(others)
+            }
+        }
+    }
+
+    fn show_nexthops(&self) -> Value {
+        let mut hops: Vec<_> = self.nexthops.iter().map(|hop| hop.show(self.nexthops.len() > 1)).collect();
+        hops.sort();
+        json!(hops)
     }
 
     /// All that is set, as a lab file would show it.

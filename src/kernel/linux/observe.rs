@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
-use super::decode::RawAddress;
+use super::decode::{RawAddress, RawLink};
 use super::netns::{self, Answer, Directory};
 use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_host};
 use super::resolve::Resolver;
@@ -68,7 +68,7 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     let lab = linux.lab.clone();
     let mut resolver = Resolver::new(linux, &snapshots);
     for (name, snapshot) in &snapshots {
-        let scene = Scene { lab: &lab, namespace: name, snapshot, desired };
+        let scene = Scene::new(&lab, name, snapshot, desired);
         scene.add_links(&mut live, &mut resolver)?;
         scene.add_addresses(&mut live);
         scene.add_routes(&mut live);
@@ -155,15 +155,22 @@ struct Scene<'a> {
     namespace: &'a NamespaceName,
     snapshot: &'a Snapshot,
     desired: &'a State,
+    /// Its links, sorted by their number.
+    links: Vec<&'a RawLink>,
 }
 
-impl Scene<'_> {
-    fn names(&self) -> HashMap<Ifindex, LinkName> {
-        self.snapshot.links.iter().map(|link| (link.index, link.name)).collect()
+impl<'a> Scene<'a> {
+    fn new(lab: &'a LabName, namespace: &'a NamespaceName, snapshot: &'a Snapshot, desired: &'a State) -> Self {
+        let mut links: Vec<_> = snapshot.links.iter().collect();
+        links.sort_unstable_by_key(|link| link.index);
+        Self { lab, namespace, snapshot, desired, links }
+    }
+
+    fn link(&self, index: Ifindex) -> Option<&'a RawLink> {
+        self.links.binary_search_by_key(&index, |link| link.index).ok().map(|at| self.links[at])
     }
 
     fn add_links(&self, live: &mut Live, resolver: &mut Resolver<'_>) -> Result<(), ObserveError> {
-        let names = self.names();
         for raw in &self.snapshot.links {
             let id = LinkId::new(self.namespace, raw.name);
             let mark = Mark { group: raw.group, alias: raw.alias.clone() };
@@ -181,7 +188,7 @@ impl Scene<'_> {
                 }
             };
             let mut link = raw.link.clone();
-            link.settings.master = raw.master.and_then(|master| names.get(&master).copied());
+            link.settings.master = raw.master.and_then(|master| Some(self.link(master)?.name));
             link.marked = marked;
             link.external = self.desired.link(&id).is_some_and(|link| link.external);
             resolver.resolve(&id, raw, &mut link, self.desired)?;
@@ -209,33 +216,34 @@ impl Scene<'_> {
     }
 
     fn add_addresses(&self, live: &mut Live) {
-        let names = self.names();
         let mut order: HashMap<(Ifindex, bool), u32> = HashMap::new();
         // The kernel lists IPv6 addresses with the latest first.
         let (inet, inet6): (Vec<&RawAddress>, Vec<_>) =
             self.snapshot.addresses.iter().partition(|raw| raw.address.ip().is_ipv4());
         for raw in inet.into_iter().chain(inet6.into_iter().rev()) {
-            let Some(link) = names.get(&raw.index).map(|name| LinkId::new(self.namespace, *name)) else { continue };
+            let Some(on) = self.link(raw.index) else { continue };
+            let link = LinkId::new(self.namespace, on.name);
             let id = ResourceId::Address(link.clone(), raw.address);
-            let declared = self.desired.resources.get(&id);
-            if declared.is_none() && is_link_local_by_kernel(raw) {
-                continue;
-            }
-            let Some(owned) = live.state.link(&link) else { continue };
-            let foreign = self.namespace.is_host() && raw.protocol != Some(ownership::PROTOCOL);
-            let adopted = foreign && declared.is_some() && self.desired.adopt.contains(&link);
-            if foreign && !adopted {
-                if declared.is_some() {
-                    live.foreign.insert(id, "an address that topo did not give".into());
-                }
-                continue;
-            }
-            if self.namespace.is_host() && owned.external && declared.is_none() {
+            let declared = || self.desired.resources.contains_key(&id);
+            if is_link_local_by_kernel(raw) && !declared() {
                 continue;
             }
             let mut attributes = raw.attributes.clone();
-            attributes.foreign = adopted;
-            let connects = raw.connects().filter(|_| owned.settings.up == Some(true));
+            if self.namespace.is_host() {
+                let Some(owned) = live.state.link(&link) else { continue };
+                let foreign = raw.protocol != Some(ownership::PROTOCOL);
+                attributes.foreign = foreign && declared() && self.desired.adopt.contains(&link);
+                if foreign && !attributes.foreign {
+                    if declared() {
+                        live.foreign.insert(id, "an address that topo did not give".into());
+                    }
+                    continue;
+                }
+                if owned.external && !declared() {
+                    continue;
+                }
+            }
+            let connects = raw.connects().filter(|_| on.link.settings.up == Some(true));
             attributes.disconnected = connects.is_some_and(|to| !self.snapshot.connected.contains(&(to, raw.index)));
             attributes.label = attributes.label.filter(|label| *label != link.name.as_str());
             let next = order.entry((raw.index, raw.address.ip().is_ipv4())).or_default();
@@ -246,21 +254,20 @@ impl Scene<'_> {
     }
 
     fn add_routes(&self, live: &mut Live) {
-        let names = self.names();
         for raw in &self.snapshot.routes {
             let mut route = raw.route.clone();
             for (hop, index) in route.nexthops.iter_mut().zip(&raw.indices) {
-                hop.dev = index.and_then(|index| names.get(&index).copied());
+                hop.dev = index.and_then(|index| Some(self.link(index)?.name));
             }
             let mut key = raw.key.clone();
             let mut id = ResourceId::Route(self.namespace.clone(), key.clone());
-            let declared = self.desired.resources.contains_key(&id);
+            let declared = || self.desired.resources.contains_key(&id);
             let ours = match self.namespace.is_host() {
-                true => raw.protocol == ownership::PROTOCOL && (declared || self.leads_over_lab(&route, live)),
+                true => raw.protocol == ownership::PROTOCOL && (declared() || self.leads_over_lab(&route, live)),
                 false => BY_HAND.contains(&raw.protocol),
             };
             if !ours {
-                if declared {
+                if declared() {
                     live.foreign.insert(id, format!("a route that topo did not make (protocol {})", raw.protocol));
                 }
                 continue;

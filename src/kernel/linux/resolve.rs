@@ -14,34 +14,42 @@ use super::Linux;
 use super::decode::RawLink;
 use super::read::Snapshot;
 use crate::kernel::ObserveError;
-use crate::name::{LinkId, LinkRef, NamespaceName};
+use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
 use crate::resource::link::{Kind, Link};
 use crate::state::{Ifindex, State};
 
 /// Finds links by number across the namespaces that were read.
 pub(super) struct Resolver<'a> {
     linux: &'a mut Linux,
-    by_index: HashMap<(NamespaceName, Ifindex), LinkId>,
-    /// Veth ends by their own number and the other's.
-    ends: HashMap<(Ifindex, Ifindex), Vec<LinkId>>,
+    snapshots: &'a BTreeMap<NamespaceName, Snapshot>,
+    /// All links by their number, once somebody has asked.
+    by_index: Option<HashMap<(&'a NamespaceName, Ifindex), LinkName>>,
+    /// Veth ends by their own number and the other's, sorted.
+    ends: Vec<((Ifindex, Ifindex), LinkId)>,
     /// (namespace that asks, nsid) to the namespace meant, as far as known.
     known: BTreeMap<(NamespaceName, i32), Option<NamespaceName>>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(linux: &'a mut Linux, snapshots: &BTreeMap<NamespaceName, Snapshot>) -> Self {
-        let mut by_index = HashMap::new();
-        let mut ends: HashMap<(Ifindex, Ifindex), Vec<LinkId>> = HashMap::new();
+    pub(super) fn new(linux: &'a mut Linux, snapshots: &'a BTreeMap<NamespaceName, Snapshot>) -> Self {
+        let mut ends = Vec::new();
         for (namespace, snapshot) in snapshots {
-            for raw in &snapshot.links {
-                let id = LinkId::new(namespace, raw.name);
-                if let (Kind::Veth(_), Some(below)) = (&raw.link.kind, raw.below) {
-                    ends.entry((raw.index, below)).or_default().push(id.clone());
-                }
-                by_index.insert((namespace.clone(), raw.index), id);
+            for raw in snapshot.links.iter().filter(|raw| matches!(raw.link.kind, Kind::Veth(_))) {
+                ends.extend(raw.below.map(|below| ((raw.index, below), LinkId::new(namespace, raw.name))));
             }
         }
-        Self { linux, by_index, ends, known: BTreeMap::new() }
+        ends.sort_by_key(|(numbers, _)| *numbers);
+        Self { linux, snapshots, by_index: None, ends, known: BTreeMap::new() }
+    }
+
+    fn link_with(&mut self, namespace: &NamespaceName, index: Ifindex) -> Option<LinkId> {
+        let snapshots = self.snapshots;
+        let by_index = self.by_index.get_or_insert_with(|| {
+            let all = snapshots.iter().flat_map(|(namespace, snapshot)| snapshot.links.iter().map(move |raw| (namespace, raw)));
+            all.map(|(namespace, raw)| ((namespace, raw.index), raw.name)).collect()
+        });
+        let (namespace, _) = snapshots.get_key_value(namespace)?;
+        by_index.get(&(namespace, index)).map(|name| LinkId::new(namespace, *name))
     }
 
     /// Fills in what the link stands on: parent, other end, underlay.
@@ -60,9 +68,8 @@ impl<'a> Resolver<'a> {
             None => Some(id.namespace.clone()),
             Some(nsid) => self.namespace_of(&id.namespace, nsid, hint.as_ref())?,
         };
-        let below =
-            namespace.as_ref().zip(raw.below).and_then(|(namespace, below)| self.by_index.get(&(namespace.clone(), below)));
-        *slot = below.cloned().map(LinkRef::from);
+        let below = namespace.as_ref().zip(raw.below).and_then(|(namespace, below)| self.link_with(namespace, below));
+        *slot = below.map(LinkRef::from);
         if let Some(slot) = link.kind.underlay_slot() {
             *slot = namespace;
         }
@@ -70,8 +77,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn other_end(&mut self, id: &LinkId, raw: &RawLink, below: Ifindex) -> Result<Option<LinkId>, ObserveError> {
-        let ends = self.ends.get(&(below, raw.index)).cloned().unwrap_or_default();
-        let mut candidates: Vec<LinkId> = ends.into_iter().filter(|end| end.namespace != id.namespace).collect();
+        let numbers = (below, raw.index);
+        let first = self.ends.partition_point(|(other, _)| *other < numbers);
+        let ends = self.ends[first..].iter().take_while(|(other, _)| *other == numbers).map(|(_, end)| end);
+        let mut candidates: Vec<LinkId> = ends.filter(|end| end.namespace != id.namespace).cloned().collect();
         if candidates.len() > 1 {
             let nsid = raw.below_nsid.unwrap_or(-1);
             let mut confirmed = Vec::new();

@@ -269,7 +269,7 @@ impl World {
     /// The routes that hands made, sorted.
     fn routes(&mut self, namespace: &str) -> Vec<String> {
         let live = self.live();
-        let here = |(owner, key, route): (&NamespaceName, &RouteKey, &Route)| {
+        let here = |((owner, key), route): ((&NamespaceName, &RouteKey), &Route)| {
             let hops: Vec<_> = route.nexthops.iter().map(|hop| hop.show(false)).collect();
             let src = route.src.map(|src| format!(" src {src}")).unwrap_or_default();
             (owner.as_str() == namespace).then(|| format!("{key} {}{src}", hops.join(", ")).trim_end().to_owned())
