@@ -53,14 +53,14 @@ pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let links = links.map(|interface| (ResourceId::Link(interface.id), Resource::Link(interface.link)));
     // The order is that of the state, so that building it is quick.
     let resources = first.into_iter().chain(links).chain(last.into_iter()).collect();
-    Lowered { state: State { resources, ..State::default() }, problems: problems.0 }
+    Lowered { state: State { resources, ..State::default() }, problems: problems.collected }
 }
 
 /// What is wrong with a lab; half the work of [`lower`] where that alone is asked for.
 pub fn check(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Vec<Problem> {
     let mut problems = Problems::default();
     work_out(lab, tables, [&mut Resources(None), &mut Resources(None)], &mut problems);
-    problems.0
+    problems.collected
 }
 
 /// Puts all interfaces together, and collects what comes before and after them in the order of the state.

@@ -33,7 +33,7 @@ impl Hop {
 
 /// Finds the interface of a way and checks its gateway.
 pub(super) fn resolve(context: &Context<'_, '_>, hop: &Hop, problems: &mut Problems) -> Option<NextHop> {
-    let before = problems.0.len();
+    let before = problems.count;
     if let Some(weight) = hop.weight.filter(|weight| !(1..=256).contains(weight)) {
         problems.error(hop.path(context).then("weight"), format!("{weight} is no weight")).hint("the range is 1 to 256");
     }
@@ -50,15 +50,15 @@ pub(super) fn resolve(context: &Context<'_, '_>, hop: &Hop, problems: &mut Probl
             None
         }
     };
-    if let (Some(via), Some(dev), true) = (hop.via, hop.dev, problems.0.len() == before) {
+    if let (Some(via), Some(dev), true) = (hop.via, hop.dev, problems.count == before) {
         check_reach(context, hop, via, dev, problems);
     }
-    let clean = problems.0.len() == before;
+    let clean = problems.count == before;
     if let (true, true, Some(interface)) = (clean, context.ipv6, dev.and_then(|dev| context.namespace.interfaces.get(&dev))) {
         check_ipv6(context, hop, interface, problems);
     }
     let hop = NextHop { via: hop.via, dev, weight: hop.weight.unwrap_or(1), onlink: hop.onlink };
-    (problems.0.len() == before).then_some(hop)
+    (problems.count == before).then_some(hop)
 }
 
 fn check_dev(context: &Context<'_, '_>, hop: &Hop, dev: LinkName, problems: &mut Problems) {

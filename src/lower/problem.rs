@@ -2,6 +2,7 @@
 
 use crate::spec::document::Part;
 use crate::spec::suggest::closest;
+use crate::spec::yaml::PROBLEM_LIMIT;
 use crate::spec::{Path, Severity};
 
 /// Something about the lab that cannot be, or that can hardly be meant.
@@ -66,9 +67,16 @@ impl Problem {
     }
 }
 
-/// Collects problems.
+/// Collects problems: of errors, and of all, no more than [`PROBLEM_LIMIT`].
 #[derive(Debug, Default)]
-pub(super) struct Problems(pub(super) Vec<Problem>);
+pub(super) struct Problems {
+    pub(super) collected: Vec<Problem>,
+    errors: usize,
+    /// How many there have been, collected or not.
+    pub(super) count: usize,
+    /// The latest of those that are not collected.
+    surplus: Option<Problem>,
+}
 
 impl Problems {
     pub(super) fn error(&mut self, path: Path, message: impl Into<String>) -> &mut Problem {
@@ -88,7 +96,7 @@ impl Problems {
         known: impl Iterator<Item = &'k str>,
     ) -> &mut Problem {
         // A file with a great many problems needs no suggestion for each, which would each look through all names.
-        let meant = if self.0.len() < 200 { closest(name, known) } else { None };
+        let meant = if self.collected.len() < 200 { closest(name, known) } else { None };
         let problem = self.error(path, message);
         if let Some(meant) = meant {
             problem.hint(format!("did you mean `{meant}`?"));
@@ -97,7 +105,37 @@ impl Problems {
     }
 
     fn add(&mut self, severity: Severity, path: Path, message: String) -> &mut Problem {
-        self.0.push(Problem { severity, path, message, hint: None, related: Vec::new(), needs: Vec::new() });
-        self.0.last_mut().expect("one was pushed just now")
+        let problem = Problem { severity, path, message, hint: None, related: Vec::new(), needs: Vec::new() };
+        self.count += 1;
+        let room = match severity {
+            // However many warnings there are, an error is never lost among them.
+            Severity::Error => self.errors < PROBLEM_LIMIT,
+            Severity::Warning => self.collected.len() < PROBLEM_LIMIT,
+        };
+        if !room {
+            return self.surplus.insert(problem);
+        }
+        self.errors += usize::from(severity == Severity::Error);
+        self.collected.push(problem);
+        self.collected.last_mut().expect("one was pushed just now")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_not_lost_among_warnings() {
+        let mut problems = Problems::default();
+        for _ in 0..2 * PROBLEM_LIMIT {
+            problems.warning(Path::root(), "a warning");
+        }
+        assert_eq!(problems.collected.len(), PROBLEM_LIMIT);
+        for _ in 0..2 * PROBLEM_LIMIT {
+            problems.error(Path::root(), "an error").hint("a hint");
+        }
+        let errors = problems.collected.iter().filter(|problem| problem.severity == Severity::Error).count();
+        assert_eq!((errors, problems.count), (PROBLEM_LIMIT, 4 * PROBLEM_LIMIT));
     }
 }

@@ -127,7 +127,7 @@ fn unknown_table(spec: &RouteSpec, tables: &BTreeMap<String, u32>, path: Path, p
 }
 
 fn route(context: &Context<'_, '_>, problems: &mut Problems) -> Option<Route> {
-    let before = problems.0.len();
+    let before = problems.count;
     let spec = context.spec;
     check_family(context, problems);
     check_attributes(context, problems);
@@ -141,7 +141,7 @@ fn route(context: &Context<'_, '_>, problems: &mut Problems) -> Option<Route> {
         several(context, problems)
     };
     let route = Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu };
-    (problems.0.len() == before).then_some(route)
+    (problems.count == before).then_some(route)
 }
 
 fn check_family(context: &Context<'_, '_>, problems: &mut Problems) {
