@@ -39,7 +39,8 @@ impl Differ<'_> {
         let mut lost = Lost::default();
         let mut links: Vec<&LinkId> = Vec::new();
         for ((link, _), desired, live) in side_by_side(self.desired.all_addresses(), self.live.state.all_addresses()) {
-            let same = desired.zip(live).is_some_and(|(desired, live)| desired.order == live.order && desired.compare(live).is_empty());
+            let same =
+                desired.zip(live).is_some_and(|(desired, live)| desired.order == live.order && desired.compare(live).is_empty());
             let differs = || !same || self.doomed.contains_key(link) || self.lowered.contains(link);
             if links.last() != Some(&link) && differs() {
                 links.push(link);

@@ -47,9 +47,9 @@ impl Differ<'_> {
         }
         self.pulled_up();
         self.hold_mtus();
-        let extra = links.iter().filter(|(id, desired, live)| {
-            desired.is_none() && live.is_some_and(|link| !link.external) && !id.name.is_loopback()
-        });
+        let extra = links
+            .iter()
+            .filter(|(id, desired, live)| desired.is_none() && live.is_some_and(|link| !link.external) && !id.name.is_loopback());
         for (id, _, _) in extra {
             let reason = self.doomed.get(*id).cloned().flatten();
             self.add(ResourceId::Link((*id).clone()), Action::Delete, Vec::new(), reason);

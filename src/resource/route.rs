@@ -42,13 +42,8 @@ pub struct RouteKey {
 
 impl RouteKey {
     /// The one before all others.
-    pub const LOWEST: Self = Self {
-        table: 0,
-        to: IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
-        metric: 0,
-        tos: 0,
-        ordinal: 0,
-    };
+    pub const LOWEST: Self =
+        Self { table: 0, to: IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)), metric: 0, tos: 0, ordinal: 0 };
 
     /// Whether this is a route of IPv6.
     pub fn is_ipv6(&self) -> bool {

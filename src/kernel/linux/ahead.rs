@@ -34,7 +34,9 @@ pub(super) fn look_everywhere(linux: &mut Linux) -> Result<(), ObserveError> {
 pub(super) fn collect(linux: &mut Linux, look: Look<'_>) -> Result<BTreeSet<NamespaceName>, ObserveError> {
     let (readings, useful) = match (linux.ahead.take(), look) {
         (None, _) => return Ok(BTreeSet::new()),
-        (Some(Ahead::Everywhere(readings)), Look::Everywhere) | (Some(Ahead::Again(readings)), Look::Again(_)) => (readings, true),
+        (Some(Ahead::Everywhere(readings)), Look::Everywhere) | (Some(Ahead::Again(readings)), Look::Again(_)) => {
+            (readings, true)
+        }
         (Some(Ahead::Everywhere(readings) | Ahead::Again(readings)), _) => (readings, false),
     };
     let mut collected = BTreeSet::new();

@@ -73,7 +73,8 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
             flush(linux, operations, &mut pending, progress)?;
             follower.done_before(linux, position);
         }
-        let run = |same: fn(&Way) -> bool| operations[position..].iter().take_while(|operation| same(&self::way(operation))).count();
+        let run =
+            |same: fn(&Way) -> bool| operations[position..].iter().take_while(|operation| same(&self::way(operation))).count();
         position += match way {
             Way::Messages(through) => {
                 add(linux, pending.get_or_insert_with(|| Pending::new(through)), operations, position)?;
