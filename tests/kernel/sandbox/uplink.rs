@@ -1,7 +1,7 @@
 //! The way out, by pasta or slirp4netns, where they are installed.
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use super::super::harness::tools::inside;
 use super::super::harness::{User, eventually, sh, with_users};
@@ -9,6 +9,24 @@ use super::PAIR;
 
 fn installed(program: &str) -> bool {
     std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|path| path.join(program).is_file())
+}
+
+/// Is a name server to which every name is that of 203.0.113.7, and none has an IPv6 address (RFC 1035, section 4).
+fn answer_queries(socket: &UdpSocket) {
+    const HEADER: usize = 12;
+    let mut buffer = [0; 512];
+    while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+        let name = buffer[HEADER..length].iter().position(|byte| *byte == 0).unwrap() + 1;
+        let question = &buffer[HEADER..HEADER + name + 4];
+        let is_a = question[name..name + 2] == [0, 1];
+        let mut answer = buffer[..2].to_vec();
+        answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
+        answer.extend(question);
+        if is_a {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 203, 0, 113, 7]);
+        }
+        socket.send_to(&answer, client).unwrap();
+    }
 }
 
 #[test]
@@ -45,6 +63,9 @@ fn host_reaches_out_and_nothing_reaches_in() {
         std::thread::spawn(move || listener.incoming().for_each(|stream| drop(stream.unwrap().write_all(b"welcome\n"))));
         let own = TcpListener::bind("127.0.0.1:81").unwrap();
         std::thread::spawn(move || own.incoming().for_each(|stream| drop(stream.unwrap().write_all(b"secret\n"))));
+        let names = inside(Some("internet"), || UdpSocket::bind("198.51.100.1:53").unwrap());
+        std::thread::spawn(move || answer_queries(&names));
+        sh("echo nameserver 198.51.100.1 > /tmp/resolv.conf && mount --bind /tmp/resolv.conf /etc/resolv.conf");
         let file = user.file("lab.yaml", PAIR);
         let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok();
         for program in ["pasta", "slirp4netns"] {
@@ -72,7 +93,7 @@ fn host_reaches_out_and_nothing_reaches_in() {
                 let answer = fetch(address, 81).stdout;
                 assert!(!answer.contains("secret"), "{program}: the machine's own server answers at {address}");
             }
-            user.topo(&["exec", "host", "--", "cat", "/etc/resolv.conf"]).ok().says("nameserver");
+            user.topo(&["exec", "host", "--", "getent", "ahostsv4", "www.example.test"]).ok().says("203.0.113.7");
             assert_eq!(user.sandbox_processes().len(), 2);
             user.topo(&["apply", "--uplink", &file]).ok();
             assert_eq!(user.sandbox_processes().len(), 2, "one uplink is enough");
