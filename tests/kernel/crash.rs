@@ -7,65 +7,27 @@
 //! TOPO_CRASH_POINTS=all cargo test --test kernel crash -- --nocapture
 //! ```
 
-use std::collections::BTreeMap;
+mod labs;
+mod points;
+
 use std::fs;
-use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use super::harness::fingerprint::{difference, fingerprint};
-use super::harness::tools::{Outcome, TOPO};
+use super::harness::tools::Outcome;
 use super::harness::{Feature, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
+use labs::{
+    BEFORE_REFUSED, BLOG, BLOG_LATER, CROSSING, EXTERNAL, EXTERNAL_LATER, OCCUPIED_UPLINK, REFUSED, ROUTER, ROUTER_LATER, UPLINK,
+};
+use points::{Point, points_of, sample, strace};
 
-/// How many points a test takes unless it is told otherwise.
-const SAMPLE: usize = 16;
-/// Calls by which a process changes nothing but itself, or that come in no fixed order.
-const HARMLESS: [&str; 29] = [
-    "brk",
-    "clock_nanosleep",
-    "clone",
-    "clone3",
-    "epoll_ctl",
-    "epoll_pwait",
-    "epoll_wait",
-    "execve",
-    "exit",
-    "exit_group",
-    "futex",
-    "getrandom",
-    "gettid",
-    "geteuid",
-    "getpid",
-    "getuid",
-    "madvise",
-    "mmap",
-    "mprotect",
-    "mremap",
-    "munmap",
-    "poll",
-    "prctl",
-    "rseq",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "sched_getaffinity",
-    "set_robust_list",
-    "sigaltstack",
-];
-/// From here on topo deals with the kernel; what comes before is the start of any program.
-const BEGINNING: &str = "/proc/thread-self/ns/net";
 /// Instead of an exit status: `timeout` and strace end by the signal that ended topo.
 const KILLED: i32 = -1;
 /// The exit status when the program could not even be loaded.
 const NOT_LOADED: i32 = 127;
 /// What a call is refused with, in turn.
 const ERRORS: [&str; 5] = ["ENOBUFS", "ENOMEM", "EPERM", "ENOSPC", "EINTR"];
-
-/// One system call of a run: its name, and which of its occurrences within a thread, from 1.
-#[derive(Debug, Clone, PartialEq)]
-struct Point {
-    call: String,
-    when: usize,
-}
 
 /// A run of topo that is to be disturbed.
 struct Scenario {
@@ -123,46 +85,6 @@ impl Scenario {
         assert!(points.len() > 30, "strace is expected to see the run:\n{text}");
         sample(&points)
     }
-}
-
-/// The calls in a trace from the point on at which topo turns to the kernel.
-fn points_of(trace: &str) -> Vec<Point> {
-    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut points: Vec<Point> = Vec::new();
-    let mut begun = false;
-    for line in trace.lines() {
-        let Some((thread, rest)) = line.trim_start().split_once(' ') else { continue };
-        let call = rest.trim_start().split('(').next().unwrap_or_default();
-        // Not what has been resumed, and not what is said about signals and ends.
-        if call.is_empty() || !call.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            continue;
-        }
-        let count = counts.entry((thread, call)).or_default();
-        *count += 1;
-        begun |= line.contains(BEGINNING);
-        let point = Point { call: call.to_owned(), when: *count };
-        if begun && !HARMLESS.contains(&call) && !points.contains(&point) {
-            points.push(point);
-        }
-    }
-    points
-}
-
-fn sample(points: &[Point]) -> Vec<Point> {
-    let wanted = std::env::var("TOPO_CRASH_POINTS").ok();
-    let size = match wanted.as_deref() {
-        Some("all") => points.len(),
-        Some(number) => number.parse().expect("TOPO_CRASH_POINTS is `all` or a number"),
-        None => SAMPLE,
-    };
-    let size = size.min(points.len());
-    (0..size).map(|n| points[n * points.len() / size].clone()).collect()
-}
-
-fn strace(options: &[&str], arguments: &[&str]) -> Outcome {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "60", "strace", "-f"]).args(options).arg(TOPO).args(arguments);
-    Outcome::from(&command.stdin(Stdio::null()).output().expect("strace can be run; please install it"))
 }
 
 /// Runs topo with something done to one of its calls.
@@ -342,139 +264,6 @@ fn report(summary: &str, problems: &[String]) {
     println!("{summary}");
     assert!(problems.is_empty(), "{} points of {summary}:\n{}", problems.len(), problems.join("\n"));
 }
-
-const BLOG: &str = "
-name: crash
-namespaces:
-  host: { interfaces: { bridge0: { bridge: { ports: [veth0, veth22] }, addresses: [192.168.10.1/24] } } }
-  blue:
-    interfaces: { veth1: { addresses: [192.168.10.10/24] } }
-    routes: [{ to: default, via: 192.168.10.1 }]
-  red:
-    interfaces: { veth23: { addresses: [192.168.10.11/24] } }
-    routes: [{ to: default, via: 192.168.10.1 }]
-  test: {}
-links:
-  - endpoints: [blue:veth1, host:veth0]
-  - endpoints: [red:veth23, host:veth22]
-";
-
-/// What BLOG becomes: a namespace less, another more, a link replaced, attributes changed.
-const BLOG_LATER: &str = "
-name: crash
-namespaces:
-  host: { interfaces: { bridge0: { bridge: { ports: [veth0, veth33] }, addresses: [192.168.10.2/24], mtu: 1400 } } }
-  blue:
-    interfaces: { veth1: { addresses: [192.168.10.20/24], mac: 02:00:00:00:00:01 } }
-    routes: [{ to: default, via: 192.168.10.2 }]
-  green:
-    interfaces: { veth33: { addresses: [192.168.10.13/24] } }
-  test: { sysctls: { net.ipv4.ip_forward: 1 } }
-links:
-  - { endpoints: [blue:veth1, host:veth0], mtu: 1400 }
-  - endpoints: [green:veth33, host:veth33]
-";
-
-const ROUTER: &str = "
-name: crash
-namespaces:
-  r:
-    sysctls: { net.ipv4.ip_forward: 1, net.ipv4.conf.default.rp_filter: 2 }
-    interfaces:
-      a: { addresses: [10.1.0.1/24], sysctls: { ipv4.proxy_arp: 1 } }
-      b: { addresses: [10.2.0.1/24, 10.2.0.2/24] }
-    routes: [{ to: default, type: prohibit }, { to: 10.3.0.0/24, via: 10.2.0.9 }]
-  pa: { interfaces: { eth0: { addresses: [10.1.0.9/24] } }, routes: [{ to: default, via: 10.1.0.1 }] }
-  pb: { interfaces: { eth0: { addresses: [10.2.0.9/24] } }, routes: [{ to: default, via: 10.2.0.1 }] }
-links:
-  - endpoints: [r:a, pa:eth0]
-  - endpoints: [r:b, pb:eth0]
-";
-
-const ROUTER_LATER: &str = "
-name: crash
-namespaces:
-  r:
-    sysctls: { net.ipv6.conf.all.forwarding: 1 }
-    interfaces:
-      a: { addresses: [10.1.0.1/24] }
-      b: { addresses: [10.2.0.2/24, 10.2.0.1/24], up: false }
-    routes: [{ to: default, type: blackhole }]
-  pa: { interfaces: { eth0: { addresses: [10.1.0.9/24], altnames: [one] } }, routes: [{ to: default, via: 10.1.0.1, mtu: 1300 }] }
-  pb: { interfaces: { eth0: { addresses: [10.2.0.8/24] } } }
-links:
-  - endpoints: [r:a, pa:eth0]
-  - endpoints: [r:b, pb:eth0]
-";
-
-/// Links that cross namespaces in every direction; `up0` is the machine's own.
-const CROSSING: &str = "
-name: crash
-namespaces:
-  host:
-    interfaces:
-      up0: { external: true }
-      mv9: { macvlan: { parent: \"u:eth0\", mode: bridge } }
-      vx9: { vxlan: { id: 9, remote: 192.0.2.2, port: 4789, underlay: u } }
-  u: { interfaces: { eth0: { addresses: [192.0.2.1/24] } } }
-  v: { interfaces: { eth0: { addresses: [192.0.2.2/24] } } }
-  m:
-    interfaces:
-      mv0: { macvlan: { parent: \"host:up0\", mode: bridge }, addresses: [10.0.0.1/24] }
-      mv1: { macvlan: { parent: \"u:eth0\", mode: bridge } }
-      vx0: { vxlan: { id: 42, remote: 192.0.2.2, port: 4789, underlay: u }, addresses: [10.9.0.1/24] }
-      vx1: { vxlan: { id: 43, remote: 192.0.2.2, port: 4790, underlay: host } }
-links: [{ endpoints: [u:eth0, v:eth0] }]
-";
-
-const UPLINK: &str = "ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up
-    ip address add 203.0.113.5/24 dev up0; ip route add 203.0.114.0/24 via 203.0.113.1";
-
-/// What is not the lab's, changed by it.
-/// The bridge has an address of its own from the start: the kernel takes carrier from an empty bridge that is given one later, as
-/// it must be when it is made again.
-const EXTERNAL: &str = "
-name: crash
-namespaces:
-  host:
-    sysctls: { net.ipv4.ip_forward: 1, net.ipv4.conf.default.rp_filter: 1 }
-    interfaces:
-      up0: { external: true, addresses: [192.0.2.10/24], mtu: 1400, txqueuelen: 77 }
-      br0: { bridge: { ports: [] }, mac: 02:00:00:00:05:01, addresses: [10.5.0.1/24] }
-    routes: [{ to: 198.51.100.0/24, via: 192.0.2.1 }, { to: 198.51.101.0/24, via: 10.5.0.9 }]
-";
-
-const EXTERNAL_LATER: &str = "
-name: crash
-namespaces:
-  host:
-    sysctls: { net.ipv4.ip_forward: 1 }
-    interfaces:
-      up0: { external: true, addresses: [192.0.2.11/24], mtu: 1300 }
-    routes: [{ to: 198.51.100.0/24, via: 192.0.2.2 }]
-";
-
-/// To be refused by the kernel at its end: the uplink is in use by somebody's macvlan in `passthru` mode.
-const REFUSED: &str = "
-name: crash
-namespaces:
-  host: { interfaces: { up0: { external: true, txqueuelen: 77, addresses: [192.0.2.10/24] } } }
-  a: { interfaces: { eth0: { addresses: [10.0.0.3/24] } }, sysctls: { net.ipv4.ip_forward: 1 } }
-  c: { interfaces: { mv0: { macvlan: { parent: \"host:up0\", mode: bridge } }, eth0: { addresses: [10.0.0.2/24] } } }
-links: [{ endpoints: [a:eth0, c:eth0], mtu: 1400 }]
-";
-
-const BEFORE_REFUSED: &str = "
-name: crash
-namespaces:
-  host: { interfaces: { up0: { external: true, addresses: [192.0.2.10/24] } } }
-  a: { interfaces: { eth0: { addresses: [10.0.0.1/24] }, gone: {} } }
-  b: { interfaces: { eth0: { addresses: [10.0.0.2/24] }, gone: {} } }
-links: [{ endpoints: [a:eth0, b:eth0] }, { endpoints: [a:gone, b:gone] }]
-";
-
-const OCCUPIED_UPLINK: &str = "ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up
-    ip link add owner link up0 type macvlan mode passthru";
 
 fn crossing(scenario: Scenario) -> Scenario {
     Scenario { set_up: UPLINK, ..scenario }
