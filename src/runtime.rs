@@ -20,6 +20,9 @@ pub enum DirectoryError {
     /// It cannot be made or looked at.
     #[error("cannot use `{DIRECTORY}`")]
     Io(#[from] io::Error),
+    /// The directory of namespaces cannot be looked at.
+    #[error("cannot look at `{NAMESPACE_DIRECTORY}`")]
+    Namespaces(#[source] io::Error),
     /// It is not to be trusted.
     #[error("`{}` {problem}", .path.display())]
     Unsafe {
@@ -40,16 +43,25 @@ fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Makes the directory if there is none, and checks that nobody else can write to it.
+/// Makes the directory if there is none, and checks that nobody else can write to it. Returns whether it was made.
 ///
 /// # Errors
 /// When it cannot be made, is no directory, or is writable for others.
-fn prepare() -> Result<(), DirectoryError> {
-    match std::fs::DirBuilder::new().mode(0o755).create(DIRECTORY) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
-        _ => {}
+fn prepare() -> Result<bool, DirectoryError> {
+    let made = match std::fs::DirBuilder::new().mode(0o755).create(DIRECTORY) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        made => made.map(|()| true)?,
+    };
+    check().inspect_err(|_| forget(made))?;
+    Ok(made)
+}
+
+/// Removes the directory if it was made in vain.
+fn forget(made: bool) {
+    if made {
+        // Fails where another process is already at work in it.
+        let _ = std::fs::remove_dir(DIRECTORY);
     }
-    check()
 }
 
 fn check() -> Result<(), DirectoryError> {
@@ -73,11 +85,14 @@ fn check() -> Result<(), DirectoryError> {
 /// # Errors
 /// When the directory cannot be used.
 pub fn note_namespace_directory() -> Result<(), DirectoryError> {
-    if std::fs::symlink_metadata(NAMESPACE_DIRECTORY).is_err() {
-        prepare()?;
-        std::fs::write(made_marker(), "")?;
+    match std::fs::symlink_metadata(NAMESPACE_DIRECTORY) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            prepare()?;
+            Ok(std::fs::write(made_marker(), "")?)
+        }
+        Err(error) => Err(DirectoryError::Namespaces(error)),
     }
-    Ok(())
 }
 
 /// Removes /run/netns, if it is empty and was not there before topo.

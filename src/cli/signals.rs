@@ -1,5 +1,7 @@
 //! INT and TERM: the first asks to stop between operations, the second ends the program at once.
 
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, mpsc};
 
@@ -14,11 +16,20 @@ const SIGNALLED: u8 = 128;
 /// Signals cannot be waited for.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot wait for signals")]
-pub struct ListenError(#[from] std::io::Error);
+pub struct ListenError(#[from] io::Error);
 
 /// Which signal has come, if any.
 #[derive(Debug, Clone, Default)]
 pub struct Signals(Arc<AtomicU8>);
+
+/// Registers handlers. tokio panics where the system refuses it a pair of sockets; here that is an error like any other.
+fn without_panic<T>(register: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(register));
+    panic::set_hook(hook);
+    outcome.unwrap_or_else(|_| Err(io::Error::other("the system refuses a pair of sockets")))
+}
 
 impl Signals {
     /// Begins to listen.
@@ -28,11 +39,13 @@ impl Signals {
     pub fn listen() -> Result<Self, ListenError> {
         let signals = Self::default();
         let seen = signals.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let (mut interrupt, mut terminate) = {
-            let _inside = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-        };
+        let (runtime, mut interrupt, mut terminate) = without_panic(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+            let inside = runtime.enter();
+            let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            drop(inside);
+            Ok((runtime, interrupt, terminate))
+        })?;
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             runtime.block_on(async {
                 loop {

@@ -24,22 +24,28 @@ impl Presence {
     /// When it cannot be made or trusted.
     pub(super) fn take() -> Result<Self, DirectoryError> {
         loop {
-            super::prepare()?;
-            let opened = File::options().read(true).custom_flags(nix::libc::O_DIRECTORY | nix::libc::O_NOFOLLOW).open(DIRECTORY);
-            let directory = match opened {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            let presence = match Flock::lock(directory, FlockArg::LockShared) {
-                Ok(held) => Self { held: Some(held) },
-                Err((_, Errno::EINTR)) => continue,
-                Err((_, error)) => return Err(io::Error::from(error).into()),
-            };
-            // The last one to leave may have removed it meanwhile.
-            if presence.is_current()? {
+            let made = super::prepare()?;
+            if let Some(presence) = Self::hold().inspect_err(|_| super::forget(made))? {
                 return Ok(presence);
             }
         }
+    }
+
+    /// `None` when the directory has gone meanwhile.
+    fn hold() -> Result<Option<Self>, DirectoryError> {
+        let opened = File::options().read(true).custom_flags(nix::libc::O_DIRECTORY | nix::libc::O_NOFOLLOW).open(DIRECTORY);
+        let directory = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let presence = match Flock::lock(directory, FlockArg::LockShared) {
+            Ok(held) => Self { held: Some(held) },
+            Err((_, Errno::EINTR)) => return Ok(None),
+            Err((_, error)) => return Err(io::Error::from(error).into()),
+        };
+        // The last one to leave may have removed it.
+        let current = presence.is_current()?;
+        Ok(current.then_some(presence))
     }
 
     fn is_current(&self) -> io::Result<bool> {
