@@ -218,16 +218,18 @@ pub fn apply(
     }
 }
 
-/// Reads again all that the plan can have touched, and plans what is left to do. Of that the kernel may have been read when the plan was
-/// not yet at its end, so that only what is seen a second time counts.
+/// Reads again all that the plan can have touched, and plans what is left to do. The first look may have begun before the plan was at
+/// its end; what is wrong must show in a second one.
 fn verify(kernel: &mut impl Kernel, goal: &Goal, before: &Live, done: &Plan) -> Result<Plan, PrepareError> {
     let touched = done.touched(before);
     let mut look = || {
         let live = kernel.observe_again(&goal.interest, &touched)?;
         plan_for(kernel, goal, &live)
     };
-    let rest = look()?;
-    if rest.is_empty() { Ok(rest) } else { look() }
+    match look() {
+        Ok(rest) if rest.is_empty() => Ok(rest),
+        _ => look(),
+    }
 }
 
 /// Whether something stood in the way that was not seen before: what is left for a moment of a namespace that has gone.

@@ -4,7 +4,10 @@
 
 mod build;
 mod links;
+mod reach;
 mod touched;
+
+pub use reach::last_touches;
 
 use std::collections::{BTreeMap, BTreeSet};
 

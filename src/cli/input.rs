@@ -146,7 +146,12 @@ fn checked<T>(
     match result {
         Some(result) if errors == 0 => Ok(result),
         _ => {
-            output.tell(&format!("\n`{shown}`: {errors} error{}", if errors == 1 { "" } else { "s" }));
+            let ending = match errors {
+                1 => "",
+                spec::yaml::PROBLEM_LIMIT.. => "s or more",
+                _ => "s",
+            };
+            output.tell(&format!("\n`{shown}`: {errors} error{ending}"));
             Err(Failure::silent())
         }
     }

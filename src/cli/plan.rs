@@ -27,9 +27,9 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
     privilege::keep(more)?;
     let guessed = spec::name_at_a_glance(&text).and_then(looking_ahead);
     let mut lab = input::lab_from_text(text, &input::display(&arguments.file.lab), output)?;
-    let mut kernel = match guessed {
-        Some(kernel) if *kernel.lab() == lab.name => kernel,
-        _ => Linux::new(lab.name.clone())?,
+    let mut kernel = match guessed.filter(|kernel| *kernel.lab() == lab.name) {
+        Some(kernel) => kernel,
+        None => Linux::new(lab.name.clone())?,
     };
     let goal = Goal::apply(lab.name.clone(), std::mem::take(&mut lab.desired));
     let goal = goal.adopting(arguments.adopt.adopt.clone()).with_record(records::read(&lab.name)?);

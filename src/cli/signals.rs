@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, mpsc};
 
 use nix::sys::signal::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal as Handler, SignalKind, signal};
 
 use crate::kernel::Progress;
 
@@ -22,8 +23,16 @@ pub struct ListenError(#[from] io::Error);
 #[derive(Debug, Clone, Default)]
 pub struct Signals(Arc<AtomicU8>);
 
-/// Registers handlers. tokio panics where the system refuses it a pair of sockets; here that is an error like any other.
-fn without_panic<T>(register: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+/// A runtime with a handler for each of these signals. tokio panics where the system refuses it a pair of sockets; here that is an error
+/// like any other.
+fn handlers<const N: usize>(kinds: [SignalKind; N]) -> io::Result<(Runtime, [Handler; N])> {
+    let register = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let inside = runtime.enter();
+        let handlers = kinds.into_iter().map(signal).collect::<io::Result<Vec<_>>>()?;
+        drop(inside);
+        Ok((runtime, handlers.try_into().map_err(|_| io::Error::other("as many handlers as signals"))?))
+    };
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let outcome = panic::catch_unwind(AssertUnwindSafe(register));
@@ -39,13 +48,7 @@ impl Signals {
     pub fn listen() -> Result<Self, ListenError> {
         let signals = Self::default();
         let seen = signals.clone();
-        let (runtime, mut interrupt, mut terminate) = without_panic(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-            let inside = runtime.enter();
-            let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-            drop(inside);
-            Ok((runtime, interrupt, terminate))
-        })?;
+        let (runtime, [mut interrupt, mut terminate]) = handlers([SignalKind::interrupt(), SignalKind::terminate()])?;
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             runtime.block_on(async {
                 loop {
@@ -78,13 +81,8 @@ impl Signals {
 /// When the system refuses a thread or a handler.
 pub fn relay() -> Result<mpsc::Receiver<Signal>, ListenError> {
     let (seen, signals) = mpsc::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let [mut hangup, mut interrupt, mut quit, mut terminate] = {
-        let _inside = runtime.enter();
-        let [hangup, interrupt, quit, terminate] =
-            [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()].map(signal);
-        [hangup?, interrupt?, quit?, terminate?]
-    };
+    let kinds = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
+    let (runtime, [mut hangup, mut interrupt, mut quit, mut terminate]) = handlers(kinds)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
             loop {

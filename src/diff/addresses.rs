@@ -38,9 +38,10 @@ impl Differ<'_> {
     pub(super) fn addresses(&mut self) -> Lost {
         let mut lost = Lost::default();
         let mut links: Vec<&LinkId> = Vec::new();
-        for ((link, _), desired, live) in side_by_side(self.desired.all_addresses(), self.live.state.all_addresses()) {
-            let same =
-                desired.zip(live).is_some_and(|(desired, live)| desired.order == live.order && desired.compare(live).is_empty());
+        for ((link, key), desired, live) in side_by_side(self.desired.all_addresses(), self.live.state.all_addresses()) {
+            let is =
+                |desired: &Address, live: &Address| desired.order == live.order && desired.compare(live, key.ip()).is_empty();
+            let same = desired.zip(live).is_some_and(|(desired, live)| is(desired, live));
             let differs = || !same || self.doomed.contains_key(link) || self.lowered.contains(link);
             if links.last() != Some(&link) && differs() {
                 links.push(link);
@@ -79,7 +80,7 @@ impl Differ<'_> {
         let down = self.lowered.contains(link) || self.desired.link(link).is_some_and(|link| link.settings.up == Some(false));
         let (wanted, present) = (sequence(desired, family), sequence(live, family));
         let must_go = |entry: &Entry| match (desired.get(&entry.key), live.get(&entry.key)) {
-            (Some(desired), Some(live)) => desired.compare(live).iter().any(|field| field.forces_replacement),
+            (Some(desired), Some(live)) => desired.compare(live, entry.key.ip()).iter().any(|field| field.forces_replacement),
             _ => true,
         };
         let mut going: Vec<Entry> = present.iter().filter(|entry| must_go(entry)).copied().collect();
@@ -99,14 +100,14 @@ impl Differ<'_> {
             }
             match (stays, desired.get(&entry.key)) {
                 (true, Some(address)) => {
-                    let mut fields = address.compare(live[&entry.key]);
+                    let mut fields = address.compare(live[&entry.key], entry.key.ip());
                     fields.retain(|field| !down || field.name != Address::CONNECTED_ROUTE);
                     if !fields.is_empty() {
                         self.add(id, Action::Update, fields, None);
                     }
                 }
                 (false, Some(address)) => {
-                    let fields = address.compare(live[&entry.key]);
+                    let fields = address.compare(live[&entry.key], entry.key.ip());
                     let reason = match (downed, fields.is_empty()) {
                         (true, _) => Some("the link goes down".to_owned()),
                         (false, true) => Some("the order of the addresses, or a primary address, changes".to_owned()),

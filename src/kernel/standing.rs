@@ -1,4 +1,4 @@
-//! Whose it is what is seen in the lab's namespaces and in `host`: namespaces, links, routes.
+//! Whose is what is seen in the lab's namespaces and in `host`: namespaces, links, routes.
 
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::ownership::{self, Lookalike, Mark, Owner};

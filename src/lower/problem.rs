@@ -67,7 +67,7 @@ impl Problem {
     }
 }
 
-/// Collects problems: of errors, and of all, no more than [`PROBLEM_LIMIT`].
+/// Collects problems: [`PROBLEM_LIMIT`] errors at most, and warnings as long as there are fewer than that in all.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     pub(super) collected: Vec<Problem>,

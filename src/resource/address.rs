@@ -68,46 +68,35 @@ impl Address {
 
     /// Every difference that the kernel shows. A lifetime counts down, so that only "forever" and "limited" are told apart,
     /// and any lifetime beyond the desired one.
-    pub fn compare(&self, live: &Self) -> Vec<FieldChange> {
+    pub fn compare(&self, live: &Self, ip: IpAddr) -> Vec<FieldChange> {
         let mut changes = Vec::new();
         if self.foreign != live.foreign {
             // Linux 6.1 keeps the old protocol when an address is replaced in place.
             changes.push(FieldChange { forces_replacement: true, ..owner_change(live.foreign) });
         }
         // Hardly ever is there a difference to be shown.
-        let mut check = |name: &str, differs: bool, show: &dyn Fn(&Self) -> Option<String>, forces_replacement: bool| {
+        let mut check = |name: &str, differs: bool, show: &dyn Fn(&Self) -> Value, forces_replacement: bool| {
             if differs {
-                let show = |address| show(address).map_or(Value::Null, Value::from);
-                changes.push(FieldChange { name: name.into(), before: show(live), after: show(self), forces_replacement });
+                changes.push(FieldChange { forces_replacement, ..FieldChange::new(name, show(live), show(self)) });
             }
         };
-        let ip = |ip: IpAddr| ip.to_string();
-        check("peer", self.peer != live.peer, &|a| a.peer.map(ip), true);
-        check("broadcast", self.broadcast != live.broadcast, &|a| a.broadcast.map(ip), true);
-        let scope_differs = self.scope.is_some() && self.scope != live.scope;
-        check("scope", scope_differs, &|a| a.scope.map(|scope| scope.to_string()), true);
-        check("label", self.label != live.label, &|a| a.label.clone(), true);
+        let scope = |address: &Self| address.complete_scope(ip);
+        check("peer", self.peer != live.peer, &|a| json!(a.peer), true);
+        check("broadcast", self.broadcast != live.broadcast, &|a| json!(a.broadcast), true);
+        check("scope", scope(self) != scope(live), &|a| json!(scope(a)), true);
+        check("label", self.label != live.label, &|a| json!(a.label), true);
+        check("nodad", self.nodad != live.nodad, &|a| json!(a.nodad), true);
+        check("noprefixroute", self.noprefixroute != live.noprefixroute, &|a| json!(a.noprefixroute), true);
+        check("metric", self.metric != live.metric, &|a| json!(a.metric), true);
         let lifetime_differs = match (self.lifetime, live.lifetime) {
             (None, None) => false,
             (Some(desired), Some(live)) => live.valid > desired.valid || live.preferred > desired.preferred,
             _ => true,
         };
         let lifetime = |lifetime: Lifetime| format!("{} valid, {} preferred", lifetime.valid, lifetime.preferred);
-        check("lifetime", lifetime_differs, &|a| Some(a.lifetime.map_or("forever".into(), lifetime)), false);
-        let route = |a: &Self| Some(if a.disconnected { "missing" } else { "present" }.into());
+        check("lifetime", lifetime_differs, &|a| json!(a.lifetime.map_or("forever".into(), lifetime)), false);
+        let route = |a: &Self| json!(if a.disconnected { "missing" } else { "present" });
         check(Self::CONNECTED_ROUTE, self.disconnected != live.disconnected, &route, false);
-        let mut check = |name: &str, before: Value, after: Value| {
-            changes.push(FieldChange { forces_replacement: true, ..FieldChange::new(name, before, after) });
-        };
-        if self.nodad != live.nodad {
-            check("nodad", live.nodad.into(), self.nodad.into());
-        }
-        if self.noprefixroute != live.noprefixroute {
-            check("noprefixroute", live.noprefixroute.into(), self.noprefixroute.into());
-        }
-        if self.metric != live.metric {
-            check("metric", json!(live.metric), json!(self.metric));
-        }
         changes
     }
 
@@ -132,20 +121,30 @@ impl Address {
 mod tests {
     use super::*;
 
+    const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
     #[test]
     fn a_lifetime_may_run_down_but_not_be_longer() {
         let with = |seconds| Address {
             lifetime: Some(Lifetime { valid: Duration::seconds(seconds), preferred: Duration::seconds(seconds) }),
             ..Address::default()
         };
-        assert_eq!(with(60).compare(&with(10)), []);
-        assert_eq!(with(60).compare(&with(61)).len(), 1);
-        assert_eq!(with(60).compare(&Address::default()).len(), 1);
+        assert_eq!(with(60).compare(&with(10), IP), []);
+        assert_eq!(with(60).compare(&with(61), IP).len(), 1);
+        assert_eq!(with(60).compare(&Address::default(), IP).len(), 1);
     }
 
     #[test]
     fn another_peer_needs_another_address() {
         let live = Address { peer: "10.0.0.2".parse().ok(), ..Address::default() };
-        assert!(Address::default().compare(&live)[0].forces_replacement);
+        assert!(Address::default().compare(&live, IP)[0].forces_replacement);
+    }
+
+    #[test]
+    fn no_scope_means_the_one_by_default() {
+        let scoped = |scope| Address { scope, ..Address::default() };
+        assert_eq!(scoped(None).compare(&scoped(Some(Scope::Global)), IP), []);
+        assert_eq!(scoped(None).compare(&scoped(Some(Scope::Link)), IP).len(), 1);
+        assert_eq!(scoped(None).compare(&scoped(Some(Scope::Link)), "2001:db8::1".parse().unwrap()), []);
     }
 }

@@ -23,8 +23,9 @@ impl Presence {
     /// # Errors
     /// When it cannot be made or trusted.
     pub(super) fn take() -> Result<Self, DirectoryError> {
+        let mut made = false;
         loop {
-            let made = super::prepare()?;
+            made |= super::prepare()?;
             if let Some(presence) = Self::hold().inspect_err(|_| super::forget(made))? {
                 return Ok(presence);
             }

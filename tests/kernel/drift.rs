@@ -51,6 +51,7 @@ const DRIFTS: &[(&str, Links)] = &[
     ("ip -n a address flush dev eth0", Links::Stay),
     ("ip -n a -6 address del 2001:db8::2/64 dev eth0", Links::Stay),
     ("ip -n a address add 10.0.0.77/24 dev eth0", Links::Stay),
+    ("ip -n a address del 10.1.0.1/24 dev eth1; ip -n a address add 10.1.0.1/24 dev eth1 scope link", Links::Stay),
     ("ip address del 10.0.0.1/24 dev br0", Links::Stay),
     ("ip -n a route del default", Links::Stay),
     ("ip -n a route del 10.1.0.0/24", Links::Stay),

@@ -1,15 +1,16 @@
 //! Looks that begin before they are asked for, on threads that would otherwise wait: at the lab's namespaces while its file is still
 //! being parsed, and at those in which nothing more will be done while a plan is still being carried out elsewhere.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::observe::{Look, Reading, read_namespaces};
 use super::read::{Candidate, Interest, Seen, broken, look_at};
 use super::{Linux, netns};
 use crate::kernel::ObserveError;
-use crate::name::{LinkId, NamespaceName};
+use crate::name::NamespaceName;
 use crate::operation::Operation;
+use crate::plan::last_touches;
 
 /// What has been begun.
 pub(super) enum Ahead {
@@ -41,10 +42,8 @@ pub(super) fn collect(linux: &mut Linux, look: Look<'_>) -> Result<BTreeSet<Name
     };
     let mut collected = BTreeSet::new();
     for reading in readings {
-        let seen = reading.wait().map_err(broken("the namespaces"))?;
-        // What a useless look failed to see, the next will.
-        let seen = if useful { seen? } else { seen.unwrap_or_default() };
-        for seen in seen {
+        // What could not be seen early will be looked at again, and then tell why.
+        for seen in reading.wait().map_err(broken("the namespaces"))?.unwrap_or_default() {
             if let Seen::Lab { name, inhabited, snapshot } = seen {
                 linux.namespaces.insert(name.clone(), inhabited);
                 linux.seen.insert(name.clone(), snapshot);
@@ -69,10 +68,10 @@ impl Follower {
     /// Looks at so many namespaces at a time.
     const PORTION: usize = 4;
 
-    /// Follows nothing unless the plan does nothing but build: then no operation changes anything beyond the links that it names and
-    /// those that stand on them.
     pub(super) fn of(operations: &[Operation]) -> Self {
-        let last = if only_builds(operations) { last_touches(operations) } else { Vec::new() };
+        let mut last = last_touches(operations);
+        last.retain(|(_, namespace)| !namespace.is_host());
+        last.sort_by(|a, b| b.cmp(a));
         Self { last, finished: Vec::new(), next: 0 }
     }
 
@@ -89,6 +88,7 @@ impl Follower {
         }
     }
 
+    /// What cannot be begun is forgotten: the next observation, which comes before the next plan, opens it anew.
     fn begin(&mut self, linux: &mut Linux, portion: Vec<Candidate>) {
         let (Some(interest), Ok(Some(directory))) = (linux.interest.clone(), netns::Directory::open()) else { return };
         let look = move || portion.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
@@ -101,68 +101,4 @@ impl Follower {
             }
         }
     }
-}
-
-fn only_builds(operations: &[Operation]) -> bool {
-    let mut born: HashSet<&LinkId> = HashSet::new();
-    operations.iter().all(|operation| match operation {
-        Operation::CreateNamespace(_)
-        | Operation::WriteSysctl { .. }
-        | Operation::AddAddress { .. }
-        | Operation::AddRoute { .. } => true,
-        Operation::CreateLink(new) => {
-            born.insert(&new.handle.id);
-            born.extend(new.peer.as_ref().map(|peer| &peer.handle.id));
-            true
-        }
-        Operation::ChangeLink(change) => change.handle.id.name.is_loopback() || born.contains(&change.handle.id),
-        Operation::DeleteNamespace(_)
-        | Operation::DeleteLink(_)
-        | Operation::DeleteLinkGroup(_)
-        | Operation::DeleteAddress { .. }
-        | Operation::DeleteRoute(_)
-        | Operation::Connect { .. } => false,
-    })
-}
-
-/// For each namespace but `host` the last operation that names a link there, or a link that is related to one there; latest first.
-fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
-    let mut related: HashMap<&LinkId, Vec<&LinkId>> = HashMap::new();
-    let mut last: HashMap<&NamespaceName, usize> = HashMap::new();
-    for (position, operation) in operations.iter().enumerate() {
-        last.insert(operation.namespace(), position);
-        match operation {
-            Operation::CreateLink(new) => {
-                let below = new.parent.as_ref().or(new.peer.as_ref().map(|peer| &peer.handle)).map(|handle| &handle.id);
-                let underlay = new.link.kind.underlay();
-                last.extend(below.map(|below| &below.namespace).into_iter().chain(underlay).map(|name| (name, position)));
-                if let Some(below) = below {
-                    related.entry(below).or_default().push(&new.handle.id);
-                    related.entry(&new.handle.id).or_default().push(below);
-                }
-            }
-            Operation::ChangeLink(change) => {
-                last.extend(family(&related, &change.handle.id).map(|link| (&link.namespace, position)));
-            }
-            _ => {}
-        }
-    }
-    let mut last: Vec<_> = last.into_iter().filter(|(name, _)| !name.is_host()).map(|(name, at)| (at, name.clone())).collect();
-    last.sort_by(|a, b| b.cmp(a));
-    last
-}
-
-/// The link and all that are related to it, or to one that is.
-fn family<'a>(related: &HashMap<&'a LinkId, Vec<&'a LinkId>>, link: &'a LinkId) -> impl Iterator<Item = &'a LinkId> {
-    let mut family = vec![link];
-    let mut at = 0;
-    while let Some(link) = family.get(at) {
-        for relative in related.get(link).into_iter().flatten() {
-            if !family.contains(relative) {
-                family.push(relative);
-            }
-        }
-        at += 1;
-    }
-    family.into_iter()
 }

@@ -118,7 +118,8 @@ pub(super) fn errno(error: &io::Error) -> Errno {
 fn birthplace(new: &NewLink) -> NamespaceName {
     let underlay = new.link.kind.underlay().cloned();
     let parent = new.parent.as_ref().map(|parent| parent.id.namespace.clone());
-    underlay.or(parent).unwrap_or_else(NamespaceName::host)
+    let peer_in_host = new.peer.as_ref().map(|peer| peer.handle.id.namespace.clone()).filter(NamespaceName::is_host);
+    underlay.or(parent).or(peer_in_host).unwrap_or_else(|| new.handle.id.namespace.clone())
 }
 
 impl Pending {

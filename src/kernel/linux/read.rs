@@ -39,7 +39,6 @@ pub(super) struct Interest {
     wanted: Option<Wanted>,
 }
 
-#[derive(Default)]
 struct Wanted {
     namespaces: BTreeSet<NamespaceName>,
     sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
@@ -61,9 +60,9 @@ impl Interest {
         Self { lab: lab.clone(), wanted: None }
     }
 
-    /// Whether the namespace is probably the lab's, so that it is worth more than a glance.
+    /// Whether the lab wants the namespace.
     fn includes(&self, namespace: &NamespaceName) -> bool {
-        self.wanted.as_ref().is_none_or(|wanted| wanted.namespaces.contains(namespace))
+        self.wanted.as_ref().is_some_and(|wanted| wanted.namespaces.contains(namespace))
     }
 
     /// The settings of interest in the namespace.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 use super::super::harness::{User, eventually, in_namespaces, lab, sh, tools, topo, with_users};
@@ -68,9 +68,12 @@ fn the_exit_status_is_the_commands() {
 
 #[test]
 fn signals_reach_the_command_itself() {
+    // Under nohup(1) it would be ignored, by the command, too.
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.unwrap();
     with_users(|| {
         with_pair(|user| {
-            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2] {
+            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
                 let mut child = user.start(&["exec", "a", "--", "sleep", "1000"]);
                 let number = Pid::from_raw(i32::try_from(child.id()).unwrap());
                 let name = || std::fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();

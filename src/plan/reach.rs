@@ -1,0 +1,139 @@
+//! How far operations reach, so that it is known when a namespace will not change any more.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::name::{LinkId, NamespaceName};
+use crate::operation::{MasterChange, Operation};
+
+/// Each namespace with the position of the last operation that can change something there. Empty unless the operations do nothing but
+/// build: then none of them changes more than the links that it names, their masters, the other ends of their pairs, and what stands on
+/// any of those; and all that stand on links which change are made by these operations, too.
+pub fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
+    if !only_builds(operations) {
+        return Vec::new();
+    }
+    let mut last: HashMap<&NamespaceName, usize> = HashMap::new();
+    let mut follow: HashMap<&LinkId, Vec<&LinkId>> = HashMap::new();
+    let mut changed: Vec<(usize, &LinkId)> = Vec::new();
+    for (position, operation) in operations.iter().enumerate() {
+        last.insert(operation.namespace(), position);
+        match operation {
+            Operation::CreateLink(new) => {
+                let link = &new.handle.id;
+                changed.push((position, link));
+                last.extend(new.link.kind.underlay().map(|namespace| (namespace, position)));
+                if let Some(parent) = &new.parent {
+                    last.insert(&parent.id.namespace, position);
+                    follow.entry(&parent.id).or_default().push(link);
+                }
+                follow.entry(link).or_default().extend(new.master.as_ref().map(|master| &master.id));
+                if let Some(peer) = &new.peer {
+                    let end = &peer.handle.id;
+                    changed.push((position, end));
+                    follow.entry(link).or_default().push(end);
+                    follow.entry(end).or_default().push(link);
+                    follow.entry(end).or_default().extend(peer.master.as_ref().map(|master| &master.id));
+                }
+            }
+            Operation::ChangeLink(change) => {
+                changed.push((position, &change.handle.id));
+                if let MasterChange::Enslave(master) = &change.master {
+                    follow.entry(&change.handle.id).or_default().push(&master.id);
+                }
+            }
+            _ => {}
+        }
+    }
+    // From the last change on: whatever follows a link that has been come to has been come to by a later change.
+    let mut seen: HashSet<&LinkId> = HashSet::new();
+    for (position, link) in changed.into_iter().rev() {
+        let mut pending = vec![link];
+        while let Some(link) = pending.pop() {
+            if seen.insert(link) {
+                let at = last.entry(&link.namespace).or_default();
+                *at = position.max(*at);
+                pending.extend(follow.get(link).into_iter().flatten());
+            }
+        }
+    }
+    last.into_iter().map(|(namespace, position)| (position, namespace.clone())).collect()
+}
+
+fn only_builds(operations: &[Operation]) -> bool {
+    let mut born: HashSet<&LinkId> = HashSet::new();
+    operations.iter().all(|operation| match operation {
+        Operation::CreateNamespace(_)
+        | Operation::WriteSysctl { .. }
+        | Operation::AddAddress { .. }
+        | Operation::AddRoute { .. } => true,
+        Operation::CreateLink(new) => {
+            born.insert(&new.handle.id);
+            born.extend(new.peer.as_ref().map(|peer| &peer.handle.id));
+            let masters = [new.master.as_ref(), new.peer.as_ref().and_then(|peer| peer.master.as_ref())];
+            masters.into_iter().flatten().all(|master| born.contains(&master.id))
+        }
+        Operation::ChangeLink(change) => {
+            let enslaved = match &change.master {
+                MasterChange::Enslave(master) => born.contains(&master.id),
+                MasterChange::Keep | MasterChange::Release => true,
+            };
+            enslaved && (change.handle.id.name.is_loopback() || born.contains(&change.handle.id))
+        }
+        Operation::DeleteNamespace(_)
+        | Operation::DeleteLink(_)
+        | Operation::DeleteLinkGroup(_)
+        | Operation::DeleteAddress { .. }
+        | Operation::DeleteRoute(_)
+        | Operation::Connect { .. } => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::state::Live;
+
+    /// The operations that make a lab out of nothing, and where each namespace is last touched.
+    fn built(lab: &str) -> (Vec<Operation>, BTreeMap<String, usize>) {
+        let lab = crate::spec::load(&format!("name: lab\n{lab}")).lab.unwrap();
+        let desired = crate::lower::lower(&lab, &BTreeMap::new()).state;
+        let changes = crate::diff::diff(&desired, &Live::default()).unwrap();
+        let plan = crate::plan::plan(&lab.name, &desired, &Live::default(), changes, &BTreeMap::new());
+        let last = last_touches(&plan.operations()).into_iter().map(|(at, name)| (name.to_string(), at)).collect();
+        (plan.operations(), last)
+    }
+
+    fn last_of(operations: &[Operation], wanted: impl Fn(&Operation) -> bool) -> usize {
+        operations.iter().rposition(wanted).unwrap()
+    }
+
+    #[test]
+    fn a_namespace_is_touched_by_what_is_done_to_its_pairs_elsewhere() {
+        let (operations, last) = built(
+            "namespaces:\n  a: { interfaces: { x: { addresses: [10.0.0.1/24] } } }\n  b: {}\nlinks: [{ endpoints: [a:x, b:y] }]\n",
+        );
+        let change = |operation: &Operation| matches!(operation, Operation::ChangeLink(change) if change.handle.id.name.to_string() != "lo");
+        assert!(last["a"] >= last_of(&operations, change), "{operations:?}");
+        assert_eq!(last["a"].max(last["b"]), operations.len() - 1);
+    }
+
+    #[test]
+    fn what_stands_on_a_bridge_is_touched_as_long_as_its_ports_are() {
+        let (operations, last) = built(
+            "namespaces:\n  host: { interfaces: { br0: { bridge: { ports: [p0] } } } }\n  a: { interfaces: { eth0: {} } }\n  \
+             m: { interfaces: { mv0: { macvlan: { parent: \"host:br0\", mode: bridge } } } }\nlinks: [{ endpoints: [a:eth0, host:p0] }]\n",
+        );
+        let in_host = |operation: &Operation| operation.namespace().is_host() || matches!(operation, Operation::CreateLink(_));
+        assert!(last["m"] >= last_of(&operations, in_host), "{operations:?}");
+    }
+
+    #[test]
+    fn nothing_is_known_of_plans_that_remove_something() {
+        let (mut operations, last) = built("namespaces: { a: {} }\n");
+        assert_eq!(last.len(), 1);
+        operations.push(Operation::DeleteNamespace("b".parse().unwrap()));
+        assert_eq!(last_touches(&operations), []);
+    }
+}
