@@ -16,6 +16,7 @@ pub mod privilege;
 pub mod process;
 mod read;
 mod resolve;
+mod scene;
 mod socket;
 mod sysctl;
 

@@ -11,35 +11,91 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use super::Linux;
-use super::decode::RawLink;
 use super::read::Snapshot;
+use super::scene::{Elsewhere, Scenery, SeenLink};
 use crate::kernel::ObserveError;
 use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
-use crate::resource::link::{Kind, Link};
+use crate::resource::link::Kind;
 use crate::state::{Ifindex, State};
 
-/// Finds links by number across the namespaces that were read.
+/// Veth ends by their own number and the other's.
+pub(super) struct Ends<'a>(Vec<((Ifindex, Ifindex), &'a NamespaceName, LinkName)>);
+
+/// What the numbers tell of the other end of a pair that is in another namespace.
+pub(super) enum OtherEnd {
+    /// It is not in what was read.
+    Unknown,
+    /// It is this one.
+    One(LinkId),
+    /// It is one of several.
+    OneOf(Vec<LinkId>),
+}
+
+impl<'a> Ends<'a> {
+    pub(super) fn of(snapshots: &'a BTreeMap<NamespaceName, Snapshot>) -> Self {
+        let mut ends = Vec::new();
+        for (namespace, snapshot) in snapshots {
+            for raw in snapshot.links.iter().filter(|raw| matches!(raw.link.kind, Kind::Veth(_))) {
+                ends.extend(raw.below.map(|below| ((raw.index, below), namespace, raw.name)));
+            }
+        }
+        ends.sort_by_key(|(numbers, ..)| *numbers);
+        Self(ends)
+    }
+
+    /// The other end of the pair whose one end in `namespace` has the number `index`, and says that the other has `below`.
+    pub(super) fn other(&self, namespace: &NamespaceName, index: Ifindex, below: Ifindex) -> OtherEnd {
+        let numbers = (below, index);
+        let first = self.0.partition_point(|(other, ..)| *other < numbers);
+        let ends = self.0[first..].iter().take_while(|(other, ..)| *other == numbers);
+        let mut ends = ends.filter(|(_, end, _)| *end != namespace).map(|(_, end, name)| LinkId::new(end, *name));
+        match (ends.next(), ends.next()) {
+            (None, _) => OtherEnd::Unknown,
+            (Some(end), None) => OtherEnd::One(end),
+            (Some(first), Some(second)) => OtherEnd::OneOf([first, second].into_iter().chain(ends).collect()),
+        }
+    }
+}
+
+/// Asks the kernel which namespaces the links of others stand in.
 pub(super) struct Resolver<'a> {
     linux: &'a mut Linux,
     snapshots: &'a BTreeMap<NamespaceName, Snapshot>,
     /// All links by their number, once somebody has asked.
     by_index: Option<HashMap<(&'a NamespaceName, Ifindex), LinkName>>,
-    /// Veth ends by their own number and the other's, sorted.
-    ends: Vec<((Ifindex, Ifindex), LinkId)>,
     /// (namespace that asks, nsid) to the namespace meant, as far as known.
     known: BTreeMap<(NamespaceName, i32), Option<NamespaceName>>,
 }
 
 impl<'a> Resolver<'a> {
     pub(super) fn new(linux: &'a mut Linux, snapshots: &'a BTreeMap<NamespaceName, Snapshot>) -> Self {
-        let mut ends = Vec::new();
-        for (namespace, snapshot) in snapshots {
-            for raw in snapshot.links.iter().filter(|raw| matches!(raw.link.kind, Kind::Veth(_))) {
-                ends.extend(raw.below.map(|below| ((raw.index, below), LinkId::new(namespace, raw.name))));
+        Self { linux, snapshots, by_index: None, known: BTreeMap::new() }
+    }
+
+    /// Fills in what links stand on where the numbers alone do not tell.
+    ///
+    /// # Errors
+    /// When the kernel does not answer.
+    pub(super) fn resolve(&mut self, scenery: &mut Scenery, desired: &State) -> Result<(), ObserveError> {
+        for SeenLink { id, link, elsewhere, .. } in &mut scenery.links {
+            let (below, namespace) = match elsewhere.take() {
+                None => continue,
+                Some(Elsewhere::Pair { ends, nsid }) => (self.confirmed(id, ends, nsid)?, None),
+                Some(Elsewhere::Parent { below, nsid }) => {
+                    let hint = desired.link(id).and_then(|link| Some(link.kind.parent()?.resolve(&id.namespace).namespace));
+                    let namespace = self.namespace_of(&id.namespace, nsid, hint.as_ref())?;
+                    let below = namespace.as_ref().zip(below).and_then(|(namespace, below)| self.link_with(namespace, below));
+                    (below, namespace)
+                }
+            };
+            if let Some(slot) = link.kind.parent_slot() {
+                *slot = below.map(LinkRef::from);
+            }
+            if let Some(slot) = link.kind.underlay_slot() {
+                *slot = namespace;
             }
         }
-        ends.sort_by_key(|(numbers, _)| *numbers);
-        Self { linux, snapshots, by_index: None, ends, known: BTreeMap::new() }
+        Ok(())
     }
 
     fn link_with(&mut self, namespace: &NamespaceName, index: Ifindex) -> Option<LinkId> {
@@ -48,50 +104,17 @@ impl<'a> Resolver<'a> {
             let all = snapshots.iter().flat_map(|(namespace, snapshot)| snapshot.links.iter().map(move |raw| (namespace, raw)));
             all.map(|(namespace, raw)| ((namespace, raw.index), raw.name)).collect()
         });
-        let (namespace, _) = snapshots.get_key_value(namespace)?;
         by_index.get(&(namespace, index)).map(|name| LinkId::new(namespace, *name))
     }
 
-    /// Fills in what the link stands on: parent, other end, underlay.
-    ///
-    /// # Errors
-    /// When the kernel does not answer.
-    pub(super) fn resolve(&mut self, id: &LinkId, raw: &RawLink, link: &mut Link, desired: &State) -> Result<(), ObserveError> {
-        let pair = matches!(link.kind, Kind::Veth(_));
-        let Some(slot) = link.kind.parent_slot() else { return Ok(()) };
-        if let (true, Some(_), Some(below)) = (pair, raw.below_nsid, raw.below) {
-            *slot = self.other_end(id, raw, below)?.map(LinkRef::from);
-            return Ok(());
-        }
-        let hint = desired.link(id).and_then(|link| Some(link.kind.parent()?.resolve(&id.namespace).namespace));
-        let namespace = match raw.below_nsid {
-            None => Some(id.namespace.clone()),
-            Some(nsid) => self.namespace_of(&id.namespace, nsid, hint.as_ref())?,
-        };
-        let below = namespace.as_ref().zip(raw.below).and_then(|(namespace, below)| self.link_with(namespace, below));
-        *slot = below.map(LinkRef::from);
-        if let Some(slot) = link.kind.underlay_slot() {
-            *slot = namespace;
-        }
-        Ok(())
-    }
-
-    fn other_end(&mut self, id: &LinkId, raw: &RawLink, below: Ifindex) -> Result<Option<LinkId>, ObserveError> {
-        let numbers = (below, raw.index);
-        let first = self.ends.partition_point(|(other, _)| *other < numbers);
-        let ends = self.ends[first..].iter().take_while(|(other, _)| *other == numbers).map(|(_, end)| end);
-        let mut candidates: Vec<LinkId> = ends.filter(|end| end.namespace != id.namespace).cloned().collect();
-        if candidates.len() > 1 {
-            let nsid = raw.below_nsid.unwrap_or(-1);
-            let mut confirmed = Vec::new();
-            for candidate in candidates {
-                if self.nsid(&id.namespace, &candidate.namespace)? == Some(nsid) {
-                    confirmed.push(candidate);
-                }
+    /// The end that is in the namespace which that of `id` knows by this number.
+    fn confirmed(&mut self, id: &LinkId, ends: Vec<LinkId>, nsid: i32) -> Result<Option<LinkId>, ObserveError> {
+        for end in ends {
+            if self.nsid(&id.namespace, &end.namespace)? == Some(nsid) {
+                return Ok(Some(end));
             }
-            candidates = confirmed;
         }
-        Ok(candidates.pop())
+        Ok(None)
     }
 
     /// The namespace that `asking` knows by this number; `None` when it is none of those that were read.
