@@ -102,7 +102,7 @@ macro_rules! define_interface {
             /// The keys that choose the kind, of those that are set, with the kind.
             pub fn kinds(&self) -> Vec<(&'static str, crate::resource::link::Kind)> {
                 let mut kinds = Vec::new();
-                $(kinds.extend(self.$key.as_deref().map(|kind| (stringify!($key), crate::resource::link::Kind::$variant(kind.clone()))));)+
+                $(kinds.extend(self.$key.as_deref().map(|kind| (stringify!($key), crate::resource::link::Kind::from(kind.clone()))));)+
                 kinds
             }
 

@@ -3,7 +3,7 @@
 //! Addresses and routes are dumped one family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of
 //! all families.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 
@@ -16,7 +16,7 @@ use crate::kernel::standing::{BY_KERNEL, KERNEL, foreign_namespace};
 use crate::name::{LabName, NamespaceName};
 use crate::ownership;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::state::{ResourceId, State};
+use crate::state::State;
 
 /// The families that topo manages (AF_INET, AF_INET6).
 const FAMILIES: [u8; 2] = [2, 10];
@@ -35,40 +35,27 @@ pub(super) struct Snapshot {
 /// What of the namespaces is looked at.
 pub(super) struct Interest {
     lab: LabName,
-    /// What the lab wants, as soon as that is known.
-    wanted: Option<Wanted>,
-}
-
-struct Wanted {
-    namespaces: BTreeSet<NamespaceName>,
-    sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
+    /// The settings that the lab wants, as soon as that is known.
+    sysctls: Option<BTreeMap<NamespaceName, Vec<SysctlKey>>>,
 }
 
 impl Interest {
     pub(super) fn of(lab: &LabName, desired: &State) -> Self {
-        let mut wanted = Wanted { namespaces: desired.namespaces().cloned().collect(), sysctls: BTreeMap::new() };
-        for id in desired.resources.keys() {
-            if let ResourceId::Sysctl(namespace, key) = id {
-                wanted.sysctls.entry(namespace.clone()).or_default().push(key.clone());
-            }
+        let mut sysctls: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (_, namespace, key, _) in desired.sysctls() {
+            sysctls.entry(namespace.clone()).or_default().push(key.clone());
         }
-        Self { lab: lab.clone(), wanted: Some(wanted) }
+        Self { lab: lab.clone(), sysctls: Some(sysctls) }
     }
 
     /// In what the lab turns out to own.
     pub(super) fn unknown(lab: &LabName) -> Self {
-        Self { lab: lab.clone(), wanted: None }
-    }
-
-    /// Whether the lab wants the namespace.
-    fn includes(&self, namespace: &NamespaceName) -> bool {
-        self.wanted.as_ref().is_some_and(|wanted| wanted.namespaces.contains(namespace))
+        Self { lab: lab.clone(), sysctls: None }
     }
 
     /// The settings of interest in the namespace.
     fn sysctls(&self, namespace: &NamespaceName) -> Option<&[SysctlKey]> {
-        let wanted = self.wanted.as_ref()?;
-        Some(wanted.sysctls.get(namespace).map_or(&[], Vec::as_slice))
+        Some(self.sysctls.as_ref()?.get(namespace).map_or(&[], Vec::as_slice))
     }
 
     /// Whether something is still to be read of a namespace that has been read before.
@@ -145,21 +132,14 @@ fn complete(
     Ok(Seen::Lab { name, inhabited, snapshot: Snapshot { sysctls, ..snapshot } })
 }
 
-/// Looks into a namespace. Of one that the lab does not want, no more than the mark is read unless it is the lab's.
+/// Looks into a namespace. Of one that is somebody else's, no more than the links is read.
 fn look_into(interest: &Interest, name: NamespaceName, mut inhabited: Inhabited) -> Result<Seen, ObserveError> {
     let socket = &mut inhabited.socket;
-    let mark_of =
-        |links: &[RawLink]| links.iter().find(|link| link.name.is_loopback()).map(|link| link.alias.clone()).unwrap_or_default();
-    let (mark, links) = if interest.includes(&name) {
-        let links = read_links(&name, socket)?;
-        (mark_of(&links), Some(links))
-    } else {
-        (loopback_alias(socket).map_err(failed(format!("namespace `{name}`")))?, None)
-    };
-    if let Some(what) = foreign_namespace(&interest.lab, &name, &mark) {
+    let links = read_links(&name, socket)?;
+    let mark = links.iter().find(|link| link.name.is_loopback()).map_or("", |link| &link.alias);
+    if let Some(what) = foreign_namespace(&interest.lab, &name, mark) {
         return Ok(Seen::Foreign { name, what });
     }
-    let links = links.map_or_else(|| read_links(&name, socket), Ok)?;
     let snapshot = read_rest(interest, &name, Some(&inhabited.file), socket, links)?;
     Ok(Seen::Lab { name, inhabited, snapshot })
 }

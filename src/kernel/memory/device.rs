@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::address::Address;
-use crate::resource::link::vlan::Vlan;
 use crate::resource::link::{Kind, Queues};
 use crate::state::Ifindex;
 use crate::value::{InterfaceAddress, Mac};
@@ -154,7 +153,7 @@ impl Device {
 
     /// Whether a vlan is brought up and down with its parent.
     pub(super) fn follows_parent(&self) -> bool {
-        matches!(self.kind, Kind::Vlan(Vlan { loose_binding, .. }) if loose_binding != Some(true))
+        matches!(&self.kind, Kind::Vlan(vlan) if vlan.loose_binding != Some(true))
     }
 
     /// Whether the link stands on another one, and dies with it. The ends of a pair stand side by side.

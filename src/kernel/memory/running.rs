@@ -7,7 +7,7 @@ use super::network::Network;
 use super::route::Family;
 use crate::kernel::Errno;
 use crate::resource::link::Kind;
-use crate::resource::link::macvlan::{Macvlan, MacvlanMode};
+use crate::resource::link::macvlan::MacvlanMode;
 use crate::value::Mac;
 
 impl Network {
@@ -94,9 +94,9 @@ impl Network {
     /// (`macvlan_addr_busy`).
     pub(super) fn mac_is_taken(&self, place: &Place, mac: Mac) -> bool {
         let Some(device) = self.device(place) else { return false };
-        let Kind::Macvlan(Macvlan { mode, .. }) = &device.kind else { return false };
+        let Kind::Macvlan(macvlan) = &device.kind else { return false };
         let Some(below) = &device.below else { return false };
-        if *mode == Some(MacvlanMode::Passthru) {
+        if macvlan.mode == Some(MacvlanMode::Passthru) {
             return false;
         }
         let parents = self.device(below).is_some_and(|parent| parent.mac == mac);

@@ -38,24 +38,24 @@ fn id(text: &str) -> LinkId {
 }
 
 fn bridge() -> Kind {
-    Kind::Bridge(Bridge::default())
+    Kind::from(Bridge::default())
 }
 
 fn dummy() -> Kind {
-    Kind::Dummy(Dummy {})
+    Kind::from(Dummy {})
 }
 
 fn vlan(parent: &str, id: u16) -> Kind {
-    Kind::Vlan(Vlan { parent: parent.parse().ok(), id: Some(id), ..Vlan::default() })
+    Kind::from(Vlan { parent: parent.parse().ok(), id: Some(id), ..Vlan::default() })
 }
 
 fn macvlan(parent: &str, mode: MacvlanMode) -> Kind {
-    Kind::Macvlan(Macvlan { parent: parent.parse().ok(), mode: Some(mode), ..Macvlan::default() })
+    Kind::from(Macvlan { parent: parent.parse().ok(), mode: Some(mode), ..Macvlan::default() })
 }
 
 fn vxlan(id: u32, parent: Option<&str>) -> Kind {
     let parent = parent.map(|parent| parent.parse::<LinkRef>().unwrap());
-    Kind::Vxlan(Vxlan { id: Some(id), parent, ..Vxlan::default() })
+    Kind::from(Vxlan { id: Some(id), parent, ..Vxlan::default() })
 }
 
 fn with_mtu(mtu: u32) -> LinkSettings {

@@ -212,16 +212,16 @@ mod tests {
 
     #[test]
     fn every_default_survives_the_wire() {
-        let all = Kind::Bridge(Bridge::default()).complete();
+        let all = Kind::from(Bridge::default()).complete();
         assert_eq!(Kind::decode("bridge", &all.encode(None)).unwrap(), all);
     }
 
     #[test]
     fn a_tick_of_difference_is_the_kernels_rounding() {
         let live = Bridge { ageing_time: Some(Duration::milliseconds(49_990)), ..Bridge::default().kernel_default() };
-        let desired = |ms| Kind::Bridge(Bridge { ageing_time: Some(Duration::milliseconds(ms)), ..Bridge::default() });
-        assert_eq!(desired(50_000).compare(&Kind::Bridge(live.clone())).unwrap(), []);
-        assert_eq!(desired(50_010).compare(&Kind::Bridge(live)).unwrap().len(), 1);
+        let desired = |ms| Kind::from(Bridge { ageing_time: Some(Duration::milliseconds(ms)), ..Bridge::default() });
+        assert_eq!(desired(50_000).compare(&Kind::from(live.clone())).unwrap(), []);
+        assert_eq!(desired(50_010).compare(&Kind::from(live)).unwrap().len(), 1);
     }
 
     #[test]
@@ -232,8 +232,8 @@ mod tests {
 
     #[test]
     fn what_this_kernel_does_not_report_is_only_missed_when_asked_for() {
-        let live = Kind::Bridge(Bridge { mcast_snooping: None, ..Bridge::default().kernel_default() });
-        assert_eq!(Kind::Bridge(Bridge::default()).compare(&live).unwrap(), []);
-        assert_eq!(Kind::Bridge(Bridge { mcast_snooping: Some(false), ..Bridge::default() }).compare(&live).unwrap().len(), 1);
+        let live = Kind::from(Bridge { mcast_snooping: None, ..Bridge::default().kernel_default() });
+        assert_eq!(Kind::from(Bridge::default()).compare(&live).unwrap(), []);
+        assert_eq!(Kind::from(Bridge { mcast_snooping: Some(false), ..Bridge::default() }).compare(&live).unwrap().len(), 1);
     }
 }

@@ -11,11 +11,13 @@ use crate::name::{LinkId, LinkRef, NamespaceName};
 macro_rules! define_kind {
     ($($key:ident => $variant:ident($type:ty)),+ $(,)?) => {
         /// Any link: one of the registered kinds, the end of a veth pair, a loopback, or a device that topo only observes.
+        ///
+        /// Options are boxed: most links are ends of pairs and have none, and a lab has thousands of them.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Kind {
             $(
                 #[doc = concat!("`", stringify!($key), "`")]
-                $variant($type),
+                $variant(Box<$type>),
             )+
             /// One end of a veth pair.
             Veth(Veth),
@@ -24,6 +26,14 @@ macro_rules! define_kind {
             /// A device of a kind that topo does not make; the text is its IFLA_INFO_KIND, empty for hardware.
             Device(String),
         }
+
+        $(
+            impl From<$type> for Kind {
+                fn from(options: $type) -> Self {
+                    Self::$variant(Box::new(options))
+                }
+            }
+        )+
 
         impl Kind {
             /// The kind's name: IFLA_INFO_KIND.
@@ -43,7 +53,7 @@ macro_rules! define_kind {
             /// When an option of a kind that topo knows has an impossible length.
             pub fn decode(name: &str, data: &[u8]) -> Result<Self, DecodeError> {
                 Ok(match name {
-                    $(<$type>::NAME => Self::$variant(contract::decode(data)?),)+
+                    $(<$type>::NAME => Self::$variant(Box::new(contract::decode(data)?)),)+
                     Veth::NAME => Self::Veth(Veth::default()),
                     other => Self::Device(other.to_owned()),
                 })
@@ -60,7 +70,7 @@ macro_rules! define_kind {
             /// IFLA_INFO_DATA with the options that are set, and the parent's number where the kind wants it there.
             pub fn encode(&self, parent: Option<Ifindex>) -> Vec<u8> {
                 match self {
-                    $(Self::$variant(kind) => contract::encode(kind, parent),)+
+                    $(Self::$variant(kind) => contract::encode(&**kind, parent),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
                 }
             }
@@ -68,7 +78,7 @@ macro_rules! define_kind {
             /// The same for a new link, without the options that it is born with anyway.
             pub fn encode_new(&self, parent: Option<Ifindex>) -> Vec<u8> {
                 match self {
-                    $(Self::$variant(kind) => contract::encode_new(kind, parent),)+
+                    $(Self::$variant(kind) => contract::encode_new(&**kind, parent),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
                 }
             }
@@ -77,7 +87,7 @@ macro_rules! define_kind {
             pub fn compare(&self, live: &Self) -> Option<Vec<OptionChange>> {
                 match (self, live) {
                     $((Self::$variant(desired), Self::$variant(live)) => {
-                        let mut changes = contract::compare(desired, live);
+                        let mut changes = contract::compare(&**desired, live);
                         changes.extend(contract::compare_parent(desired.parent(), live.parent()));
                         Some(changes)
                     })+
@@ -92,7 +102,7 @@ macro_rules! define_kind {
             #[must_use]
             pub fn difference(&self, live: &Self) -> Self {
                 match (self, live) {
-                    $((Self::$variant(desired), Self::$variant(live)) => Self::$variant(contract::difference(desired, live)),)+
+                    $((Self::$variant(desired), Self::$variant(live)) => contract::difference(&**desired, live).into(),)+
                     (desired, _) => desired.clone(),
                 }
             }
@@ -118,7 +128,7 @@ macro_rules! define_kind {
             #[must_use]
             pub fn complete(&self) -> Self {
                 match self {
-                    $(Self::$variant(kind) => Self::$variant(contract::complete(kind)),)+
+                    $(Self::$variant(kind) => contract::complete(&**kind).into(),)+
                     other => other.clone(),
                 }
             }
@@ -126,7 +136,7 @@ macro_rules! define_kind {
             /// The options that are set, as a lab file would show them.
             pub fn show(&self) -> Vec<(&'static str, Value)> {
                 let mut shown = match self {
-                    $(Self::$variant(kind) => contract::show(kind),)+
+                    $(Self::$variant(kind) => contract::show(&**kind),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
                 };
                 if let (Some(parent), false) = (self.parent(), matches!(self, Self::Veth(_))) {

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn with(mode: MacvlanMode) -> Kind {
-        Kind::Macvlan(Macvlan { mode: Some(mode), ..Macvlan::default() })
+        Kind::from(Macvlan { mode: Some(mode), ..Macvlan::default() })
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
     fn the_source_list_is_a_set() {
         let with = |list: [u8; 2]| {
             let list = list.into_iter().map(|last| Mac([2, 0, 0, 0, 0, last])).collect();
-            Kind::Macvlan(Macvlan { mode: Some(MacvlanMode::Source), macaddrs: Some(list), ..Macvlan::default() })
+            Kind::from(Macvlan { mode: Some(MacvlanMode::Source), macaddrs: Some(list), ..Macvlan::default() })
         };
         assert_eq!(with([7, 6]).compare(&with([6, 7]).complete()).unwrap(), []);
         assert_eq!(with([7, 5]).compare(&with([6, 7]).complete()).unwrap().len(), 1);
@@ -188,7 +188,7 @@ mod tests {
     fn every_mode_and_the_source_list_survive_the_wire() {
         for mode in [MacvlanMode::Private, MacvlanMode::Vepa, MacvlanMode::Bridge, MacvlanMode::Passthru, MacvlanMode::Source] {
             let list = (mode == MacvlanMode::Source).then(|| vec![Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])]);
-            let kind = Kind::Macvlan(Macvlan { mode: Some(mode), macaddrs: list, ..Macvlan::default() }).complete();
+            let kind = Kind::from(Macvlan { mode: Some(mode), macaddrs: list, ..Macvlan::default() }).complete();
             assert_eq!(Kind::decode("macvlan", &kind.encode(None)).unwrap(), kind);
         }
     }

@@ -146,16 +146,16 @@ mod tests {
 
     #[test]
     fn flags_survive_the_wire_and_change_in_place() {
-        let gvrp = Kind::Vlan(Vlan { id: Some(10), gvrp: Some(true), ..Vlan::default() });
+        let gvrp = Kind::from(Vlan { id: Some(10), gvrp: Some(true), ..Vlan::default() });
         let live = Kind::decode("vlan", &gvrp.complete().encode(None)).unwrap();
         assert_eq!(live, gvrp.complete());
-        let changes = Kind::Vlan(Vlan { id: Some(10), ..Vlan::default() }).compare(&live).unwrap();
+        let changes = Kind::from(Vlan { id: Some(10), ..Vlan::default() }).compare(&live).unwrap();
         assert_eq!(changes.iter().map(|c| (c.name, c.mutability)).collect::<Vec<_>>(), [("gvrp", Mutability::InPlace)]);
     }
 
     #[test]
     fn another_id_needs_another_link() {
-        let with = |id| Kind::Vlan(Vlan { id: Some(id), ..Vlan::default() });
+        let with = |id| Kind::from(Vlan { id: Some(id), ..Vlan::default() });
         let changes = with(11).compare(&with(10).complete()).unwrap();
         assert_eq!(changes.iter().map(|c| (c.name, c.mutability)).collect::<Vec<_>>(), [("id", Mutability::Replace)]);
     }

@@ -234,14 +234,14 @@ mod tests {
 
     #[test]
     fn every_option_survives_the_wire() {
-        let kind = Kind::Vxlan(Vxlan { srcport: Some([1000, 2000]), gbp: Some(true), ..vxlan() }).complete();
+        let kind = Kind::from(Vxlan { srcport: Some([1000, 2000]), gbp: Some(true), ..vxlan() }).complete();
         assert_eq!(Kind::decode("vxlan", &kind.encode(None)).unwrap(), kind);
     }
 
     #[test]
     fn learning_changes_in_place_and_the_remote_does_not() {
-        let live = Kind::Vxlan(vxlan()).complete();
-        let desired = Kind::Vxlan(Vxlan { learning: Some(false), remote: None, ..vxlan() });
+        let live = Kind::from(vxlan()).complete();
+        let desired = Kind::from(Vxlan { learning: Some(false), remote: None, ..vxlan() });
         let changes = desired.compare(&live).unwrap();
         let changes: Vec<_> = changes.iter().map(|change| (change.name, change.mutability)).collect();
         assert_eq!(changes, [("remote", Mutability::Replace), ("learning", Mutability::InPlace)]);

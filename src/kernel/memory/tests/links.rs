@@ -172,7 +172,7 @@ fn passthru_is_alone_on_its_parent() {
     assert_eq!(world.link("red:q", macvlan("a", MacvlanMode::Passthru)), Err(libc::EINVAL));
     assert_eq!(world.link("red:q", macvlan("a", MacvlanMode::Bridge)), Err(libc::EINVAL));
     assert_eq!(world.link("red:q", macvlan("p", MacvlanMode::Bridge)), Err(libc::EINVAL));
-    let change = |mode| Kind::Macvlan(Macvlan { mode: Some(mode), ..Macvlan::default() });
+    let change = |mode| Kind::from(Macvlan { mode: Some(mode), ..Macvlan::default() });
     let into = LinkChange { kind: Some(change(MacvlanMode::Bridge)), ..world.changing("red:p") };
     assert_eq!(world.change(into), Err(libc::EINVAL));
     world.link("red:m", macvlan("b", MacvlanMode::Bridge)).unwrap();
@@ -223,7 +223,7 @@ fn a_vlan_goes_up_and_down_with_its_parent() {
     assert!(world.is_up("red:v"));
     world.down("red:p").unwrap();
     assert!(!world.is_up("red:v"));
-    let loose = Kind::Vlan(Vlan { loose_binding: Some(true), ..Vlan::default() });
+    let loose = Kind::from(Vlan { loose_binding: Some(true), ..Vlan::default() });
     let change = LinkChange { kind: Some(loose), ..world.changing("red:v") };
     world.change(change).unwrap();
     assert_eq!(world.up("red:v"), Ok(()));
@@ -247,7 +247,7 @@ fn one_vxlan_of_a_network_and_port_for_each_underlay() {
     world.pair("red:a", "red:b").unwrap();
     assert_eq!(world.link("blue:z", vxlan(7, Some("red:a"))), Err(libc::EEXIST));
     let ipv6 = Vxlan { id: Some(7), remote: "2001:db8::1".parse().ok(), ..Vxlan::default() };
-    assert_eq!(world.link("red:y", Kind::Vxlan(ipv6)), Ok(()));
+    assert_eq!(world.link("red:y", Kind::from(ipv6)), Ok(()));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn what_a_kind_fixes_at_birth_cannot_be_changed() {
     world.link("red:x", vxlan(7, None)).unwrap();
     let change = LinkChange { kind: Some(vxlan(8, None)), ..world.changing("red:x") };
     assert_eq!(world.change(change), Err(libc::EOPNOTSUPP));
-    let learning = Kind::Vxlan(Vxlan { learning: Some(false), ..Vxlan::default() });
+    let learning = Kind::from(Vxlan { learning: Some(false), ..Vxlan::default() });
     let change = LinkChange { kind: Some(learning), ..world.changing("red:x") };
     assert_eq!(world.change(change), Ok(()));
     let change = LinkChange { kind: Some(bridge()), ..world.changing("red:x") };
