@@ -3,12 +3,13 @@
 //! What is refused here can reach neither a path under `/run/netns` nor a kernel attribute. Names that the kernel
 //! reports may hold any byte; [`LinkName::from_kernel`] takes them as they are and [`fmt::Display`] escapes them.
 
-use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
+mod link;
+mod shared;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+pub use link::{LinkId, LinkName, LinkRef};
+pub use shared::{LabName, NamespaceName, SandboxName};
+
+use std::borrow::Cow;
 
 /// Longest name of a lab or a namespace, in bytes.
 pub const NAME_LENGTH: usize = 63;
@@ -73,7 +74,10 @@ fn describe(character: char) -> String {
 }
 
 /// Makes a text from a file or from the kernel safe to print on a terminal: control characters and the like are escaped.
-pub fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         let bidirectional =
@@ -84,7 +88,7 @@ pub fn escape(text: &str) -> String {
             out.push(character);
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 fn check(text: &str, limit: usize) -> Result<(), NameError> {
@@ -104,287 +108,6 @@ fn check(text: &str, limit: usize) -> Result<(), NameError> {
         return Err(NameError::TooLong { name: format!("{}...", &text[..limit]), length: text.len(), limit });
     }
     Ok(())
-}
-
-macro_rules! shared_name {
-    ($(#[$doc:meta])* $name:ident, $schema:literal) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "String", into = "String")]
-        #[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"), description = $schema)]
-        pub struct $name(#[schemars(with = "String")] Arc<str>);
-
-        impl $name {
-            /// The name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NameError;
-            fn from_str(text: &str) -> Result<Self, NameError> {
-                check(text, NAME_LENGTH)?;
-                Ok(Self(text.into()))
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = NameError;
-            fn try_from(text: String) -> Result<Self, NameError> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(name: $name) -> String {
-                name.0.to_string()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", &*self.0)
-            }
-        }
-    };
-}
-
-shared_name! {
-    /// The name of a lab: marks what the lab owns.
-    LabName, "The name of the lab; it marks what the lab owns."
-}
-
-shared_name! {
-    /// The name of a sandbox: a world of its own for labs, told from others of the same user.
-    SandboxName, "The name of a sandbox."
-}
-shared_name! {
-    /// The name of a network namespace as `ip netns` shows it, or `host` for the one topo runs in.
-    NamespaceName, "The name of a network namespace, or `host`."
-}
-
-impl NamespaceName {
-    /// The reserved namespace `host`.
-    pub fn host() -> Self {
-        Self(HOST.into())
-    }
-
-    /// Whether this is the namespace topo runs in.
-    pub fn is_host(&self) -> bool {
-        &*self.0 == HOST
-    }
-}
-
-/// The name of an interface: 1 to 15 bytes, held inline because a lab has thousands of them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"), description = "The name of an interface.")]
-pub struct LinkName(#[schemars(with = "String")] [u8; LINK_NAME_LENGTH]);
-
-/// By bytes, all of them in one comparison: sorted sets of names are what most of the work is done on.
-impl Ord for LinkName {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let number = |name: &Self| {
-            let mut bytes = [0; LINK_NAME_LENGTH + 1];
-            bytes[..LINK_NAME_LENGTH].copy_from_slice(&name.0);
-            u128::from_be_bytes(bytes)
-        };
-        number(self).cmp(&number(other))
-    }
-}
-
-impl PartialOrd for LinkName {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl LinkName {
-    /// `lo`, which every namespace has.
-    pub const LOOPBACK: Self = Self(*b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0");
-
-    /// A name as the kernel reports it, whatever it holds; bytes beyond the kernel's own limit are cut.
-    pub fn from_kernel(name: &[u8]) -> Self {
-        let name = name.split(|&b| b == 0).next().unwrap_or_default();
-        let length = name.len().min(LINK_NAME_LENGTH);
-        let mut bytes = [0; LINK_NAME_LENGTH];
-        bytes[..length].copy_from_slice(&name[..length]);
-        Self(bytes)
-    }
-
-    /// The bytes of the name, without padding.
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.split(|&b| b == 0).next().unwrap_or_default()
-    }
-
-    /// The name as text; a byte that is not UTF-8 becomes U+FFFD.
-    pub fn as_str(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(self.as_bytes())
-    }
-
-    /// Whether this is `lo`.
-    pub fn is_loopback(&self) -> bool {
-        *self == Self::LOOPBACK
-    }
-}
-
-impl FromStr for LinkName {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        check(text, LINK_NAME_LENGTH)?;
-        Ok(Self::from_kernel(text.as_bytes()))
-    }
-}
-
-impl TryFrom<String> for LinkName {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<LinkName> for String {
-    fn from(name: LinkName) -> String {
-        name.as_str().into_owned()
-    }
-}
-
-impl fmt::Display for LinkName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&escape(&self.as_str()))
-    }
-}
-
-impl fmt::Debug for LinkName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_str())
-    }
-}
-
-/// One interface of one namespace, written `namespace:interface`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct LinkId {
-    /// Where the interface lives.
-    pub namespace: NamespaceName,
-    /// Its name there.
-    pub name: LinkName,
-}
-
-impl LinkId {
-    /// The name of no interface, which comes before all others in order.
-    pub fn lowest() -> Self {
-        Self { namespace: NamespaceName("".into()), name: LinkName([0; LINK_NAME_LENGTH]) }
-    }
-
-    /// The interface `name` of `namespace`.
-    pub fn new(namespace: &NamespaceName, name: LinkName) -> Self {
-        Self { namespace: namespace.clone(), name }
-    }
-}
-
-impl FromStr for LinkId {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let parts = text.split_once(':').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
-        let (namespace, name) = parts.ok_or_else(|| NameError::NotAReference(text.chars().take(100).collect()))?;
-        Ok(Self { namespace: namespace.parse()?, name: name.parse()? })
-    }
-}
-
-impl TryFrom<String> for LinkId {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<LinkId> for String {
-    fn from(id: LinkId) -> String {
-        id.to_string()
-    }
-}
-
-impl fmt::Display for LinkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.namespace, self.name)
-    }
-}
-
-impl fmt::Debug for LinkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-/// An interface as a lab file refers to it: `interface` in the same namespace, or `namespace:interface`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,62}:)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"))]
-pub struct LinkRef {
-    /// The namespace, when the reference names one.
-    #[schemars(with = "String")]
-    pub namespace: Option<NamespaceName>,
-    /// The interface.
-    pub name: LinkName,
-}
-
-impl LinkRef {
-    /// The interface meant when the reference stands in `namespace`.
-    pub fn resolve(&self, namespace: &NamespaceName) -> LinkId {
-        LinkId::new(self.namespace.as_ref().unwrap_or(namespace), self.name)
-    }
-}
-
-impl From<LinkId> for LinkRef {
-    fn from(id: LinkId) -> Self {
-        Self { namespace: Some(id.namespace), name: id.name }
-    }
-}
-
-impl FromStr for LinkRef {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        Ok(match text.split_once(':') {
-            Some((namespace, name)) => Self { namespace: Some(namespace.parse()?), name: name.parse()? },
-            None => Self { namespace: None, name: text.parse()? },
-        })
-    }
-}
-
-impl TryFrom<String> for LinkRef {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<LinkRef> for String {
-    fn from(reference: LinkRef) -> String {
-        reference.to_string()
-    }
-}
-
-impl fmt::Display for LinkRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{namespace}:{}", self.name),
-            None => write!(f, "{}", self.name),
-        }
-    }
-}
-
-impl fmt::Debug for LinkRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
 }
 
 #[cfg(test)]

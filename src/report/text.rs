@@ -1,5 +1,6 @@
 //! A plan as text, in Terraform's language: `+` create, `~` update in place, `-/+` replace, `-` destroy.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -95,56 +96,55 @@ fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
 /// One change: a line for what it is about, and one for each attribute that differs.
 fn change(out: &mut String, change: &Change, colour: Colour) {
     let resource = change.after.as_ref().or(change.before.as_ref());
-    let mut line = format!("{} {}", colour.paint(change.action, symbol(change.action)), subject(&change.id, resource));
-    if change.action == Action::Create
-        && let Some(details) = resource.map(|resource| details(&change.id, resource)).filter(|details| !details.is_empty())
-    {
-        let _ = write!(line, " {details}");
+    let _ = write!(out, "{} ", colour.paint(change.action, symbol(change.action)));
+    subject(out, &change.id, resource);
+    if let (Action::Create, Some(resource)) = (change.action, resource) {
+        details(out, &change.id, resource);
     }
     if let Some(reason) = &change.reason {
-        let _ = write!(line, "  # {}", escape(reason));
+        let _ = write!(out, "  # {}", escape(reason));
     }
-    let _ = writeln!(out, "{line}");
+    out.push('\n');
     for field in &change.fields {
         let forces = if field.forces_replacement { "  # forces replacement" } else { "" };
         let _ = writeln!(out, "        {}: {} -> {}{forces}", field.name, value(&field.before), value(&field.after));
     }
 }
 
-fn subject(id: &ResourceId, resource: Option<&Resource>) -> String {
-    match (id, resource) {
-        (ResourceId::Namespace(namespace), _) => format!("namespace {namespace}"),
-        (ResourceId::Sysctl(_, key), _) => format!("sysctl {key}"),
-        (ResourceId::Link(link), Some(Resource::Link(resource))) if resource.external => format!("external {}", link.name),
-        (ResourceId::Link(link), Some(Resource::Link(resource))) => format!("{} {}", escape(resource.kind.name()), link.name),
-        (ResourceId::Link(link), _) => format!("link {}", link.name),
-        (ResourceId::Address(link, address), _) => format!("address {address} on {}", link.name),
+fn subject(out: &mut String, id: &ResourceId, resource: Option<&Resource>) {
+    let _ = match (id, resource) {
+        (ResourceId::Namespace(namespace), _) => write!(out, "namespace {namespace}"),
+        (ResourceId::Sysctl(_, key), _) => write!(out, "sysctl {key}"),
+        (ResourceId::Link(link), Some(Resource::Link(resource))) if resource.external => write!(out, "external {}", link.name),
+        (ResourceId::Link(link), Some(Resource::Link(resource))) => {
+            write!(out, "{} {}", escape(resource.kind.name()), link.name)
+        }
+        (ResourceId::Link(link), _) => write!(out, "link {}", link.name),
+        (ResourceId::Address(link, address), _) => write!(out, "address {address} on {}", link.name),
         (ResourceId::Route(_, key), Some(Resource::Route(route))) if route.kind.is_terminal() => {
-            format!("route {} {key}", value(&serde_json::json!(route.kind)))
+            write!(out, "route {} {key}", value(&serde_json::json!(route.kind)))
         }
-        (ResourceId::Route(_, key), _) => format!("route {key}"),
+        (ResourceId::Route(_, key), _) => write!(out, "route {key}"),
+    };
+}
+
+/// What is set, on the same line, as ip(8) would have it.
+fn details(out: &mut String, id: &ResourceId, resource: &Resource) {
+    for (name, shown) in resource.show() {
+        let _ = match (id, name.as_str()) {
+            (_, "kind" | "type") => continue,
+            (ResourceId::Sysctl(..), _) => write!(out, " = {}", value(&shown)),
+            _ => write!(out, " {name} {}", value(&shown)),
+        };
     }
 }
 
-/// What is set, on one line, as ip(8) would have it.
-fn details(id: &ResourceId, resource: &Resource) -> String {
-    let shown = resource.show();
-    let mut words = Vec::new();
-    for (name, shown) in shown.iter().filter(|(name, _)| !matches!((id, name.as_str()), (_, "kind" | "type"))) {
-        match id {
-            ResourceId::Sysctl(..) => words.push(format!("= {}", value(shown))),
-            _ => words.push(format!("{name} {}", value(shown))),
-        }
-    }
-    words.join(" ")
-}
-
-fn value(value: &Value) -> String {
+fn value(value: &Value) -> Cow<'_, str> {
     match value {
         Value::Null => "none".into(),
         Value::String(text) => escape(text),
         Value::Array(list) if list.is_empty() => "none".into(),
-        Value::Array(list) => format!("[{}]", list.iter().map(self::value).collect::<Vec<_>>().join(", ")),
-        other => escape(&other.to_string()),
+        Value::Array(list) => format!("[{}]", list.iter().map(self::value).collect::<Vec<_>>().join(", ")).into(),
+        other => escape(&other.to_string()).into_owned().into(),
     }
 }

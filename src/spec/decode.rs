@@ -57,8 +57,8 @@ const NOTHING_FOUND: &str = ", found nothing";
 
 /// A value to be quoted in a message.
 fn quote(scalar: &Scalar<'_>) -> String {
-    let text = escape(&shortened(&scalar.text));
-    if scalar.plain { text } else { format!("\"{text}\"") }
+    let text = shortened(&scalar.text);
+    if scalar.plain { escape(&text).into_owned() } else { format!("\"{}\"", escape(&text)) }
 }
 
 /// What is common to the decoding of one document.

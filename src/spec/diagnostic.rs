@@ -2,7 +2,6 @@
 //!
 //! Whatever the file holds, nothing but printable characters and line ends is written, apart from the colours asked for.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Padding, Renderer, Snippet};
@@ -156,7 +155,7 @@ impl<'t> Source<'t> {
         for part in text.as_bytes().chunks(STRIDE) {
             line_ends.push(line_ends[line_ends.len() - 1] + count_line_ends(part));
         }
-        Self { path: escape(path), text, line_ends }
+        Self { path: escape(path).into_owned(), text, line_ends }
     }
 
     fn show(&self, span: Span) -> Shown {
@@ -252,16 +251,16 @@ fn origin<'a>(source: &Source<'a>, shown: &Shown) -> Origin<'a> {
     Origin::path(source.path.clone()).line(shown.line).char_column(shown.column)
 }
 
-fn snippet<'a>(places: &[(AnnotationKind, Shown, &String)]) -> Element<'a> {
+fn snippet<'a>(places: &[(AnnotationKind, Shown, &'a String)]) -> Element<'a> {
     let shown = &places[0].1;
     let mut snippet = Snippet::source(shown.text.clone()).line_start(shown.line);
     for (kind, shown, label) in places {
-        let label = (!label.is_empty()).then(|| Cow::Owned(escape(label)));
+        let label = (!label.is_empty()).then(|| escape(label));
         snippet = snippet.annotation(kind.span(shown.mark.clone()).label(label));
     }
     snippet.into()
 }
 
-fn hint<'a>(diagnostic: &Diagnostic) -> Vec<Element<'a>> {
+fn hint(diagnostic: &Diagnostic) -> Vec<Element<'_>> {
     diagnostic.hint.iter().map(|hint| Level::HELP.with_name("hint").message(escape(hint)).into()).collect()
 }

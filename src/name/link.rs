@@ -1,0 +1,214 @@
+//! Names of interfaces, alone and with the namespace that they are in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{LINK_NAME_LENGTH, NameError, NamespaceName, check, escape};
+
+/// The name of an interface: 1 to 15 bytes, held inline because a lab has thousands of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"), description = "The name of an interface.")]
+pub struct LinkName(#[schemars(with = "String")] [u8; LINK_NAME_LENGTH]);
+
+/// By bytes, all of them in one comparison: sorted sets of names are what most of the work is done on.
+impl Ord for LinkName {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let number = |name: &Self| {
+            let mut bytes = [0; LINK_NAME_LENGTH + 1];
+            bytes[..LINK_NAME_LENGTH].copy_from_slice(&name.0);
+            u128::from_be_bytes(bytes)
+        };
+        number(self).cmp(&number(other))
+    }
+}
+
+impl PartialOrd for LinkName {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl LinkName {
+    /// `lo`, which every namespace has.
+    pub const LOOPBACK: Self = Self(*b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0");
+
+    /// A name as the kernel reports it, whatever it holds; bytes beyond the kernel's own limit are cut.
+    pub fn from_kernel(name: &[u8]) -> Self {
+        let name = name.split(|&b| b == 0).next().unwrap_or_default();
+        let length = name.len().min(LINK_NAME_LENGTH);
+        let mut bytes = [0; LINK_NAME_LENGTH];
+        bytes[..length].copy_from_slice(&name[..length]);
+        Self(bytes)
+    }
+
+    /// The bytes of the name, without padding.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|&b| b == 0).next().unwrap_or_default()
+    }
+
+    /// The name as text; a byte that is not UTF-8 becomes U+FFFD.
+    pub fn as_str(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+
+    /// Whether this is `lo`.
+    pub fn is_loopback(&self) -> bool {
+        *self == Self::LOOPBACK
+    }
+}
+
+impl FromStr for LinkName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        check(text, LINK_NAME_LENGTH)?;
+        Ok(Self::from_kernel(text.as_bytes()))
+    }
+}
+
+impl TryFrom<String> for LinkName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<LinkName> for String {
+    fn from(name: LinkName) -> String {
+        name.as_str().into_owned()
+    }
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&escape(&self.as_str()))
+    }
+}
+
+impl fmt::Debug for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+/// One interface of one namespace, written `namespace:interface`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LinkId {
+    /// Where the interface lives.
+    pub namespace: NamespaceName,
+    /// Its name there.
+    pub name: LinkName,
+}
+
+impl LinkId {
+    /// The name of no interface, which comes before all others in order.
+    pub fn lowest() -> Self {
+        Self { namespace: NamespaceName::lowest(), name: LinkName([0; LINK_NAME_LENGTH]) }
+    }
+
+    /// The interface `name` of `namespace`.
+    pub fn new(namespace: &NamespaceName, name: LinkName) -> Self {
+        Self { namespace: namespace.clone(), name }
+    }
+}
+
+impl FromStr for LinkId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let parts = text.split_once(':').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+        let (namespace, name) = parts.ok_or_else(|| NameError::NotAReference(text.chars().take(100).collect()))?;
+        Ok(Self { namespace: namespace.parse()?, name: name.parse()? })
+    }
+}
+
+impl TryFrom<String> for LinkId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<LinkId> for String {
+    fn from(id: LinkId) -> String {
+        id.to_string()
+    }
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Debug for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// An interface as a lab file refers to it: `interface` in the same namespace, or `namespace:interface`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,62}:)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"))]
+pub struct LinkRef {
+    /// The namespace, when the reference names one.
+    #[schemars(with = "String")]
+    pub namespace: Option<NamespaceName>,
+    /// The interface.
+    pub name: LinkName,
+}
+
+impl LinkRef {
+    /// The interface meant when the reference stands in `namespace`.
+    pub fn resolve(&self, namespace: &NamespaceName) -> LinkId {
+        LinkId::new(self.namespace.as_ref().unwrap_or(namespace), self.name)
+    }
+}
+
+impl From<LinkId> for LinkRef {
+    fn from(id: LinkId) -> Self {
+        Self { namespace: Some(id.namespace), name: id.name }
+    }
+}
+
+impl FromStr for LinkRef {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(match text.split_once(':') {
+            Some((namespace, name)) => Self { namespace: Some(namespace.parse()?), name: name.parse()? },
+            None => Self { namespace: None, name: text.parse()? },
+        })
+    }
+}
+
+impl TryFrom<String> for LinkRef {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<LinkRef> for String {
+    fn from(reference: LinkRef) -> String {
+        reference.to_string()
+    }
+}
+
+impl fmt::Display for LinkRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}:{}", self.name),
+            None => write!(f, "{}", self.name),
+        }
+    }
+}
+
+impl fmt::Debug for LinkRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}

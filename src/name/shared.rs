@@ -1,0 +1,147 @@
+//! Names that are texts of their own: of labs, sandboxes and namespaces.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{HOST, NAME_LENGTH, NameError, check};
+
+/// A text that all copies of a name share. Most comparisons, of which a large lab needs millions, are over after its first bytes,
+/// and those are kept where no pointer must be followed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Text {
+    /// The first bytes as one number, the first of them the highest; zeros where there are none.
+    head: u64,
+    whole: Arc<str>,
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let mut head = [0; size_of::<u64>()];
+        for (to, from) in head.iter_mut().zip(text.bytes()) {
+            *to = from;
+        }
+        Self { head: u64::from_be_bytes(head), whole: text.into() }
+    }
+
+    fn ends_in_head(&self) -> bool {
+        self.whole.len() <= size_of::<u64>()
+    }
+}
+
+/// By bytes, as texts are.
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.head.cmp(&other.head).then_with(|| match self.ends_in_head() && other.ends_in_head() {
+            // A name holds no zero byte, so that none is the beginning of another with the same head.
+            true => Ordering::Equal,
+            false => self.whole.cmp(&other.whole),
+        })
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+macro_rules! shared_name {
+    ($(#[$doc:meta])* $name:ident, $schema:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        #[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"), description = $schema)]
+        pub struct $name(#[schemars(with = "String")] Text);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0.whole
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                check(text, NAME_LENGTH)?;
+                Ok(Self(Text::new(text)))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.as_str().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.as_str())
+            }
+        }
+    };
+}
+
+shared_name! {
+    /// The name of a lab: marks what the lab owns.
+    LabName, "The name of the lab; it marks what the lab owns."
+}
+
+shared_name! {
+    /// The name of a sandbox: a world of its own for labs, told from others of the same user.
+    SandboxName, "The name of a sandbox."
+}
+shared_name! {
+    /// The name of a network namespace as `ip netns` shows it, or `host` for the one topo runs in.
+    NamespaceName, "The name of a network namespace, or `host`."
+}
+
+impl NamespaceName {
+    /// The reserved namespace `host`.
+    pub fn host() -> Self {
+        Self(Text::new(HOST))
+    }
+
+    /// The name of no namespace, which comes before all others in order.
+    pub(super) fn lowest() -> Self {
+        Self(Text::new(""))
+    }
+
+    /// Whether this is the namespace topo runs in.
+    pub fn is_host(&self) -> bool {
+        self.as_str() == HOST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_are_in_the_order_of_their_texts(one in "[a-c_.-]{0,12}", other in "[a-c_.-]{0,12}") {
+            prop_assert_eq!(Text::new(&one).cmp(&Text::new(&other)), one.cmp(&other));
+            prop_assert_eq!(Text::new(&one) == Text::new(&other), one == other);
+        }
+    }
+}
