@@ -9,6 +9,7 @@ pub mod directory;
 pub mod keeper;
 pub mod list;
 pub mod obstacle;
+pub mod record;
 pub mod start;
 pub mod uplink;
 

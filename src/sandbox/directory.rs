@@ -3,7 +3,6 @@
 //! The directory is the user's alone, and opened without following a symbolic link; its files are opened through it. One lock
 //! for each sandbox, held for moments only, keeps two first commands from making two.
 
-use std::fmt;
 use std::fs::File as OpenFile;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,9 +15,8 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::kernel::linux::process::{self, Process};
+use super::record::Record;
 use crate::name::SandboxName;
-use crate::runtime::records::boot_id;
 
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,52 +68,6 @@ impl File {
 const RECORD: &str = "record-";
 /// Far more than a record needs.
 const LENGTH: u64 = 1024;
-
-/// A process that may have ended since it was written down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Its number.
-    pub process: i32,
-    /// When it began, in clock ticks since the machine did.
-    pub began: u64,
-    /// Numbers are counted anew after every boot.
-    pub boot: String,
-    /// Which program it runs, where that is not known otherwise.
-    pub program: Option<String>,
-}
-
-impl Record {
-    /// That of a process.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn of(process: i32) -> io::Result<Self> {
-        Ok(Self { process, began: process::began(process)?, boot: boot_id()?, program: None })
-    }
-
-    /// The process, if it is still there.
-    pub fn find(&self) -> Option<Process> {
-        // Opened before it is looked at: what was looked at is then what was opened.
-        let process = Process::open(self.process).ok()?;
-        let same = boot_id().is_ok_and(|boot| boot == self.boot)
-            && process::began(self.process).is_ok_and(|began| began == self.began)
-            && !process.is_ending().unwrap_or(true);
-        same.then_some(process)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split_whitespace();
-        let (process, began, boot) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.to_owned());
-        Some(Self { process, began, boot, program: words.next().map(str::to_owned) })
-    }
-}
-
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.process, self.began, self.boot)?;
-        self.program.iter().try_for_each(|program| write!(f, " {program}"))
-    }
-}
 
 /// The directory, open.
 #[derive(Debug)]
@@ -390,25 +342,6 @@ pub(super) fn write(directory: BorrowedFd<'_>, name: &SandboxName, file: File, r
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn records_are_read_back() {
-        let record = Record { process: 12, began: 345, boot: "a-b".into(), program: None };
-        assert_eq!(Record::parse(&format!("{record}\n")), Some(record.clone()));
-        let record = Record { program: Some("pasta".into()), ..record };
-        assert_eq!(Record::parse(&record.to_string()), Some(record));
-        for text in ["", "12", "12 345", "x 345 a-b"] {
-            assert_eq!(Record::parse(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_record_leads_to_the_process_that_it_is_of_and_to_no_other() {
-        let own = Record::of(i32::try_from(std::process::id()).unwrap()).unwrap();
-        assert!(own.find().is_some());
-        assert!(Record { began: own.began + 1, ..own.clone() }.find().is_none());
-        assert!(Record { boot: "another".into(), ..own }.find().is_none());
-    }
 
     #[test]
     fn an_id_outside_is_read_from_the_map() {

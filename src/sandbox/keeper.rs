@@ -11,7 +11,8 @@ use std::os::unix::net::UnixStream;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::prctl;
 
-use super::directory::{self, Record};
+use super::directory;
+use super::record::Record;
 use crate::kernel::linux::isolate::{self, Step};
 use crate::kernel::linux::process;
 use crate::name::SandboxName;

@@ -15,7 +15,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 
-use super::directory::{DirectoryError, File as Entry, Held, Record};
+use super::directory::{DirectoryError, File as Entry, Held};
+use super::record::Record;
 use crate::kernel::linux::process::{self, Process};
 
 /// The first arguments that make the program the guard of an uplink; the keeper's number and beginning follow, and the program.
