@@ -248,6 +248,9 @@ fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnF
     }
 }
 
+/// How often undoing is begun: what failed once, a look or an operation, may succeed when it is asked for again.
+const UNDO_ATTEMPTS: usize = 3;
+
 /// Makes the network what it was: the same pipeline, with the state before as what is desired.
 fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
     let mut interest = State::clone(&goal.interest);
@@ -257,14 +260,18 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
     desired.resources.retain(|id, _| !matches!(id, ResourceId::Namespace(namespace) if before.broken.contains(namespace)));
     let back =
         Goal { lab: goal.lab.clone(), desired: Arc::new(desired), interest: Arc::new(interest), record: Record::default() };
-    let undone = plan_back(kernel, &back, before).map_err(Into::into).and_then(|plan| {
-        let undone = kernel.execute(&plan.operations(), &mut Unattended);
-        undone.map_err(|error| -> Box<dyn std::error::Error + Send + Sync> { error.into() })
-    });
+    let mut failure: Option<Box<dyn std::error::Error + Send + Sync>> = None;
+    for _ in 0..UNDO_ATTEMPTS {
+        match plan_back(kernel, &back, before) {
+            Ok(rest) if rest.is_empty() => return Aftermath::RolledBack,
+            Ok(rest) => failure = kernel.execute(&rest.operations(), &mut Unattended).err().map(Into::into).or(failure),
+            Err(error) => failure = Some(error.into()),
+        }
+    }
     match plan_back(kernel, &back, before) {
         Ok(rest) if rest.is_empty() => Aftermath::RolledBack,
-        Ok(rest) => Aftermath::Left { remains: rest.changes, error: undone.err() },
-        Err(error) => Aftermath::Left { remains: Vec::new(), error: undone.err().or(Some(error.into())) },
+        Ok(rest) => Aftermath::Left { remains: rest.changes, error: failure },
+        Err(error) => Aftermath::Left { remains: Vec::new(), error: failure.or(Some(error.into())) },
     }
 }
 

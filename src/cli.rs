@@ -238,7 +238,7 @@ fn run(cli: &Cli, output: &mut Output) -> Result<u8, Failure> {
     };
     let left = place.leave(keep, output);
     let code = outcome.map_err(own)?;
-    left.map(|()| code)
+    left.map(|()| code).map_err(own)
 }
 
 impl Command {

@@ -97,10 +97,17 @@ pub fn note_namespace_directory() -> Result<(), DirectoryError> {
 
 /// Removes /run/netns, if it is empty and was not there before topo.
 fn remove_namespace_directory() {
-    if made_marker().exists() && std::fs::remove_dir(NAMESPACE_DIRECTORY).is_ok() {
-        // What is left of the marker would only lead to another attempt.
-        let _ = std::fs::remove_file(made_marker());
+    if !made_marker().exists() {
+        return;
     }
+    match std::fs::remove_dir(NAMESPACE_DIRECTORY) {
+        // Somebody has mounted something there, as `ip netns add` does: it is not topo's any more.
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {}
+        Err(_) => return,
+    }
+    // What is left of the marker would only lead to another attempt.
+    let _ = std::fs::remove_file(made_marker());
 }
 
 fn made_marker() -> PathBuf {

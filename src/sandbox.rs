@@ -77,7 +77,8 @@ pub enum Found {
 /// When its record cannot be read.
 pub fn find(held: &Held) -> Result<Option<Found>, DirectoryError> {
     let Some((record, file)) = held.read(Entry::Record)? else { return Ok(None) };
-    Ok(Some(record.find().map_or(Found::Gone, |keeper| Found::Alive(keeper, file))))
+    let keeper = record.find().map_err(held.failed(Entry::Record))?;
+    Ok(Some(keeper.map_or(Found::Gone, |keeper| Found::Alive(keeper, file))))
 }
 
 /// The same, with what is left of one that has gone cleared away.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, killpg, raise};
 use nix::unistd::Pid;
 
 use super::ExecArguments;
@@ -17,7 +17,7 @@ use super::output::Output;
 use super::place::Place;
 use super::signals;
 use crate::kernel::linux::process::Process;
-use crate::kernel::linux::{labs, raise_descriptor_limit};
+use crate::kernel::linux::{inside, labs, raise_descriptor_limit};
 use crate::name::{LabName, NamespaceName};
 use crate::spec::suggest;
 
@@ -43,31 +43,67 @@ struct Stream {
 }
 
 pub fn run(arguments: &ExecArguments, place: &Place, output: &mut Output) -> Result<u8, Failure> {
-    let namespaces = namespaces_of(arguments.target.as_deref())?;
-    if namespaces.len() > MANY {
+    // Commands inherit the limit, and few need more than the usual one.
+    if inside::names().map_err(Failure::new)?.len() > MANY {
         raise_descriptor_limit();
     }
+    let namespaces = namespaces_of(arguments.target.as_deref())?;
     let signals = signals::relay()?;
-    let mut running = Vec::new();
+    let mut running = Commands(Vec::new());
     for namespace in namespaces {
-        running.push(start(namespace, arguments, place)?);
+        running.0.push(start(namespace, arguments, place)?);
     }
-    while running.iter().any(|command| !command.is_done()) {
+    let mut asked_to_end = None;
+    while running.0.iter().any(|command| !command.is_done()) {
         for signal in signals.try_iter() {
-            running.iter().filter(|command| command.status.is_none()).for_each(|command| command.signal(signal));
+            match signal {
+                Signal::SIGTSTP => running.pause(),
+                signal => {
+                    running.signal(signal);
+                    asked_to_end = Some(signal);
+                }
+            }
         }
-        wait_for_output(&running)?;
-        for command in &mut running {
+        wait_for_output(&running.0)?;
+        for command in &mut running.0 {
             command.advance(output)?;
         }
+        // What they have started may hold their outputs open for ever.
+        if asked_to_end.is_some() && running.0.iter().all(|command| command.status.is_some()) {
+            break;
+        }
     }
+    let running = std::mem::take(&mut running.0);
     let failed = |command: &Running| command.status.filter(|status| *status != 0);
     for command in &running {
         if let Some(status) = failed(command) {
             output.tell(&format!("{}: exit status {status}", command.namespace));
         }
     }
-    Ok(running.iter().find_map(failed).unwrap_or(0))
+    let interrupted = || asked_to_end.filter(|_| running.iter().any(|command| !command.is_done()));
+    Ok(running.iter().find_map(failed).or_else(|| Some(128 + interrupted()? as u8)).unwrap_or(0))
+}
+
+/// Commands that run at the same time. When this process fails, they end.
+struct Commands(Vec<Running>);
+
+impl Commands {
+    fn signal(&self, signal: Signal) {
+        self.0.iter().filter(|command| command.status.is_none()).for_each(|command| command.signal(signal));
+    }
+
+    /// Stops them, and this process until it is continued.
+    fn pause(&self) {
+        self.signal(Signal::SIGTSTP);
+        let _ = raise(Signal::SIGSTOP);
+        self.signal(Signal::SIGCONT);
+    }
+}
+
+impl Drop for Commands {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGKILL);
+    }
 }
 
 /// The namespaces of a lab, by its name; without a name, those of the only one that there is.

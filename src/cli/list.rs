@@ -11,7 +11,7 @@ use super::ListArguments;
 use super::error::Failure;
 use super::output::Output;
 use super::place::{self, Need, Place};
-use crate::kernel::linux::labs;
+use crate::kernel::linux::{labs, raise_descriptor_limit};
 use crate::name::{LabName, LinkName, NamespaceName, SandboxName};
 use crate::report::json::FORMAT_VERSION;
 use crate::runtime::records;
@@ -48,6 +48,7 @@ struct Sandbox {
 }
 
 pub fn run(arguments: &ListArguments, choice: Option<&SandboxName>, output: &mut Output) -> Result<u8, Failure> {
+    raise_descriptor_limit();
     let listing = gather(choice, output)?;
     if arguments.json {
         output.print(&(serde_json::to_string(&listing).map_err(Failure::new)? + "\n"))?;

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal as Handler, SignalKind, signal};
 
 use crate::kernel::Progress;
+use crate::kernel::linux::process;
 
 /// Exit status of a program that a signal ended, less the signal's number.
 const SIGNALLED: u8 = 128;
@@ -25,13 +26,14 @@ pub struct Signals(Arc<AtomicU8>);
 
 /// A runtime with a handler for each of these signals. tokio panics where the system refuses it a pair of sockets; here that is an error
 /// like any other.
-fn handlers<const N: usize>(kinds: [SignalKind; N]) -> io::Result<(Runtime, [Handler; N])> {
+fn handlers(signals: &[Signal]) -> io::Result<(Runtime, Vec<Handler>)> {
     let register = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let inside = runtime.enter();
-        let handlers = kinds.into_iter().map(signal).collect::<io::Result<Vec<_>>>()?;
+        let kinds = signals.iter().map(|wanted| SignalKind::from_raw(*wanted as i32));
+        let handlers = kinds.map(signal).collect::<io::Result<Vec<_>>>()?;
         drop(inside);
-        Ok((runtime, handlers.try_into().map_err(|_| io::Error::other("as many handlers as signals"))?))
+        Ok((runtime, handlers))
     };
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
@@ -48,20 +50,12 @@ impl Signals {
     pub fn listen() -> Result<Self, ListenError> {
         let signals = Self::default();
         let seen = signals.clone();
-        let (runtime, [mut interrupt, mut terminate]) = handlers([SignalKind::interrupt(), SignalKind::terminate()])?;
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            runtime.block_on(async {
-                loop {
-                    let number = tokio::select! {
-                        _ = interrupt.recv() => 2,
-                        _ = terminate.recv() => 15,
-                    };
-                    if seen.0.swap(number, Ordering::SeqCst) != 0 {
-                        eprintln!("Stopped at once; the network may be half changed. `topo apply` or `topo destroy` continues.");
-                        std::process::exit(i32::from(SIGNALLED + number));
-                    }
-                }
-            });
+        each(&[Signal::SIGINT, Signal::SIGTERM], move |signal| {
+            let number = signal as u8;
+            if seen.0.swap(number, Ordering::SeqCst) != 0 {
+                eprintln!("Stopped at once; the network may be half changed. `topo apply` or `topo destroy` continues.");
+                std::process::exit(i32::from(SIGNALLED + number));
+            }
         })?;
         Ok(signals)
     }
@@ -75,30 +69,42 @@ impl Signals {
     }
 }
 
-/// The signals that ask this process to end, for those that it waits for: HUP, INT, QUIT and TERM.
+/// The signals that are meant for those that this process waits for: HUP, INT, QUIT, TERM and TSTP, without those that it was started to
+/// ignore, as nohup(1) does: they are ignored by all.
 ///
 /// # Errors
 /// When the system refuses a thread or a handler.
 pub fn relay() -> Result<mpsc::Receiver<Signal>, ListenError> {
     let (seen, signals) = mpsc::channel();
-    let kinds = [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::terminate()];
-    let (runtime, [mut hangup, mut interrupt, mut quit, mut terminate]) = handlers(kinds)?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            loop {
-                let signal = tokio::select! {
-                    _ = hangup.recv() => Signal::SIGHUP,
-                    _ = interrupt.recv() => Signal::SIGINT,
-                    _ = quit.recv() => Signal::SIGQUIT,
-                    _ = terminate.recv() => Signal::SIGTERM,
-                };
-                if seen.send(signal).is_err() {
-                    return;
-                }
-            }
-        });
+    let ignored = process::ignored_signals()?;
+    let all = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTSTP];
+    let heeded: Vec<_> = all.into_iter().filter(|signal| !ignored.contains(*signal)).collect();
+    each(&heeded, move |signal| {
+        // Nobody waits for them any more.
+        let _ = seen.send(signal);
     })?;
     Ok(signals)
+}
+
+/// Has a thread call `seen` for each of these signals that comes.
+fn each(signals: &[Signal], seen: impl Fn(Signal) + Clone + Send + 'static) -> Result<(), ListenError> {
+    let (runtime, handlers) = handlers(signals)?;
+    let handlers: Vec<_> = signals.iter().copied().zip(handlers).collect();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for (signal, mut handler) in handlers {
+                let seen = seen.clone();
+                tasks.spawn(async move {
+                    while handler.recv().await.is_some() {
+                        seen(signal);
+                    }
+                });
+            }
+            while tasks.join_next().await.is_some() {}
+        });
+    })?;
+    Ok(())
 }
 
 /// Stops when a signal has come.

@@ -140,7 +140,7 @@ fn route(context: &Context<'_, '_>, problems: &mut Problems) -> Option<Route> {
     } else {
         several(context, problems)
     };
-    let route = Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu };
+    let route = Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu, object: None };
     (problems.count == before).then_some(route)
 }
 

@@ -195,6 +195,8 @@ pub struct Route {
     pub scope: Option<Scope>,
     /// The path's mtu in bytes (RTAX_MTU).
     pub mtu: Option<u32>,
+    /// The nexthop object that a live route takes its ways out from, ip-nexthop(8) (RTA_NH_ID); the lab's own have none.
+    pub object: Option<u32>,
 }
 
 impl Route {
@@ -225,6 +227,7 @@ impl Route {
         check("src", self.src != live.src, &|route| json!(route.src));
         check("scope", scope(self) != scope(live), &|route| json!(scope(route)));
         check("mtu", self.mtu != live.mtu, &|route| json!(route.mtu));
+        check("nhid", self.object != live.object, &|route| json!(route.object));
         changes
     }
 
@@ -266,6 +269,7 @@ impl Route {
         add("src", self.src.map(|src| json!(src)));
         add("scope", self.scope.map(|scope| json!(scope)));
         add("mtu", self.mtu.map(Value::from));
+        add("nhid", self.object.map(Value::from));
         shown
     }
 }

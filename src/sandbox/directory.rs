@@ -255,7 +255,8 @@ impl Held {
         &self.name
     }
 
-    fn failed(&self, file: File) -> impl Fn(io::Error) -> DirectoryError + use<> {
+    /// What to make of an error with one of the sandbox's files.
+    pub(super) fn failed(&self, file: File) -> impl Fn(io::Error) -> DirectoryError + use<> {
         let path = self.directory.path.join(file.name(&self.name));
         move |source| DirectoryError::Io { path: path.clone(), source }
     }
@@ -273,7 +274,9 @@ impl Held {
         };
         let mut text = String::new();
         (&opened).take(LENGTH).read_to_string(&mut text).map_err(&failed)?;
-        let record = Record::parse(&text).ok_or_else(|| failed(io::Error::other("it is no record of a process")))?;
+        let record = Record::parse(&text).ok_or_else(|| {
+            failed(io::Error::other("it is no record of a process; remove it, which ends the sandbox if there is one"))
+        })?;
         Ok(Some((record, opened)))
     }
 

@@ -134,7 +134,7 @@ pub fn installed() -> Result<Program, UplinkError> {
 /// The uplink that a sandbox has.
 pub fn find(held: &Held) -> Result<Option<Program>, DirectoryError> {
     let Some((record, _)) = held.read(Entry::Uplink)? else { return Ok(None) };
-    let alive = record.find().is_some();
+    let alive = record.find().map_err(held.failed(Entry::Uplink))?.is_some();
     Ok(record.program.as_deref().and_then(Program::from_name).filter(|_| alive))
 }
 

@@ -67,6 +67,8 @@ const DRIFTS: &[(&str, Links)] = &[
     ("ip -n a route add 198.51.100.0/24 via 10.0.0.1", Links::Stay),
     ("ip -n a route add unreachable 198.51.100.0/24", Links::Stay),
     ("ip -n a -6 route add 2001:db8:5::/64 via 2001:db8::1", Links::Stay),
+    ("ip -n a nexthop add id 5 via 10.0.0.1 dev eth0 && ip -n a route add 198.51.100.0/24 nhid 5", Links::Stay),
+    ("ip -n a route replace default nhid 5", Links::Stay),
     ("ip link set port nomaster", Links::Stay),
     ("ip link set br0 type bridge stp_state 1", Links::Stay),
     ("ip link set br0 type bridge ageing_time 1000", Links::Stay),

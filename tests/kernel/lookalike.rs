@@ -146,6 +146,12 @@ fn routes_and_addresses_are_the_labs_by_their_protocol_only() {
                 "2001:db8:2::1/64",
                 "ip address del 2001:db8:2::1/64 dev up0",
             ),
+            (
+                format!("{external}, addresses: [\"2001:db8:2::1/64\"] }} }}"),
+                "ip address add 2001:db8:2::1/48 dev up0 nodad",
+                "2001:db8:2::1/64",
+                "ip address del 2001:db8:2::1/48 dev up0",
+            ),
         ];
         for (yaml, make, named, undo) in cases {
             sh(make);

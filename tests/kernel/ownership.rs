@@ -206,3 +206,28 @@ fn destroying_what_is_not_there_changes_nothing() {
         assert_eq!(text("ip", &["netns", "list"]), "");
     });
 }
+
+/// The first `ip netns add` mounts /run/netns over itself; where mounts do not propagate, entries from before are then mounted
+/// twice, once of them where no path leads.
+#[test]
+fn what_ip_netns_mounts_over_the_labs_entries_is_in_nobodys_way() {
+    in_namespaces(|| {
+        let file = example("quickstart");
+        let mounts = || text("cat", &["/proc/self/mounts"]).lines().filter(|line| line.contains("netns")).count();
+        apply(&file);
+        sh("ip netns add other");
+        assert_eq!(mounts(), 6, "ip-netns(8) is expected to mount the directory over itself");
+        assert_no_changes(&file);
+        destroy("quickstart");
+        assert_eq!((mounts(), text("ls", &["/run/netns"])), (2, "other\n".into()));
+        sh("ip netns del other; umount /run/netns");
+        // The entry that is seen is gone, the hidden one is there.
+        apply(&file);
+        sh("ip netns add other; ip netns del alice 2> /dev/null || true");
+        apply(&file);
+        assert_no_changes(&file);
+        destroy("quickstart");
+        assert_eq!((mounts(), text("ls", &["/run/netns"])), (2, "other\n".into()));
+        assert!(!std::path::Path::new("/run/topo").exists());
+    });
+}

@@ -144,9 +144,12 @@ fn remove_all(
     namespaces: Vec<(usize, NamespaceName, Option<Inhabited>)>,
     stop: &AtomicBool,
 ) -> Option<(usize, Errno)> {
-    let remove = |directory: &Directory, name: &NamespaceName, inhabited: Option<Inhabited>| match inhabited {
-        Some(inhabited) => directory.remove(name, &inhabited.file),
-        None => directory.remove_placeholder(name, &ownership::namespace_mark(lab, name)),
+    let remove = |directory: &Directory, name: &NamespaceName, inhabited: Option<Inhabited>| {
+        let mark = ownership::namespace_mark(lab, name);
+        match inhabited {
+            Some(inhabited) => directory.remove(name, &inhabited.file, &mark),
+            None => directory.remove_placeholder(name, &mark),
+        }
     };
     let directory =
         Directory::open().and_then(|directory| directory.ok_or_else(|| io::Error::from_raw_os_error(nix::libc::ENOENT)));

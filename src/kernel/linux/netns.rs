@@ -3,6 +3,8 @@
 //! Entries are opened without following symbolic links, mounted and unmounted through descriptors, and removed only while they
 //! are what they were when they were looked at.
 
+mod hidden;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -215,11 +217,12 @@ impl Directory {
         Ok(mount(Some("/proc/thread-self/ns/net"), target.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
     }
 
-    /// Unmounts and removes an entry, provided that it is still the one that `expected` was opened from.
+    /// Unmounts and removes an entry, provided that it is still the one that `expected` was opened from. `mark` is what the file
+    /// below it carries.
     ///
     /// # Errors
     /// `ESTALE` when something else stands there now.
-    pub fn remove(&self, name: &NamespaceName, expected: &File) -> io::Result<()> {
+    pub fn remove(&self, name: &NamespaceName, expected: &File, mark: &str) -> io::Result<()> {
         let entry = openat(&self.handle, name.as_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
         if !same_file(&fstat(&entry)?, &expected.metadata()?) {
             return Err(Errno::ESTALE.into());
@@ -227,13 +230,20 @@ impl Directory {
         // What was looked at is unmounted, whatever the name leads to by now.
         umount2(descriptor_path(&entry).as_str(), MntFlags::MNT_DETACH)?;
         drop(entry);
-        Ok(unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir)?)
+        self.unlink(name, mark)
+    }
+
+    fn unlink(&self, name: &NamespaceName, mark: &str) -> io::Result<()> {
+        match unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EBUSY) => hidden::unlink(name, mark),
+            other => Ok(other?),
+        }
     }
 
     /// Removes a placeholder that an interrupted creation left, provided that it still carries that text.
     pub fn remove_placeholder(&self, name: &NamespaceName, mark: &str) -> io::Result<()> {
         match self.look(name)? {
-            Some(Entry::File(text)) if text == mark => Ok(unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir)?),
+            Some(Entry::File(text)) if text == mark => self.unlink(name, mark),
             None => Ok(()),
             Some(_) => Err(Errno::ESTALE.into()),
         }

@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 
 /// A process, whatever becomes of its number.
@@ -66,12 +66,26 @@ impl Process {
         }
     }
 
+    /// The process that has this number now, if there is one.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn find(number: i32) -> io::Result<Option<Self>> {
+        match Self::open(number) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
     /// Whether it has ended, or is about to: nothing that it holds together lasts.
     pub fn is_ending(&self) -> io::Result<bool> {
-        // What is not there any more cannot be read.
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.number)).unwrap_or_default();
-        let (stat, status) = (read("stat"), read("status"));
-        Ok(self.has_ended(Duration::ZERO)? || is_ending(&stat, &status))
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.number));
+        match (read("stat"), read("status")) {
+            (Ok(stat), Ok(status)) => Ok(self.has_ended(Duration::ZERO)? || is_ending(&stat, &status)),
+            // What is not there any more cannot be read.
+            (Err(_), _) | (_, Err(_)) if self.has_ended(Duration::ZERO)? => Ok(true),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
     }
 
     /// Whether one of its namespaces, such as `user`, is the caller's own.
@@ -130,6 +144,14 @@ pub fn identity(path: &str) -> io::Result<(u64, u64)> {
 pub fn began(number: i32) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{number}/stat"))?;
     began_from(&text).ok_or_else(|| io::Error::other(format!("/proc/{number}/stat is not as expected")))
+}
+
+/// The signals that this process was started to ignore, or has chosen to: `SigIgn` of proc_pid_status(5).
+pub fn ignored_signals() -> io::Result<SigSet> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    let mask = mask.ok_or_else(|| io::Error::other("/proc/self/status is not as expected"))?;
+    Ok(Signal::iterator().filter(|signal| mask & (1 << (*signal as u64 - 1)) != 0).collect())
 }
 
 /// The second field is a name, which may hold anything, in parentheses.

@@ -14,6 +14,7 @@ use crate::ownership::{self, Mark};
 use crate::resource::link::{Kind, Link, Marked};
 use crate::resource::route::{Route, RouteKey};
 use crate::state::{Ifindex, Live, Resource, ResourceId, State};
+use crate::value::InterfaceAddress;
 
 /// From so many namespaces on a second thread is worth its start.
 const WORTH_A_THREAD: usize = 64;
@@ -234,6 +235,9 @@ impl<'a> Scene<'a> {
                 if foreign && !attributes.foreign {
                     if declared {
                         scenery.foreign.push((id, "an address that topo did not give".into()));
+                    } else if let Some(id) = self.declared_elsewise(&id, raw) {
+                        let what = format!("the address with another prefix length, `{}`, that topo did not give", raw.address);
+                        scenery.foreign.push((id, what));
                     }
                     continue;
                 }
@@ -250,6 +254,14 @@ impl<'a> Scene<'a> {
             scenery.addresses.push((id, Resource::Address(attributes)));
         }
         scenery.addresses[begin..].sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+
+    /// What the lab declares with the same IPv6 address, which an interface has only once whatever the prefix length.
+    fn declared_elsewise(&self, id: &ResourceId, raw: &RawAddress) -> Option<ResourceId> {
+        let (link, ip) = (id.link()?, raw.address.ip());
+        let same = |(address, _): (InterfaceAddress, _)| Some(address).filter(|address| ip.is_ipv6() && address.ip() == ip);
+        let same = self.desired.addresses(&link).find_map(same)?;
+        Some(ResourceId::Address(link, same))
     }
 
     fn add_routes(&self, links: &[SeenLink], scenery: &mut Scenery) {

@@ -228,7 +228,14 @@ impl Scene<'_> {
         let hops = entry.hops.iter().filter(|_| !terminal);
         let name = |index| self.namespace.devices.get(&index).map(|device| device.name);
         let hops = hops.map(|hop| NextHop { via: hop.via, dev: name(hop.index), weight: hop.weight, onlink: hop.onlink });
-        Route { kind: entry.kind, nexthops: hops.collect(), src: entry.src, scope: Some(entry.scope), mtu: entry.mtu }
+        Route {
+            kind: entry.kind,
+            nexthops: hops.collect(),
+            src: entry.src,
+            scope: Some(entry.scope),
+            mtu: entry.mtu,
+            object: None,
+        }
     }
 
     fn leads_over_lab(&self, route: &Route, live: &Live) -> bool {

@@ -83,7 +83,13 @@ pub struct Bridge {
     pub nf_call_ip6tables: Option<bool>,
     /// Show ARP frames to arptables; default false (IFLA_BR_NF_CALL_ARPTABLES).
     pub nf_call_arptables: Option<bool>,
+    /// Whether the spanning tree is changing, as a live bridge reports it. Addresses are then forgotten after twice the
+    /// `forward_delay`, and that is what the kernel reports instead of the `ageing_time` (IFLA_BR_TOPOLOGY_CHANGE).
+    #[serde(skip)]
+    pub topology_changes: bool,
 }
+
+const IFLA_BR_TOPOLOGY_CHANGE: u16 = 14;
 
 /// The attributes of IFLA_INFO_DATA, linux/if_link.h.
 impl LinkKind for Bridge {
@@ -159,6 +165,7 @@ impl LinkKind for Bridge {
             nf_call_iptables: off,
             nf_call_ip6tables: off,
             nf_call_arptables: off,
+            topology_changes: false,
         }
     }
 
@@ -203,12 +210,36 @@ impl LinkKind for Bridge {
     fn clear_ports(&mut self) {
         self.ports.clear();
     }
+
+    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
+        if attribute == IFLA_BR_TOPOLOGY_CHANGE {
+            self.topology_changes = bytes.first().is_some_and(|changes| *changes != 0);
+        }
+    }
+
+    fn conceals(&self, option: &str) -> bool {
+        self.topology_changes && option == "ageing_time"
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
     use super::*;
+
+    #[test]
+    fn ageing_is_not_compared_while_the_spanning_tree_changes() {
+        let live = |changes: u8| {
+            let attributes = [[8, 0, 4, 0], 400_u32.to_ne_bytes(), [5, 0, 14, 0], [changes, 0, 0, 0]];
+            Kind::decode("bridge", &attributes.concat()).unwrap()
+        };
+        let ageing = |live: &Kind| {
+            let changes = Kind::from(Bridge::default()).compare(live).unwrap();
+            changes.iter().any(|change| change.name == "ageing_time")
+        };
+        assert!(ageing(&live(0)));
+        assert!(!ageing(&live(1)));
+    }
 
     #[test]
     fn every_default_survives_the_wire() {

@@ -145,6 +145,12 @@ pub trait LinkKind: Clone + Default + 'static {
         let _ = (attribute, bytes);
     }
 
+    /// Whether the kernel reports something else under the name of that option at the moment.
+    fn conceals(&self, option: &str) -> bool {
+        let _ = option;
+        false
+    }
+
     /// Brings what the kernel reported into the form that a lab file would have.
     fn normalise(&mut self) {}
 }
@@ -207,7 +213,8 @@ pub(super) fn compare<K: LinkKind>(desired: &K, live: &K) -> Vec<OptionChange> {
     for row in K::OPTIONS {
         // An option that neither the lab sets nor this kernel reports is a feature that was compiled out.
         let absent = (row.show)(live).is_none() && (row.show)(desired).is_none();
-        if absent || (row.same)(&wanted, live) || changes.iter().any(|change| change.name == row.name) {
+        let unknown = live.conceals(row.name) || desired.conceals(row.name);
+        if absent || unknown || (row.same)(&wanted, live) || changes.iter().any(|change| change.name == row.name) {
             continue;
         }
         changes.push(OptionChange {

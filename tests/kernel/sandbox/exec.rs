@@ -173,6 +173,85 @@ fn all_namespaces_at_once() {
 }
 
 #[test]
+fn signals_to_all_are_as_one_would_expect_of_a_single_command() {
+    with_users(|| {
+        with_pair(|user| {
+            let number = |child: &std::process::Child| Pid::from_raw(i32::try_from(child.id()).unwrap());
+            let begun = |child: &mut std::process::Child| {
+                let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+                let mut text = String::new();
+                for _ in 0..2 {
+                    std::io::BufRead::read_line(&mut lines, &mut text).unwrap();
+                }
+                lines
+            };
+            // A child of the commands that holds their outputs open does not keep TERM from ending the wait.
+            let start = |script: &str| {
+                let mut command = user.command(user.program());
+                command.args(["exec", "--all", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap()
+            };
+            let mut child = start("sleep 1000 & echo begun");
+            let lines = begun(&mut child);
+            let pid = number(&child);
+            let ended = eventually_ended(&mut child, || kill(pid, Signal::SIGTERM).unwrap());
+            assert_eq!(ended.code(), Some(128 + 15));
+            drop(lines);
+            // What was started to ignore a signal, as by nohup(1), goes on, and its commands too.
+            let topo = user.program().to_str().unwrap();
+            let script = format!("trap '' HUP; exec {topo} exec --all -- sh -c 'echo begun; kill -HUP $$; sleep 0.5; exit 7'");
+            let mut child = user.command("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+            let lines = begun(&mut child);
+            kill(number(&child), Signal::SIGHUP).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(7));
+            drop(lines);
+            // TSTP stops all, CONT lets all go on.
+            let mut child = start("echo begun; sleep 1000; exit 3");
+            let lines = begun(&mut child);
+            let state = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let stopped = |pid: i32| state(pid).rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            kill(number(&child), Signal::SIGTSTP).unwrap();
+            eventually("all are stopped", || {
+                let children = tools::text("pgrep", &["-P", &child.id().to_string()]);
+                stopped(number(&child).as_raw()) && children.lines().all(|pid| stopped(pid.parse().unwrap()))
+            });
+            kill(number(&child), Signal::SIGCONT).unwrap();
+            eventually("all go on", || {
+                let children = tools::text("pgrep", &["-P", &child.id().to_string()]);
+                !stopped(number(&child).as_raw()) && children.lines().all(|pid| !stopped(pid.parse().unwrap()))
+            });
+            kill(number(&child), Signal::SIGTERM).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+            drop(lines);
+            // Those that could be started are not left behind when one could not.
+            let script = format!("ulimit -n 24; exec {topo} exec --all -- sleep 4321");
+            let many: String = (0..12).map(|n| format!("  n{n}: {{}}\n")).collect();
+            let file = user.file("many.yaml", &format!("name: many\nnamespaces:\n{many}"));
+            user.topo(&["apply", &file]).ok();
+            let script = script.replace("--all", "--all many");
+            let outcome = user.command("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(outcome.status.code(), Some(125), "{}", String::from_utf8_lossy(&outcome.stderr));
+            eventually("none is left", || !tools::text("ps", &["-eo", "args"]).lines().any(|line| line == "sleep 4321"));
+            // What the first commands have started goes with the sandbox.
+            user.topo(&["sandbox", "stop", "default"]).ok();
+            user.topo(&["apply", &user.file("lab.yaml", PAIR)]).ok();
+        });
+    });
+}
+
+/// Repeats what should end the child until it has.
+fn eventually_ended(child: &mut std::process::Child, end: impl Fn()) -> std::process::ExitStatus {
+    for _ in 0..200 {
+        end();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+    }
+    child.kill().unwrap();
+    panic!("it goes on after ten seconds");
+}
+
+#[test]
 fn on_the_machine_it_is_the_same_as_ip_netns_exec() {
     in_namespaces(|| {
         let file = lab(PAIR);

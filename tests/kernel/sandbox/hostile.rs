@@ -74,7 +74,7 @@ fn planted_files_are_not_followed() {
             user.topo(&["apply", &file]).exits(1).says("it is no record of a process");
         }
         // Somebody else's process.
-        user.file("run/topo/record-default", "1 1 not-this-boot\n");
+        user.file("run/topo/record-default", "1 1 not-this-boot 1\n");
         user.topo(&["apply", &file]).ok().says("The sandbox `default` has gone");
         user.topo(&["destroy", "pair"]).ok();
         user.assert_nothing_left();

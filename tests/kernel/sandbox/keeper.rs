@@ -14,6 +14,31 @@ fn end(process: i32) {
     kill(Pid::from_raw(process), Signal::SIGKILL).unwrap();
 }
 
+/// What cannot be told is no reason to take a sandbox for gone, and clear it away.
+#[test]
+fn a_keeper_that_cannot_be_looked_at_is_left_alone() {
+    with_users(|| {
+        let user = User::new();
+        let file = user.file("lab.yaml", PAIR);
+        user.topo(&["apply", &file]).ok();
+        let keeper = user.keepers();
+        let topo = user.program().to_str().unwrap();
+        for limit in 3..14 {
+            let script = format!("ulimit -n {limit}; {topo} exec a -- true; {topo} plan {file}; {topo} list");
+            let _ = user.command("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(user.keepers(), keeper, "with {limit} descriptors");
+        }
+        let elsewhere = ["-Urpf", "--mount-proc", topo, "--sandbox", "plan", &file];
+        let outcome = user.command("unshare").args(elsewhere).output().unwrap();
+        assert_eq!(outcome.status.code(), Some(1), "{}", String::from_utf8_lossy(&outcome.stderr));
+        assert!(String::from_utf8_lossy(&outcome.stderr).contains("another PID namespace"));
+        assert_eq!(user.keepers(), keeper);
+        user.topo(&["exec", "a", "--", "true"]).ok();
+        user.topo(&["destroy", "pair"]).ok();
+        user.assert_nothing_left();
+    });
+}
+
 #[test]
 fn its_end_takes_all_with_it_and_the_next_command_says_so() {
     with_users(|| {

@@ -94,6 +94,7 @@ pub fn route(body: &[u8]) -> Result<RawRoute, String> {
             RouteAttribute::Priority(metric) => key.metric = *metric,
             RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => single.via = gateway(attribute),
             RouteAttribute::Oif(oif) => index = Some(*oif),
+            RouteAttribute::NhId(object) => route.object = Some(*object),
             RouteAttribute::PrefSource(source) => route.src = plain(source),
             RouteAttribute::Metrics(metrics) => {
                 route.mtu = metrics.iter().find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None });

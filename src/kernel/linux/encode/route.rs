@@ -82,7 +82,10 @@ fn route_message(at: &RouteAt) -> RouteMessage {
     }
     list.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
     list.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    list.extend(route.object.map(RouteAttribute::NhId));
     match route.nexthops.as_slice() {
+        // The object says where to.
+        _ if route.object.is_some() => {}
         [] => {}
         [hop] => {
             list.extend(gateway(hop, ipv6));
