@@ -1,6 +1,7 @@
 //! The running kernel: observed by dumps, changed by batches of messages, one socket for each namespace.
 
 mod ahead;
+mod bystanders;
 mod decode;
 mod detection;
 mod encode;
@@ -31,6 +32,7 @@ pub use inhabitants::Inhabitant;
 pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
 
 use self::ahead::Ahead;
+use self::bystanders::Bystanders;
 use self::netns::Traveller;
 use self::observe::Look;
 use self::read::{Interest, Snapshot};
@@ -70,6 +72,7 @@ pub struct Linux {
     interest: Option<Arc<Interest>>,
     /// Looks that have been begun and not yet been asked for.
     ahead: Option<Ahead>,
+    bystanders: Bystanders,
 }
 
 impl Linux {
@@ -90,6 +93,7 @@ impl Linux {
                 seen: BTreeMap::new(),
                 interest: None,
                 ahead: None,
+                bystanders: Bystanders::default(),
             })
         };
         connect().map_err(ConnectError)

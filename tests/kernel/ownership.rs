@@ -231,3 +231,33 @@ fn what_ip_netns_mounts_over_the_labs_entries_is_in_nobodys_way() {
         assert!(!std::path::Path::new("/run/topo").exists());
     });
 }
+
+/// With the last IPv4 address of an interface the kernel takes all routes over it.
+#[test]
+fn routes_of_others_stay_when_an_address_below_them_changes() {
+    in_namespaces(|| {
+        sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up");
+        sh(
+            "ip route add 198.51.100.0/24 dev up0 metric 5; ip route add 203.0.113.0/24 nexthop dev up0 nexthop dev up0 onlink via 192.0.2.9",
+        );
+        let before = settled_fingerprint();
+        let with = |interface: &str, more: &str| {
+            lab(&format!("name: by\nnamespaces:\n  host: {{ interfaces: {{ up0: {{ external: true, {interface} }} }} }}\n{more}"))
+        };
+        let routes = || text("ip", &["-N", "route", "show", "proto", "4"]) + &text("ip", &["-N", "route", "show", "proto", "3"]);
+        apply(&with("addresses: [192.0.2.10/24]", ""));
+        sh("ip route add default via 192.0.2.1 proto static");
+        let expected = routes();
+        apply(&with("addresses: [192.0.2.11/24]", ""));
+        assert_eq!(routes(), expected, "another address");
+        apply(&with("addresses: [{ address: 192.0.2.11/24, broadcast: 192.0.2.0 }]", ""));
+        assert_eq!(routes(), expected, "another broadcast address");
+        let refused = "  a: { sysctls: { net.ipv4.ip_forward: rubbish } }\n";
+        topo(&["apply", &with("addresses: [192.0.2.12/24]", refused)]).exits(1).says("as it was before");
+        assert_eq!(routes(), expected, "an apply that failed");
+        sh("ip route del default");
+        destroy("by");
+        assert_restored(&before);
+        sh("ip link del up0");
+    });
+}

@@ -11,7 +11,7 @@ use super::ahead::Follower;
 use super::detection::{self, Patience};
 use super::namespaces;
 use super::socket::{Batch, Refusal};
-use super::{Linux, encode};
+use super::{Linux, bystanders, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
@@ -60,6 +60,15 @@ fn way(operation: &Operation) -> Way {
 
 /// Executes the operations in order.
 pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
+    if let Some(first) = operations.iter().position(bystanders::endangers) {
+        linux.bystanders.watch(&mut linux.host.socket).map_err(|errno| refused(operations, first, errno))?;
+    }
+    let outcome = carry_out(linux, operations, progress);
+    linux.bystanders.put_back(&mut linux.host.socket);
+    outcome
+}
+
+fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
     let mut follower = Follower::of(operations);
     let mut pending: Option<Pending> = None;
     let mut position = 0;

@@ -104,7 +104,9 @@ impl Process {
         if !self.shares("user")? {
             namespaces |= CloneFlags::CLONE_NEWUSER;
         }
-        let here = File::open(".");
+        // Where one may be without reading it, too.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let here = nix::fcntl::open(".", flags, Mode::empty()).map(File::from);
         setns(&self.handle, namespaces)?;
         if let Ok(here) = here {
             return_to(&here)?;
