@@ -1,7 +1,7 @@
 //! Names of labs, namespaces and interfaces, parsed once so that later code never checks again.
 //!
 //! What is refused here can reach neither a path under `/run/netns` nor a kernel attribute. Names that the kernel
-//! reports may hold any byte; [`LinkName::from_kernel`] takes them as they are and [`fmt::Display`] escapes them.
+//! reports may hold any byte; [`LinkName::from_kernel`] takes them as they are and [`Display`](std::fmt::Display) escapes them.
 
 mod link;
 mod shared;

@@ -17,13 +17,14 @@ use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, 
 use crate::diff::{Action, Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::privilege::{self, Capability};
-use crate::kernel::linux::{Inhabitant, Linux};
-use crate::name::escape;
+use crate::kernel::linux::{Inhabitant, Linux, labs};
+use crate::name::{LabName, escape};
 use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::lock::Lock;
 use crate::runtime::{self, records};
+use crate::spec::suggest;
 use crate::state::{Live, ResourceId};
 
 pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failure> {
@@ -58,6 +59,15 @@ pub struct Manner<'a> {
     pub source: Option<&'a Source>,
 }
 
+/// A lab that has nothing here may be one whose name was mistyped.
+fn suggest_another(lab: &LabName, output: &mut Output) {
+    let labs = labs::find().unwrap_or_default();
+    let others = labs.keys().filter(|other| *other != lab).map(LabName::as_str);
+    if let Some(closest) = suggest::closest(lab.as_str(), others) {
+        output.tell(&format!("hint: did you mean `{closest}`?"));
+    }
+}
+
 /// Locks, plans, shows, asks if asked to, executes and verifies.
 pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, output: &mut Output) -> Result<u8, Failure> {
     let mut kernel = Linux::new(goal.lab.clone())?;
@@ -78,6 +88,9 @@ pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, outpu
         true => format!("No changes. The lab `{lab}` has nothing here.\n"),
         false => text::plan(&plan, output.stdout_colour()),
     })?;
+    if nothing_left {
+        suggest_another(&lab, output);
+    }
     if plan.is_empty() {
         records::write_if_changed(&lab, &goal.record, &goal.record.before(&goal.desired, &before).settled(&goal.desired))?;
         return Ok(0);

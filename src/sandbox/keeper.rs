@@ -93,8 +93,9 @@ fn say(mut parent: &UnixStream, word: &str) -> io::Result<()> {
 /// Writes the record, and begins to watch for its end.
 fn record(name: &SandboxName, directory: &OwnedFd) -> io::Result<Inotify> {
     let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-    let written = directory::write(directory.as_fd(), name, directory::File::Record, &Record::of(own)?)?;
+    // What can be refused comes before anything is left behind.
     let watch = Inotify::init(InitFlags::IN_CLOEXEC)?;
+    let written = directory::write(directory.as_fd(), name, directory::File::Record, &Record::of(own)?)?;
     // By the descriptor: whatever has become of the name, this is the file.
     let path = format!("/proc/self/fd/{}", written.as_raw_fd());
     watch.add_watch(path.as_str(), AddWatchFlags::IN_DELETE_SELF)?;

@@ -204,6 +204,10 @@ fn destroying_what_is_not_there_changes_nothing() {
         topo(&["destroy", &example("quickstart")]).ok();
         assert_restored(&before);
         assert_eq!(text("ip", &["netns", "list"]), "");
+        apply(&example("quickstart"));
+        topo(&["destroy", "quickstrat"]).ok().says("has nothing here").says("did you mean `quickstart`?");
+        destroy("quickstart");
+        assert_restored(&before);
     });
 }
 
