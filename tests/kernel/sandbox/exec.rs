@@ -68,12 +68,15 @@ fn the_exit_status_is_the_commands() {
 
 #[test]
 fn signals_reach_the_command_itself() {
-    // Under nohup(1) it would be ignored, by the command, too.
-    // SAFETY: no handler is installed.
-    unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.unwrap();
+    const SIGNALS: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+    for ignored in SIGNALS {
+        // What the tests ignore, under nohup(1) or as a shell's job in the background, the command would ignore, too.
+        // SAFETY: no handler is installed.
+        unsafe { signal(ignored, SigHandler::SigDfl) }.unwrap();
+    }
     with_users(|| {
         with_pair(|user| {
-            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
+            for signal in SIGNALS {
                 let mut child = user.start(&["exec", "a", "--", "sleep", "1000"]);
                 let number = Pid::from_raw(i32::try_from(child.id()).unwrap());
                 let name = || std::fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();
