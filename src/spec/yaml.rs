@@ -1,6 +1,6 @@
 //! YAML text into a [`Document`]: aliases and merge keys resolved, limits kept, every problem with its place.
 //!
-//! Limits: 16 MiB of text, 64 levels, 750,000 nodes counted with each use of an alias, 10,000 anchors, 50,000 namespaces. They are
+//! Limits: 16 MiB of text, 64 levels, 750,000 nodes counted with each use of an alias, 10,000 anchors, 16,000 namespaces. They are
 //! checked while the text is read and before anything is copied, so that a small text cannot ask for a large memory.
 
 mod builder;
@@ -23,9 +23,9 @@ pub const DEPTH_LIMIT: usize = 64;
 pub const NODE_LIMIT: usize = 750_000;
 /// Most anchors: every one of them is kept until the end.
 pub const ANCHOR_LIMIT: usize = 10_000;
-/// Most namespaces. The mount table that shows them under /run/netns ends at twice as many (fs.mount-max), and most machines
-/// allow fewer (user.max_net_namespaces).
-pub const NAMESPACE_LIMIT: usize = 50_000;
+/// Most namespaces. Few machines allow as many (user.max_net_namespaces), and what is said of so many that are all wrong still fits
+/// into 64 MiB.
+pub const NAMESPACE_LIMIT: usize = 16_000;
 
 /// Most problems that are kept, so that they cannot take more memory than the text.
 pub const PROBLEM_LIMIT: usize = 1000;
