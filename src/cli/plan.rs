@@ -13,6 +13,7 @@ use crate::kernel::linux::Linux;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::name::LabName;
 use crate::plan::Plan;
+use crate::record::Record;
 use crate::report::{json, text};
 use crate::runtime::records;
 use crate::spec;
@@ -27,12 +28,12 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
     privilege::keep(more)?;
     let guessed = spec::name_at_a_glance(&text).and_then(looking_ahead);
     let mut lab = input::lab_from_text(text, &input::display(&arguments.file.lab), output)?;
-    let mut kernel = match guessed.filter(|kernel| *kernel.lab() == lab.name) {
-        Some(kernel) => kernel,
-        None => Linux::new(lab.name.clone())?,
+    let (mut kernel, record) = match guessed.filter(|(kernel, _)| *kernel.lab() == lab.name) {
+        Some(guessed) => guessed,
+        None => (Linux::to_look_at(lab.name.clone())?, records::read(&lab.name)?),
     };
     let goal = Goal::apply(lab.name.clone(), std::mem::take(&mut lab.desired));
-    let goal = goal.adopting(arguments.adopt.adopt.clone()).with_record(records::read(&lab.name)?);
+    let goal = goal.adopting(arguments.adopt.adopt.clone()).with_record(record);
     let (live, plan) = prepared(&mut kernel, &goal, Some(&lab.source), output)?;
     if let Some(path) = &arguments.out {
         save(path, arguments, &lab, &plan)?;
@@ -44,15 +45,16 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
     }
     let code = if arguments.detailed_exitcode && !plan.is_empty() { CHANGES } else { 0 };
     // The end of the process frees all of it at once, in less time than piece by piece.
-    std::mem::forget((goal, live, plan));
+    std::mem::forget((kernel, goal, live, plan));
     Ok(code)
 }
 
 /// The kernel, which is already being read while the lab file is parsed. What fails will be told when it fails again.
-fn looking_ahead(lab: LabName) -> Option<Linux> {
-    let mut kernel = Linux::new(lab).ok()?;
-    kernel.look_ahead().ok()?;
-    Some(kernel)
+fn looking_ahead(lab: LabName) -> Option<(Linux, Record)> {
+    let record = records::read(&lab).ok()?;
+    let mut kernel = Linux::to_look_at(lab).ok()?;
+    kernel.look_ahead(&record).ok()?;
+    Some((kernel, record))
 }
 
 fn save(path: &Path, arguments: &PlanArguments, lab: &Lab, plan: &Plan) -> Result<(), Failure> {

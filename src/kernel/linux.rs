@@ -20,6 +20,7 @@ mod resolve;
 mod scene;
 mod socket;
 mod sysctl;
+mod travellers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -33,18 +34,22 @@ pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
 
 use self::ahead::Ahead;
 use self::bystanders::Bystanders;
-use self::netns::Traveller;
 use self::observe::Look;
 use self::read::{Interest, Snapshot};
 use self::socket::Socket;
+use self::travellers::Travellers;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
 use crate::operation::Operation;
+use crate::record::Record;
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, State};
 
 /// How long the kernel may take to clean up after a namespace, by the order of magnitude.
 const CLEANING_UP: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// More gain nothing: what namespaces cost is done under the kernel's locks.
+const TRAVELLERS: usize = 2;
 
 /// A namespace with what is needed to work in it.
 struct Inhabited {
@@ -60,8 +65,9 @@ pub struct ConnectError(#[source] io::Error);
 /// The running kernel, as far as it concerns one lab.
 pub struct Linux {
     lab: LabName,
-    /// Threads that enter namespaces.
-    travellers: [Traveller; 2],
+    travellers: Travellers,
+    /// Whether nothing will be changed.
+    only_looks: bool,
     /// The namespace that topo was started in.
     host: Inhabited,
     /// The lab's own namespaces.
@@ -87,7 +93,8 @@ impl Linux {
             let host = Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? };
             Ok(Self {
                 lab,
-                travellers: [Traveller::start()?, Traveller::start()?],
+                travellers: Travellers::start(TRAVELLERS)?,
+                only_looks: false,
                 host,
                 namespaces: BTreeMap::new(),
                 seen: BTreeMap::new(),
@@ -104,12 +111,27 @@ impl Linux {
         &self.lab
     }
 
+    /// The same, for somebody who will not change anything.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn to_look_at(lab: LabName) -> Result<Self, ConnectError> {
+        Ok(Self { only_looks: true, ..Self::new(lab)? })
+    }
+
     /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants.
     ///
     /// # Errors
     /// When /run/netns cannot be read.
-    pub fn look_ahead(&mut self) -> Result<(), ObserveError> {
-        ahead::look_everywhere(self)
+    pub fn look_ahead(&mut self, record: &Record) -> Result<(), ObserveError> {
+        ahead::look_everywhere(self, record)
+    }
+
+    /// Closes what was opened to look into namespaces, and forgets what was seen, on a thread that has nothing else to do. For
+    /// a thousand namespaces it takes several milliseconds.
+    fn let_go(&mut self) {
+        let opened = (std::mem::take(&mut self.namespaces), std::mem::take(&mut self.seen));
+        let _ = self.travellers.begin(move || drop(opened));
     }
 
     /// The processes inside of those of the lab's namespaces that were observed.

@@ -11,6 +11,7 @@ use crate::kernel::ObserveError;
 use crate::name::NamespaceName;
 use crate::operation::Operation;
 use crate::plan::last_touches;
+use crate::record::Record;
 
 /// What has been begun.
 pub(super) enum Ahead {
@@ -21,11 +22,11 @@ pub(super) enum Ahead {
 }
 
 /// Begins to look at all namespaces of the lab, before it is known what it wants of them.
-pub(super) fn look_everywhere(linux: &mut Linux) -> Result<(), ObserveError> {
+pub(super) fn look_everywhere(linux: &mut Linux, record: &Record) -> Result<(), ObserveError> {
     let Some(directory) = netns::Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) else { return Ok(()) };
     let names = directory.names().map_err(broken(netns::DIRECTORY))?;
     let candidates = names.into_iter().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();
-    let interest = Arc::new(Interest::unknown(&linux.lab));
+    let interest = Arc::new(Interest::recorded(&linux.lab, record));
     linux.ahead = Some(Ahead::Everywhere(read_namespaces(linux, &interest, &directory, candidates)?));
     Ok(())
 }
@@ -60,8 +61,6 @@ pub(super) struct Follower {
     last: Vec<(usize, NamespaceName)>,
     /// Finished, and not yet worth a message to a thread.
     finished: Vec<Candidate>,
-    /// Which thread is next.
-    next: usize,
 }
 
 impl Follower {
@@ -72,7 +71,7 @@ impl Follower {
         let mut last = last_touches(operations);
         last.retain(|(_, namespace)| !namespace.is_host());
         last.sort_by(|a, b| b.cmp(a));
-        Self { last, finished: Vec::new(), next: 0 }
+        Self { last, finished: Vec::new() }
     }
 
     /// To be called when all operations before this position are done.
@@ -84,17 +83,15 @@ impl Follower {
         }
         while self.finished.len() >= Self::PORTION || self.last.is_empty() && !self.finished.is_empty() {
             let portion = self.finished.drain(..Self::PORTION.min(self.finished.len())).collect();
-            self.begin(linux, portion);
+            Self::begin(linux, portion);
         }
     }
 
     /// What cannot be begun is forgotten: the next observation, which comes before the next plan, opens it anew.
-    fn begin(&mut self, linux: &mut Linux, portion: Vec<Candidate>) {
+    fn begin(linux: &mut Linux, portion: Vec<Candidate>) {
         let (Some(interest), Ok(Some(directory))) = (linux.interest.clone(), netns::Directory::open()) else { return };
         let look = move || portion.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
-        let traveller = &linux.travellers[self.next % linux.travellers.len()];
-        self.next += 1;
-        if let Ok(reading) = traveller.begin(look) {
+        if let Ok(reading) = linux.travellers.begin(look) {
             match &mut linux.ahead {
                 Some(Ahead::Again(readings)) => readings.push(reading),
                 ahead => *ahead = Some(Ahead::Again(vec![reading])),

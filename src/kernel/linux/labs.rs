@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
-use super::netns::{self, Directory, Entry, Traveller};
+use super::netns::{self, Directory, Entry};
 use super::read::{loopback_alias, read_links};
 use super::socket::Socket;
+use super::travellers::Travellers;
 use crate::kernel::ObserveError;
 use crate::name::{LabName, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
@@ -53,7 +54,7 @@ pub fn find() -> Result<BTreeMap<LabName, Extent>, ObserveError> {
 /// When something could not be read.
 pub fn any() -> Result<bool, ObserveError> {
     let Some(directory) = Directory::open().map_err(failed)? else { return Ok(!find()?.is_empty()) };
-    let traveller = Traveller::start().map_err(failed)?;
+    let traveller = Travellers::start(1).map_err(failed)?;
     // Most often the first namespace is a lab's.
     for name in directory.names().map_err(failed)? {
         let mark = match directory.look(&name).map_err(failed)? {
@@ -95,7 +96,7 @@ fn marked_namespaces() -> io::Result<Vec<(LabName, NamespaceName)>> {
             let marks = namespaces.into_iter().map(|(name, file)| Ok((name, alias(&file)?)));
             marks.collect::<io::Result<Vec<_>>>()
         };
-        found.extend(Traveller::start()?.run(read)??);
+        found.extend(Travellers::start(1)?.run(read)??);
     }
     found.sort();
     Ok(found.into_iter().filter_map(|(name, mark)| Some((is_own(&name, &mark)?, name))).collect())

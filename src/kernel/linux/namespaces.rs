@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::execute::errno;
 use super::netns::{self, Directory};
 use super::socket::{Batch, Socket};
+use super::travellers::{Answer, portions};
 use super::{Inhabited, Linux, encode, sysctl};
 use crate::kernel::Errno;
 use crate::name::{LabName, NamespaceName};
@@ -42,22 +43,18 @@ pub(super) struct Done {
     pub(super) failure: Option<(usize, Errno)>,
 }
 
-/// Does all units, on both threads when there are enough of them.
-pub(super) fn work(linux: &Linux, mut units: Vec<Unit>) -> Done {
-    /// Below that, waking a second thread costs more than it gains.
-    const WORTH_DIVIDING: usize = 8;
+/// Does all units, some at a time.
+pub(super) fn work(linux: &Linux, units: Vec<Unit>) -> Done {
     let stop = Arc::new(AtomicBool::new(false));
-    let second = if units.len() >= WORTH_DIVIDING { units.split_off(units.len() / 2) } else { Vec::new() };
-    let begin = |traveller: &netns::Traveller, units: Vec<Unit>| {
+    let begin = |part| {
         let (lab, stop) = (linux.lab.clone(), stop.clone());
-        traveller.begin(move || do_all(&lab, units, &stop))
+        linux.travellers.begin(move || do_all(&lab, part, &stop))
     };
-    let [first_traveller, second_traveller] = &linux.travellers;
-    let other = (!second.is_empty()).then(|| begin(second_traveller, second));
+    let answers: Vec<_> = portions(units).map(begin).collect();
     let mut done = Done::default();
-    for outcome in [Some(begin(first_traveller, units)), other].into_iter().flatten() {
-        let part = outcome
-            .and_then(super::netns::Answer::wait)
+    for answer in answers {
+        let part = answer
+            .and_then(Answer::wait)
             .unwrap_or_else(|error| Done { created: Vec::new(), failure: Some((0, errno(&error))) });
         done.created.extend(part.created);
         done.failure = match (done.failure, part.failure) {

@@ -1,4 +1,4 @@
-//! Network namespaces: a thread that enters them, and the entries under /run/netns by which ip-netns(8) knows them.
+//! Network namespaces: how a thread enters them, and the entries under /run/netns by which ip-netns(8) knows them.
 //!
 //! Entries are opened without following symbolic links, mounted and unmounted through descriptors, and removed only while they
 //! are what they were when they were looked at.
@@ -10,7 +10,6 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
-use std::sync::mpsc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -29,57 +28,6 @@ pub const DIRECTORY: &str = "/run/netns";
 const NSFS_MAGIC: i64 = 0x6e73_6673;
 /// A placeholder's text is a mark, which is shorter than this.
 const PLACEHOLDER: u64 = 512;
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A thread of its own for entering namespaces, so that all others stay where topo was started.
-pub struct Traveller {
-    jobs: mpsc::Sender<Job>,
-}
-
-impl Traveller {
-    /// Starts the thread. It ends when the value is dropped.
-    pub fn start() -> io::Result<Self> {
-        let (jobs, received) = mpsc::channel::<Job>();
-        let home = of_this_thread()?;
-        std::thread::Builder::new().name("traveller".into()).spawn(move || {
-            for job in received {
-                job();
-                // A thread that stayed would keep a namespace alive that is removed meanwhile.
-                let _ = enter(&home);
-            }
-        })?;
-        Ok(Self { jobs })
-    }
-
-    /// Begins to run a function on the thread. The function chooses its namespace with [`enter`].
-    pub fn begin<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<Answer<T>> {
-        let (answer, answered) = mpsc::channel();
-        let job: Job = Box::new(move || {
-            let _ = answer.send(job());
-        });
-        self.jobs.send(job).map_err(|_| io::Error::other("the namespace thread has ended"))?;
-        Ok(Answer(answered))
-    }
-
-    /// The same, and waits for it.
-    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-        self.begin(job)?.wait()
-    }
-}
-
-/// What a function on another thread will return.
-pub struct Answer<T>(mpsc::Receiver<T>);
-
-impl<T> Answer<T> {
-    /// Waits for it.
-    ///
-    /// # Errors
-    /// When the function panicked.
-    pub fn wait(self) -> io::Result<T> {
-        self.0.recv().map_err(|_| io::Error::other("the namespace thread has ended"))
-    }
-}
 
 /// Moves the calling thread into a network namespace.
 pub fn enter(namespace: impl AsFd) -> io::Result<()> {

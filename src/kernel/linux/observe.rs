@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use super::netns::{self, Answer, Directory};
+use super::netns::{self, Directory};
 use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_host};
 use super::resolve::Resolver;
 use super::scene::Scenery;
+use super::travellers::{Answer, portions};
 use super::{Linux, ahead, sysctl};
 use crate::kernel::ObserveError;
 use crate::name::{LinkName, NamespaceName};
@@ -65,8 +66,12 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     live.foreign.retain(|id, _| desired.resources.contains_key(id));
     let mut scenery = Scenery::of(&linux.lab, desired, &snapshots);
     Resolver::new(linux, &snapshots).resolve(&mut scenery, desired)?;
-    scenery.put_into(&mut live, snapshots.keys());
+    let namespaces: Vec<NamespaceName> = snapshots.keys().cloned().collect();
     linux.seen = snapshots;
+    if linux.only_looks {
+        linux.let_go();
+    }
+    scenery.put_into(&mut live, namespaces);
     Ok(live)
 }
 
@@ -106,19 +111,18 @@ fn find_namespaces(
 
 pub(super) type Reading = Answer<Result<Vec<Seen>, ObserveError>>;
 
-/// Begins to look into the candidates, half of them on each thread.
+/// Begins to look into the candidates, some at a time.
 pub(super) fn read_namespaces(
     linux: &Linux,
     interest: &Arc<Interest>,
     directory: &Arc<Directory>,
-    mut candidates: Vec<Candidate>,
+    candidates: Vec<Candidate>,
 ) -> Result<Vec<Reading>, ObserveError> {
-    let second = candidates.split_off(candidates.len() / 2);
     let mut reading = Vec::new();
-    for (traveller, part) in linux.travellers.iter().zip([second, candidates]).filter(|(_, part)| !part.is_empty()) {
+    for part in portions(candidates) {
         let (interest, directory) = (interest.clone(), directory.clone());
         let look = move || part.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
-        reading.push(traveller.begin(look).map_err(broken("the namespaces"))?);
+        reading.push(linux.travellers.begin(look).map_err(broken("the namespaces"))?);
     }
     Ok(reading)
 }
@@ -154,5 +158,5 @@ pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<Sy
         }
         Ok(values)
     };
-    linux.travellers[0].run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
+    linux.travellers.run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
 }

@@ -15,6 +15,7 @@ use crate::kernel::ObserveError;
 use crate::kernel::standing::{BY_KERNEL, KERNEL, foreign_namespace};
 use crate::name::{LabName, NamespaceName};
 use crate::ownership;
+use crate::record::Record;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::State;
 
@@ -28,15 +29,14 @@ pub(super) struct Snapshot {
     pub(super) routes: Vec<RawRoute>,
     /// The subnets that routes of the kernel's own lead to.
     pub(super) connected: HashSet<Connected>,
-    /// Those settings of interest that the kernel has; `None` while it is not known which are of interest.
-    pub(super) sysctls: Option<Vec<(SysctlKey, Sysctl)>>,
+    /// The settings that were of interest; `None` of what the kernel has not.
+    pub(super) sysctls: Vec<(SysctlKey, Option<Sysctl>)>,
 }
 
 /// What of the namespaces is looked at.
 pub(super) struct Interest {
     lab: LabName,
-    /// The settings that the lab wants, as soon as that is known.
-    sysctls: Option<BTreeMap<NamespaceName, Vec<SysctlKey>>>,
+    sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
 }
 
 impl Interest {
@@ -45,22 +45,23 @@ impl Interest {
         for (_, namespace, key, _) in desired.sysctls() {
             sysctls.entry(namespace.clone()).or_default().push(key.clone());
         }
-        Self { lab: lab.clone(), sysctls: Some(sysctls) }
+        Self { lab: lab.clone(), sysctls }
     }
 
-    /// In what the lab turns out to own.
-    pub(super) fn unknown(lab: &LabName) -> Self {
-        Self { lab: lab.clone(), sysctls: None }
+    /// As far as it can be told before the lab file has been read: in the settings that the lab wrote before.
+    pub(super) fn recorded(lab: &LabName, record: &Record) -> Self {
+        let sysctls = record.sysctls.iter().map(|(namespace, keys)| (namespace.clone(), keys.iter().cloned().collect()));
+        Self { lab: lab.clone(), sysctls: sysctls.collect() }
     }
 
     /// The settings of interest in the namespace.
-    fn sysctls(&self, namespace: &NamespaceName) -> Option<&[SysctlKey]> {
-        Some(self.sysctls.as_ref()?.get(namespace).map_or(&[], Vec::as_slice))
+    fn sysctls(&self, namespace: &NamespaceName) -> &[SysctlKey] {
+        self.sysctls.get(namespace).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether something is still to be read of a namespace that has been read before.
+    /// Whether a setting is still to be read of a namespace that has been read before.
     pub(super) fn goes_beyond(&self, namespace: &NamespaceName, snapshot: &Snapshot) -> bool {
-        snapshot.sysctls.is_none() && self.sysctls(namespace).is_some_and(|keys| !keys.is_empty())
+        self.sysctls(namespace).iter().any(|wanted| snapshot.sysctls.iter().all(|(read, _)| read != wanted))
     }
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Candidate {
     pub(super) name: NamespaceName,
     /// From an earlier look.
     pub(super) inhabited: Option<Inhabited>,
-    /// What was read of it when it was not known which settings are of interest.
+    /// What was read of it when it was not known that more settings are of interest.
     pub(super) snapshot: Option<Snapshot>,
 }
 
@@ -121,7 +122,7 @@ pub(super) fn look_at(interest: &Interest, directory: &Directory, candidate: Can
     }
 }
 
-/// Reads what was not of interest before.
+/// Reads the settings, of which more are of interest than before.
 fn complete(
     interest: &Interest,
     name: NamespaceName,
@@ -241,21 +242,20 @@ fn read_sysctls(
     name: &NamespaceName,
     file: Option<&File>,
     socket: &mut Socket,
-) -> Result<Option<Vec<(SysctlKey, Sysctl)>>, ObserveError> {
-    let Some(keys) = interest.sysctls(name) else { return Ok(None) };
+) -> Result<Vec<(SysctlKey, Option<Sysctl>)>, ObserveError> {
     let mut values = Vec::new();
     let mut entered = false;
-    for key in keys {
+    for key in interest.sysctls(name) {
         let failed = |error| broken(format!("`{key}` of `{name}`"))(error);
         if let Some(value) = sysctl::ask(socket, key) {
-            values.push((key.clone(), value));
+            values.push((key.clone(), Some(value)));
             continue;
         }
         if let (Some(file), false) = (file, entered) {
             netns::enter(file).map_err(failed)?;
             entered = true;
         }
-        values.extend(sysctl::read(key).map_err(failed)?.map(|value| (key.clone(), value)));
+        values.push((key.clone(), sysctl::read(key).map_err(failed)?));
     }
-    Ok(Some(values))
+    Ok(values)
 }

@@ -85,13 +85,13 @@ impl Scenery {
     }
 
     /// Adds all of it, and the namespaces themselves, to a live state that has no resources yet.
-    pub(super) fn put_into<'a>(self, live: &mut Live, namespaces: impl Iterator<Item = &'a NamespaceName>) {
+    pub(super) fn put_into(self, live: &mut Live, namespaces: Vec<NamespaceName>) {
         live.indices = self.links.iter().map(|seen| (seen.id.clone(), seen.index)).collect();
         live.taken_indices = self.taken_indices.into_iter().collect();
         live.foreign.extend(self.foreign);
         live.group_is_shared = self.group_is_shared;
-        let namespaces = namespaces.filter(|namespace| !namespace.is_host()).cloned().chain(live.broken.iter().cloned());
-        let namespaces = namespaces.map(|namespace| (ResourceId::Namespace(namespace), Resource::Namespace));
+        let namespaces = namespaces.into_iter().filter(|namespace| !namespace.is_host());
+        let namespaces = namespaces.chain(live.broken.iter().cloned()).map(|namespace| (ResourceId::Namespace(namespace), Resource::Namespace));
         let links = self.links.into_iter().map(|seen| (ResourceId::Link(seen.id), Resource::Link(seen.link)));
         let rest = self.addresses.into_iter().chain(self.routes);
         live.state.resources = namespaces.chain(self.sysctls).chain(links).chain(rest).collect();
@@ -298,7 +298,7 @@ impl<'a> Scene<'a> {
 
     /// Settings of the namespace, and of those of its links that concern the lab.
     fn add_sysctls(&self, links: &[SeenLink], scenery: &mut Scenery) {
-        let all = self.snapshot.sysctls.iter().flatten();
+        let all = self.snapshot.sysctls.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
         let concerning = all.filter(|(key, _)| key.link().is_none_or(|name| named(links, name).is_some()));
         scenery.sysctls.extend(
             concerning
