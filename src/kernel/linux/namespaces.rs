@@ -53,9 +53,8 @@ pub(super) fn work(linux: &Linux, units: Vec<Unit>) -> Done {
     let answers: Vec<_> = portions(units).map(begin).collect();
     let mut done = Done::default();
     for answer in answers {
-        let part = answer
-            .and_then(Answer::wait)
-            .unwrap_or_else(|error| Done { created: Vec::new(), failure: Some((0, errno(&error))) });
+        let part =
+            answer.and_then(Answer::wait).unwrap_or_else(|error| Done { created: Vec::new(), failure: Some((0, errno(&error))) });
         done.created.extend(part.created);
         done.failure = match (done.failure, part.failure) {
             (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),

@@ -91,7 +91,9 @@ impl Scenery {
         live.foreign.extend(self.foreign);
         live.group_is_shared = self.group_is_shared;
         let namespaces = namespaces.into_iter().filter(|namespace| !namespace.is_host());
-        let namespaces = namespaces.chain(live.broken.iter().cloned()).map(|namespace| (ResourceId::Namespace(namespace), Resource::Namespace));
+        let namespaces = namespaces
+            .chain(live.broken.iter().cloned())
+            .map(|namespace| (ResourceId::Namespace(namespace), Resource::Namespace));
         let links = self.links.into_iter().map(|seen| (ResourceId::Link(seen.id), Resource::Link(seen.link)));
         let rest = self.addresses.into_iter().chain(self.routes);
         live.state.resources = namespaces.chain(self.sysctls).chain(links).chain(rest).collect();
