@@ -108,8 +108,8 @@ struct Context<'a> {
     guests: BTreeMap<LinkId, Vec<LinkId>>,
     /// Links with settings of their own that must be written before they come up.
     with_sysctls: BTreeSet<LinkId>,
-    /// Links that get ports which are born in this plan.
-    with_new_ports: BTreeSet<LinkId>,
+    /// Links that get ports which are born in this plan, and how many.
+    with_new_ports: BTreeMap<LinkId, usize>,
 }
 
 impl<'a> Context<'a> {
@@ -130,7 +130,7 @@ impl<'a> Context<'a> {
             inheritance: Inheritance::new(desired, &live.state),
             guests: BTreeMap::new(),
             with_sysctls: BTreeSet::new(),
-            with_new_ports: BTreeSet::new(),
+            with_new_ports: BTreeMap::new(),
         };
         for (id, link) in live.state.links().filter(|(_, link)| link.kind.peer().is_none()) {
             let below = link.kind.parent().map(|below| below.resolve(&id.namespace));
@@ -152,7 +152,9 @@ impl<'a> Context<'a> {
         }
         let born = context.links.keys().filter(|id| context.is_born(id));
         let masters = born.filter_map(|id| Some(LinkId::new(&id.namespace, desired.link(id)?.settings.master?)));
-        context.with_new_ports = masters.collect();
+        let mut with_new_ports = BTreeMap::new();
+        masters.for_each(|master| *with_new_ports.entry(master).or_default() += 1);
+        context.with_new_ports = with_new_ports;
         context.number_links(lab, preferred);
         context
     }

@@ -12,6 +12,7 @@ mod netlink;
 mod network;
 mod raw;
 mod sandbox;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use super::netlink::{self, Messages, Socket};
 use super::network::{End, LAB, Namespace, Network, PORTS};
+use super::settings;
 
 const DIRECTORY: &str = "/run/netns";
 const GROUP: u32 = 0x4000_0001;
@@ -34,6 +35,7 @@ const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
@@ -45,7 +47,7 @@ struct Place {
 
 /// Namespaces on two threads; then every link, born up in its namespace; then, namespace by namespace, the rest. The bridge comes
 /// up last: a port of a bridge that is up costs the more the more ports there are, since the kernel sends what IPv6 says when a
-/// link comes up to all of them.
+/// link comes up to all of them. It snoops after that: each port that begins to forward starts the queries anew on all that do.
 pub fn apply(network: &Network) -> io::Result<()> {
     std::fs::create_dir_all(DIRECTORY)?;
     let places = make_namespaces(network)?;
@@ -64,6 +66,8 @@ pub fn apply(network: &Network) -> io::Result<()> {
     let mut messages = Messages::default();
     for number in 0..network.bridges.len() {
         messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(bridge_index(number), true));
+        messages.begin(netlink::RTM_NEWLINK, 0, &netlink::link(bridge_index(number), false));
+        snooping(&mut messages, 1);
     }
     host.execute(&messages)
 }
@@ -84,11 +88,12 @@ fn make_namespace(namespace: &Namespace) -> io::Result<Place> {
     let (file, socket) = (File::open("/proc/thread-self/ns/net")?, Socket::open()?);
     let mark = format!("topo:{LAB}/{}", namespace.name);
     let mut messages = Messages::default();
-    messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(1, true));
+    messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(1, false));
     messages.attribute(IFLA_IFALIAS, mark.as_bytes());
+    messages.begin(netlink::RTM_SETLINK, 0, &netlink::link(1, true));
     socket.execute(&messages)?;
     if namespace.forwards {
-        File::options().write(true).open("/proc/sys/net/ipv4/ip_forward")?.write_all(b"1")?;
+        settings::write("net/ipv4/ip_forward", b"1")?;
     }
     let path = format!("{DIRECTORY}/{}", namespace.name);
     File::options().write(true).create_new(true).mode(0o444).open(&path)?.write_all(mark.as_bytes())?;
@@ -105,14 +110,22 @@ fn bridge(messages: &mut Messages, number: usize, address: (Ipv4Addr, u8)) {
     messages.begin(netlink::RTM_NEWLINK, netlink::CREATE, &netlink::link(index, false));
     messages.attribute(IFLA_IFNAME, format!("bridge{number}").as_bytes());
     messages.attribute(IFLA_GROUP, &GROUP.to_ne_bytes());
-    messages.nested(IFLA_LINKINFO, |messages| messages.attribute(IFLA_INFO_KIND, b"bridge"));
-    mark(messages, index, false);
+    snooping(messages, 0);
+    mark(messages, index);
     add_address(messages, index, address, Some(116));
 }
 
-/// The mark of a link in `host`, in the same send as its birth.
-fn mark(messages: &mut Messages, index: u32, up: bool) {
-    messages.begin_together(netlink::RTM_SETLINK, 0, &netlink::link(index, up));
+/// The kind of a bridge, and whether it listens to who wants which group.
+fn snooping(messages: &mut Messages, on: u8) {
+    messages.nested(IFLA_LINKINFO, |messages| {
+        messages.attribute(IFLA_INFO_KIND, b"bridge");
+        messages.nested(IFLA_INFO_DATA, |messages| messages.attribute(IFLA_BR_MCAST_SNOOPING, &[on]));
+    });
+}
+
+/// The mark of a link in `host`, in the same send as its birth, and before it comes up.
+fn mark(messages: &mut Messages, index: u32) {
+    messages.begin_together(netlink::RTM_SETLINK, 0, &netlink::link(index, false));
     messages.attribute(IFLA_IFALIAS, format!("topo:{LAB}").as_bytes());
 }
 
@@ -136,7 +149,9 @@ fn pair(messages: &mut Messages, places: &[Place], number: usize, ends: &[End; 2
         });
     });
     if ends[second].namespace.is_none() {
-        mark(messages, index(number, second), true);
+        let index = index(number, second);
+        mark(messages, index);
+        messages.begin_together(netlink::RTM_SETLINK, 0, &netlink::link(index, true));
         messages.attribute(IFLA_MASTER, &bridge_index(number / PORTS).to_ne_bytes());
     }
 }

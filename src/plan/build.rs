@@ -1,6 +1,6 @@
 //! Each change's operations, and their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, Step};
 use crate::diff::{Action, Change};
@@ -96,11 +96,18 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
             );
         }
     }
-    let place = |node: &Node| match node.phase.stage() {
-        stage @ (Phase::CreateNamespaces | Phase::LinkSysctls) => {
-            (stage, Some(node.operation.namespace().clone()), node.phase, node.rank)
+    // Where a link with new ports comes up, that is done last: a bridge that is up sends what IPv6 says on each new link to all
+    // its ports, which keeps the processors busy for seconds.
+    let joining: BTreeSet<&NamespaceName> = context.with_new_ports.keys().map(|link| &link.namespace).collect();
+    let place = |node: &Node| {
+        let namespace = node.operation.namespace();
+        match node.phase.stage() {
+            stage @ Phase::CreateNamespaces => (stage, false, Some(namespace.clone()), node.phase, node.rank),
+            stage @ Phase::LinkSysctls => {
+                (stage, joining.contains(namespace), Some(namespace.clone()), node.phase, node.rank)
+            }
+            stage => (stage, false, None, node.phase, node.rank),
         }
-        stage => (stage, None, node.phase, node.rank),
     };
     let ranks: Vec<_> = nodes.iter().map(place).collect();
     // Needs only lead from a link to the one below it, and `lower` refuses circles of those.

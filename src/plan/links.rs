@@ -39,6 +39,7 @@ impl Context<'_> {
                 }
                 nodes.extend(mtu_of_its_own(desired).map(|mtu| self.resize(position, id, mtu)));
                 nodes.extend(self.finish(position, id, desired));
+                nodes.extend(self.complete(position, id, desired));
             }
             (Action::Update, Some(desired), Some(live)) => {
                 let reasserted = change.fields.iter().any(|field| field.name == "mtu" && field.before == field.after);
@@ -179,7 +180,27 @@ impl Context<'_> {
             }
             None => {}
         }
+        if let Some(kind) = self.while_ports_join(id, link) {
+            newborn.kind = kind;
+        }
         newborn
+    }
+
+    /// What a new link is until its ports are there, if that is something else than what it is to be.
+    fn while_ports_join(&self, id: &LinkId, link: &Link) -> Option<Kind> {
+        /// Fewer are not worth another message.
+        const MANY: usize = 128;
+        let ports = self.with_new_ports.get(id).copied().unwrap_or_default();
+        link.kind.while_ports_join().filter(|_| ports >= MANY)
+    }
+
+    /// Makes a new link what it is to be, once it is up and has its ports.
+    fn complete(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
+        let newborn = self.while_ports_join(id, link)?;
+        let change = LinkChange { kind: Some(link.kind.difference(&newborn)), ..LinkChange::of(self.handle(id)) };
+        let mut node = Node::new(position, Phase::FinishLinks, Operation::ChangeLink(Box::new(change)));
+        node.after.push(id.clone());
+        Some(node)
     }
 
     fn resize(&self, position: usize, id: &LinkId, mtu: u32) -> Node {
@@ -194,7 +215,7 @@ impl Context<'_> {
     /// must be in force before, and one over a link that is itself late (a vlan cannot be up over a parent that is down). A bridge
     /// could come up before its ports, but then the kernel would send what IPv6 says on each new port to all that are there.
     fn comes_up_late(&self, id: &LinkId, link: &Link) -> bool {
-        if self.with_sysctls.contains(id) || self.with_new_ports.contains(id) || !self.is_born_complete(id, link) {
+        if self.with_sysctls.contains(id) || self.with_new_ports.contains_key(id) || !self.is_born_complete(id, link) {
             return true;
         }
         let parent = link.kind.below(&id.namespace);

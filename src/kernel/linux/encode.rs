@@ -65,23 +65,30 @@ pub fn create_link_for_host(batch: &mut Batch, lab: &LabName, new: &NewLink, hos
 /// Adds the mark of a link in `host`, to be sent together with its birth; of the second end of a pair also what only a message of
 /// its own can carry.
 pub fn mark_link(batch: &mut Batch, lab: &LabName, index: Ifindex, second: Option<&NewPeer>) {
-    let mut message = at(index);
-    message.attributes.push(LinkAttribute::IfAlias(ownership::link_alias(lab)));
-    if let Some(peer) = second {
+    batch.push_together(alias(index, ownership::link_alias(lab)), 0);
+    if let Some(peer) = second.filter(|peer| peer.up || peer.master.is_some()) {
+        let mut message = at(index);
         set_flags(&mut message.header, &LinkSettings { up: peer.up.then_some(true), ..LinkSettings::default() });
         message.attributes.extend(peer.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
+        batch.push_together(RouteNetlinkMessage::SetLink(message), 0);
     }
-    batch.push_together(RouteNetlinkMessage::SetLink(message), 0);
 }
 
 /// Adds what a new namespace gets before it is published: `lo` marked and up.
 pub fn new_namespace(batch: &mut Batch, lab: &LabName, namespace: &NamespaceName) {
     const LOOPBACK: Ifindex = 1;
+    batch.push(alias(LOOPBACK, ownership::namespace_mark(lab, namespace)), 0);
     let mut message = at(LOOPBACK);
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
-    message.attributes.push(LinkAttribute::IfAlias(ownership::namespace_mark(lab, namespace)));
-    batch.push(RouteNetlinkMessage::SetLink(message), 0);
+    set_flags(&mut message.header, &LinkSettings { up: Some(true), ..LinkSettings::default() });
+    batch.push_together(RouteNetlinkMessage::SetLink(message), 0);
+}
+
+/// The alias of a link that is still down, in a message of its own. Of one that is up the kernel tells everybody that something has
+/// changed, upon which IPv6 goes through all routes of the namespace and announces its groups once more.
+fn alias(index: Ifindex, text: String) -> RouteNetlinkMessage {
+    let mut message = at(index);
+    message.attributes.push(LinkAttribute::IfAlias(text));
+    RouteNetlinkMessage::SetLink(message)
 }
 
 fn at(index: Ifindex) -> LinkMessage {

@@ -151,6 +151,12 @@ pub trait LinkKind: Clone + Default + 'static {
         false
     }
 
+    /// The options that one with many ports is better born with, and gets rid of when its ports are there, in place of its own. What
+    /// they do must not be missed by anybody until then.
+    fn while_ports_join(&self) -> Option<Self> {
+        None
+    }
+
     /// Brings what the kernel reported into the form that a lab file would have.
     fn normalise(&mut self) {}
 }

@@ -217,6 +217,14 @@ macro_rules! define_kind {
                 self.most_ports() > 0
             }
 
+            /// The same with the options that one with many ports is better born with, if that has other ones.
+            pub fn while_ports_join(&self) -> Option<Self> {
+                match self {
+                    $(Self::$variant(kind) => kind.while_ports_join().map(Self::from),)+
+                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
+                }
+            }
+
             /// How many other links can be its ports.
             pub fn most_ports(&self) -> usize {
                 match self {
