@@ -15,6 +15,7 @@ mod sandbox;
 mod saved;
 mod shell;
 mod signals;
+mod turn;
 mod validate;
 
 use std::ffi::OsString;

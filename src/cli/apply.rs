@@ -12,6 +12,7 @@ use super::input::{self, Lab, Source};
 use super::output::Output;
 use super::saved::{SavedPlan, saved};
 use super::signals::{Interruptible, Signals};
+use super::turn::Turn;
 use super::{ApplyArguments, ChangeArguments};
 use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
 use crate::diff::{Action, Change, Conflict};
@@ -22,7 +23,6 @@ use crate::name::{LabName, escape};
 use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::report::{json, text};
-use crate::runtime::lock::Lock;
 use crate::runtime::{self, records};
 use crate::spec::suggest;
 use crate::state::{Live, ResourceId};
@@ -35,12 +35,15 @@ pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failur
             let lab = input::lab_from_text(lab, &source, output)?;
             adopt.extend(arguments.adopt.adopt.iter().cloned());
             let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
-            change(goal, &arguments.change, Manner { expected: Some(&plan), ..Manner::default() }, output)
+            let turn = Turn::take(&goal.lab, &arguments.change)?;
+            change(turn, goal, &arguments.change, Manner { expected: Some(&plan), ..Manner::default() }, output)
         }
         None => {
+            let turn = Turn::at_a_glance(&text);
             let Lab { name, desired, source } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
             let goal = Goal::apply(name, desired).adopting(arguments.adopt.adopt.iter().cloned());
-            change(goal, &arguments.change, Manner { source: Some(&source), ..Manner::default() }, output)
+            let turn = Turn::confirmed(turn, &goal.lab, &arguments.change)?;
+            change(turn, goal, &arguments.change, Manner { source: Some(&source), ..Manner::default() }, output)
         }
     }
 }
@@ -68,16 +71,17 @@ fn suggest_another(lab: &LabName, output: &mut Output) {
     }
 }
 
-/// Locks, plans, shows, asks if asked to, executes and verifies.
-pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, output: &mut Output) -> Result<u8, Failure> {
-    let mut kernel = Linux::new(goal.lab.clone())?;
-    let signals = Signals::listen()?;
+/// Plans, shows, asks if asked to, executes and verifies.
+pub fn change(
+    turn: Turn,
+    goal: Goal,
+    arguments: &ChangeArguments,
+    manner: Manner<'_>,
+    output: &mut Output,
+) -> Result<u8, Failure> {
+    let Turn { mut kernel, signals, lock: _lock, record, since } = turn;
     let lab = goal.lab.clone();
-    let _lock = Lock::take(&lab, arguments.lock_timeout, || signals.exit_code().is_some())
-        .map_err(|error| Failure { code: signals.exit_code().unwrap_or(1), ..error.into() })?;
-    records::discard_unfinished(&lab)?;
-    let start = Instant::now();
-    let goal = goal.with_record(records::read(&lab)?);
+    let goal = goal.with_record(record);
     let (before, plan) = prepared(&mut kernel, &goal, manner.source, output)?;
     if manner.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
@@ -110,7 +114,9 @@ pub fn change(goal: Goal, arguments: &ChangeArguments, manner: Manner<'_>, outpu
     match outcome {
         Ok(()) => {
             records::write_if_changed(&lab, &record, &record.settled(&goal.desired)).map_err(unsettled)?;
-            output.tell(&done(&plan, start));
+            output.tell(&done(&plan, since));
+            // The end of the process closes and frees all of it at once, in less time than piece by piece.
+            std::mem::forget((kernel, goal, before, plan));
             Ok(0)
         }
         Err(error) => {

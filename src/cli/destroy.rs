@@ -5,6 +5,7 @@ use super::apply::{Manner, change};
 use super::error::Failure;
 use super::input;
 use super::output::Output;
+use super::turn::Turn;
 use crate::apply::Goal;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::name::LabName;
@@ -14,17 +15,21 @@ pub fn run(arguments: &DestroyArguments, output: &mut Output) -> Result<u8, Fail
     // Processes in the lab's namespaces may be other users'.
     let capabilities: &[Capability] =
         if arguments.kill { &[Capability::Trace, Capability::Signal] } else { &[Capability::Trace] };
-    let goal = match by_name(&arguments.lab) {
+    let (turn, goal) = match by_name(&arguments.lab) {
         Some(name) => {
             privilege::keep(capabilities)?;
-            Goal::destroy(name, State::default())
+            let turn = Turn::take(&name, &arguments.change)?;
+            (turn, Goal::destroy(name, State::default()))
         }
         None => {
-            let lab = input::lab(&arguments.lab, capabilities, output)?;
-            Goal::destroy(lab.name, lab.desired)
+            let text = input::read(&arguments.lab)?;
+            privilege::keep(capabilities)?;
+            let turn = Turn::at_a_glance(&text);
+            let lab = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
+            (Turn::confirmed(turn, &lab.name, &arguments.change)?, Goal::destroy(lab.name, lab.desired))
         }
     };
-    change(goal, &arguments.change, Manner { kill: arguments.kill, ..Manner::default() }, output)
+    change(turn, goal, &arguments.change, Manner { kill: arguments.kill, ..Manner::default() }, output)
 }
 
 /// The lab's name, when the argument is one and no file of that name is there.

@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use super::error::Failure;
 use super::output::Output;
 use super::saved;
-use crate::kernel::linux::privilege::{self, Capability};
+use crate::kernel::linux::privilege;
 use crate::lower::{self, Problem};
 use crate::name::LabName;
 use crate::spec::{self, Colour, Diagnostic, LabFile, Severity};
@@ -91,15 +91,8 @@ pub fn display(path: &Path) -> String {
     if path.as_os_str() == "-" { "<stdin>".into() } else { path.display().to_string() }
 }
 
-/// Reads a lab file, gives up all privileges but what the kernel's network needs and `more`, and only then looks into the text.
-/// Prints its warnings, or all its errors.
-pub fn lab(path: &Path, more: &[Capability], output: &mut Output) -> Result<Lab, Failure> {
-    let text = read(path)?;
-    privilege::keep(more)?;
-    lab_from_text(text, &display(path), output)
-}
-
-/// The same for a text that has been read.
+/// Looks into a lab file's text, which is to be done with no more privileges than what the kernel's network needs. Prints its
+/// warnings, or all its errors.
 pub fn lab_from_text(text: String, shown: &str, output: &mut Output) -> Result<Lab, Failure> {
     let (name, desired) = checked(&text, shown, output, |lab| {
         let lowered = lower::lower(lab, &tables());

@@ -138,23 +138,21 @@ impl Linux {
     ///
     /// # Errors
     /// When /proc cannot be read.
-    pub fn inhabitants<'a>(&self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<Inhabitant>> {
-        inhabitants::find(&self.places(namespaces)?)
+    pub fn inhabitants<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<Inhabitant>> {
+        inhabitants::find(&self.places(namespaces))
     }
 
     /// Ends them.
     ///
     /// # Errors
     /// When one may not be ended, or more are started all the time.
-    pub fn end_inhabitants<'a>(&self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<Inhabitant>> {
-        inhabitants::end(&self.places(namespaces)?)
+    pub fn end_inhabitants<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<Inhabitant>> {
+        inhabitants::end(&self.places(namespaces))
     }
 
-    fn places<'a>(&self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<inhabitants::Place>> {
-        let known = namespaces.filter_map(|namespace| Some((namespace, self.namespaces.get(namespace)?)));
-        known
-            .map(|(name, inhabited)| Ok(inhabitants::Place { namespace: name.clone(), file: inhabited.file.try_clone()? }))
-            .collect()
+    fn places<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> Vec<inhabitants::Place<'a>> {
+        let known = namespaces.filter_map(|namespace| self.namespaces.get_key_value(namespace));
+        known.map(|(namespace, inhabited)| inhabitants::Place { namespace, file: &inhabited.file }).collect()
     }
 
     fn inhabited(&mut self, namespace: &NamespaceName) -> Option<&mut Inhabited> {

@@ -103,9 +103,7 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
         let namespace = node.operation.namespace();
         match node.phase.stage() {
             stage @ Phase::CreateNamespaces => (stage, false, Some(namespace.clone()), node.phase, node.rank),
-            stage @ Phase::LinkSysctls => {
-                (stage, joining.contains(namespace), Some(namespace.clone()), node.phase, node.rank)
-            }
+            stage @ Phase::LinkSysctls => (stage, joining.contains(namespace), Some(namespace.clone()), node.phase, node.rank),
             stage => (stage, false, None, node.phase, node.rank),
         }
     };

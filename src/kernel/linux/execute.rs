@@ -294,7 +294,11 @@ fn remove(
         let inhabited = linux.namespaces.remove(&namespace);
         (position, namespace, inhabited)
     });
-    match namespaces::remove(&linux.lab, namespaces.collect()) {
+    let namespaces: Vec<_> = namespaces.collect();
+    let failure = namespaces::remove(&linux.lab, &namespaces);
+    // Closed by a thread that has nothing else to do.
+    let _ = linux.travellers.begin(move || drop(namespaces));
+    match failure {
         Some((position, errno)) => Err(refused(operations, position, errno)),
         None => {
             run.for_each(|position| progress.done(position));

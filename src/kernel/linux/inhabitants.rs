@@ -28,16 +28,16 @@ pub struct Inhabitant {
 }
 
 /// A namespace to look for.
-pub(super) struct Place {
-    pub(super) namespace: NamespaceName,
-    pub(super) file: File,
+pub(super) struct Place<'a> {
+    pub(super) namespace: &'a NamespaceName,
+    pub(super) file: &'a File,
 }
 
 /// The processes inside of these namespaces, as far as this process may see them.
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub(super) fn find(places: &[Place]) -> io::Result<Vec<Inhabitant>> {
+pub(super) fn find(places: &[Place<'_>]) -> io::Result<Vec<Inhabitant>> {
     Ok(search(places)?.into_iter().map(|(inhabitant, _)| inhabitant).collect())
 }
 
@@ -45,7 +45,7 @@ pub(super) fn find(places: &[Place]) -> io::Result<Vec<Inhabitant>> {
 ///
 /// # Errors
 /// When one may not be ended, or more are started all the time.
-pub(super) fn end(places: &[Place]) -> io::Result<Vec<Inhabitant>> {
+pub(super) fn end(places: &[Place<'_>]) -> io::Result<Vec<Inhabitant>> {
     let mut ended = Vec::new();
     for _ in 0..ROUNDS {
         let found = search(places)?;
@@ -69,14 +69,14 @@ pub(super) fn end(places: &[Place]) -> io::Result<Vec<Inhabitant>> {
 }
 
 /// What is found, each with a descriptor that was opened before the process was seen to be inside.
-fn search(places: &[Place]) -> io::Result<Vec<(Inhabitant, Process)>> {
+fn search(places: &[Place<'_>]) -> io::Result<Vec<(Inhabitant, Process)>> {
     if places.is_empty() {
         return Ok(Vec::new());
     }
     let mut identities = HashMap::new();
     for place in places {
         let status = place.file.metadata()?;
-        identities.insert((status.dev(), status.ino()), &place.namespace);
+        identities.insert((status.dev(), status.ino()), place.namespace);
     }
     let itself = i32::try_from(std::process::id()).unwrap_or_default();
     let mut found = Vec::new();

@@ -115,18 +115,21 @@ fn create(lab: &LabName, name: &NamespaceName, directory: &mut Option<Directory>
     Ok(Inhabited { file, socket })
 }
 
-/// Removes namespaces. Returns the first that could not be, by the position of its operation.
-pub(super) fn remove(lab: &LabName, mut namespaces: Vec<(usize, NamespaceName, Option<Inhabited>)>) -> Option<(usize, Errno)> {
+/// A namespace to be removed, with the position of the operation. One that nobody has entered is what is left of an interrupted
+/// creation.
+pub(super) type Removal = (usize, NamespaceName, Option<Inhabited>);
+
+/// Removes namespaces. Returns the first that could not be, by the position of its operation. As long as they are held open the kernel
+/// does not begin to clean up after them, which would take processors and locks from the rest.
+pub(super) fn remove(lab: &LabName, namespaces: &[Removal]) -> Option<(usize, Errno)> {
     const THREADS: usize = 8;
     let stop = AtomicBool::new(false);
     let share = namespaces.len().div_ceil(THREADS).max(1);
     std::thread::scope(|scope| {
-        let mut threads = Vec::new();
-        while !namespaces.is_empty() {
-            let part = namespaces.split_off(namespaces.len().saturating_sub(share));
-            let first = part[0].0;
-            threads.push((first, std::thread::Builder::new().spawn_scoped(scope, || remove_all(lab, part, &stop))));
-        }
+        let threads: Vec<_> = namespaces
+            .chunks(share)
+            .map(|part| (part[0].0, std::thread::Builder::new().spawn_scoped(scope, || remove_all(lab, part, &stop))))
+            .collect();
         let failures = threads.into_iter().filter_map(|(first, thread)| match thread {
             Ok(thread) => thread.join().unwrap_or(Some((first, Errno::new(nix::libc::EIO)))),
             Err(error) => Some((first, errno(&error))),
@@ -135,12 +138,8 @@ pub(super) fn remove(lab: &LabName, mut namespaces: Vec<(usize, NamespaceName, O
     })
 }
 
-fn remove_all(
-    lab: &LabName,
-    namespaces: Vec<(usize, NamespaceName, Option<Inhabited>)>,
-    stop: &AtomicBool,
-) -> Option<(usize, Errno)> {
-    let remove = |directory: &Directory, name: &NamespaceName, inhabited: Option<Inhabited>| {
+fn remove_all(lab: &LabName, namespaces: &[Removal], stop: &AtomicBool) -> Option<(usize, Errno)> {
+    let remove = |directory: &Directory, name: &NamespaceName, inhabited: &Option<Inhabited>| {
         let mark = ownership::namespace_mark(lab, name);
         match inhabited {
             Some(inhabited) => directory.remove(name, &inhabited.file, &mark),
@@ -154,12 +153,12 @@ fn remove_all(
             break;
         }
         let outcome = match &directory {
-            Ok(directory) => remove(directory, &name, inhabited).map_err(|error| errno(&error)),
+            Ok(directory) => remove(directory, name, inhabited).map_err(|error| errno(&error)),
             Err(error) => Err(errno(error)),
         };
         if let Err(errno) = outcome {
             stop.store(true, Ordering::Relaxed);
-            return Some((position, errno));
+            return Some((*position, errno));
         }
     }
     None
