@@ -3,7 +3,7 @@
 //! Addresses and routes are dumped one family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of
 //! all families.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
@@ -27,8 +27,8 @@ pub(super) struct Snapshot {
     pub(super) links: Vec<RawLink>,
     pub(super) addresses: Vec<RawAddress>,
     pub(super) routes: Vec<RawRoute>,
-    /// The subnets that routes of the kernel's own lead to.
-    pub(super) connected: HashSet<Connected>,
+    /// The subnets that routes of the kernel's own lead to, sorted.
+    pub(super) connected: Vec<Connected>,
     /// The settings that were of interest; `None` of what the kernel has not.
     pub(super) sysctls: Vec<(SysctlKey, Option<Sysctl>)>,
 }
@@ -181,13 +181,14 @@ fn read_rest(
     socket: &mut Socket,
     links: Vec<RawLink>,
 ) -> Result<Snapshot, ObserveError> {
-    let (mut addresses, mut routes, mut connected) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut addresses, mut routes, mut connected) = (Vec::new(), Vec::new(), Vec::new());
     for family in FAMILIES {
         addresses.extend(read_addresses(name, socket, family)?);
         let (of_hands, of_kernel) = read_routes(name, socket, family)?;
         routes.extend(of_hands);
         connected.extend(of_kernel);
     }
+    connected.sort_unstable();
     let sysctls = read_sysctls(interest, name, file, socket)?;
     Ok(Snapshot { links, addresses, routes, connected, sysctls })
 }
@@ -213,12 +214,8 @@ fn read_addresses(name: &NamespaceName, socket: &mut Socket, family: u8) -> Resu
     Ok(addresses)
 }
 
-fn read_routes(
-    name: &NamespaceName,
-    socket: &mut Socket,
-    family: u8,
-) -> Result<(Vec<RawRoute>, HashSet<Connected>), ObserveError> {
-    let (mut routes, mut connected) = (Vec::new(), HashSet::new());
+fn read_routes(name: &NamespaceName, socket: &mut Socket, family: u8) -> Result<(Vec<RawRoute>, Vec<Connected>), ObserveError> {
+    let (mut routes, mut connected) = (Vec::new(), Vec::new());
     let each = |message: Option<(u16, &[u8])>| {
         let Some((_, body)) = message else {
             routes.clear();

@@ -1,7 +1,7 @@
 //! From what was read of the namespaces to resources. Namespaces are looked at each for itself, half of them on a second thread;
 //! only what lies in another one than a number says can need the kernel, and is left to [`super::resolve`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::thread;
 
@@ -217,7 +217,7 @@ impl<'a> Scene<'a> {
     }
 
     fn add_addresses(&self, links: &[SeenLink], scenery: &mut Scenery) {
-        let mut order: HashMap<(Ifindex, bool), u32> = HashMap::new();
+        let mut order: BTreeMap<(Ifindex, bool), u32> = BTreeMap::new();
         let begin = scenery.addresses.len();
         // The kernel lists IPv6 addresses with the latest first.
         let (inet, inet6): (Vec<&RawAddress>, Vec<_>) =
@@ -248,7 +248,7 @@ impl<'a> Scene<'a> {
                 }
             }
             let connects = raw.connects().filter(|_| on.link.settings.up == Some(true));
-            attributes.disconnected = connects.is_some_and(|to| !self.snapshot.connected.contains(&(to, raw.index)));
+            attributes.disconnected = connects.is_some_and(|to| self.snapshot.connected.binary_search(&(to, raw.index)).is_err());
             attributes.label = attributes.label.filter(|label| *label != on.name.as_str());
             let next = order.entry((raw.index, raw.address.ip().is_ipv4())).or_default();
             attributes.order = *next;

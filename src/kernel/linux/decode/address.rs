@@ -1,6 +1,6 @@
 //! Addresses: RTM_NEWADDR.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -33,8 +33,12 @@ pub struct RawAddress {
 impl RawAddress {
     /// Whether the kernel made it by itself.
     pub fn is_kernels(&self) -> bool {
-        let loopback = ["127.0.0.1/8", "::1/128"].iter().any(|text| text.parse() == Ok(self.address));
-        self.protocol.is_some_and(|protocol| KERNEL_ADDRESS_PROTOCOLS.contains(&protocol)) || loopback && self.index == LOOPBACK
+        let of_loopback = || {
+            let (ip, length) = (self.address.ip(), self.address.0.prefix_len());
+            (ip, length) == (Ipv4Addr::LOCALHOST.into(), 8) || (ip, length) == (Ipv6Addr::LOCALHOST.into(), 128)
+        };
+        let protocol = self.protocol.is_some_and(|protocol| KERNEL_ADDRESS_PROTOCOLS.contains(&protocol));
+        protocol || self.index == LOOPBACK && of_loopback()
     }
 
     /// The subnet to which the kernel makes a route for it as long as the interface is up (`fib_add_ifaddr`,
