@@ -337,3 +337,44 @@ fn changed_settings(change: &Change, desired: &Link) -> LinkSettings {
         master: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Live;
+
+    /// What the plan that makes a bridge with so many ports says about snooping when, with whether the bridge is up by then.
+    fn snooping(ports: usize, options: &str) -> Vec<(Option<bool>, bool)> {
+        let links = (0..ports).map(|n| format!("{{ endpoints: [a:p{n}, b:e{n}] }}")).collect::<Vec<_>>().join(", ");
+        let bridge = format!("{{ bridge: {{ ports: [\"p*\"]{options} }} }}");
+        let text = format!("name: lab\nnamespaces: {{ a: {{ interfaces: {{ br0: {bridge} }} }}, b: {{}} }}\nlinks: [{links}]\n");
+        let lab = crate::spec::load(&text).lab.unwrap();
+        let desired = crate::lower::lower(&lab, &std::collections::BTreeMap::new()).state;
+        let changes = crate::diff::diff(&desired, &Live::default()).unwrap();
+        let plan = crate::plan::plan(&lab.name, &desired, &Live::default(), changes, &std::collections::BTreeMap::new());
+        let (mut up, mut said) = (false, Vec::new());
+        for operation in plan.operations() {
+            let kind = match operation {
+                Operation::CreateLink(new) => Some(new.link.kind),
+                Operation::ChangeLink(change) if change.handle.id.name.as_str() == "br0" => {
+                    up |= change.settings.up == Some(true);
+                    change.kind
+                }
+                _ => None,
+            };
+            if let Some(Kind::Bridge(bridge)) = kind {
+                said.push((bridge.mcast_snooping, up));
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn a_bridge_with_many_ports_snoops_when_it_is_up() {
+        let default = snooping(3, "");
+        assert_eq!(default.len(), 1);
+        assert_ne!(default[0].0, Some(false));
+        assert_eq!(snooping(128, ""), [(Some(false), false), (Some(true), true)]);
+        assert_eq!(snooping(128, ", mcast_snooping: false"), [(Some(false), false)]);
+    }
+}

@@ -19,6 +19,7 @@ mod inhabitants;
 mod interrupt;
 mod links;
 mod lookalike;
+mod many;
 mod ownership;
 mod privilege;
 mod random;
