@@ -39,8 +39,8 @@ const HARMLESS: [&str; 29] = [
     "set_robust_list",
     "sigaltstack",
 ];
-/// From here on topo deals with the kernel; what comes before is the start of any program.
-const BEGINNING: &str = "/proc/thread-self/ns/net";
+/// From here on topo deals with the machine, first of all with the lab's lock; what comes before is the start of any program.
+const BEGINNING: [&str; 2] = ["/run/topo", "/proc/thread-self/ns/net"];
 
 /// One system call of a run: its name, and which of its occurrences within a thread, from 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +63,7 @@ pub(super) fn points_of(trace: &str) -> Vec<Point> {
         }
         let count = counts.entry((thread, call)).or_default();
         *count += 1;
-        begun |= line.contains(BEGINNING);
+        begun |= BEGINNING.iter().any(|path| line.contains(path));
         let point = Point { call: call.to_owned(), when: *count };
         if begun && !HARMLESS.contains(&call) && !points.contains(&point) {
             points.push(point);
