@@ -91,6 +91,15 @@ pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, p
     Plan { lab: lab.clone(), changes, steps }
 }
 
+/// The plan that makes a lab, given without its name, where there is nothing.
+#[cfg(test)]
+fn from_nothing(lab: &str) -> Plan {
+    let lab = crate::spec::load(&format!("name: lab\n{lab}")).lab.unwrap();
+    let desired = crate::lower::lower(&lab, &BTreeMap::new()).state;
+    let changes = crate::diff::diff(&desired, &Live::default()).unwrap();
+    plan(&lab.name, &desired, &Live::default(), changes, &BTreeMap::new())
+}
+
 /// What the builders of operations look up.
 struct Context<'a> {
     lab: &'a LabName,

@@ -341,19 +341,15 @@ fn changed_settings(change: &Change, desired: &Link) -> LinkSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Live;
+    use crate::plan::from_nothing;
 
     /// What the plan that makes a bridge with so many ports says about snooping when, with whether the bridge is up by then.
     fn snooping(ports: usize, options: &str) -> Vec<(Option<bool>, bool)> {
         let links = (0..ports).map(|n| format!("{{ endpoints: [a:p{n}, b:e{n}] }}")).collect::<Vec<_>>().join(", ");
         let bridge = format!("{{ bridge: {{ ports: [\"p*\"]{options} }} }}");
-        let text = format!("name: lab\nnamespaces: {{ a: {{ interfaces: {{ br0: {bridge} }} }}, b: {{}} }}\nlinks: [{links}]\n");
-        let lab = crate::spec::load(&text).lab.unwrap();
-        let desired = crate::lower::lower(&lab, &std::collections::BTreeMap::new()).state;
-        let changes = crate::diff::diff(&desired, &Live::default()).unwrap();
-        let plan = crate::plan::plan(&lab.name, &desired, &Live::default(), changes, &std::collections::BTreeMap::new());
+        let lab = format!("namespaces: {{ a: {{ interfaces: {{ br0: {bridge} }} }}, b: {{}} }}\nlinks: [{links}]\n");
         let (mut up, mut said) = (false, Vec::new());
-        for operation in plan.operations() {
+        for operation in from_nothing(&lab).operations() {
             let kind = match operation {
                 Operation::CreateLink(new) => Some(new.link.kind),
                 Operation::ChangeLink(change) if change.handle.id.name.as_str() == "br0" => {

@@ -93,16 +93,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::state::Live;
+    use crate::plan::from_nothing;
 
     /// The operations that make a lab out of nothing, and where each namespace is last touched.
     fn built(lab: &str) -> (Vec<Operation>, BTreeMap<String, usize>) {
-        let lab = crate::spec::load(&format!("name: lab\n{lab}")).lab.unwrap();
-        let desired = crate::lower::lower(&lab, &BTreeMap::new()).state;
-        let changes = crate::diff::diff(&desired, &Live::default()).unwrap();
-        let plan = crate::plan::plan(&lab.name, &desired, &Live::default(), changes, &BTreeMap::new());
-        let last = last_touches(&plan.operations()).into_iter().map(|(at, name)| (name.to_string(), at)).collect();
-        (plan.operations(), last)
+        let operations = from_nothing(lab).operations();
+        let last = last_touches(&operations).into_iter().map(|(at, name)| (name.to_string(), at)).collect();
+        (operations, last)
     }
 
     fn last_of(operations: &[Operation], wanted: impl Fn(&Operation) -> bool) -> usize {
