@@ -12,7 +12,7 @@ use super::input::{self, Lab, Source};
 use super::output::Output;
 use super::saved::{SavedPlan, saved};
 use super::signals::{Interruptible, Signals};
-use super::turn::Turn;
+use super::turn::{Intent, Turn};
 use super::{ApplyArguments, ChangeArguments};
 use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
 use crate::diff::{Action, Change, Conflict};
@@ -39,10 +39,10 @@ pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failur
             change(turn, goal, &arguments.change, Manner { expected: Some(&plan), ..Manner::default() }, output)
         }
         None => {
-            let turn = Turn::at_a_glance(&text);
+            let guess = Turn::at_a_glance(&text, Intent::Make);
             let Lab { name, desired, source } = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
             let goal = Goal::apply(name, desired).adopting(arguments.adopt.adopt.iter().cloned());
-            let turn = Turn::confirmed(turn, &goal.lab, &arguments.change)?;
+            let turn = Turn::confirmed(guess, &goal.lab, &arguments.change)?;
             change(turn, goal, &arguments.change, Manner { source: Some(&source), ..Manner::default() }, output)
         }
     }

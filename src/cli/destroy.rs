@@ -5,7 +5,7 @@ use super::apply::{Manner, change};
 use super::error::Failure;
 use super::input;
 use super::output::Output;
-use super::turn::Turn;
+use super::turn::{Intent, Turn};
 use crate::apply::Goal;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::name::LabName;
@@ -24,9 +24,9 @@ pub fn run(arguments: &DestroyArguments, output: &mut Output) -> Result<u8, Fail
         None => {
             let text = input::read(&arguments.lab)?;
             privilege::keep(capabilities)?;
-            let turn = Turn::at_a_glance(&text);
+            let guess = Turn::at_a_glance(&text, Intent::Remove);
             let lab = input::lab_from_text(text, &input::display(&arguments.lab), output)?;
-            (Turn::confirmed(turn, &lab.name, &arguments.change)?, Goal::destroy(lab.name, lab.desired))
+            (Turn::confirmed(guess, &lab.name, &arguments.change)?, Goal::destroy(lab.name, lab.desired))
         }
     };
     change(turn, goal, &arguments.change, Manner { kill: arguments.kill, ..Manner::default() }, output)

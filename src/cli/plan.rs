@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::record::Record;
 use crate::report::{json, text};
 use crate::runtime::records;
-use crate::spec;
+use crate::spec::glance;
 
 /// Exit status of `--detailed-exitcode` when there are changes.
 const CHANGES: u8 = 2;
@@ -26,7 +26,7 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
     let more: &[Capability] = if arguments.out.is_some() { &[Capability::IgnorePermissions] } else { &[] };
     let text = input::read(&arguments.file.lab)?;
     privilege::keep(more)?;
-    let guessed = spec::name_at_a_glance(&text).and_then(looking_ahead);
+    let guessed = glance::name(&text).and_then(looking_ahead);
     let mut lab = input::lab_from_text(text, &input::display(&arguments.file.lab), output)?;
     let (mut kernel, record) = match guessed.filter(|(kernel, _)| *kernel.lab() == lab.name) {
         Some(guessed) => guessed,

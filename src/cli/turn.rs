@@ -10,7 +10,7 @@ use crate::name::LabName;
 use crate::record::Record;
 use crate::runtime::lock::Lock;
 use crate::runtime::records;
-use crate::spec;
+use crate::spec::glance;
 
 /// A lab that nobody else may change.
 pub struct Turn {
@@ -26,10 +26,20 @@ pub struct Turn {
     pub since: Instant,
 }
 
+/// What a turn is taken for.
+#[derive(Debug, Clone, Copy)]
+pub enum Intent {
+    /// The lab will be as it is declared.
+    Make,
+    /// The lab will be gone.
+    Remove,
+}
+
 impl Turn {
     /// Locks the lab, and waits for that as long as the user said.
     pub fn take(lab: &LabName, arguments: &ChangeArguments) -> Result<Self, Failure> {
-        let (kernel, signals) = (Linux::new(lab.clone())?, Signals::listen()?);
+        let kernel = Linux::new(lab.clone())?;
+        let signals = Signals::listen()?;
         let lock = Lock::take(lab, arguments.lock_timeout, || signals.exit_code().is_some())
             .map_err(|error| Failure { code: signals.exit_code().unwrap_or(1), ..error.into() })?;
         let (since, record) = (Instant::now(), recorded(lab)?);
@@ -38,13 +48,15 @@ impl Turn {
 
     /// Locks the lab whose name a file begins with, and has the kernel read while the file is parsed. What fails will be told when it
     /// fails again.
-    pub fn at_a_glance(text: &str) -> Option<Self> {
-        let lab = spec::name_at_a_glance(text)?;
+    pub fn at_a_glance(text: &str, intent: Intent) -> Option<Self> {
+        let lab = glance::name(text)?;
         let lock = Lock::take(&lab, Duration::ZERO, || false).ok()?;
         let (since, record) = (Instant::now(), recorded(&lab).ok()?);
-        let mut kernel = Linux::new(lab).ok()?;
-        let signals = Signals::listen().ok()?;
-        let _ = kernel.look_ahead(&record);
+        let (mut kernel, signals) = (Linux::new(lab).ok()?, Signals::listen().ok()?);
+        let _ = match intent {
+            Intent::Make => kernel.prepare_ahead(&record, glance::namespaces(text)),
+            Intent::Remove => kernel.look_ahead(&record),
+        };
         Some(Self { kernel, signals, lock, record, since })
     }
 

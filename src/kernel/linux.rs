@@ -19,6 +19,7 @@ mod read;
 mod resolve;
 mod scene;
 mod socket;
+mod spares;
 mod sysctl;
 mod travellers;
 
@@ -37,6 +38,7 @@ use self::bystanders::Bystanders;
 use self::observe::Look;
 use self::read::{Interest, Snapshot};
 use self::socket::Socket;
+use self::spares::Spares;
 use self::travellers::Travellers;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
@@ -78,6 +80,7 @@ pub struct Linux {
     interest: Option<Arc<Interest>>,
     /// Looks that have been begun and not yet been asked for.
     ahead: Option<Ahead>,
+    spares: Spares,
     bystanders: Bystanders,
 }
 
@@ -100,6 +103,7 @@ impl Linux {
                 seen: BTreeMap::new(),
                 interest: None,
                 ahead: None,
+                spares: Spares::default(),
                 bystanders: Bystanders::default(),
             })
         };
@@ -124,7 +128,18 @@ impl Linux {
     /// # Errors
     /// When /run/netns cannot be read.
     pub fn look_ahead(&mut self, record: &Record) -> Result<(), ObserveError> {
-        ahead::look_everywhere(self, record)
+        ahead::look_everywhere(self, record).map(|_| ())
+    }
+
+    /// The same, and begins to make namespaces, which the next plan will want if some of those that the lab declares are not there.
+    ///
+    /// # Errors
+    /// As [`Self::look_ahead`].
+    pub fn prepare_ahead(&mut self, record: &Record, declared: impl Iterator<Item = NamespaceName>) -> Result<(), ObserveError> {
+        let present = ahead::look_everywhere(self, record)?;
+        let missing = declared.filter(|namespace| present.binary_search(namespace).is_err()).count();
+        self.spares.prepare(&self.travellers, missing);
+        Ok(())
     }
 
     /// Closes what was opened to look into namespaces, and forgets what was seen, on a thread that has nothing else to do. For

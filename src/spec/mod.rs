@@ -7,6 +7,7 @@ pub mod decode;
 pub mod diagnostic;
 pub mod document;
 pub mod file;
+pub mod glance;
 pub mod path;
 pub mod schema;
 pub mod suggest;
@@ -16,8 +17,6 @@ pub use diagnostic::{Colour, Diagnostic, Severity, render};
 pub use document::Document;
 pub use file::LabFile;
 pub use path::Path;
-
-use crate::name::LabName;
 
 /// What was read of a lab file.
 pub struct Loaded<'t> {
@@ -35,12 +34,6 @@ pub fn load(text: &str) -> Loaded<'_> {
     let mut document = yaml::parse(text, &mut diagnostics);
     let lab = document.as_mut().and_then(|document| decode::lab(document, &mut diagnostics));
     Loaded { lab, document, diagnostics }
-}
-
-/// The lab's name, if a first glance at a text that has not been parsed finds it: a guess.
-pub fn name_at_a_glance(text: &str) -> Option<LabName> {
-    let value = text.lines().find_map(|line| line.strip_prefix("name:"))?;
-    value.split(" #").next()?.trim().trim_matches(['"', '\'']).parse().ok()
 }
 
 impl Loaded<'_> {

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::observe::{Look, Reading, read_namespaces};
-use super::read::{Candidate, Interest, Seen, broken, look_at};
+use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_host};
+use super::travellers::Answer;
 use super::{Linux, netns};
 use crate::kernel::ObserveError;
 use crate::name::NamespaceName;
@@ -15,33 +16,40 @@ use crate::record::Record;
 
 /// What has been begun.
 pub(super) enum Ahead {
-    /// A look at all that is there.
-    Everywhere(Vec<Reading>),
+    /// A look at all that is there; what was seen in `host`.
+    Everywhere(Vec<Reading>, Snapshot),
     /// Looks at what a plan has touched.
     Again(Vec<Reading>),
 }
 
-/// Begins to look at all namespaces of the lab, before it is known what it wants of them.
-pub(super) fn look_everywhere(linux: &mut Linux, record: &Record) -> Result<(), ObserveError> {
-    let Some(directory) = netns::Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) else { return Ok(()) };
-    let names = directory.names().map_err(broken(netns::DIRECTORY))?;
-    let candidates = names.into_iter().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();
+/// Begins to look at all namespaces of the lab, before it is known what it wants of them. Returns the names of all namespaces, sorted.
+pub(super) fn look_everywhere(linux: &mut Linux, record: &Record) -> Result<Vec<NamespaceName>, ObserveError> {
     let interest = Arc::new(Interest::recorded(&linux.lab, record));
-    linux.ahead = Some(Ahead::Everywhere(read_namespaces(linux, &interest, &directory, candidates)?));
-    Ok(())
+    let (mut names, mut readings) = (Vec::new(), Vec::new());
+    if let Some(directory) = netns::Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) {
+        names = directory.names().map_err(broken(netns::DIRECTORY))?;
+        let candidates = names.iter().cloned().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();
+        readings = read_namespaces(linux, &interest, &directory, candidates)?;
+    }
+    let host = read_host(&interest, &mut linux.host.socket)?;
+    linux.ahead = Some(Ahead::Everywhere(readings, host));
+    Ok(names)
 }
 
 /// Waits for what has been begun. Returns the namespaces that need no other look: all that are found to be the lab's, or, where only
 /// some are to be looked at again, those of them that a plan is done with.
 pub(super) fn collect(linux: &mut Linux, look: Look<'_>) -> Result<BTreeSet<NamespaceName>, ObserveError> {
+    let mut collected = BTreeSet::new();
     let (readings, useful) = match (linux.ahead.take(), look) {
-        (None, _) => return Ok(BTreeSet::new()),
-        (Some(Ahead::Everywhere(readings)), Look::Everywhere) | (Some(Ahead::Again(readings)), Look::Again(_)) => {
+        (None, _) => return Ok(collected),
+        (Some(Ahead::Everywhere(readings, host)), Look::Everywhere) => {
+            linux.seen.insert(NamespaceName::host(), host);
+            collected.insert(NamespaceName::host());
             (readings, true)
         }
-        (Some(Ahead::Everywhere(readings) | Ahead::Again(readings)), _) => (readings, false),
+        (Some(Ahead::Again(readings)), Look::Again(_)) => (readings, true),
+        (Some(Ahead::Everywhere(readings, _) | Ahead::Again(readings)), _) => (readings, false),
     };
-    let mut collected = BTreeSet::new();
     for reading in readings {
         // What could not be seen early will be looked at again, and then tell why.
         for seen in reading.wait().map_err(broken("the namespaces"))?.unwrap_or_default() {
@@ -81,17 +89,23 @@ impl Follower {
                 self.finished.push(Candidate { name: namespace, inhabited: Some(inhabited), snapshot: None });
             }
         }
-        while self.finished.len() >= Self::PORTION || self.last.is_empty() && !self.finished.is_empty() {
-            let portion = self.finished.drain(..Self::PORTION.min(self.finished.len())).collect();
+        while self.finished.len() >= Self::PORTION {
+            let portion = self.finished.drain(..Self::PORTION).collect();
             Self::begin(linux, portion);
+        }
+        if self.last.is_empty() && !self.finished.is_empty() {
+            Self::begin(linux, std::mem::take(&mut self.finished));
         }
     }
 
     /// What cannot be begun is forgotten: the next observation, which comes before the next plan, opens it anew.
     fn begin(linux: &mut Linux, portion: Vec<Candidate>) {
         let (Some(interest), Ok(Some(directory))) = (linux.interest.clone(), netns::Directory::open()) else { return };
+        // The last few are sooner looked at by this thread, which has nothing else to do, than another one wakes up.
+        let here = portion.len() < Self::PORTION && portion.iter().all(|candidate| !interest.leads_inside(&candidate.name));
         let look = move || portion.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
-        if let Ok(reading) = linux.travellers.begin(look) {
+        let reading = if here { Ok(Answer::given(look())) } else { linux.travellers.begin(look) };
+        if let Ok(reading) = reading {
             match &mut linux.ahead {
                 Some(Ahead::Again(readings)) => readings.push(reading),
                 ahead => *ahead = Some(Ahead::Again(vec![reading])),

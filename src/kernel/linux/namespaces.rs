@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::execute::errno;
 use super::netns::{self, Directory};
-use super::socket::{Batch, Socket};
+use super::socket::Batch;
+use super::spares::Spares;
 use super::travellers::{Answer, portions};
 use super::{Inhabited, Linux, encode, sysctl};
 use crate::kernel::Errno;
@@ -45,12 +46,14 @@ pub(super) struct Done {
 
 /// Does all units, some at a time.
 pub(super) fn work(linux: &Linux, units: Vec<Unit>) -> Done {
+    /// Making one takes long enough to be worth a message to a thread.
+    const LEAST: usize = 1;
     let stop = Arc::new(AtomicBool::new(false));
     let begin = |part| {
-        let (lab, stop) = (linux.lab.clone(), stop.clone());
-        linux.travellers.begin(move || do_all(&lab, part, &stop))
+        let (lab, spares, stop) = (linux.lab.clone(), linux.spares.clone(), stop.clone());
+        linux.travellers.begin(move || do_all(&lab, &spares, part, &stop))
     };
-    let answers: Vec<_> = portions(units).map(begin).collect();
+    let answers: Vec<_> = portions(units, LEAST).map(begin).collect();
     let mut done = Done::default();
     for answer in answers {
         let part =
@@ -64,7 +67,7 @@ pub(super) fn work(linux: &Linux, units: Vec<Unit>) -> Done {
     done
 }
 
-fn do_all(lab: &LabName, units: Vec<Unit>, stop: &AtomicBool) -> Done {
+fn do_all(lab: &LabName, spares: &Spares, units: Vec<Unit>, stop: &AtomicBool) -> Done {
     let mut done = Done::default();
     let mut directory = None;
     for unit in units {
@@ -74,7 +77,7 @@ fn do_all(lab: &LabName, units: Vec<Unit>, stop: &AtomicBool) -> Done {
         let mut entered = false;
         for (position, task) in unit.tasks {
             let outcome = match task {
-                Task::Create => create(lab, &unit.namespace, &mut directory).map(|inhabited| {
+                Task::Create => create(lab, spares, &unit.namespace, &mut directory).map(|inhabited| {
                     entered = true;
                     done.created.push((unit.namespace.clone(), inhabited));
                 }),
@@ -97,22 +100,22 @@ fn do_all(lab: &LabName, units: Vec<Unit>, stop: &AtomicBool) -> Done {
     done
 }
 
-/// Makes a namespace around the calling thread. It has its mark before it has a name.
-fn create(lab: &LabName, name: &NamespaceName, directory: &mut Option<Directory>) -> Result<Inhabited, Errno> {
+/// Makes a namespace, in which it leaves the calling thread. It has its mark before it has a name.
+fn create(lab: &LabName, spares: &Spares, name: &NamespaceName, directory: &mut Option<Directory>) -> Result<Inhabited, Errno> {
     let io = |error: io::Error| errno(&error);
     let directory = match directory {
         Some(directory) => directory,
         None => directory.insert(Directory::open_or_create().map_err(io)?),
     };
-    netns::enter_new().map_err(io)?;
-    let (file, mut socket) = (netns::of_this_thread().map_err(io)?, Socket::open().map_err(io)?);
+    let mut inhabited = spares.take_or_make().map_err(io)?;
+    netns::enter(&inhabited.file).map_err(io)?;
     let mut batch = Batch::default();
     encode::new_namespace(&mut batch, lab, name);
-    if let Some(refusal) = socket.execute(&mut batch).map_err(io)?.into_iter().next() {
+    if let Some(refusal) = inhabited.socket.execute(&mut batch).map_err(io)?.into_iter().next() {
         return Err(refusal.errno);
     }
     directory.publish(name, &ownership::namespace_mark(lab, name)).map_err(io)?;
-    Ok(Inhabited { file, socket })
+    Ok(inhabited)
 }
 
 /// A namespace to be removed, with the position of the operation. One that nobody has entered is what is left of an interrupted

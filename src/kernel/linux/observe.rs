@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::netns::{self, Directory};
-use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_host};
+use super::read::{Candidate, Interest, Seen, Snapshot, broken, complete_host, look_at, read_host};
 use super::resolve::Resolver;
 use super::scene::Scenery;
 use super::travellers::{Answer, portions};
@@ -54,8 +54,11 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
             Vec::new()
         }
     };
-    if let Entry::Vacant(unread) = snapshots.entry(NamespaceName::host()) {
-        unread.insert(read_host(&interest, &mut linux.host.socket)?);
+    match snapshots.entry(NamespaceName::host()) {
+        Entry::Vacant(unread) => {
+            unread.insert(read_host(&interest, &mut linux.host.socket)?);
+        }
+        Entry::Occupied(mut host) => complete_host(&interest, &mut linux.host.socket, host.get_mut())?,
     }
     for answer in reading {
         let seen = answer.wait().map_err(broken("the namespaces"))??;
@@ -72,6 +75,7 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
         linux.let_go();
     }
     scenery.put_into(&mut live, namespaces);
+    linux.spares.go_on(&linux.travellers);
     Ok(live)
 }
 
@@ -118,8 +122,9 @@ pub(super) fn read_namespaces(
     directory: &Arc<Directory>,
     candidates: Vec<Candidate>,
 ) -> Result<Vec<Reading>, ObserveError> {
+    const LEAST: usize = 5;
     let mut reading = Vec::new();
-    for part in portions(candidates) {
+    for part in portions(candidates, LEAST) {
         let (interest, directory) = (interest.clone(), directory.clone());
         let look = move || part.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
         reading.push(linux.travellers.begin(look).map_err(broken("the namespaces"))?);

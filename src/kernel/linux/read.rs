@@ -59,6 +59,11 @@ impl Interest {
         self.sysctls.get(namespace).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether the one who looks must enter the namespace, if it is open already.
+    pub(super) fn leads_inside(&self, namespace: &NamespaceName) -> bool {
+        !self.sysctls(namespace).is_empty()
+    }
+
     /// Whether a setting is still to be read of a namespace that has been read before.
     pub(super) fn goes_beyond(&self, namespace: &NamespaceName, snapshot: &Snapshot) -> bool {
         self.sysctls(namespace).iter().any(|wanted| snapshot.sysctls.iter().all(|(read, _)| read != wanted))
@@ -150,6 +155,15 @@ pub(super) fn read_host(interest: &Interest, socket: &mut Socket) -> Result<Snap
     let host = NamespaceName::host();
     let links = read_links(&host, socket)?;
     read_rest(interest, &host, None, socket, links)
+}
+
+/// Reads the settings of `host`, if more are of interest than before.
+pub(super) fn complete_host(interest: &Interest, socket: &mut Socket, snapshot: &mut Snapshot) -> Result<(), ObserveError> {
+    let host = NamespaceName::host();
+    if interest.goes_beyond(&host, snapshot) {
+        snapshot.sysctls = read_sysctls(interest, &host, None, socket)?;
+    }
+    Ok(())
 }
 
 pub(super) fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {

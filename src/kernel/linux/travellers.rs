@@ -4,7 +4,11 @@
 //! the one that has to share its processor would be at work long after the other.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 
 use super::netns::{enter, of_this_thread};
 
@@ -12,7 +16,10 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads. They end when the value is dropped.
 pub struct Travellers {
+    count: usize,
     jobs: mpsc::Sender<Job>,
+    /// How many jobs no thread has begun yet.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Travellers {
@@ -33,7 +40,7 @@ impl Travellers {
                 }
             })?;
         }
-        Ok(Self { jobs })
+        Ok(Self { count, jobs, waiting: Arc::default() })
     }
 
     /// Has one of the threads run a function. The function chooses its namespace with [`enter`].
@@ -42,16 +49,37 @@ impl Travellers {
     /// When all threads have ended because functions panicked.
     pub fn begin<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<Answer<T>> {
         let (answer, answered) = mpsc::channel();
-        let job: Job = Box::new(move || {
+        let waiting = self.waiting.clone();
+        waiting.fetch_add(1, Ordering::Relaxed);
+        self.send(move || {
+            waiting.fetch_sub(1, Ordering::Relaxed);
             let _ = answer.send(job());
-        });
-        self.jobs.send(job).map_err(|_| ended())?;
+        })?;
         Ok(Answer(answered))
     }
 
     /// The same, and waits for it.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         self.begin(job)?.wait()
+    }
+
+    /// Has threads repeat a step, as long as the step says that there is more of it and nobody wants anything else of them: as many as
+    /// there are processors beside that of the calling thread, but one at least.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn meanwhile(&self, step: impl Fn() -> bool + Clone + Send + 'static) -> io::Result<()> {
+        let processors = sched_getaffinity(Pid::from_raw(0))
+            .map_or(1, |set| (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count());
+        for _ in 0..processors.saturating_sub(1).clamp(1, self.count) {
+            let (step, waiting) = (step.clone(), self.waiting.clone());
+            self.send(move || while waiting.load(Ordering::Relaxed) == 0 && step() {})?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.jobs.send(Box::new(job)).map_err(|_| ended())
     }
 }
 
@@ -68,6 +96,13 @@ fn ended() -> io::Error {
 pub struct Answer<T>(mpsc::Receiver<T>);
 
 impl<T> Answer<T> {
+    /// What is known already.
+    pub fn given(value: T) -> Self {
+        let (answer, answered) = mpsc::channel();
+        let _ = answer.send(value);
+        Self(answered)
+    }
+
     /// Waits for it.
     ///
     /// # Errors
@@ -78,14 +113,12 @@ impl<T> Answer<T> {
 }
 
 /// Divides work into portions: large ones first, so that they are few, and small ones last, so that all threads end at about the
-/// same time.
-pub fn portions<T>(mut work: Vec<T>) -> impl Iterator<Item = Vec<T>> {
-    /// Less is not worth a message.
-    const LEAST: usize = 5;
+/// same time. Less than `least` is not worth a message.
+pub fn portions<T>(mut work: Vec<T>, least: usize) -> impl Iterator<Item = Vec<T>> {
     const THREADS: usize = 2;
     work.reverse();
     std::iter::from_fn(move || {
-        let portion = work.len().div_ceil(2 * THREADS).max(LEAST).min(work.len());
+        let portion = work.len().div_ceil(2 * THREADS).max(least).min(work.len());
         let rest = work.len() - portion;
         Some(work.drain(rest..).rev().collect()).filter(|portion: &Vec<T>| !portion.is_empty())
     })
@@ -97,11 +130,18 @@ mod tests {
 
     #[test]
     fn all_work_is_in_the_portions_in_order() {
-        let sizes = |work: usize| portions((0..work).collect()).map(|portion: Vec<_>| portion.len()).collect::<Vec<_>>();
+        let sizes = |work: usize| portions((0..work).collect(), 5).map(|portion: Vec<_>| portion.len()).collect::<Vec<_>>();
         assert_eq!(sizes(0), [] as [usize; 0]);
         assert_eq!(sizes(10), [5, 5]);
         assert_eq!(sizes(40), [10, 8, 6, 5, 5, 5, 1]);
-        assert!(portions((0..1000).collect()).flatten().eq(0..1000));
+        assert!(portions((0..1000).collect(), 1).flatten().eq(0..1000));
+    }
+
+    #[test]
+    fn what_is_done_meanwhile_makes_way() {
+        let travellers = Travellers::start(1).unwrap();
+        travellers.meanwhile(|| true).unwrap();
+        assert_eq!(travellers.run(|| 1).unwrap(), 1);
     }
 
     #[test]

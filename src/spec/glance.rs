@@ -1,0 +1,56 @@
+//! What a first glance at a lab file's text tells, long before it has been parsed: guesses, on which nothing may rest but what is begun
+//! early.
+
+use crate::name::{LabName, NamespaceName};
+
+/// The lab's name.
+pub fn name(text: &str) -> Option<LabName> {
+    let value = text.lines().find_map(|line| line.strip_prefix("name:"))?;
+    scalar(value).parse().ok()
+}
+
+/// The namespaces that the file declares, without `host`: the keys that stand first below `namespaces:`.
+pub fn namespaces(text: &str) -> impl Iterator<Item = NamespaceName> {
+    let mut lines = text.lines();
+    let _ = lines.find(|line| line.strip_prefix("namespaces:").is_some_and(|rest| scalar(rest).is_empty()));
+    let with_keys = lines.filter(|line| !line.trim_start().is_empty() && !line.trim_start().starts_with('#'));
+    let mut first = None;
+    with_keys.map(|line| (line.len() - line.trim_start().len(), line)).take_while(|(indent, _)| *indent > 0).filter_map(
+        move |(indent, line)| {
+            let key = (indent == *first.get_or_insert(indent)).then(|| line.split_once(':')).flatten()?.0;
+            scalar(key).parse().ok().filter(|name: &NamespaceName| !name.is_host())
+        },
+    )
+}
+
+/// A short text without what follows or surrounds it.
+fn scalar(text: &str) -> &str {
+    text.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\''])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespaces_of(text: &str) -> Vec<String> {
+        namespaces(text).map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn names_are_seen_where_a_file_usually_has_them() {
+        let text = "# a lab\nname: \"demo\" # so it is called\nnamespaces:   # here\n\n  host: {}\n  # the first\n  a: { routes: [] }\n  \
+                    'b':\n    interfaces:\n      c: {}\n  d:\nlinks:\n  - e: f\n";
+        assert_eq!(name(text).unwrap().as_str(), "demo");
+        assert_eq!(namespaces_of(text), ["a", "b", "d"]);
+    }
+
+    #[test]
+    fn what_looks_otherwise_is_not_guessed_at() {
+        assert!(name("{ name: demo }").is_none());
+        for text in
+            ["", "namespaces:", "namespaces: { a: {} }", "namespaces:\nlinks:\n  a: b\n", "namespaces:\n  - a\n  - b c: d\n"]
+        {
+            assert!(namespaces_of(text).is_empty(), "{text:?}");
+        }
+    }
+}
