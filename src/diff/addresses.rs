@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::{Action, Differ};
 use crate::name::LinkId;
 use crate::resource::address::Address;
+use crate::resource::link::Link;
 use crate::state::{ResourceId, side_by_side};
 use crate::value::InterfaceAddress;
 
@@ -69,15 +70,24 @@ impl Differ<'_> {
             }
             return;
         }
+        let declared = self.desired.link(link);
         for family in [Family::Inet, Family::Inet6] {
-            self.family_of(link, family, desired, live, lost);
+            self.family_of(link, declared, family, desired, live, lost);
         }
     }
 
-    fn family_of(&mut self, link: &LinkId, family: Family, desired: &Addresses<'_>, live: &Addresses<'_>, lost: &mut Lost) {
-        let foreign = self.desired.link(link).is_none_or(|link| link.external);
+    fn family_of(
+        &mut self,
+        link: &LinkId,
+        declared: Option<&Link>,
+        family: Family,
+        desired: &Addresses<'_>,
+        live: &Addresses<'_>,
+        lost: &mut Lost,
+    ) {
+        let foreign = declared.is_none_or(|link| link.external);
         // Then it has no connected routes, nor should it.
-        let down = self.lowered.contains(link) || self.desired.link(link).is_some_and(|link| link.settings.up == Some(false));
+        let down = self.lowered.contains(link) || declared.is_some_and(|link| link.settings.up == Some(false));
         let (wanted, present) = (sequence(desired, family), sequence(live, family));
         let must_go = |entry: &Entry| match (desired.get(&entry.key), live.get(&entry.key)) {
             (Some(desired), Some(live)) => desired.compare(live, entry.key.ip()).iter().any(|field| field.forces_replacement),
