@@ -69,6 +69,36 @@ fn neither_a_second_apply_nor_a_plan_writes_to_the_kernel() {
     });
 }
 
+/// How many network namespaces a run of topo makes, under whatever name.
+fn namespaces_made_by(arguments: &[&str]) -> usize {
+    let output = Command::new("strace").args(["-f", "-e", "trace=unshare", TOPO]).args(arguments).output();
+    let output = output.expect("strace can be run; please install it");
+    let trace = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{trace}");
+    trace.lines().filter(|line| line.contains("CLONE_NEWNET")).count()
+}
+
+/// They are begun early, by what a first glance at the file tells; which must not make one too many, nor too few.
+#[test]
+fn only_namespaces_that_are_missing_are_made() {
+    in_namespaces(|| {
+        let block = |names: &[&str]| names.iter().map(|name| format!("  {name}: {{}}\n")).collect::<String>();
+        let with = |names: &[&str]| lab(&format!("name: made\nnamespaces:\n{}", block(names)));
+        let seven = ["a", "b", "c", "d", "e", "f", "g"];
+        let mut present = 0;
+        for names in [&seven[..1], &seven[..3], &seven] {
+            assert_eq!(namespaces_made_by(&["apply", &with(names)]), names.len() - present);
+            present = names.len();
+        }
+        assert_eq!(namespaces_made_by(&["apply", &with(&seven)]), 0);
+        assert_eq!(namespaces_made_by(&["plan", &with(&["x", "y"])]), 0);
+        assert_eq!(namespaces_made_by(&["destroy", "made"]), 0);
+        let at_a_glance_nothing = lab("{ name: made, namespaces: { a: {}, b: {}, c: {} } }\n");
+        assert_eq!(namespaces_made_by(&["apply", &at_a_glance_nothing]), 3);
+        assert_eq!(namespaces_made_by(&["destroy", &at_a_glance_nothing]), 0);
+    });
+}
+
 #[test]
 fn validate_needs_no_kernel() {
     in_namespaces(|| {
