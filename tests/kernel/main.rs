@@ -26,4 +26,5 @@ mod random;
 mod repeat;
 mod routes;
 mod sandbox;
+mod settings;
 mod update;
