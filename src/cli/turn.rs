@@ -38,8 +38,7 @@ pub enum Intent {
 impl Turn {
     /// Locks the lab, and waits for that as long as the user said.
     pub fn take(lab: &LabName, arguments: &ChangeArguments) -> Result<Self, Failure> {
-        let kernel = Linux::new(lab.clone())?;
-        let signals = Signals::listen()?;
+        let (kernel, signals) = (Linux::new(lab.clone())?, Signals::listen()?);
         let lock = Lock::take(lab, arguments.lock_timeout, || signals.exit_code().is_some())
             .map_err(|error| Failure { code: signals.exit_code().unwrap_or(1), ..error.into() })?;
         let (since, record) = (Instant::now(), recorded(lab)?);

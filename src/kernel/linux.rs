@@ -59,6 +59,13 @@ struct Inhabited {
     socket: Socket,
 }
 
+impl Inhabited {
+    /// The namespace that the calling thread is in.
+    fn of_this_thread() -> io::Result<Self> {
+        Ok(Self { file: netns::of_this_thread()?, socket: Socket::open()? })
+    }
+}
+
 /// The kernel cannot be spoken to.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot connect to the kernel")]
@@ -94,7 +101,7 @@ impl Linux {
         widen_descriptor_table();
         grow_heaps_in_large_steps();
         let connect = || {
-            let host = Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? };
+            let host = Inhabited::of_this_thread()?;
             Ok(Self {
                 lab,
                 travellers: Travellers::start(TRAVELLERS)?,

@@ -27,15 +27,19 @@ fn writes(trace: &str) -> Vec<String> {
     found
 }
 
-/// The writes of a run of topo, netlink and other, as strace shows them.
-fn writes_of(arguments: &[&str]) -> Vec<String> {
+/// These system calls of a run of topo that succeeds, as strace shows them.
+fn calls_of(calls: &str, arguments: &[&str]) -> String {
     let file = lab("");
     let mut command = Command::new("strace");
-    command.args(["-f", "-v", "-s", "256", "-o", &file, "-e"]);
-    command.arg("trace=sendto,sendmsg,sendmmsg,mount,umount2,unlink,unlinkat,open,openat,pwrite64,write");
-    let output = command.arg(TOPO).args(arguments).output().expect("strace can be run; please install it");
+    command.args(["-f", "-v", "-s", "256", "-o", &file, "-e", &format!("trace={calls}"), TOPO]).args(arguments);
+    let output = command.output().expect("strace can be run; please install it");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let trace = fs::read_to_string(&file).expect("strace wrote its output");
+    fs::read_to_string(&file).expect("strace wrote its output")
+}
+
+/// The writes of a run of topo, netlink and other.
+fn writes_of(arguments: &[&str]) -> Vec<String> {
+    let trace = calls_of("sendto,sendmsg,sendmmsg,mount,umount2,unlink,unlinkat,open,openat,pwrite64,write", arguments);
     let mut found = writes(&trace);
     let elsewhere = |line: &&str| {
         let call = line.split_whitespace().nth(1).unwrap_or_default();
@@ -71,11 +75,7 @@ fn neither_a_second_apply_nor_a_plan_writes_to_the_kernel() {
 
 /// How many network namespaces a run of topo makes, under whatever name.
 fn namespaces_made_by(arguments: &[&str]) -> usize {
-    let output = Command::new("strace").args(["-f", "-e", "trace=unshare", TOPO]).args(arguments).output();
-    let output = output.expect("strace can be run; please install it");
-    let trace = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{trace}");
-    trace.lines().filter(|line| line.contains("CLONE_NEWNET")).count()
+    calls_of("unshare", arguments).lines().filter(|line| line.contains("CLONE_NEWNET")).count()
 }
 
 /// They are begun early, by what a first glance at the file tells; which must not make one too many, nor too few.
@@ -102,11 +102,7 @@ fn only_namespaces_that_are_missing_are_made() {
 #[test]
 fn validate_needs_no_kernel() {
     in_namespaces(|| {
-        let file = example("blog");
-        let output = Command::new("strace").args(["-f", "-e", "trace=socket,setns,unshare", TOPO, "validate", &file]).output();
-        let output = output.expect("strace can be run; please install it");
-        let trace = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{trace}");
+        let trace = calls_of("socket,setns,unshare", &["validate", &example("blog")]);
         assert!(!trace.contains("socket(") && !trace.contains("setns(") && !trace.contains("unshare("), "{trace}");
     });
 }

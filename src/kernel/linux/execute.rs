@@ -11,6 +11,7 @@ use super::ahead::Follower;
 use super::detection::{self, Patience};
 use super::namespaces;
 use super::socket::{Batch, Refusal};
+use super::spares::Spares;
 use super::{Linux, bystanders, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
@@ -64,6 +65,8 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
         linux.bystanders.watch(&mut linux.host.socket).map_err(|errno| refused(operations, first, errno))?;
     }
     let outcome = carry_out(linux, operations, progress);
+    // What was begun for this plan is no use to what follows it, which may be its undoing.
+    linux.spares = Spares::default();
     linux.bystanders.put_back(&mut linux.host.socket);
     outcome
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Inhabited;
 use super::netns;
-use super::socket::Socket;
 use super::travellers::Travellers;
 
 /// The namespaces, which those who make them and those who use them share.
@@ -93,5 +92,5 @@ impl Shared {
 /// Makes a namespace around the calling thread.
 fn make() -> io::Result<Inhabited> {
     netns::enter_new()?;
-    Ok(Inhabited { file: netns::of_this_thread()?, socket: Socket::open()? })
+    Inhabited::of_this_thread()
 }
