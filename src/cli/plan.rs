@@ -53,7 +53,7 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
 fn looking_ahead(lab: LabName) -> Option<(Linux, Record)> {
     let record = records::read(&lab).ok()?;
     let mut kernel = Linux::to_look_at(lab).ok()?;
-    kernel.look_ahead(&record).ok()?;
+    kernel.look_ahead(&record, std::iter::empty()).ok()?;
     Some((kernel, record))
 }
 

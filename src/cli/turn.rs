@@ -51,11 +51,10 @@ impl Turn {
         let lab = glance::name(text)?;
         let lock = Lock::take(&lab, Duration::ZERO, || false).ok()?;
         let (since, record) = (Instant::now(), recorded(&lab).ok()?);
-        let (mut kernel, signals) = (Linux::new(lab).ok()?, Signals::listen().ok()?);
-        let _ = match intent {
-            Intent::Make => kernel.prepare_ahead(&record, glance::namespaces(text)),
-            Intent::Remove => kernel.look_ahead(&record),
-        };
+        let mut kernel = Linux::new(lab).ok()?;
+        let declared = glance::namespaces(text).filter(|_| matches!(intent, Intent::Make));
+        let _ = kernel.look_ahead(&record, declared);
+        let signals = Signals::listen().ok()?;
         Some(Self { kernel, signals, lock, record, since })
     }
 

@@ -131,23 +131,13 @@ impl Linux {
         Ok(Self { only_looks: true, ..Self::new(lab)? })
     }
 
-    /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants.
+    /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants;
+    /// and begins to make namespaces, if some of the `declared` ones are not there, for the next plan, which will want them.
     ///
     /// # Errors
-    /// When /run/netns cannot be read.
-    pub fn look_ahead(&mut self, record: &Record) -> Result<(), ObserveError> {
-        ahead::look_everywhere(self, record).map(|_| ())
-    }
-
-    /// The same, and begins to make namespaces, which the next plan will want if some of those that the lab declares are not there.
-    ///
-    /// # Errors
-    /// As [`Self::look_ahead`].
-    pub fn prepare_ahead(&mut self, record: &Record, declared: impl Iterator<Item = NamespaceName>) -> Result<(), ObserveError> {
-        let present = ahead::look_everywhere(self, record)?;
-        let missing = declared.filter(|namespace| present.binary_search(namespace).is_err()).count();
-        self.spares.prepare(&self.travellers, missing);
-        Ok(())
+    /// When /run/netns or the host cannot be read.
+    pub fn look_ahead(&mut self, record: &Record, declared: impl Iterator<Item = NamespaceName>) -> Result<(), ObserveError> {
+        ahead::look_everywhere(self, record, declared)
     }
 
     /// Closes what was opened to look into namespaces, and forgets what was seen, on a thread that has nothing else to do. For

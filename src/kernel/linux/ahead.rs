@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Linux;
+use super::netns::{self, Directory};
 use super::observe::{Look, Reading, read_namespaces};
 use super::read::{Candidate, Interest, Seen, Snapshot, broken, look_at, read_host};
 use super::travellers::Answer;
-use super::{Linux, netns};
 use crate::kernel::ObserveError;
 use crate::name::NamespaceName;
 use crate::operation::Operation;
@@ -22,18 +23,23 @@ pub(super) enum Ahead {
     Again(Vec<Reading>),
 }
 
-/// Begins to look at all namespaces of the lab, before it is known what it wants of them. Returns the names of all namespaces, sorted.
-pub(super) fn look_everywhere(linux: &mut Linux, record: &Record) -> Result<Vec<NamespaceName>, ObserveError> {
+/// Begins to look at all namespaces of the lab, before it is known what it wants of them, and to make those of the `declared` ones that
+/// are not there.
+pub(super) fn look_everywhere(
+    linux: &mut Linux,
+    record: &Record,
+    declared: impl Iterator<Item = NamespaceName>,
+) -> Result<(), ObserveError> {
+    let directory = Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new);
+    let names = directory.as_deref().map_or_else(|| Ok(Vec::new()), Directory::names).map_err(broken(netns::DIRECTORY))?;
+    let missing = declared.filter(|namespace| names.binary_search(namespace).is_err()).count();
+    linux.spares.prepare(&linux.travellers, missing);
     let interest = Arc::new(Interest::recorded(&linux.lab, record));
-    let (mut names, mut readings) = (Vec::new(), Vec::new());
-    if let Some(directory) = netns::Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) {
-        names = directory.names().map_err(broken(netns::DIRECTORY))?;
-        let candidates = names.iter().cloned().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();
-        readings = read_namespaces(linux, &interest, &directory, candidates)?;
-    }
+    let candidates = names.into_iter().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();
+    let readings = directory.map(|directory| read_namespaces(linux, &interest, &directory, candidates));
     let host = read_host(&interest, &mut linux.host.socket)?;
-    linux.ahead = Some(Ahead::Everywhere(readings, host));
-    Ok(names)
+    linux.ahead = Some(Ahead::Everywhere(readings.transpose()?.unwrap_or_default(), host));
+    Ok(())
 }
 
 /// Waits for what has been begun. Returns the namespaces that need no other look: all that are found to be the lab's, or, where only
@@ -100,7 +106,7 @@ impl Follower {
 
     /// What cannot be begun is forgotten: the next observation, which comes before the next plan, opens it anew.
     fn begin(linux: &mut Linux, portion: Vec<Candidate>) {
-        let (Some(interest), Ok(Some(directory))) = (linux.interest.clone(), netns::Directory::open()) else { return };
+        let (Some(interest), Ok(Some(directory))) = (linux.interest.clone(), Directory::open()) else { return };
         // The last few are sooner looked at by this thread, which has nothing else to do, than another one wakes up.
         let here = portion.len() < Self::PORTION && portion.iter().all(|candidate| !interest.leads_inside(&candidate.name));
         let look = move || portion.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();

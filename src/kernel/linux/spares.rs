@@ -34,9 +34,10 @@ impl Spares {
         self.go_on(travellers);
     }
 
-    /// The same with those that are still missing.
+    /// The same with those that are still missing, where those who made them had something else to do meanwhile.
     pub(super) fn go_on(&self, travellers: &Travellers) {
-        if self.0.stock().missing == 0 {
+        let at_work = Arc::weak_count(&self.0) > 0;
+        if at_work || self.0.stock().missing == 0 {
             return;
         }
         let shared = Arc::downgrade(&self.0);
