@@ -79,10 +79,7 @@ pub fn read(lab: &LabName) -> Result<Record, RecordError> {
 }
 
 /// Replaces the lab's record, so that it is on disk when this returns; an empty one is removed.
-///
-/// # Errors
-/// When the old one could not be replaced; it is then as it was.
-pub fn write(lab: &LabName, record: &Record) -> Result<(), RecordError> {
+fn write(lab: &LabName, record: &Record) -> Result<(), RecordError> {
     let path = path(lab);
     let failed = |source| RecordError::Write { path: path.clone(), source };
     if record.is_empty() {
@@ -94,12 +91,16 @@ pub fn write(lab: &LabName, record: &Record) -> Result<(), RecordError> {
     replace(&path, lab, record).map_err(failed)
 }
 
-/// The same, unless the record is the one that is there.
+/// Replaces the lab's `old` record, which is there, unless the new one is the same, so that it is on disk when this returns; an empty
+/// one is removed. If that fails, the old one is there again.
 ///
 /// # Errors
-/// As [`write()`].
+/// When the old one could not be replaced, or when it is not certain that the new one is on disk.
 pub fn write_if_changed(lab: &LabName, old: &Record, new: &Record) -> Result<(), RecordError> {
-    if old == new { Ok(()) } else { write(lab, new) }
+    if old == new {
+        return Ok(());
+    }
+    write(lab, new).inspect_err(|_| drop(write(lab, old)))
 }
 
 fn replace(path: &std::path::Path, lab: &LabName, record: &Record) -> io::Result<()> {
@@ -107,6 +108,7 @@ fn replace(path: &std::path::Path, lab: &LabName, record: &Record) -> io::Result
     // The lab's lock is held, so that nobody else writes this file.
     discard_unfinished(lab)?;
     let temporary = unfinished(lab);
+    let directory = File::open(DIRECTORY)?;
     let write = || {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(&temporary)?;
@@ -115,7 +117,7 @@ fn replace(path: &std::path::Path, lab: &LabName, record: &Record) -> io::Result
         std::fs::rename(&temporary, path)
     };
     write().inspect_err(|_| drop(std::fs::remove_file(&temporary)))?;
-    File::open(DIRECTORY)?.sync_all()
+    directory.sync_all()
 }
 
 fn unfinished(lab: &LabName) -> PathBuf {

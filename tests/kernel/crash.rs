@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use super::harness::fingerprint::{difference, fingerprint};
 use super::harness::tools::Outcome;
-use super::harness::{Feature, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
+use super::harness::{Feature, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo};
 use labs::{
     BEFORE_REFUSED, BLOG, BLOG_LATER, CROSSING, EXTERNAL, EXTERNAL_LATER, OCCUPIED_UPLINK, REFUSED, ROUTER, ROUTER_LATER, UPLINK,
 };
-use points::{Point, points_of, sample, strace};
+use points::{Point, points_of, sample};
 
 /// Instead of an exit status: `timeout` and strace end by the signal that ended topo.
 const KILLED: i32 = -1;

@@ -1,7 +1,9 @@
 //! An apply that fails puts back what it changed and says what failed, in the kernel's words.
 
 use super::harness::fingerprint::assert_restored;
-use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
+use super::harness::{
+    Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo,
+};
 
 /// The kernel refuses the macvlan: a foreign one in `passthru` mode has the parent for itself.
 const REFUSED: &str = "
@@ -173,6 +175,33 @@ fn all_problems_of_a_file_are_told_with_their_places() {
         for command in ["validate", "plan", "apply"] {
             topo(&[command, &file]).exits(1).says(":5:").says(":7:").says("adresses").says("addresses").says("10.0.0.300");
         }
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn what_cannot_be_written_down_is_not_begun() {
+    in_namespaces(|| {
+        sh("ip link add up0 type veth peer name up1");
+        let before = settled_fingerprint();
+        let resized = |mtu: u32| {
+            lab(&format!("name: noted\nnamespaces:\n  host: {{ interfaces: {{ up0: {{ external: true, mtu: {mtu} }} }} }}\n"))
+        };
+        // The first is for the file, the second for the directory that it stands in.
+        for when in 1..=2 {
+            let inject = format!("inject=fsync:error=EIO:when={when}");
+            let outcome = strace(&["-o", "/dev/null", "-e", "trace=fsync", "-e", &inject], &["apply", &resized(1400)]);
+            outcome.exits(1).says("cannot write `/run/topo/noted.json`");
+            assert_restored(&before);
+        }
+        apply(&resized(1400));
+        let noted = std::fs::read("/run/topo/noted.json").unwrap();
+        let both = lab("name: noted\nnamespaces:\n  host:\n    interfaces:\n      up0: { external: true, mtu: 1400 }\n      \
+             up1: { external: true, mtu: 1400 }\n");
+        let inject = "inject=fsync:error=EIO:when=2";
+        strace(&["-o", "/dev/null", "-e", "trace=fsync", "-e", inject], &["apply", &both]).exits(1);
+        assert_eq!(std::fs::read("/run/topo/noted.json").unwrap(), noted);
+        destroy(&both);
         assert_restored(&before);
     });
 }

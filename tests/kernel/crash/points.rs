@@ -1,9 +1,6 @@
 //! The system calls of a run, as strace shows them.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
-
-use super::super::harness::tools::{Outcome, TOPO};
 
 /// How many points a test takes unless it is told otherwise.
 const SAMPLE: usize = 16;
@@ -81,10 +78,4 @@ pub(super) fn sample(points: &[Point]) -> Vec<Point> {
     };
     let size = size.min(points.len());
     (0..size).map(|n| points[n * points.len() / size].clone()).collect()
-}
-
-pub(super) fn strace(options: &[&str], arguments: &[&str]) -> Outcome {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "60", "strace", "-f"]).args(options).arg(TOPO).args(arguments);
-    Outcome::from(&command.stdin(Stdio::null()).output().expect("strace can be run; please install it"))
 }

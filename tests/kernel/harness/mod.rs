@@ -11,8 +11,8 @@ pub use enter::{in_namespaces, with_users};
 pub use feature::{Feature, lacks, needs};
 pub use fingerprint::settled_fingerprint;
 pub use tools::{
-    apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, rounds, sh, text,
-    topo, until_it_listens,
+    apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, rounds, sh, strace,
+    text, topo, until_it_listens,
 };
 pub use user::User;
 pub use view::{assert_view, settled_view, view};

@@ -65,6 +65,13 @@ pub fn topo(arguments: &[&str]) -> Outcome {
     Outcome::from(&command.output().expect("timeout can be run"))
 }
 
+/// Runs topo under strace(1) with these options, which may have it disturb calls; a run that hangs ends after a minute with status 124.
+pub fn strace(options: &[&str], arguments: &[&str]) -> Outcome {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "60", "strace", "-f"]).args(options).arg(TOPO).args(arguments);
+    Outcome::from(&command.stdin(Stdio::null()).output().expect("strace can be run; please install it"))
+}
+
 /// Applies a lab file, which must succeed.
 #[track_caller]
 pub fn apply(lab: &str) -> Outcome {
