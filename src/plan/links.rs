@@ -189,7 +189,7 @@ impl Context<'_> {
     /// What a new link is until its ports are there, if that is something else than what it is to be.
     fn while_ports_join(&self, id: &LinkId, link: &Link) -> Option<Kind> {
         /// Fewer are not worth another message.
-        const MANY: usize = 128;
+        const MANY: usize = 32;
         let ports = self.with_new_ports.get(id).copied().unwrap_or_default();
         link.kind.while_ports_join().filter(|_| ports >= MANY)
     }
@@ -370,7 +370,7 @@ mod tests {
         let default = snooping(3, "");
         assert_eq!(default.len(), 1);
         assert_ne!(default[0].0, Some(false));
-        assert_eq!(snooping(128, ""), [(Some(false), false), (Some(true), true)]);
-        assert_eq!(snooping(128, ", mcast_snooping: false"), [(Some(false), false)]);
+        assert_eq!(snooping(32, ""), [(Some(false), false), (Some(true), true)]);
+        assert_eq!(snooping(32, ", mcast_snooping: false"), [(Some(false), false)]);
     }
 }

@@ -31,7 +31,7 @@ fn settings_arrive_in_each_of_many_namespaces() {
 }
 
 /// A bridge with this many ports is born without snooping.
-const PORTS: usize = 130;
+const PORTS: usize = 40;
 
 fn wide_bridge(options: &str) -> String {
     let links = (0..PORTS).map(|number| format!("  - endpoints: [a:p{number}, b:e{number}]\n")).collect::<String>();

@@ -40,12 +40,11 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     let ahead = ahead::collect(linux, look)?;
     let mut snapshots = std::mem::take(&mut linux.seen);
     snapshots.retain(|namespace, _| ahead.contains(namespace) || !look.includes(namespace));
-    let fresh = matches!(look, Look::Everywhere) && linux.namespaces.keys().all(|namespace| ahead.contains(namespace));
     let interest = Arc::new(Interest::of(&linux.lab, desired));
     linux.interest = Some(interest.clone());
     let reading = match Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) {
         Some(directory) => {
-            let candidates = find_namespaces(linux, &interest, &directory, fresh, &mut snapshots)?;
+            let candidates = find_namespaces(linux, &interest, &directory, &ahead, &mut snapshots)?;
             read_namespaces(linux, &interest, &directory, candidates)?
         }
         None => {
@@ -80,12 +79,12 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
 }
 
 /// Finds what could be the lab's namespaces. Those that are known and have not changed keep their sockets; `snapshots` holds
-/// those that need no other look, and keeps those that are still there. `fresh`: all that is known was just opened.
+/// those that need no other look, and keeps those that are still there. Those in `ahead` were just looked at.
 fn find_namespaces(
     linux: &mut Linux,
     interest: &Interest,
     directory: &Directory,
-    fresh: bool,
+    ahead: &BTreeSet<NamespaceName>,
     snapshots: &mut BTreeMap<NamespaceName, Snapshot>,
 ) -> Result<Vec<Candidate>, ObserveError> {
     let mut known = std::mem::take(&mut linux.namespaces);
@@ -94,7 +93,7 @@ fn find_namespaces(
     let mut candidates = Vec::new();
     for name in directory.names().map_err(broken(netns::DIRECTORY))? {
         let known = match known.remove(&name) {
-            Some(known) if fresh => Some(known),
+            Some(known) if ahead.contains(&name) => Some(known),
             Some(known) => {
                 let still = directory.is_still(&name, &known.file);
                 still.map_err(|error| broken(format!("namespace `{name}`"))(error))?.then_some(known)

@@ -106,9 +106,11 @@ pub(super) fn look_at(interest: &Interest, directory: &Directory, candidate: Can
     let Candidate { name, inhabited, snapshot } = candidate;
     let failed = |error| broken(format!("namespace `{name}`"))(error);
     let foreign = |name: NamespaceName, what: &str| Ok(Seen::Foreign { name, what: what.to_owned() });
+    let is_still = |known: &Inhabited| directory.is_still(&name, &known.file);
+    let still = inhabited.as_ref().map_or(Ok(false), is_still).map_err(failed)?;
     let inhabited = match inhabited {
-        Some(inhabited) => inhabited,
-        None => match directory.look(&name).map_err(failed)? {
+        Some(inhabited) if still => inhabited,
+        _ => match directory.look(&name).map_err(failed)? {
             Some(Entry::Namespace(file)) => {
                 let socket = netns::enter(&file).and_then(|()| Socket::open()).map_err(failed)?;
                 Inhabited { file, socket }
@@ -121,7 +123,7 @@ pub(super) fn look_at(interest: &Interest, directory: &Directory, candidate: Can
             None => return Ok(Seen::Nothing),
         },
     };
-    match snapshot {
+    match snapshot.filter(|_| still) {
         Some(snapshot) => complete(interest, name, inhabited, snapshot),
         None => look_into(interest, name, inhabited),
     }
