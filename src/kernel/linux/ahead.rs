@@ -33,6 +33,7 @@ pub(super) fn look_everywhere(
     let directory = Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new);
     let names = directory.as_deref().map_or_else(|| Ok(Vec::new()), Directory::names).map_err(broken(netns::DIRECTORY))?;
     let missing = declared.filter(|namespace| names.binary_search(namespace).is_err()).count();
+    // First of all, since it takes the longest.
     linux.spares.prepare(&linux.travellers, missing);
     let interest = Arc::new(Interest::recorded(&linux.lab, record));
     let candidates = names.into_iter().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();

@@ -36,6 +36,7 @@ impl Spares {
 
     /// The same with those that are still missing, where those who made them had something else to do meanwhile.
     pub(super) fn go_on(&self, travellers: &Travellers) {
+        // Each who makes them has a reference. One more would only take a processor from the calling thread.
         let at_work = Arc::weak_count(&self.0) > 0;
         if at_work || self.0.stock().missing == 0 {
             return;
