@@ -61,7 +61,7 @@ fn who_holds_a_lab_is_named_and_waiting_can_be_interrupted() {
         assert!(began.elapsed() >= Duration::from_millis(300));
         for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
             let waiter = start(&["apply", "--lock-timeout", "100s", &file]);
-            until_it_listens(waiter.id(), signal);
+            until_it_listens(waiter.id());
             kill(Pid::from_raw(i32::try_from(waiter.id()).unwrap()), signal).unwrap();
             let output = waiter.wait_with_output().unwrap();
             assert_eq!(output.status.code(), Some(status), "{}", said(&output));

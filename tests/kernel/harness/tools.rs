@@ -196,13 +196,15 @@ pub fn rounds(usual: u64) -> u64 {
     wanted.map_or(usual, |wanted: u64| wanted.clamp(1, usual))
 }
 
-/// Waits until a process has a handler for the signal (`SigCgt` of proc_pid_status(5)).
+/// Waits until a run of topo heeds signals: it has begun the thread that waits for them. That there is a handler (`SigCgt` of
+/// proc_pid_status(5)) does not tell; for a moment it does not yet know whom to call.
 #[track_caller]
-pub fn until_it_listens(process: u32, signal: nix::sys::signal::Signal) {
-    eventually("a signal handler", || {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
-        u64::from_str_radix(caught.trim(), 16).is_ok_and(|caught| caught >> (signal as u64 - 1) & 1 == 1)
+pub fn until_it_listens(process: u32) {
+    eventually("a thread that waits for signals", || {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+        threads
+            .map(|thread| std::fs::read_to_string(thread.path().join("comm")))
+            .any(|name| name.is_ok_and(|name| name == "signals\n"))
     });
 }
 
