@@ -184,22 +184,21 @@ fn what_cannot_be_written_down_is_not_begun() {
     in_namespaces(|| {
         sh("ip link add up0 type veth peer name up1");
         let before = settled_fingerprint();
-        let resized = |mtu: u32| {
-            lab(&format!("name: noted\nnamespaces:\n  host: {{ interfaces: {{ up0: {{ external: true, mtu: {mtu} }} }} }}\n"))
+        let one = lab("name: noted\nnamespaces:\n  host: { interfaces: { up0: { external: true, mtu: 1400 } } }\n");
+        let failing = |when: u32, file: &str| {
+            let inject = format!("inject=fsync:error=EIO:when={when}");
+            strace(&["-o", "/dev/null", "-e", "trace=fsync", "-e", &inject], &["apply", file]).exits(1)
         };
         // The first is for the file, the second for the directory that it stands in.
         for when in 1..=2 {
-            let inject = format!("inject=fsync:error=EIO:when={when}");
-            let outcome = strace(&["-o", "/dev/null", "-e", "trace=fsync", "-e", &inject], &["apply", &resized(1400)]);
-            outcome.exits(1).says("cannot write `/run/topo/noted.json`");
+            failing(when, &one).says("cannot write `/run/topo/noted.json`");
             assert_restored(&before);
         }
-        apply(&resized(1400));
+        apply(&one);
         let noted = std::fs::read("/run/topo/noted.json").unwrap();
         let both = lab("name: noted\nnamespaces:\n  host:\n    interfaces:\n      up0: { external: true, mtu: 1400 }\n      \
              up1: { external: true, mtu: 1400 }\n");
-        let inject = "inject=fsync:error=EIO:when=2";
-        strace(&["-o", "/dev/null", "-e", "trace=fsync", "-e", inject], &["apply", &both]).exits(1);
+        failing(2, &both);
         assert_eq!(std::fs::read("/run/topo/noted.json").unwrap(), noted);
         destroy(&both);
         assert_restored(&before);

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::tools::TOPO;
-use super::harness::{Feature, apply, assert_no_changes, example, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
+use super::harness::{
+    Feature, apply, assert_no_changes, example, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo,
+};
 
 /// The requests among the netlink messages that strace saw: `RTM_NEW…`, `RTM_DEL…` and `RTM_SET…`, by name or by number.
 fn writes(trace: &str) -> Vec<String> {
@@ -30,10 +32,7 @@ fn writes(trace: &str) -> Vec<String> {
 /// These system calls of a run of topo that succeeds, as strace shows them.
 fn calls_of(calls: &str, arguments: &[&str]) -> String {
     let file = lab("");
-    let mut command = Command::new("strace");
-    command.args(["-f", "-v", "-s", "256", "-o", &file, "-e", &format!("trace={calls}"), TOPO]).args(arguments);
-    let output = command.output().expect("strace can be run; please install it");
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    strace(&["-v", "-s", "256", "-o", &file, "-e", &format!("trace={calls}")], arguments).ok();
     fs::read_to_string(&file).expect("strace wrote its output")
 }
 
