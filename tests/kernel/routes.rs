@@ -1,6 +1,8 @@
 //! Routes: every attribute, gateways of the other family and on the link, and sources that the kernel accepts only later.
 
-use super::harness::{Feature, in_namespaces, ip, lab, needs, ping_ok, topo};
+use std::fs;
+
+use super::harness::{Feature, destroy, in_namespaces, ip, lab, needs, ping_ok, strace, topo};
 use super::links::lives_and_dies;
 
 #[test]
@@ -109,6 +111,32 @@ fn a_source_address_is_waited_for_until_it_is_known_to_be_unique() {
             let routes = ip(&["-n", "b", "-6", "route", "show", "2001:db8:1::/48"]);
             assert_eq!(routes[0]["prefsrc"], "2001:db8::2");
         });
+    });
+}
+
+#[test]
+fn a_source_address_may_become_known_to_be_unique_at_any_moment() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let file = lab("name: src
+namespaces:
+  a: { interfaces: { eth0: { addresses: [\"2001:db8::1/64\"] } }, routes: [{ to: \"2001:db8:1::/48\", dev: eth0, src: \"2001:db8::1\" }] }
+  b: {}
+links: [{ endpoints: [a:eth0, b:eth0] }]
+");
+        let trace = lab("");
+        strace(&["-o", &trace, "-e", "trace=sendto"], &["apply", &file]).ok();
+        destroy(&file);
+        let trace = fs::read_to_string(trace).expect("strace wrote its output");
+        let main = trace.split_whitespace().next().expect("there were calls");
+        let mut sends = trace.lines().filter(|line| line.starts_with(main));
+        let is_route = |line: &str| line.contains("RTM_NEWROUTE") || line.contains("nlmsg_type=0x18 ");
+        let refused = 1 + sends.position(is_route).expect("the route was sent");
+        // The address is looked at after it has become usable.
+        let late = format!("inject=sendto:delay_enter=3000000:when={}", refused + 1);
+        strace(&["-o", "/dev/null", "-e", "trace=sendto", "-e", &late], &["apply", &file]).ok();
     });
 }
 

@@ -31,20 +31,27 @@ pub(super) fn source(operation: &Operation) -> Option<IpAddr> {
 pub(super) struct Patience {
     began: Instant,
     pause: Duration,
+    /// Whether detection was over before the last attempt.
+    over: bool,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), pause: FIRST_PAUSE }
+        Self { began: Instant::now(), pause: FIRST_PAUSE, over: false }
     }
 
     /// Waits a little after a refusal, until it is worth trying again.
     ///
     /// # Errors
-    /// The refusal, when the address is none that detection goes on for, or has been for too long.
+    /// The refusal, when detection was over before the attempt, or goes on for too long.
     pub(super) fn wait(&mut self, socket: &mut Socket, source: IpAddr, refusal: Errno) -> Result<(), Errno> {
-        if refusal.number != libc::EINVAL || !is_tentative(socket, source).unwrap_or(false) {
+        if refusal.number != libc::EINVAL || self.over {
             return Err(refusal);
+        }
+        if !is_tentative(socket, source).map_err(|_| refusal.clone())? {
+            // It may have ended since the refusal, so that one more attempt decides.
+            self.over = true;
+            return Ok(());
         }
         if self.began.elapsed() > LIMIT {
             let seconds = LIMIT.as_secs();
