@@ -11,11 +11,12 @@ mod sysctls;
 
 pub use mtu::Inheritance;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::FieldChange;
-use crate::state::{Live, Resource, ResourceId, State};
+use crate::state::{Live, Resource, ResourceId, State, side_by_side};
 
 /// What happens to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,13 +90,15 @@ pub fn diff(desired: &State, live: &Live) -> Result<Vec<Change>, Vec<Conflict>> 
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
-    let mut differ = Differ { desired, live, changes: BTreeMap::new(), doomed: BTreeMap::new(), lowered: BTreeSet::new() };
+    let mut differ = Differ::new(desired, live);
     differ.namespaces();
     differ.links();
     differ.sysctls();
     let lost = differ.addresses();
     differ.routes(&lost);
-    Ok(differ.changes.into_values().collect())
+    let mut changes = differ.changes;
+    changes.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(changes)
 }
 
 fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {
@@ -118,61 +121,102 @@ fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {
 struct Differ<'a> {
     desired: &'a State,
     live: &'a Live,
-    changes: BTreeMap<ResourceId, Change>,
+    /// In the order in which they are found, at most one for each resource.
+    changes: Vec<Change>,
+    /// What happens to namespaces.
+    namespaces: HashMap<&'a NamespaceName, Action>,
+    /// Where the changes of links are.
+    links: HashMap<LinkId, usize>,
     /// Live links that will be gone at some time during the plan, with the reason where it is not their own.
-    doomed: BTreeMap<LinkId, Option<String>>,
+    doomed: HashMap<LinkId, Option<String>>,
     /// Links that go down and stay.
-    lowered: BTreeSet<LinkId>,
+    lowered: HashSet<LinkId>,
 }
 
-impl Differ<'_> {
-    fn add(&mut self, id: ResourceId, action: Action, fields: Vec<FieldChange>, reason: Option<String>) {
-        let before = match action {
-            Action::Create => None,
-            Action::Update | Action::Replace | Action::Delete => self.live.state.resources.get(&id).cloned(),
-        };
-        let after = match action {
-            Action::Delete => None,
-            Action::Create | Action::Update | Action::Replace => self.desired.resources.get(&id).cloned(),
-        };
+/// A resource as it is desired and as it is.
+type Sides<'r, R> = (Option<&'r R>, Option<&'r R>);
+
+/// What becomes of a link on which others stand.
+enum Loss {
+    Deleted(LinkId),
+    Replaced(LinkId),
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deleted(link) => write!(f, "`{link}` is deleted"),
+            Self::Replaced(link) => write!(f, "`{link}` is replaced"),
+        }
+    }
+}
+
+impl<'a> Differ<'a> {
+    fn new(desired: &'a State, live: &'a Live) -> Self {
+        Self {
+            desired,
+            live,
+            changes: Vec::new(),
+            namespaces: HashMap::new(),
+            links: HashMap::new(),
+            doomed: HashMap::new(),
+            lowered: HashSet::new(),
+        }
+    }
+
+    fn add<R: Clone + Into<Resource>>(
+        &mut self,
+        id: ResourceId,
+        action: Action,
+        (desired, live): Sides<'_, R>,
+        fields: Vec<FieldChange>,
+        reason: Option<String>,
+    ) {
+        let resource = |side: Option<&R>, there: bool| side.filter(|_| there).cloned().map(Into::into);
+        let (before, after) = (resource(live, action != Action::Create), resource(desired, action != Action::Delete));
         let adopted = || fields.iter().any(FieldChange::adopts).then(|| "adopted".to_owned());
         let reason = reason.or_else(adopted);
-        self.changes.insert(id.clone(), Change { id, action, before, after, fields, reason });
+        if let ResourceId::Link(link) = &id {
+            self.links.insert(link.clone(), self.changes.len());
+        }
+        self.changes.push(Change { id, action, before, after, fields, reason });
     }
 
     fn namespaces(&mut self) {
-        let (desired, live) = (self.desired, self.live);
-        for namespace in desired.namespaces().filter(|namespace| !live.state.has_namespace(namespace)) {
-            self.add(ResourceId::Namespace(namespace.clone()), Action::Create, Vec::new(), None);
-        }
-        for namespace in live.broken.iter().filter(|namespace| desired.has_namespace(namespace)) {
-            let reason = Some("its creation or removal was interrupted".to_owned());
-            self.add(ResourceId::Namespace(namespace.clone()), Action::Replace, Vec::new(), reason);
-        }
-        for namespace in live.state.namespaces().filter(|namespace| !desired.has_namespace(namespace)) {
-            self.add(ResourceId::Namespace(namespace.clone()), Action::Delete, Vec::new(), None);
+        let of = |state: &'a State| state.namespaces().map(|namespace| (namespace, &Resource::Namespace));
+        for (namespace, desired, live) in side_by_side(of(self.desired), of(&self.live.state)) {
+            let (action, reason) = match (desired, live) {
+                (Some(_), None) => (Action::Create, None),
+                (None, _) => (Action::Delete, None),
+                (Some(_), Some(_)) if self.live.broken.contains(namespace) => {
+                    (Action::Replace, Some("its creation or removal was interrupted".to_owned()))
+                }
+                (Some(_), Some(_)) => continue,
+            };
+            self.namespaces.insert(namespace, action);
+            self.add(ResourceId::Namespace(namespace.clone()), action, (desired, live), Vec::new(), reason);
         }
     }
 
-    fn action(&self, id: &ResourceId) -> Option<Action> {
-        self.changes.get(id).map(|change| change.action)
+    /// What happens to a link itself.
+    fn change_of(&self, link: &LinkId) -> Option<&Change> {
+        self.links.get(link).map(|at| &self.changes[*at])
     }
 
     /// Whether the link is made in this plan, whatever was there before.
     fn is_born(&self, link: &LinkId) -> bool {
-        matches!(self.action(&ResourceId::Link(link.clone())), Some(Action::Create | Action::Replace))
+        self.change_of(link).is_some_and(|change| matches!(change.action, Action::Create | Action::Replace))
     }
 
     /// Why what stands on this link is gone, if it is.
-    fn loss(&self, link: &LinkId) -> Option<String> {
-        match self.doomed.contains_key(link) {
-            true if self.is_born(link) => Some(format!("`{link}` is replaced")),
-            true => Some(format!("`{link}` is deleted")),
-            false => None,
-        }
+    fn loss(&self, link: &LinkId) -> Option<Loss> {
+        self.doomed.contains_key(link).then(|| match self.is_born(link) {
+            true => Loss::Replaced(link.clone()),
+            false => Loss::Deleted(link.clone()),
+        })
     }
 
     fn namespace_goes(&self, namespace: &NamespaceName) -> bool {
-        self.action(&ResourceId::Namespace(namespace.clone())) == Some(Action::Delete)
+        self.namespaces.get(namespace) == Some(&Action::Delete)
     }
 }

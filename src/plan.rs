@@ -9,7 +9,7 @@ mod touched;
 
 pub use reach::last_touches;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::diff::{Action, Change, Inheritance};
 use crate::name::{LabName, LinkId, NamespaceName};
@@ -86,8 +86,10 @@ impl Plan {
 /// Orders the changes and fills in everything that the kernel must be told. `preferred` gives interface numbers to links that had
 /// them before, so that undoing a deletion restores the number too.
 pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, preferred: &BTreeMap<LinkId, Ifindex>) -> Plan {
-    let context = Context::new(lab, desired, live, &changes, preferred);
-    let steps = build::steps(&context, &changes);
+    let steps = match changes.is_empty() {
+        true => Vec::new(),
+        false => build::steps(&Context::new(lab, desired, live, &changes, preferred), &changes),
+    };
     Plan { lab: lab.clone(), changes, steps }
 }
 
@@ -106,19 +108,19 @@ struct Context<'a> {
     desired: &'a State,
     live: &'a Live,
     /// What happens to each link that changes.
-    links: BTreeMap<&'a LinkId, Action>,
+    links: HashMap<&'a LinkId, Action>,
     /// Namespaces that go.
-    gone_namespaces: BTreeSet<&'a NamespaceName>,
+    gone_namespaces: HashSet<&'a NamespaceName>,
     /// The numbers of links to be born.
-    born: BTreeMap<LinkId, Ifindex>,
+    born: HashMap<&'a LinkId, Ifindex>,
     /// What links have that the lab does not say.
     inheritance: Inheritance<'a>,
     /// For live links those that stand on them from another namespace; they are deleted before it.
-    guests: BTreeMap<LinkId, Vec<LinkId>>,
+    guests: HashMap<LinkId, Vec<LinkId>>,
     /// Links with settings of their own that must be written before they come up.
-    with_sysctls: BTreeSet<LinkId>,
+    with_sysctls: HashSet<LinkId>,
     /// Links that get ports which are born in this plan, and how many.
-    with_new_ports: BTreeMap<LinkId, usize>,
+    with_new_ports: HashMap<LinkId, usize>,
 }
 
 impl<'a> Context<'a> {
@@ -133,13 +135,13 @@ impl<'a> Context<'a> {
             lab,
             desired,
             live,
-            links: BTreeMap::new(),
-            gone_namespaces: BTreeSet::new(),
-            born: BTreeMap::new(),
+            links: HashMap::new(),
+            gone_namespaces: HashSet::new(),
+            born: HashMap::new(),
             inheritance: Inheritance::new(desired, &live.state),
-            guests: BTreeMap::new(),
-            with_sysctls: BTreeSet::new(),
-            with_new_ports: BTreeMap::new(),
+            guests: HashMap::new(),
+            with_sysctls: HashSet::new(),
+            with_new_ports: HashMap::new(),
         };
         for (id, link) in live.state.links().filter(|(_, link)| link.kind.peer().is_none()) {
             let below = link.kind.parent().map(|below| below.resolve(&id.namespace));
@@ -147,10 +149,12 @@ impl<'a> Context<'a> {
                 context.guests.entry(below).or_default().push(id.clone());
             }
         }
+        let mut born: Vec<&LinkId> = Vec::new();
         for change in changes {
             match (&change.id, change.action) {
                 (ResourceId::Link(link), action) => {
                     context.links.insert(link, action);
+                    born.extend(matches!(action, Action::Create | Action::Replace).then_some(link));
                 }
                 (ResourceId::Namespace(namespace), Action::Delete) => {
                     context.gone_namespaces.insert(namespace);
@@ -159,25 +163,21 @@ impl<'a> Context<'a> {
                 _ => {}
             }
         }
-        let born = context.links.keys().filter(|id| context.is_born(id));
-        let masters = born.filter_map(|id| Some(LinkId::new(&id.namespace, desired.link(id)?.settings.master?)));
-        let mut with_new_ports = BTreeMap::new();
-        masters.for_each(|master| *with_new_ports.entry(master).or_default() += 1);
-        context.with_new_ports = with_new_ports;
-        context.number_links(lab, preferred);
+        let masters = born.iter().filter_map(|id| Some(LinkId::new(&id.namespace, desired.link(id)?.settings.master?)));
+        masters.for_each(|master| *context.with_new_ports.entry(master).or_default() += 1);
+        context.number_links(&born, preferred);
         context
     }
 
     /// Chooses the interface numbers of new links: unique in the whole lab, so that the two ends of a pair can be told by their
     /// numbers alone.
-    fn number_links(&mut self, lab: &LabName, preferred: &BTreeMap<LinkId, Ifindex>) {
-        let mut taken: BTreeSet<Ifindex> = self.live.indices.values().chain(self.live.taken_indices.values()).copied().collect();
-        let mut next = ownership::first_index(lab);
-        let born: Vec<&LinkId> = self.links.iter().filter(|(id, _)| self.is_born(id)).map(|(id, _)| *id).collect();
-        for id in born {
-            if id.name.is_loopback() {
-                continue;
-            }
+    fn number_links(&mut self, born: &[&'a LinkId], preferred: &BTreeMap<LinkId, Ifindex>) {
+        if born.is_empty() {
+            return;
+        }
+        let mut taken: HashSet<Ifindex> = self.live.indices.values().chain(self.live.taken_indices.values()).copied().collect();
+        let mut next = ownership::first_index(self.lab);
+        for &id in born.iter().filter(|id| !id.name.is_loopback()) {
             let wish = preferred.get(id).copied().filter(|wish| self.is_free(id, *wish));
             let number = wish.unwrap_or_else(|| {
                 while taken.contains(&next) {
@@ -186,7 +186,7 @@ impl<'a> Context<'a> {
                 next
             });
             taken.insert(number);
-            self.born.insert(id.clone(), number);
+            self.born.insert(id, number);
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +49,7 @@ impl Record {
             }
         };
         for id in self.links.keys() {
-            look_at(ResourceId::Link(id.clone()), Resource::Link(Box::new(external(LinkSettings::default()))));
+            look_at(ResourceId::Link(id.clone()), Resource::Link(Arc::new(external(LinkSettings::default()))));
         }
         for key in self.host_sysctls.keys() {
             look_at(ResourceId::Sysctl(host.clone(), key.clone()), Resource::Sysctl(Sysctl::new("")));
@@ -59,7 +60,7 @@ impl Record {
             }
         }
         for (link, address) in &self.addresses {
-            look_at(ResourceId::Link(link.clone()), Resource::Link(Box::new(external(LinkSettings::default()))));
+            look_at(ResourceId::Link(link.clone()), Resource::Link(Arc::new(external(LinkSettings::default()))));
             look_at(ResourceId::Address(link.clone(), *address), Resource::Address(crate::resource::address::Address::default()));
         }
         for key in &self.routes {
@@ -91,7 +92,7 @@ impl Record {
             let restored = restored.to_mut();
             match restored.link_mut(id) {
                 Some(link) => link.settings = link.settings.clone().or(before),
-                None => restored.insert(ResourceId::Link(id.clone()), Resource::Link(Box::new(external(before.clone())))),
+                None => restored.insert(ResourceId::Link(id.clone()), Resource::Link(Arc::new(external(before.clone())))),
             }
         }
         for (key, value) in &self.host_sysctls {
@@ -198,7 +199,7 @@ mod tests {
     fn with_mtu(mtu: Option<u32>) -> State {
         let mut state = State::default();
         let settings = LinkSettings { mtu, ..LinkSettings::default() };
-        state.insert(ResourceId::Link(eth0()), Resource::Link(Box::new(external(settings))));
+        state.insert(ResourceId::Link(eth0()), Resource::Link(Arc::new(external(settings))));
         state
     }
 

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -78,12 +79,36 @@ pub enum Resource {
     Namespace,
     /// A kernel setting.
     Sysctl(Sysctl),
-    /// An interface.
-    Link(Box<Link>),
+    /// An interface; plans, and what is put back, share it.
+    Link(Arc<Link>),
     /// An address.
     Address(Address),
     /// A route.
     Route(Route),
+}
+
+impl From<Sysctl> for Resource {
+    fn from(sysctl: Sysctl) -> Self {
+        Self::Sysctl(sysctl)
+    }
+}
+
+impl From<Arc<Link>> for Resource {
+    fn from(link: Arc<Link>) -> Self {
+        Self::Link(link)
+    }
+}
+
+impl From<Address> for Resource {
+    fn from(address: Address) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl From<Route> for Resource {
+    fn from(route: Route) -> Self {
+        Self::Route(route)
+    }
 }
 
 impl Resource {
@@ -130,16 +155,26 @@ impl State {
     /// The link of that name, to be changed.
     pub fn link_mut(&mut self, id: &LinkId) -> Option<&mut Link> {
         match self.resources.get_mut(&ResourceId::Link(id.clone())) {
-            Some(Resource::Link(link)) => Some(link),
+            Some(Resource::Link(link)) => Some(Arc::make_mut(link)),
             _ => None,
         }
     }
 
     /// All links with their names, sorted.
-    pub fn links(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
-        let links = self.resources.range(ResourceId::Link(LinkId::lowest())..);
-        links.map_while(|(id, resource)| match (id, resource) {
-            (ResourceId::Link(id), Resource::Link(link)) => Some((id, &**link)),
+    pub fn links(&self) -> impl Iterator<Item = (&LinkId, &Arc<Link>)> {
+        self.links_from(LinkId::lowest())
+    }
+
+    /// The ports of a link, sorted.
+    pub fn ports<'a>(&'a self, master: &'a LinkId) -> impl Iterator<Item = &'a LinkId> {
+        let first = LinkId { namespace: master.namespace.clone(), ..LinkId::lowest() };
+        let beside = self.links_from(first).take_while(|(id, _)| id.namespace == master.namespace);
+        beside.filter(|(_, link)| link.settings.master == Some(master.name)).map(|(id, _)| id)
+    }
+
+    fn links_from(&self, first: LinkId) -> impl Iterator<Item = (&LinkId, &Arc<Link>)> {
+        self.resources.range(ResourceId::Link(first)..).map_while(|(id, resource)| match (id, resource) {
+            (ResourceId::Link(id), Resource::Link(link)) => Some((id, link)),
             _ => None,
         })
     }

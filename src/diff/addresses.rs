@@ -1,10 +1,10 @@
 //! Addresses, whose order the kernel keeps: the first of an IPv4 subnet is primary, and takes its secondaries along when it goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::{Action, Differ};
-use crate::name::LinkId;
+use crate::name::{LinkId, NamespaceName};
 use crate::resource::address::Address;
 use crate::resource::link::Link;
 use crate::state::{ResourceId, side_by_side};
@@ -13,10 +13,10 @@ use crate::value::InterfaceAddress;
 /// What goes with deleted addresses, for the routes to know.
 #[derive(Debug, Default)]
 pub(super) struct Lost {
-    /// Source addresses that are gone for a while, with the namespace's name in the link.
-    pub(super) sources: BTreeSet<(String, IpAddr)>,
+    /// Source addresses that are gone for a while.
+    pub(super) sources: HashSet<(NamespaceName, IpAddr)>,
     /// Links that lose their last IPv4 address, for a while at least: the kernel flushes their IPv4 routes.
-    pub(super) bare: BTreeSet<LinkId>,
+    pub(super) bare: HashSet<LinkId>,
 }
 
 /// The addresses of a link.
@@ -38,35 +38,37 @@ enum Family {
 impl Differ<'_> {
     pub(super) fn addresses(&mut self) -> Lost {
         let mut lost = Lost::default();
-        let mut links: Vec<&LinkId> = Vec::new();
-        for ((link, key), desired, live) in side_by_side(self.desired.all_addresses(), self.live.state.all_addresses()) {
-            let is =
-                |desired: &Address, live: &Address| desired.order == live.order && desired.compare(live, key.ip()).is_empty();
-            let same = desired.zip(live).is_some_and(|(desired, live)| is(desired, live));
-            let differs = || !same || self.doomed.contains_key(link) || self.lowered.contains(link);
-            if links.last() != Some(&link) && differs() {
-                links.push(link);
+        let all = side_by_side(self.desired.all_addresses(), self.live.state.all_addresses());
+        let all: Vec<_> = all.map(|((link, key), desired, live)| (link, key, desired, live)).collect();
+        for of_one_link in all.chunk_by(|one, next| one.0 == next.0) {
+            let link = of_one_link[0].0;
+            let differs = of_one_link.iter().any(|&(_, key, desired, live)| {
+                desired
+                    .zip(live)
+                    .is_none_or(|(desired, live)| desired.order != live.order || !desired.compare(live, key.ip()).is_empty())
+            });
+            if differs || self.doomed.contains_key(link) || self.lowered.contains(link) {
+                let desired = of_one_link.iter().filter_map(|(_, key, desired, _)| Some((*key, (*desired)?))).collect();
+                let live = of_one_link.iter().filter_map(|(_, key, _, live)| Some((*key, (*live)?))).collect();
+                self.addresses_of(link, &desired, &live, &mut lost);
             }
-        }
-        for link in links {
-            let (desired, live) = (self.desired.addresses(link).collect(), self.live.state.addresses(link).collect());
-            self.addresses_of(link, &desired, &live, &mut lost);
         }
         lost
     }
 
     fn addresses_of(&mut self, link: &LinkId, desired: &Addresses<'_>, live: &Addresses<'_>, lost: &mut Lost) {
-        if let Some(reason) = self.loss(link) {
+        let sides = |key: &InterfaceAddress| (desired.get(key).copied(), live.get(key).copied());
+        if let Some(loss) = self.loss(link) {
             for key in live.keys().filter(|key| !desired.contains_key(key)) {
-                self.add(ResourceId::Address(link.clone(), *key), Action::Delete, Vec::new(), None);
+                self.add(ResourceId::Address(link.clone(), *key), Action::Delete, sides(key), Vec::new(), None);
             }
             for key in desired.keys() {
                 let id = ResourceId::Address(link.clone(), *key);
                 match live.contains_key(key) {
-                    true => self.add(id, Action::Replace, Vec::new(), Some(reason.clone())),
-                    false => self.add(id, Action::Create, Vec::new(), None),
+                    true => self.add(id, Action::Replace, sides(key), Vec::new(), Some(loss.to_string())),
+                    false => self.add(id, Action::Create, sides(key), Vec::new(), None),
                 }
-                lost.sources.insert((link.namespace.to_string(), key.ip()));
+                lost.sources.insert((link.namespace.clone(), key.ip()));
             }
             return;
         }
@@ -105,15 +107,16 @@ impl Differ<'_> {
         for entry in &present {
             let id = ResourceId::Address(link.clone(), entry.key);
             let stays = survivors.contains(entry);
+            let sides = (desired.get(&entry.key).copied(), live.get(&entry.key).copied());
             if !stays && family == Family::Inet || downed {
-                lost.sources.insert((link.namespace.to_string(), entry.key.ip()));
+                lost.sources.insert((link.namespace.clone(), entry.key.ip()));
             }
             match (stays, desired.get(&entry.key)) {
                 (true, Some(address)) => {
                     let mut fields = address.compare(live[&entry.key], entry.key.ip());
                     fields.retain(|field| !down || field.name != Address::CONNECTED_ROUTE);
                     if !fields.is_empty() {
-                        self.add(id, Action::Update, fields, None);
+                        self.add(id, Action::Update, sides, fields, None);
                     }
                 }
                 (false, Some(address)) => {
@@ -123,17 +126,18 @@ impl Differ<'_> {
                         (false, true) => Some("the order of the addresses, or a primary address, changes".to_owned()),
                         (false, false) => None,
                     };
-                    self.add(id, Action::Replace, fields, reason);
-                    lost.sources.insert((link.namespace.to_string(), entry.key.ip()));
+                    self.add(id, Action::Replace, sides, fields, reason);
+                    lost.sources.insert((link.namespace.clone(), entry.key.ip()));
                 }
                 (_, None) => {
-                    self.add(id, Action::Delete, Vec::new(), None);
-                    lost.sources.insert((link.namespace.to_string(), entry.key.ip()));
+                    self.add(id, Action::Delete, sides, Vec::new(), None);
+                    lost.sources.insert((link.namespace.clone(), entry.key.ip()));
                 }
             }
         }
         for entry in wanted.iter().filter(|entry| !live.contains_key(&entry.key)) {
-            self.add(ResourceId::Address(link.clone(), entry.key), Action::Create, Vec::new(), None);
+            let sides = (desired.get(&entry.key).copied(), None);
+            self.add(ResourceId::Address(link.clone(), entry.key), Action::Create, sides, Vec::new(), None);
         }
         if family == Family::Inet && survivors.is_empty() && !present.is_empty() {
             lost.bare.insert(link.clone());

@@ -1,12 +1,12 @@
 //! The mtu that the kernel gives a link when the lab says nothing: often that of the link below.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Differ;
 use crate::name::{LinkId, LinkName};
 use crate::resource::link::Link;
 use crate::resource::link::contract::MtuAround;
-use crate::state::{ResourceId, State};
+use crate::state::State;
 
 impl Differ<'_> {
     /// The kernel fits the mtu of a bridge to its ports' whenever those change, unless it was told one while the bridge lived;
@@ -15,24 +15,12 @@ impl Differ<'_> {
         let (desired, live) = (self.desired, self.live);
         for (id, link) in desired.links().filter(|(_, link)| link.kind.takes_ports() && !link.external) {
             let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_born(id)) else { continue };
-            let (wanted, present) = (ports(desired, id), ports(&live.state, id));
-            let changes =
-                |port: &LinkId| self.changes.contains_key(&ResourceId::Link(port.clone())) || self.doomed.contains_key(port);
-            if wanted != present || wanted.iter().any(changes) {
-                self.hold(
-                    ResourceId::Link(id.clone()),
-                    "mtu",
-                    mtu.into(),
-                    "its ports change, and the kernel would fit it to them",
-                );
+            let changes = |port: &LinkId| self.change_of(port).is_some() || self.doomed.contains_key(port);
+            if !desired.ports(id).eq(live.state.ports(id)) || desired.ports(id).any(changes) {
+                self.hold(id, "mtu", mtu.into(), "its ports change, and the kernel would fit it to them");
             }
         }
     }
-}
-
-fn ports(state: &State, master: &LinkId) -> BTreeSet<LinkId> {
-    let is_port = |(id, link): &(&LinkId, &Link)| id.namespace == master.namespace && link.settings.master == Some(master.name);
-    state.links().filter(is_port).map(|(id, _)| id.clone()).collect()
 }
 
 /// How deep links may stand on links before the search for an inherited mtu gives up.

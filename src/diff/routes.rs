@@ -11,14 +11,14 @@ impl Differ<'_> {
         for ((namespace, key), desired, live) in side_by_side(self.desired.routes(), self.live.state.routes()) {
             let id = || ResourceId::Route(namespace.clone(), key.clone());
             match (desired, live) {
-                (Some(_), None) => self.add(id(), Action::Create, Vec::new(), None),
-                (None, _) => self.add(id(), Action::Delete, Vec::new(), None),
-                (Some(desired), Some(live)) => {
-                    let fields = desired.compare(live, key.is_ipv6());
-                    match self.route_loss(namespace, key, live, lost) {
-                        Some(reason) => self.add(id(), Action::Replace, fields, Some(reason)),
+                (Some(_), None) => self.add(id(), Action::Create, (desired, live), Vec::new(), None),
+                (None, _) => self.add(id(), Action::Delete, (desired, live), Vec::new(), None),
+                (Some(wanted), Some(present)) => {
+                    let fields = wanted.compare(present, key.is_ipv6());
+                    match self.route_loss(namespace, key, present, lost) {
+                        Some(reason) => self.add(id(), Action::Replace, (desired, live), fields, Some(reason)),
                         None if fields.is_empty() => {}
-                        None => self.add(id(), Action::Update, fields, None),
+                        None => self.add(id(), Action::Update, (desired, live), fields, None),
                     }
                 }
             }
@@ -31,8 +31,8 @@ impl Differ<'_> {
         let over_loopback = (key.is_ipv6() && route.kind.is_terminal()).then_some(LinkName::LOOPBACK);
         for name in route.nexthops.iter().filter_map(|hop| hop.dev).chain(over_loopback) {
             let link = LinkId::new(namespace, name);
-            if let Some(reason) = self.loss(&link) {
-                return Some(reason);
+            if let Some(loss) = self.loss(&link) {
+                return Some(loss.to_string());
             }
             if self.lowered.contains(&link) {
                 return Some(format!("`{link}` goes down"));
@@ -41,7 +41,7 @@ impl Differ<'_> {
                 return Some(format!("the IPv4 addresses of `{link}` change"));
             }
         }
-        let source = route.src.filter(|src| lost.sources.contains(&(namespace.to_string(), *src)))?;
+        let source = route.src.filter(|src| lost.sources.contains(&(namespace.clone(), *src)))?;
         Some(format!("its source address {source} changes"))
     }
 }

@@ -6,7 +6,7 @@ use super::{Action, Differ};
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::FieldChange;
 use crate::resource::sysctl::SysctlKey;
-use crate::state::{Resource, ResourceId};
+use crate::state::Resource;
 
 impl Differ<'_> {
     pub(super) fn sysctls(&mut self) {
@@ -14,46 +14,38 @@ impl Differ<'_> {
         let mut spreading: BTreeSet<(NamespaceName, String)> = BTreeSet::new();
         for round in [Round::All, Round::Namespace, Round::Link] {
             for (id, namespace, key, sysctl) in self.desired.sysctls() {
-                let link = key.link().map(|name| LinkId::new(namespace, name));
-                if round_of(key) != round {
+                // Settings of a namespace that goes are gone with it.
+                if round_of(key) != round || self.namespace_goes(namespace) {
                     continue;
                 }
-                let born = match &link {
-                    Some(link) => self.is_born(link),
-                    None => self.action(&ResourceId::Namespace(namespace.clone())) == Some(Action::Create),
+                let born = match key.link() {
+                    Some(name) => self.is_born(&LinkId::new(namespace, name)),
+                    None => self.namespaces.get(namespace) == Some(&Action::Create),
                 };
                 let live = match self.live.state.resources.get(id) {
-                    Some(Resource::Sysctl(live)) if !born => Some(&live.value),
+                    Some(Resource::Sysctl(live)) if !born => Some(live),
                     _ => None,
                 };
-                let overwritten = spread_name(key).is_some_and(|name| spreading.contains(&(namespace.clone(), name)));
+                let overwritten = || spread_name(key).is_some_and(|name| spreading.contains(&(namespace.clone(), name)));
                 // What a link is born with it has, unless the kernel knows no such setting of it: IPv6's on a link too small for it.
-                let needs_no_write = live == Some(&sysctl.value) && !overwritten || live.is_none() && sysctl.inherited;
+                let needs_no_write = match live {
+                    Some(live) => live.value == sysctl.value && !overwritten(),
+                    None => sysctl.inherited,
+                };
                 if needs_no_write {
                     continue;
                 }
                 if let Some(name) = spreads(key) {
                     spreading.insert((namespace.clone(), name));
                 }
-                let Some(live) = live else {
-                    self.add(id.clone(), Action::Create, Vec::new(), None);
+                let Some(present) = live else {
+                    self.add(id.clone(), Action::Create, (Some(sysctl), None), Vec::new(), None);
                     continue;
                 };
-                let field = FieldChange::new("value", live.clone().into(), sysctl.value.clone().into());
-                let reason = (live == &sysctl.value).then(|| "a setting of all interfaces overwrites it".to_owned());
-                self.add(id.clone(), Action::Update, vec![field], reason);
+                let field = FieldChange::new("value", present.value.clone().into(), sysctl.value.clone().into());
+                let reason = (present.value == sysctl.value).then(|| "a setting of all interfaces overwrites it".to_owned());
+                self.add(id.clone(), Action::Update, (Some(sysctl), live), vec![field], reason);
             }
-        }
-        self.forget_sysctls();
-    }
-
-    /// Settings whose link or namespace goes are not listed by the kernel afterwards; they need no change of their own.
-    fn forget_sysctls(&mut self) {
-        let gone = |differ: &Self, id: &ResourceId| differ.namespace_goes(id.namespace());
-        let ids: Vec<_> =
-            self.changes.keys().filter(|id| matches!(id, ResourceId::Sysctl(..)) && gone(self, id)).cloned().collect();
-        for id in ids {
-            self.changes.remove(&id);
         }
     }
 }

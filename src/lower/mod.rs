@@ -50,7 +50,7 @@ pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let (mut first, mut last) = (Resources(Some(Vec::new())), Resources(Some(Vec::new())));
     let table = work_out(lab, tables, [&mut first, &mut last], &mut problems);
     let links = table.into_values().flat_map(|namespace| namespace.interfaces.into_values());
-    let links = links.map(|interface| (ResourceId::Link(interface.id), Resource::Link(interface.link)));
+    let links = links.map(|interface| (ResourceId::Link(interface.id), Resource::Link(interface.link.into())));
     // The order is that of the state, so that building it is quick.
     let resources = first.into_iter().chain(links).chain(last.into_iter()).collect();
     Lowered { state: State { resources, ..State::default() }, problems: problems.collected }

@@ -1,6 +1,7 @@
 //! Names of interfaces, alone and with the namespace that they are in.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use schemars::JsonSchema;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{LINK_NAME_LENGTH, NameError, NamespaceName, check, escape};
 
 /// The name of an interface: 1 to 15 bytes, held inline because a lab has thousands of them.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"), description = "The name of an interface.")]
 pub struct LinkName(#[schemars(with = "String")] [u8; LINK_NAME_LENGTH]);
@@ -17,12 +18,13 @@ pub struct LinkName(#[schemars(with = "String")] [u8; LINK_NAME_LENGTH]);
 /// By bytes, all of them in one comparison: sorted sets of names are what most of the work is done on.
 impl Ord for LinkName {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let number = |name: &Self| {
-            let mut bytes = [0; LINK_NAME_LENGTH + 1];
-            bytes[..LINK_NAME_LENGTH].copy_from_slice(&name.0);
-            u128::from_be_bytes(bytes)
-        };
-        number(self).cmp(&number(other))
+        self.number().cmp(&other.number())
+    }
+}
+
+impl Hash for LinkName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number().hash(state);
     }
 }
 
@@ -43,6 +45,13 @@ impl LinkName {
         let mut bytes = [0; LINK_NAME_LENGTH];
         bytes[..length].copy_from_slice(&name[..length]);
         Self(bytes)
+    }
+
+    /// All bytes as one number, the first of them the highest.
+    fn number(&self) -> u128 {
+        let mut bytes = [0; LINK_NAME_LENGTH + 1];
+        bytes[..LINK_NAME_LENGTH].copy_from_slice(&self.0);
+        u128::from_be_bytes(bytes)
     }
 
     /// The bytes of the name, without padding.

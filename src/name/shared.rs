@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::{HOST, NAME_LENGTH, NameError, check};
 
 /// A text that all copies of a name share. Most comparisons, of which a large lab needs millions, are over after its first bytes,
 /// and those are kept where no pointer must be followed.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 struct Text {
     /// The first bytes as one number, the first of them the highest; zeros where there are none.
     head: u64,
@@ -41,6 +42,15 @@ impl Ord for Text {
             true => Ordering::Equal,
             false => self.whole.cmp(&other.whole),
         })
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.head.hash(state);
+        if !self.ends_in_head() {
+            self.whole.hash(state);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Each change's operations, and their order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
 use super::{Context, Step};
 use crate::diff::{Action, Change};
@@ -15,7 +15,7 @@ use crate::state::{Resource, ResourceId};
 use crate::value::InterfaceAddress;
 
 /// The phases of a plan. What must be gone goes first; then the network grows from namespaces up to routes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Phase {
     DeleteRoutes,
     DeleteAddresses,
@@ -79,7 +79,7 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
             node.rank = rank(start, node);
         }
     }
-    let mut providers: BTreeMap<(&LinkId, Phase), usize> = BTreeMap::new();
+    let mut providers: HashMap<(&LinkId, Phase), usize> = HashMap::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.provides {
             providers.insert((link, node.phase), position);
@@ -98,7 +98,7 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     }
     // Where a link with new ports comes up, that is done last: a bridge that is up sends what IPv6 says on each new link to all
     // its ports, which keeps the processors busy for seconds.
-    let joining: BTreeSet<&NamespaceName> = context.with_new_ports.keys().map(|link| &link.namespace).collect();
+    let joining: HashSet<&NamespaceName> = context.with_new_ports.keys().map(|link| &link.namespace).collect();
     let place = |node: &Node| {
         let namespace = node.operation.namespace();
         match node.phase.stage() {

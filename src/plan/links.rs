@@ -11,7 +11,7 @@ use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, O
 use crate::ownership::Mark;
 use crate::resource::OWNER;
 use crate::resource::link::{Kind, Link, LinkSettings, Marked};
-use crate::state::{Resource, State};
+use crate::state::Resource;
 
 impl Context<'_> {
     pub(super) fn add_link_nodes(&self, nodes: &mut Vec<Node>, position: usize, change: &Change, id: &LinkId) {
@@ -296,7 +296,7 @@ impl Context<'_> {
         node.after.extend(self.sized_master(id, desired));
         // The kernel lets a bridge's mtu follow its ports', so that by then there may be nothing left to do.
         if desired.kind.takes_ports() && desired.settings.mtu.is_none() && change.fields.iter().any(|field| field.name == "mtu") {
-            node.after.extend(ports(self.desired, id));
+            node.after.extend(self.desired.ports(id).cloned());
         }
         node.provides.push(id.clone());
         Some(node)
@@ -312,11 +312,6 @@ fn mtu_of_its_own(link: &Link) -> Option<u32> {
 fn beside(mtu: u32) -> u32 {
     const MOST: u32 = 65535;
     if mtu < MOST { mtu + 1 } else { mtu - 1 }
-}
-
-fn ports(state: &State, master: &LinkId) -> Vec<LinkId> {
-    let of_master = |(id, link): &(&LinkId, &Link)| id.namespace == master.namespace && link.settings.master == Some(master.name);
-    state.links().filter(of_master).map(|(id, _)| id.clone()).collect()
 }
 
 /// The settings that differ, with the values that the change announces (the kernel's defaults where the lab says nothing).

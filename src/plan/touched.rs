@@ -1,63 +1,69 @@
 //! Where a plan leaves traces: the namespaces that must be looked at again once it has been carried out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Plan;
-use crate::name::{LinkId, NamespaceName};
-use crate::resource::link::Link;
+use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
 use crate::state::{Live, Resource, ResourceId};
+
+/// A link by the names of its namespace and its own, which stand somewhere else.
+type Named<'a> = (&'a NamespaceName, LinkName);
 
 impl Plan {
     /// The namespaces in which something changes, if only because the kernel lets links follow those that they stand on, or the
     /// other end of a pair. `before` is what the plan was made from.
     pub fn touched(&self, before: &Live) -> BTreeSet<NamespaceName> {
-        let mut touched: BTreeSet<NamespaceName> = BTreeSet::new();
-        let mut links: Vec<LinkId> = Vec::new();
+        let mut touched: HashSet<&NamespaceName> = HashSet::new();
+        let mut links: Vec<Named<'_>> = Vec::new();
         for change in &self.changes {
-            if !touched.contains(change.id.namespace()) {
-                touched.insert(change.id.namespace().clone());
-            }
+            touched.insert(change.id.namespace());
             if let ResourceId::Link(id) = &change.id {
-                links.push(id.clone());
+                links.push((&id.namespace, id.name));
                 for link in [&change.before, &change.after] {
-                    touched.extend(link.as_ref().and_then(|link| below(id, link)).map(|below| below.namespace));
+                    touched.extend(link.as_ref().and_then(parent).map(|below| named(id, below).0));
                 }
             }
         }
         if !links.is_empty() {
             follow(links, before, &mut touched);
         }
-        touched
+        touched.into_iter().cloned().collect()
     }
 }
 
 /// Adds where links stand on these, and on those in turn.
-fn follow(mut links: Vec<LinkId>, before: &Live, touched: &mut BTreeSet<NamespaceName>) {
-    let mut above: BTreeMap<LinkId, Vec<&LinkId>> = BTreeMap::new();
+fn follow<'a>(mut links: Vec<Named<'a>>, before: &'a Live, touched: &mut HashSet<&'a NamespaceName>) {
+    let mut above: HashMap<Named<'_>, Vec<&LinkId>> = HashMap::new();
     for (id, link) in before.state.links() {
         if let Some(below) = link.kind.parent() {
-            above.entry(below.resolve(&id.namespace)).or_default().push(id);
+            above.entry(named(id, below)).or_default().push(id);
         }
     }
     while let Some(link) = links.pop() {
         // Each link is followed once: the two ends of a pair stand on each other.
         for id in above.remove(&link).into_iter().flatten() {
-            touched.insert(id.namespace.clone());
-            links.push(id.clone());
+            touched.insert(&id.namespace);
+            links.push((&id.namespace, id.name));
         }
     }
 }
 
-fn below(id: &LinkId, resource: &Resource) -> Option<LinkId> {
-    let parent = |link: &Link| link.kind.parent().map(|below| below.resolve(&id.namespace));
+fn parent(resource: &Resource) -> Option<&LinkRef> {
     match resource {
-        Resource::Link(link) => parent(link),
+        Resource::Link(link) => link.kind.parent(),
         Resource::Namespace | Resource::Sysctl(_) | Resource::Address(_) | Resource::Route(_) => None,
     }
 }
 
+/// The link that `id` refers to as the one `below`.
+fn named<'a>(id: &'a LinkId, below: &'a LinkRef) -> Named<'a> {
+    (below.namespace.as_ref().unwrap_or(&id.namespace), below.name)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::diff::{Action, Change};
 

@@ -1,7 +1,7 @@
 //! A plan as text, in Terraform's language: `+` create, `~` update in place, `-/+` replace, `-` destroy.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -79,7 +79,7 @@ pub fn totals(plan: &Plan) -> String {
 }
 
 fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
-    let mut groups: BTreeMap<&NamespaceName, (usize, Vec<&Change>)> = BTreeMap::new();
+    let mut groups: HashMap<&NamespaceName, (usize, Vec<&Change>)> = HashMap::new();
     for change in &plan.changes {
         groups.entry(change.id.namespace()).or_insert((usize::MAX, Vec::new())).1.push(change);
     }
@@ -89,7 +89,7 @@ fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
         }
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
-    groups.sort_by_key(|(_, (first, _))| *first);
+    groups.sort_unstable_by_key(|(namespace, (first, _))| (*first, *namespace));
     groups.into_iter().map(|(namespace, (_, changes))| (namespace, changes)).collect()
 }
 

@@ -1,6 +1,7 @@
 //! A machine in memory on which labs are applied as the command line does it, record included.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prop_assert;
 use proptest::test_runner::TestCaseError;
@@ -182,7 +183,9 @@ impl Machine {
             match &mut resource {
                 Resource::Link(link) => {
                     let drawn = id.link().is_none_or(|id| wanted.link(&id).is_none_or(|link| link.settings.mac.is_none()));
-                    link.settings.mac = link.settings.mac.filter(|_| !drawn);
+                    if drawn {
+                        Arc::make_mut(link).settings.mac = None;
+                    }
                 }
                 Resource::Address(address) => order = format!(" #{}", address.order),
                 Resource::Route(route) => route.nexthops.sort(),

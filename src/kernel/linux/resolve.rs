@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use netlink_packet_core::Parseable;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -88,6 +89,7 @@ impl<'a> Resolver<'a> {
                     (below, namespace)
                 }
             };
+            let link = Arc::make_mut(link);
             if let Some(slot) = link.kind.parent_slot() {
                 *slot = below.map(LinkRef::from);
             }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::thread;
 
 use super::decode::{RawAddress, RawLink};
@@ -22,7 +23,7 @@ const WORTH_A_THREAD: usize = 64;
 /// A link of the lab, or that it declares.
 pub(super) struct SeenLink {
     pub(super) id: LinkId,
-    pub(super) link: Box<Link>,
+    pub(super) link: Arc<Link>,
     index: Ifindex,
     /// Where it stands on a link of another namespace that is not known by the numbers alone.
     pub(super) elsewhere: Option<Elsewhere>,
@@ -166,12 +167,12 @@ impl<'a> Scene<'a> {
                     continue;
                 }
             };
-            let mut link = Box::new(raw.link.clone());
+            let mut link = raw.link.clone();
             link.settings.master = raw.master.and_then(|master| Some(self.numbered(master)?.name));
             link.marked = marked;
             link.external = self.is_host && self.desired.link(&id).is_some_and(|link| link.external);
             let elsewhere = self.set_below(raw, &mut link);
-            links.push(SeenLink { id, link, index: raw.index, elsewhere });
+            links.push(SeenLink { id, link: Arc::new(link), index: raw.index, elsewhere });
         }
         links.sort_unstable_by_key(|seen| seen.id.name);
         links

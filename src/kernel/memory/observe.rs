@@ -1,6 +1,7 @@
 //! What a lab sees of the network: its own namespaces whole, of `host` what is its own and what it names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::device::{Device, Place};
 use super::network::{Namespace, Network};
@@ -114,7 +115,7 @@ impl Scene<'_> {
                 }
             };
             live.indices.insert(id.clone(), *index);
-            live.state.insert(ResourceId::Link(id), Resource::Link(Box::new(Link { marked, ..self.link(device) })));
+            live.state.insert(ResourceId::Link(id), Resource::Link(Arc::new(Link { marked, ..self.link(device) })));
         }
         for device in self.namespace.devices.values().filter(|_| self.name.is_host()) {
             for altname in device.altnames.iter().filter_map(|altname| altname.parse().ok()) {

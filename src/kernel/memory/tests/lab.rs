@@ -1,5 +1,7 @@
 //! What a lab sees, and whose it is.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::kernel::memory::Mark;
 
@@ -9,8 +11,8 @@ fn desired() -> State {
     let mut external = Link::new(Kind::Device(String::new()));
     external.external = true;
     state.insert(ResourceId::Namespace("red".parse().unwrap()), Resource::Namespace);
-    state.insert(ResourceId::Link(id("host:br0")), Resource::Link(Box::new(Link::new(bridge()))));
-    state.insert(ResourceId::Link(id("host:eth0")), Resource::Link(Box::new(external)));
+    state.insert(ResourceId::Link(id("host:br0")), Resource::Link(Arc::new(Link::new(bridge()))));
+    state.insert(ResourceId::Link(id("host:eth0")), Resource::Link(Arc::new(external)));
     let address = ResourceId::Address(id("host:eth0"), "10.0.0.1/24".parse().unwrap());
     state.insert(address, Resource::Address(Address::default()));
     let (key, way) = route("10.9.0.0/16 via=10.0.0.9");
