@@ -21,7 +21,7 @@ const FIRST_BRIDGE: u32 = FIRST_INDEX - 1000;
 /// More gain nothing.
 const THREADS: usize = 2;
 /// Each waits for readers of the mount table to be done (RCU), and the kernel lets all that wait have one such wait together.
-const UNMOUNTING_THREADS: usize = 8;
+const UNMOUNTING_THREADS: usize = 24;
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Plan;
+use crate::diff::{Action, Change};
 use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
 use crate::state::{Live, Resource, ResourceId};
 
@@ -13,33 +14,45 @@ impl Plan {
     /// The namespaces in which something changes, if only because the kernel lets links follow those that they stand on, or the
     /// other end of a pair. `before` is what the plan was made from.
     pub fn touched(&self, before: &Live) -> BTreeSet<NamespaceName> {
-        let mut touched: HashSet<&NamespaceName> = HashSet::new();
+        let mut touched: HashSet<&NamespaceName> = self.changes.iter().map(|change| change.id.namespace()).collect();
+        let gone: HashSet<&NamespaceName> = self.changes.iter().filter_map(gone).collect();
         let mut links: Vec<Named<'_>> = Vec::new();
         for change in &self.changes {
-            touched.insert(change.id.namespace());
             if let ResourceId::Link(id) = &change.id {
                 links.push((&id.namespace, id.name));
-                for link in [&change.before, &change.after] {
-                    touched.extend(link.as_ref().and_then(parent).map(|below| named(id, below).0));
-                }
+                let ends = [&change.before, &change.after];
+                touched.extend(ends.into_iter().flatten().filter_map(parent).map(|below| named(id, below).0));
             }
         }
         if !links.is_empty() {
-            follow(links, before, &mut touched);
+            follow(links, before, &gone, &mut touched);
         }
         touched.into_iter().cloned().collect()
     }
 }
 
-/// Adds where links stand on these, and on those in turn.
-fn follow<'a>(mut links: Vec<Named<'a>>, before: &'a Live, touched: &mut HashSet<&'a NamespaceName>) {
+/// The namespace, if the change is that it goes.
+fn gone(change: &Change) -> Option<&NamespaceName> {
+    match &change.id {
+        ResourceId::Namespace(namespace) if change.action == Action::Delete => Some(namespace),
+        _ => None,
+    }
+}
+
+/// Adds where links stand on these, and on those in turn. Links in namespaces that go need not be found: each of them changes itself.
+fn follow<'a>(
+    mut links: Vec<Named<'a>>,
+    before: &'a Live,
+    gone: &HashSet<&NamespaceName>,
+    touched: &mut HashSet<&'a NamespaceName>,
+) {
     let mut above: HashMap<Named<'_>, Vec<&LinkId>> = HashMap::new();
-    for (id, link) in before.state.links() {
+    for (id, link) in before.state.links().filter(|(id, _)| !gone.contains(&id.namespace)) {
         if let Some(below) = link.kind.parent() {
             above.entry(named(id, below)).or_default().push(id);
         }
     }
-    while let Some(link) = links.pop() {
+    while let Some(link) = links.pop().filter(|_| !above.is_empty()) {
         // Each link is followed once: the two ends of a pair stand on each other.
         for id in above.remove(&link).into_iter().flatten() {
             touched.insert(&id.namespace);
@@ -65,7 +78,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::diff::{Action, Change};
 
     const LAB: &str = "name: lab\nnamespaces: {a: , b: , c: {interfaces: {eth0: {addresses: [10.0.0.1/24]}}}}\n\
                        links: [{endpoints: [a:x, b:x]}, {endpoints: [c:eth0, b:y]}]\n";

@@ -204,3 +204,20 @@ fn what_cannot_be_written_down_is_not_begun() {
         assert_restored(&before);
     });
 }
+
+#[test]
+fn namespaces_go_even_where_no_more_threads_are_to_be_had() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let names: String = (0..12).map(|n| format!("  n{n}: {{}}\n")).collect();
+        let file = lab(&format!("name: threads\nnamespaces:\n{names}"));
+        apply(&file);
+        // The first three listen for signals and look.
+        let trace = lab("");
+        let few = "inject=clone3:error=EAGAIN:when=4+";
+        strace(&["-o", &trace, "-e", "trace=clone3", "-e", few], &["destroy", &file]).ok();
+        let trace = std::fs::read_to_string(trace).expect("strace wrote its output");
+        assert!(trace.contains("EAGAIN"), "{trace}");
+        assert_restored(&before);
+    });
+}

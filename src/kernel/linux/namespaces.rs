@@ -125,17 +125,20 @@ pub(super) type Removal = (usize, NamespaceName, Option<Inhabited>);
 /// Removes namespaces. Returns the first that could not be, by the position of its operation. As long as they are held open the kernel
 /// does not begin to clean up after them, which would take processors and locks from the rest.
 pub(super) fn remove(lab: &LabName, namespaces: &[Removal]) -> Option<(usize, Errno)> {
-    const THREADS: usize = 8;
+    const THREADS: usize = 24;
+    /// Fewer are not worth a thread.
+    const LEAST: usize = 2;
     let stop = AtomicBool::new(false);
-    let share = namespaces.len().div_ceil(THREADS).max(1);
+    let share = namespaces.len().div_ceil(THREADS).max(LEAST);
     std::thread::scope(|scope| {
         let threads: Vec<_> = namespaces
             .chunks(share)
-            .map(|part| (part[0].0, std::thread::Builder::new().spawn_scoped(scope, || remove_all(lab, part, &stop))))
+            .map(|part| (part, std::thread::Builder::new().spawn_scoped(scope, || remove_all(lab, part, &stop))))
             .collect();
-        let failures = threads.into_iter().filter_map(|(first, thread)| match thread {
-            Ok(thread) => thread.join().unwrap_or(Some((first, Errno::new(nix::libc::EIO)))),
-            Err(error) => Some((first, errno(&error))),
+        let failures = threads.into_iter().filter_map(|(part, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or(Some((part[0].0, Errno::new(nix::libc::EIO)))),
+            // No more threads are to be had.
+            Err(_) => remove_all(lab, part, &stop),
         });
         failures.min_by_key(|(position, _)| *position)
     })
