@@ -9,8 +9,8 @@ use super::input::{self, Lab};
 use super::output::Output;
 use super::saved::SavedPlan;
 use crate::apply::Goal;
-use crate::kernel::linux::Linux;
 use crate::kernel::linux::privilege::{self, Capability};
+use crate::kernel::linux::{Linux, Listing};
 use crate::name::LabName;
 use crate::plan::Plan;
 use crate::record::Record;
@@ -53,7 +53,7 @@ pub fn run(arguments: &PlanArguments, output: &mut Output) -> Result<u8, Failure
 fn looking_ahead(lab: LabName) -> Option<(Linux, Record)> {
     let record = records::read(&lab).ok()?;
     let mut kernel = Linux::to_look_at(lab).ok()?;
-    kernel.look_ahead(&record, std::iter::empty()).ok()?;
+    kernel.look_ahead(Listing::read().ok()?, &record).ok()?;
     Some((kernel, record))
 }
 

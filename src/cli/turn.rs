@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::ChangeArguments;
 use super::error::Failure;
 use super::signals::Signals;
-use crate::kernel::linux::Linux;
+use crate::kernel::linux::{Linux, Listing};
 use crate::name::LabName;
 use crate::record::Record;
 use crate::runtime::lock::Lock;
@@ -45,15 +45,19 @@ impl Turn {
         Ok(Self { kernel, signals, lock, record, since })
     }
 
-    /// Locks the lab whose name a file begins with, and has the kernel read while the file is parsed. What fails will be told when it
-    /// fails again.
+    /// Locks the lab whose name a file begins with, and has namespaces made and the kernel read while the file is parsed. What fails
+    /// will be told when it fails again.
     pub fn at_a_glance(text: &str, intent: Intent) -> Option<Self> {
         let lab = glance::name(text)?;
+        let mut kernel = Linux::new(lab.clone()).ok()?;
+        let there = Listing::read().ok()?;
+        if matches!(intent, Intent::Make) {
+            // First of all, since it takes the longest.
+            kernel.make_ahead(&there, glance::namespaces(text));
+        }
         let lock = Lock::take(&lab, Duration::ZERO, || false).ok()?;
         let (since, record) = (Instant::now(), recorded(&lab).ok()?);
-        let mut kernel = Linux::new(lab).ok()?;
-        let declared = glance::namespaces(text).filter(|_| matches!(intent, Intent::Make));
-        let _ = kernel.look_ahead(&record, declared);
+        let _ = kernel.look_ahead(there, &record);
         let signals = Signals::listen().ok()?;
         Some(Self { kernel, signals, lock, record, since })
     }

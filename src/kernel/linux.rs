@@ -30,6 +30,7 @@ use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
 
+pub use ahead::Listing;
 pub use inhabitants::Inhabitant;
 pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
 
@@ -131,13 +132,18 @@ impl Linux {
         Ok(Self { only_looks: true, ..Self::new(lab)? })
     }
 
-    /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants;
-    /// and begins to make namespaces, if some of the `declared` ones are not there, for the next plan, which will want them.
+    /// Begins to make namespaces, if some of the `declared` ones are not there, for the next plan, which will want them. They have no
+    /// name before that, and are gone with the process.
+    pub fn make_ahead(&self, there: &Listing, declared: impl Iterator<Item = NamespaceName>) {
+        self.spares.prepare(&self.travellers, there.missing(declared));
+    }
+
+    /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants.
     ///
     /// # Errors
-    /// When /run/netns or the host cannot be read.
-    pub fn look_ahead(&mut self, record: &Record, declared: impl Iterator<Item = NamespaceName>) -> Result<(), ObserveError> {
-        ahead::look_everywhere(self, record, declared)
+    /// When the host cannot be read.
+    pub fn look_ahead(&mut self, there: Listing, record: &Record) -> Result<(), ObserveError> {
+        ahead::look_everywhere(self, there, record)
     }
 
     /// Closes what was opened to look into namespaces, and forgets what was seen, on a thread that has nothing else to do. For

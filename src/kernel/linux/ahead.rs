@@ -23,18 +23,35 @@ pub(super) enum Ahead {
     Again(Vec<Reading>),
 }
 
-/// Begins to look at all namespaces of the lab, before it is known what it wants of them, and to make those of the `declared` ones that
-/// are not there.
+/// What is in /run/netns, whoever it belongs to.
+pub struct Listing {
+    directory: Option<Arc<Directory>>,
+    names: Vec<NamespaceName>,
+}
+
+impl Listing {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read() -> Result<Self, ObserveError> {
+        let directory = Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new);
+        let names = directory.as_deref().map_or_else(|| Ok(Vec::new()), Directory::names).map_err(broken(netns::DIRECTORY))?;
+        Ok(Self { directory, names })
+    }
+
+    /// How many of the `wanted` are not there.
+    pub(super) fn missing(&self, wanted: impl Iterator<Item = NamespaceName>) -> usize {
+        wanted.filter(|namespace| self.names.binary_search(namespace).is_err()).count()
+    }
+}
+
+/// Begins to look at all namespaces of the lab, before it is known what it wants of them.
 pub(super) fn look_everywhere(
     linux: &mut Linux,
+    Listing { directory, names }: Listing,
     record: &Record,
-    declared: impl Iterator<Item = NamespaceName>,
 ) -> Result<(), ObserveError> {
-    let directory = Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new);
-    let names = directory.as_deref().map_or_else(|| Ok(Vec::new()), Directory::names).map_err(broken(netns::DIRECTORY))?;
-    let missing = declared.filter(|namespace| names.binary_search(namespace).is_err()).count();
-    // First of all, since it takes the longest.
-    linux.spares.prepare(&linux.travellers, missing);
     let interest = Arc::new(Interest::recorded(&linux.lab, record));
     let candidates = names.into_iter().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();
     let readings = directory.map(|directory| read_namespaces(linux, &interest, &directory, candidates));
