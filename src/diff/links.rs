@@ -24,40 +24,45 @@ struct Compared<'a> {
 impl Differ<'_> {
     pub(super) fn links(&mut self) {
         let inheritance = Inheritance::new(self.desired, &self.live.state);
-        let mut links = compared(self.desired, &self.live.state, &inheritance);
+        let links = compared(self.desired, &self.live.state, &inheritance);
         self.doom(&links);
-        for Compared { id, desired, live, fields } in &mut links {
-            let sides = (*desired, *live);
-            let (Some(link), id) = (*desired, *id) else { continue };
-            let Some(live) = *live else {
-                // A new namespace comes with its `lo`.
-                if link.kind != Kind::Loopback || !link.compare(&Link::new_loopback(), None).is_empty() {
-                    self.add(ResourceId::Link(id.clone()), Action::Create, sides, Vec::new(), None);
-                }
-                continue;
-            };
-            let fields = std::mem::take(fields);
-            if let Some(reason) = self.doomed.get(id).cloned() {
-                self.add(ResourceId::Link(id.clone()), Action::Replace, sides, fields, reason);
-                continue;
-            }
-            let fields = match self.lost_master(id, live) {
-                true => compare_without_master(&inheritance, id, link, live),
-                false => fields,
-            };
-            if fields.iter().any(|field| field.name == "up" && field.after == false) {
-                self.lowered.insert(id.clone());
-            }
-            if !fields.is_empty() {
-                self.add(ResourceId::Link(id.clone()), Action::Update, sides, fields, None);
+        for link in links {
+            let (id, sides) = (ResourceId::Link(link.id.clone()), (link.desired, link.live));
+            if let Some((action, fields, reason)) = self.fate(link, &inheritance) {
+                self.add(id, action, sides, fields, reason);
             }
         }
         self.pulled_up();
         self.hold_mtus();
-        for Compared { id, desired, live, .. } in links {
-            if desired.is_none() && live.is_some_and(|link| !link.external) && !id.name.is_loopback() {
-                let reason = self.doomed.get(id).cloned().flatten();
-                self.add(ResourceId::Link(id.clone()), Action::Delete, (desired, live), Vec::new(), reason);
+    }
+
+    /// What happens to a link, what differs, and why; `None` when nothing does.
+    fn fate(
+        &mut self,
+        Compared { id, desired, live, fields }: Compared<'_>,
+        inheritance: &Inheritance,
+    ) -> Option<(Action, Vec<FieldChange>, Option<String>)> {
+        let doomed = self.doomed.get(id).cloned();
+        match (desired, live) {
+            (None, None) => None,
+            (None, Some(live)) => (!live.external && !id.name.is_loopback()).then(|| (Action::Delete, fields, doomed.flatten())),
+            // A new namespace comes with its `lo`.
+            (Some(link), None) => {
+                let as_born = link.kind == Kind::Loopback && link.compare(&Link::new_loopback(), None).is_empty();
+                (!as_born).then_some((Action::Create, fields, None))
+            }
+            (Some(link), Some(live)) => {
+                if let Some(reason) = doomed {
+                    return Some((Action::Replace, fields, reason));
+                }
+                let fields = match self.lost_master(id, live) {
+                    true => compare_without_master(inheritance, id, link, live),
+                    false => fields,
+                };
+                if fields.iter().any(|field| field.name == "up" && field.after == false) {
+                    self.lowered.insert(id.clone());
+                }
+                (!fields.is_empty()).then_some((Action::Update, fields, None))
             }
         }
     }
