@@ -1,6 +1,7 @@
 //! Several at once: one lab by two, two labs, apply against destroy, and somebody who spoils what is being made.
 
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -134,6 +135,35 @@ fn apply_against_destroy() {
             let runs = [["apply", "--lock-timeout", "60s", &file], ["destroy", "--lock-timeout", "60s", &file]];
             runs.map(|run| start(&run)).into_iter().for_each(finish);
             destroy(&file);
+            assert_restored(&before);
+        }
+    });
+}
+
+#[test]
+fn links_that_went_by_themselves_need_no_deleting() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        // Of several the plan deletes the group.
+        for count in [1, 2, 3] {
+            let (mut spaces, mut links, mut gone) = (String::new(), String::new(), String::new());
+            for n in 0..count {
+                writeln!(spaces, "  gone{n}: {{}}").unwrap();
+                writeln!(links, "  - endpoints: [gone{n}:eth0, host:gp{n}]").unwrap();
+                writeln!(gone, "ip link del gp{n}").unwrap();
+            }
+            let file = lab(&format!("name: gone\nnamespaces:\n{spaces}links:\n{links}"));
+            apply(&file);
+            let mut asking = start(&["destroy", "--ask", &file]);
+            let mut plan = BufReader::new(asking.stdout.take().unwrap());
+            let mut line = String::new();
+            while !line.starts_with("Plan: ") {
+                line.clear();
+                assert!(plan.read_line(&mut line).unwrap() > 0, "the plan ends with its totals");
+            }
+            sh(&gone);
+            asking.stdin.take().unwrap().write_all(b"yes\n").unwrap();
+            finish(asking);
             assert_restored(&before);
         }
     });

@@ -212,9 +212,9 @@ fn flush(
         let inhabited = inhabited.ok_or_else(|| refused(operations, first, missing(&pending.through)))?;
         let refusals = inhabited.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, errno(&error)))?;
         let gone = |refusal: &Refusal| {
-            // The kernel has cleaned up meanwhile, after a namespace that went earlier.
-            refusal.errno.number == libc::ENODEV
-                && matches!(operations[pending.owners[refusal.message]], Operation::DeleteLink(_))
+            // The kernel has cleaned up meanwhile, after a namespace that went earlier. A group is missing once it is empty.
+            let operation = &operations[pending.owners[refusal.message]];
+            refusal.errno.number == libc::ENODEV && matches!(operation, Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_))
         };
         if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !gone(refusal)) {
             return Err(refused(operations, pending.owners[message], errno));
