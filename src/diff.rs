@@ -136,6 +136,28 @@ struct Differ<'a> {
 /// A resource as it is desired and as it is.
 type Sides<'r, R> = (Option<&'r R>, Option<&'r R>);
 
+/// What happens to a resource, what differs, and why where it is not obvious.
+struct Fate {
+    action: Action,
+    fields: Vec<FieldChange>,
+    reason: Option<String>,
+}
+
+impl Fate {
+    fn new(action: Action) -> Self {
+        Self { action, fields: Vec::new(), reason: None }
+    }
+
+    /// The attributes that differ.
+    fn of(self, fields: Vec<FieldChange>) -> Self {
+        Self { fields, ..self }
+    }
+
+    fn because(self, reason: Option<String>) -> Self {
+        Self { reason, ..self }
+    }
+}
+
 /// What becomes of a link on which others stand.
 enum Loss {
     Deleted(LinkId),
@@ -164,14 +186,8 @@ impl<'a> Differ<'a> {
         }
     }
 
-    fn add<R: Clone + Into<Resource>>(
-        &mut self,
-        id: ResourceId,
-        action: Action,
-        (desired, live): Sides<'_, R>,
-        fields: Vec<FieldChange>,
-        reason: Option<String>,
-    ) {
+    fn add<R: Clone + Into<Resource>>(&mut self, id: ResourceId, (desired, live): Sides<'_, R>, fate: Fate) {
+        let Fate { action, fields, reason } = fate;
         let resource = |side: Option<&R>, there: bool| side.filter(|_| there).cloned().map(Into::into);
         let (before, after) = (resource(live, action != Action::Create), resource(desired, action != Action::Delete));
         let adopted = || fields.iter().any(FieldChange::adopts).then(|| "adopted".to_owned());
@@ -194,7 +210,7 @@ impl<'a> Differ<'a> {
                 (Some(_), Some(_)) => continue,
             };
             self.namespaces.insert(namespace, action);
-            self.add(ResourceId::Namespace(namespace.clone()), action, (desired, live), Vec::new(), reason);
+            self.add(ResourceId::Namespace(namespace.clone()), (desired, live), Fate::new(action).because(reason));
         }
     }
 

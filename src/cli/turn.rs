@@ -50,14 +50,15 @@ impl Turn {
     pub fn at_a_glance(text: &str, intent: Intent) -> Option<Self> {
         let lab = glance::name(text)?;
         let mut kernel = Linux::new(lab.clone()).ok()?;
-        let there = Listing::read().ok()?;
+        let listing = Listing::read().ok()?;
         if matches!(intent, Intent::Make) {
-            // First of all, since it takes the longest.
-            kernel.make_ahead(&there, glance::namespaces(text));
+            // First of all, since it takes the longest; nobody sees them, so that nothing has to wait for the lock. What is listed only
+            // says where to look early: the observation lists anew.
+            kernel.make_ahead(&listing, glance::namespaces(text));
         }
         let lock = Lock::take(&lab, Duration::ZERO, || false).ok()?;
         let (since, record) = (Instant::now(), recorded(&lab).ok()?);
-        let _ = kernel.look_ahead(there, &record);
+        let _ = kernel.look_ahead(listing, &record);
         let signals = Signals::listen().ok()?;
         Some(Self { kernel, signals, lock, record, since })
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
-use super::{Action, Differ};
+use super::{Action, Differ, Fate, Sides};
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::address::Address;
 use crate::resource::link::Link;
@@ -19,8 +19,29 @@ pub(super) struct Lost {
     pub(super) bare: HashSet<LinkId>,
 }
 
-/// The addresses of a link.
+/// Addresses of a link.
 type Addresses<'a> = BTreeMap<InterfaceAddress, &'a Address>;
+
+/// All addresses of a link, as they are desired and as they are.
+struct Both<'a> {
+    desired: Addresses<'a>,
+    live: Addresses<'a>,
+}
+
+impl<'a> Both<'a> {
+    fn sides(&self, key: &InterfaceAddress) -> Sides<'a, Address> {
+        (self.desired.get(key).copied(), self.live.get(key).copied())
+    }
+
+    /// Whether a live address cannot stay.
+    fn must_go(&self, entry: &Entry) -> bool {
+        let (desired, live) = self.sides(&entry.key);
+        let replaced = |desired: &Address, live: &Address| {
+            desired.compare(live, entry.key.ip()).iter().any(|field| field.forces_replacement)
+        };
+        desired.zip(live).is_none_or(|(desired, live)| replaced(desired, live))
+    }
+}
 
 /// One address of a link in the order in which it was or will be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,52 +71,39 @@ impl Differ<'_> {
             if differs || self.doomed.contains_key(link) || self.lowered.contains(link) {
                 let desired = of_one_link.iter().filter_map(|(_, key, desired, _)| Some((*key, (*desired)?))).collect();
                 let live = of_one_link.iter().filter_map(|(_, key, _, live)| Some((*key, (*live)?))).collect();
-                self.addresses_of(link, &desired, &live, &mut lost);
+                self.addresses_of(link, &Both { desired, live }, &mut lost);
             }
         }
         lost
     }
 
-    fn addresses_of(&mut self, link: &LinkId, desired: &Addresses<'_>, live: &Addresses<'_>, lost: &mut Lost) {
-        let sides = |key: &InterfaceAddress| (desired.get(key).copied(), live.get(key).copied());
+    fn addresses_of(&mut self, link: &LinkId, both: &Both<'_>, lost: &mut Lost) {
         if let Some(loss) = self.loss(link) {
-            for key in live.keys().filter(|key| !desired.contains_key(key)) {
-                self.add(ResourceId::Address(link.clone(), *key), Action::Delete, sides(key), Vec::new(), None);
+            for key in both.live.keys().filter(|key| !both.desired.contains_key(key)) {
+                self.add(ResourceId::Address(link.clone(), *key), both.sides(key), Fate::new(Action::Delete));
             }
-            for key in desired.keys() {
-                let id = ResourceId::Address(link.clone(), *key);
-                match live.contains_key(key) {
-                    true => self.add(id, Action::Replace, sides(key), Vec::new(), Some(loss.to_string())),
-                    false => self.add(id, Action::Create, sides(key), Vec::new(), None),
-                }
+            for key in both.desired.keys() {
+                let fate = match both.live.contains_key(key) {
+                    true => Fate::new(Action::Replace).because(Some(loss.to_string())),
+                    false => Fate::new(Action::Create),
+                };
+                self.add(ResourceId::Address(link.clone(), *key), both.sides(key), fate);
                 lost.sources.insert((link.namespace.clone(), key.ip()));
             }
             return;
         }
         let declared = self.desired.link(link);
         for family in [Family::Inet, Family::Inet6] {
-            self.family_of(link, declared, family, desired, live, lost);
+            self.family_of(link, declared, family, both, lost);
         }
     }
 
-    fn family_of(
-        &mut self,
-        link: &LinkId,
-        declared: Option<&Link>,
-        family: Family,
-        desired: &Addresses<'_>,
-        live: &Addresses<'_>,
-        lost: &mut Lost,
-    ) {
+    fn family_of(&mut self, link: &LinkId, declared: Option<&Link>, family: Family, both: &Both<'_>, lost: &mut Lost) {
         let foreign = declared.is_none_or(|link| link.external);
         // Then it has no connected routes, nor should it.
         let down = self.lowered.contains(link) || declared.is_some_and(|link| link.settings.up == Some(false));
-        let (wanted, present) = (sequence(desired, family), sequence(live, family));
-        let must_go = |entry: &Entry| match (desired.get(&entry.key), live.get(&entry.key)) {
-            (Some(desired), Some(live)) => desired.compare(live, entry.key.ip()).iter().any(|field| field.forces_replacement),
-            _ => true,
-        };
-        let mut going: Vec<Entry> = present.iter().filter(|entry| must_go(entry)).copied().collect();
+        let (wanted, present) = (sequence(&both.desired, family), sequence(&both.live, family));
+        let mut going: Vec<Entry> = present.iter().filter(|entry| both.must_go(entry)).copied().collect();
         let downed = family == Family::Inet6 && self.lowered.contains(link);
         if downed {
             going.clone_from(&present);
@@ -107,37 +115,36 @@ impl Differ<'_> {
         for entry in &present {
             let id = ResourceId::Address(link.clone(), entry.key);
             let stays = survivors.contains(entry);
-            let sides = (desired.get(&entry.key).copied(), live.get(&entry.key).copied());
+            let sides = both.sides(&entry.key);
             if !stays && family == Family::Inet || downed {
                 lost.sources.insert((link.namespace.clone(), entry.key.ip()));
             }
-            match (stays, desired.get(&entry.key)) {
+            match (stays, sides.0) {
                 (true, Some(address)) => {
-                    let mut fields = address.compare(live[&entry.key], entry.key.ip());
+                    let mut fields = address.compare(both.live[&entry.key], entry.key.ip());
                     fields.retain(|field| !down || field.name != Address::CONNECTED_ROUTE);
                     if !fields.is_empty() {
-                        self.add(id, Action::Update, sides, fields, None);
+                        self.add(id, sides, Fate::new(Action::Update).of(fields));
                     }
                 }
                 (false, Some(address)) => {
-                    let fields = address.compare(live[&entry.key], entry.key.ip());
+                    let fields = address.compare(both.live[&entry.key], entry.key.ip());
                     let reason = match (downed, fields.is_empty()) {
                         (true, _) => Some("the link goes down".to_owned()),
                         (false, true) => Some("the order of the addresses, or a primary address, changes".to_owned()),
                         (false, false) => None,
                     };
-                    self.add(id, Action::Replace, sides, fields, reason);
+                    self.add(id, sides, Fate::new(Action::Replace).of(fields).because(reason));
                     lost.sources.insert((link.namespace.clone(), entry.key.ip()));
                 }
                 (_, None) => {
-                    self.add(id, Action::Delete, sides, Vec::new(), None);
+                    self.add(id, sides, Fate::new(Action::Delete));
                     lost.sources.insert((link.namespace.clone(), entry.key.ip()));
                 }
             }
         }
-        for entry in wanted.iter().filter(|entry| !live.contains_key(&entry.key)) {
-            let sides = (desired.get(&entry.key).copied(), None);
-            self.add(ResourceId::Address(link.clone(), entry.key), Action::Create, sides, Vec::new(), None);
+        for entry in wanted.iter().filter(|entry| !both.live.contains_key(&entry.key)) {
+            self.add(ResourceId::Address(link.clone(), entry.key), both.sides(&entry.key), Fate::new(Action::Create));
         }
         if family == Family::Inet && survivors.is_empty() && !present.is_empty() {
             lost.bare.insert(link.clone());

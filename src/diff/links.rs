@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::mtu::Inheritance;
-use super::{Action, Differ};
+use super::{Action, Differ, Fate};
 use crate::name::LinkId;
 use crate::resource::FieldChange;
 use crate::resource::link::{Kind, Link};
@@ -26,43 +26,43 @@ impl Differ<'_> {
         let inheritance = Inheritance::new(self.desired, &self.live.state);
         let links = compared(self.desired, &self.live.state, &inheritance);
         self.doom(&links);
+        // Most of what is doomed changes.
+        self.links.reserve(self.doomed.len());
         for link in links {
-            let (id, sides) = (ResourceId::Link(link.id.clone()), (link.desired, link.live));
-            if let Some((action, fields, reason)) = self.fate(link, &inheritance) {
-                self.add(id, action, sides, fields, reason);
+            let (id, sides) = (link.id, (link.desired, link.live));
+            let Some(fate) = self.fate(link, &inheritance) else { continue };
+            if fate.action == Action::Update && fate.fields.iter().any(|field| field.name == "up" && field.after == false) {
+                self.lowered.insert(id.clone());
             }
+            self.add(ResourceId::Link(id.clone()), sides, fate);
         }
         self.pulled_up();
         self.hold_mtus();
     }
 
-    /// What happens to a link, what differs, and why; `None` when nothing does.
-    fn fate(
-        &mut self,
-        Compared { id, desired, live, fields }: Compared<'_>,
-        inheritance: &Inheritance,
-    ) -> Option<(Action, Vec<FieldChange>, Option<String>)> {
+    /// What happens to a link; `None` when nothing does.
+    fn fate(&self, Compared { id, desired, live, fields }: Compared<'_>, inheritance: &Inheritance) -> Option<Fate> {
         let doomed = self.doomed.get(id).cloned();
         match (desired, live) {
             (None, None) => None,
-            (None, Some(live)) => (!live.external && !id.name.is_loopback()).then(|| (Action::Delete, fields, doomed.flatten())),
+            (None, Some(live)) => {
+                let goes = !live.external && !id.name.is_loopback();
+                goes.then(|| Fate::new(Action::Delete).because(doomed.flatten()))
+            }
             // A new namespace comes with its `lo`.
             (Some(link), None) => {
                 let as_born = link.kind == Kind::Loopback && link.compare(&Link::new_loopback(), None).is_empty();
-                (!as_born).then_some((Action::Create, fields, None))
+                (!as_born).then(|| Fate::new(Action::Create))
             }
             (Some(link), Some(live)) => {
                 if let Some(reason) = doomed {
-                    return Some((Action::Replace, fields, reason));
+                    return Some(Fate::new(Action::Replace).of(fields).because(reason));
                 }
                 let fields = match self.lost_master(id, live) {
                     true => compare_without_master(inheritance, id, link, live),
                     false => fields,
                 };
-                if fields.iter().any(|field| field.name == "up" && field.after == false) {
-                    self.lowered.insert(id.clone());
-                }
-                (!fields.is_empty()).then_some((Action::Update, fields, None))
+                (!fields.is_empty()).then(|| Fate::new(Action::Update).of(fields))
             }
         }
     }
@@ -92,7 +92,7 @@ impl Differ<'_> {
             None => {
                 let resource = ResourceId::Link(id.clone());
                 let sides = (self.desired.resources.get(&resource), self.live.state.resources.get(&resource));
-                self.add(resource, Action::Update, sides, vec![field], Some(reason.to_owned()));
+                self.add(resource, sides, Fate::new(Action::Update).of(vec![field]).because(Some(reason.to_owned())));
             }
         }
     }
@@ -118,7 +118,6 @@ impl Differ<'_> {
                 dependants.entry(below.resolve(&id.namespace)).or_default().push(id);
             }
         }
-        self.links.reserve(pending.len());
         self.doomed.extend(pending.iter().map(|id| (id.clone(), None)));
         while let Some(id) = pending.pop() {
             for dependant in dependants.get(&id).into_iter().flatten() {

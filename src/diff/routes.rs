@@ -1,7 +1,7 @@
 //! Routes: compared one by one, and put back where the kernel drops them because a link or an address goes.
 
 use super::addresses::Lost;
-use super::{Action, Differ};
+use super::{Action, Differ, Fate};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::route::{Route, RouteKey};
 use crate::state::{ResourceId, side_by_side};
@@ -11,14 +11,16 @@ impl Differ<'_> {
         for ((namespace, key), desired, live) in side_by_side(self.desired.routes(), self.live.state.routes()) {
             let id = || ResourceId::Route(namespace.clone(), key.clone());
             match (desired, live) {
-                (Some(_), None) => self.add(id(), Action::Create, (desired, live), Vec::new(), None),
-                (None, _) => self.add(id(), Action::Delete, (desired, live), Vec::new(), None),
+                (Some(_), None) => self.add(id(), (desired, live), Fate::new(Action::Create)),
+                (None, _) => self.add(id(), (desired, live), Fate::new(Action::Delete)),
                 (Some(wanted), Some(present)) => {
                     let fields = wanted.compare(present, key.is_ipv6());
                     match self.route_loss(namespace, key, present, lost) {
-                        Some(reason) => self.add(id(), Action::Replace, (desired, live), fields, Some(reason)),
+                        Some(reason) => {
+                            self.add(id(), (desired, live), Fate::new(Action::Replace).of(fields).because(Some(reason)));
+                        }
                         None if fields.is_empty() => {}
-                        None => self.add(id(), Action::Update, (desired, live), fields, None),
+                        None => self.add(id(), (desired, live), Fate::new(Action::Update).of(fields)),
                     }
                 }
             }

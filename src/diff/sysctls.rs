@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Differ};
+use super::{Action, Differ, Fate};
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::FieldChange;
 use crate::resource::sysctl::SysctlKey;
@@ -39,12 +39,12 @@ impl Differ<'_> {
                     spreading.insert((namespace.clone(), name));
                 }
                 let Some(present) = live else {
-                    self.add(id.clone(), Action::Create, (Some(sysctl), None), Vec::new(), None);
+                    self.add(id.clone(), (Some(sysctl), None), Fate::new(Action::Create));
                     continue;
                 };
                 let field = FieldChange::new("value", present.value.clone().into(), sysctl.value.clone().into());
                 let reason = (present.value == sysctl.value).then(|| "a setting of all interfaces overwrites it".to_owned());
-                self.add(id.clone(), Action::Update, (Some(sysctl), live), vec![field], reason);
+                self.add(id.clone(), (Some(sysctl), live), Fate::new(Action::Update).of(vec![field]).because(reason));
             }
         }
     }

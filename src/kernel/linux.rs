@@ -134,16 +134,16 @@ impl Linux {
 
     /// Begins to make namespaces, if some of the `declared` ones are not there, for the next plan, which will want them. They have no
     /// name before that, and are gone with the process.
-    pub fn make_ahead(&self, there: &Listing, declared: impl Iterator<Item = NamespaceName>) {
-        self.spares.prepare(&self.travellers, there.missing(declared));
+    pub fn make_ahead(&self, listing: &Listing, declared: impl Iterator<Item = NamespaceName>) {
+        self.spares.prepare(&self.travellers, listing.missing(declared));
     }
 
     /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants.
     ///
     /// # Errors
-    /// When the host cannot be read.
-    pub fn look_ahead(&mut self, there: Listing, record: &Record) -> Result<(), ObserveError> {
-        ahead::look_everywhere(self, there, record)
+    /// When the host cannot be read, or the threads have ended.
+    pub fn look_ahead(&mut self, listing: Listing, record: &Record) -> Result<(), ObserveError> {
+        ahead::look_everywhere(self, listing, record)
     }
 
     /// Closes what was opened to look into namespaces, and forgets what was seen, on a thread that has nothing else to do. For

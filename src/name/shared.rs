@@ -143,15 +143,28 @@ impl NamespaceName {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::name::LinkName;
 
     proptest! {
         #[test]
         fn names_are_in_the_order_of_their_texts(one in "[a-c_.-]{0,12}", other in "[a-c_.-]{0,12}") {
             prop_assert_eq!(Text::new(&one).cmp(&Text::new(&other)), one.cmp(&other));
             prop_assert_eq!(Text::new(&one) == Text::new(&other), one == other);
+        }
+
+        #[test]
+        fn equal_names_have_equal_hashes(name in "[a-c_.-]{0,15}", other in "[a-c_.-]{0,15}") {
+            let state = RandomState::new();
+            prop_assert_eq!(state.hash_one(Text::new(&name)), state.hash_one(Text::new(&name)));
+            let (link, again) = (LinkName::from_kernel(name.as_bytes()), LinkName::from_kernel(format!("{name}\0x").as_bytes()));
+            prop_assert_eq!(state.hash_one(link), state.hash_one(again));
+            // Those that hash alike are found by a search through them.
+            prop_assert!(name == other || state.hash_one(Text::new(&name)) != state.hash_one(Text::new(&other)));
         }
     }
 }

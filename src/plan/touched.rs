@@ -7,7 +7,7 @@ use crate::diff::{Action, Change};
 use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
 use crate::state::{Live, Resource, ResourceId};
 
-/// A link by the names of its namespace and its own, which stand somewhere else.
+/// A [`LinkId`] whose namespace is borrowed.
 type Named<'a> = (&'a NamespaceName, LinkName);
 
 impl Plan {
@@ -15,7 +15,7 @@ impl Plan {
     /// other end of a pair. `before` is what the plan was made from.
     pub fn touched(&self, before: &Live) -> BTreeSet<NamespaceName> {
         let mut touched: HashSet<&NamespaceName> = self.changes.iter().map(|change| change.id.namespace()).collect();
-        let gone: HashSet<&NamespaceName> = self.changes.iter().filter_map(gone).collect();
+        let gone: HashSet<&NamespaceName> = self.changes.iter().filter_map(namespace_that_goes).collect();
         let mut links: Vec<Named<'_>> = Vec::new();
         for change in &self.changes {
             if let ResourceId::Link(id) = &change.id {
@@ -32,10 +32,10 @@ impl Plan {
 }
 
 /// The namespace, if the change is that it goes.
-fn gone(change: &Change) -> Option<&NamespaceName> {
+fn namespace_that_goes(change: &Change) -> Option<&NamespaceName> {
     match &change.id {
-        ResourceId::Namespace(namespace) if change.action == Action::Delete => Some(namespace),
-        _ => None,
+        ResourceId::Namespace(namespace) => (change.action == Action::Delete).then_some(namespace),
+        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Address(..) | ResourceId::Route(..) => None,
     }
 }
 
@@ -97,6 +97,24 @@ mod tests {
     #[test]
     fn an_address_touches_its_namespace_alone() {
         assert_eq!(touched(|id| matches!(id, ResourceId::Address(..))), ["c"]);
+    }
+
+    #[test]
+    fn what_stands_on_something_in_a_namespace_that_goes_is_found_through_it() {
+        let lab = crate::spec::load(
+            "name: lab\nnamespaces:\n  a: {interfaces: {d0: {dummy: {}}}}\n  b: {interfaces: {m0: {macvlan: {parent: \"a:d0\", mode: bridge}}}}\n  \
+             c: {interfaces: {v0: {vlan: {parent: \"b:m0\", id: 7}}}}\n  d: {}\n",
+        );
+        let lab = lab.lab.unwrap();
+        let state = crate::lower::lower(&lab, &BTreeMap::new()).state;
+        let gone = |(id, there): (&ResourceId, &Resource)| {
+            let (id, before) = (id.clone(), Some(there.clone()));
+            Change { id, action: Action::Delete, before, after: None, fields: Vec::new(), reason: None }
+        };
+        let changes = state.resources.iter().filter(|(id, _)| id.namespace().as_str() == "b").map(gone).collect();
+        let plan = Plan { lab: lab.name, changes, steps: Vec::new() };
+        let touched = plan.touched(&Live { state, ..Live::default() });
+        assert_eq!(touched.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 
     #[test]

@@ -43,16 +43,17 @@ impl Patience {
     /// Waits a little after a refusal, until it is worth trying again.
     ///
     /// # Errors
-    /// The refusal, when detection was over before the attempt, or goes on for too long.
+    /// The refusal, when it has another cause: detection was over before the attempt, or addresses cannot be read. And when
+    /// detection goes on for too long.
     pub(super) fn wait(&mut self, socket: &mut Socket, source: IpAddr, refusal: Errno) -> Result<(), Errno> {
-        if refusal.number != libc::EINVAL || self.over {
+        if refusal.number != libc::EINVAL {
             return Err(refusal);
         }
         if !is_tentative(socket, source).map_err(|_| refusal.clone())? {
             // It may have ended since the refusal, so that one more attempt decides.
-            self.over = true;
-            return Ok(());
+            return if std::mem::replace(&mut self.over, true) { Err(refusal) } else { Ok(()) };
         }
+        self.over = false;
         if self.began.elapsed() > LIMIT {
             let seconds = LIMIT.as_secs();
             let message = format!(

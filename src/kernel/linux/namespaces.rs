@@ -126,7 +126,7 @@ pub(super) type Removal = (usize, NamespaceName, Option<Inhabited>);
 /// does not begin to clean up after them, which would take processors and locks from the rest.
 pub(super) fn remove(lab: &LabName, namespaces: &[Removal]) -> Option<(usize, Errno)> {
     const THREADS: usize = 24;
-    /// Fewer are not worth a thread.
+    /// For one alone no further thread is worth its start.
     const LEAST: usize = 2;
     let stop = AtomicBool::new(false);
     let share = namespaces.len().div_ceil(THREADS).max(LEAST);
@@ -137,7 +137,7 @@ pub(super) fn remove(lab: &LabName, namespaces: &[Removal]) -> Option<(usize, Er
             .collect();
         let failures = threads.into_iter().filter_map(|(part, thread)| match thread {
             Ok(thread) => thread.join().unwrap_or(Some((part[0].0, Errno::new(nix::libc::EIO)))),
-            // No more threads are to be had.
+            // No more threads are to be had; what is mounted twice, which needs one of its own, is refused then.
             Err(_) => remove_all(lab, part, &stop),
         });
         failures.min_by_key(|(position, _)| *position)

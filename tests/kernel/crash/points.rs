@@ -36,7 +36,7 @@ const HARMLESS: [&str; 29] = [
     "set_robust_list",
     "sigaltstack",
 ];
-/// From here on topo deals with the machine, first of all with the lab's lock; what comes before is the start of any program.
+/// From here on topo deals with the machine; what comes before is the start of any program.
 const BEGINNING: [&str; 2] = ["/run/topo", "/proc/thread-self/ns/net"];
 
 /// One system call of a run: its name, and which of its occurrences within a thread, from 1.
