@@ -2,7 +2,7 @@
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo,
+    Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo, traced,
 };
 
 /// The kernel refuses the macvlan: a foreign one in `passthru` mode has the parent for itself.
@@ -213,10 +213,8 @@ fn namespaces_go_even_where_no_more_threads_are_to_be_had() {
         let file = lab(&format!("name: threads\nnamespaces:\n{names}"));
         apply(&file);
         // The first three listen for signals and look.
-        let trace = lab("");
         let few = "inject=clone,clone3:error=EAGAIN:when=4+";
-        strace(&["-o", &trace, "-e", "trace=clone,clone3", "-e", few], &["destroy", &file]).ok();
-        let trace = std::fs::read_to_string(trace).expect("strace wrote its output");
+        let trace = traced(&["-e", "trace=clone,clone3", "-e", few], &["destroy", &file]);
         // Two namespaces for each of those that were to help.
         assert_eq!(trace.matches("EAGAIN").count(), 6, "{trace}");
         assert_restored(&before);

@@ -1,12 +1,11 @@
 //! What is already so is left alone: neither a second apply nor any plan sends a write to the kernel.
 
-use std::fs;
 use std::process::Command;
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::tools::TOPO;
 use super::harness::{
-    Feature, apply, assert_no_changes, example, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo,
+    Feature, apply, assert_no_changes, example, in_namespaces, lab, needs, settled_fingerprint, sh, topo, traced,
 };
 
 /// The requests among the netlink messages that strace saw: `RTM_NEW…`, `RTM_DEL…` and `RTM_SET…`, by name or by number.
@@ -31,9 +30,7 @@ fn writes(trace: &str) -> Vec<String> {
 
 /// These system calls of a run of topo that succeeds, as strace shows them.
 fn calls_of(calls: &str, arguments: &[&str]) -> String {
-    let file = lab("");
-    strace(&["-v", "-s", "256", "-o", &file, "-e", &format!("trace={calls}")], arguments).ok();
-    fs::read_to_string(&file).expect("strace wrote its output")
+    traced(&["-v", "-s", "256", "-e", &format!("trace={calls}")], arguments)
 }
 
 /// The writes of a run of topo, netlink and other.

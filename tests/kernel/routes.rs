@@ -1,8 +1,6 @@
 //! Routes: every attribute, gateways of the other family and on the link, and sources that the kernel accepts only later.
 
-use std::fs;
-
-use super::harness::{Feature, destroy, in_namespaces, ip, lab, needs, ping_ok, strace, topo};
+use super::harness::{Feature, destroy, in_namespaces, ip, lab, needs, ping_ok, topo, traced};
 use super::links::lives_and_dies;
 
 #[test]
@@ -127,9 +125,7 @@ namespaces:
 links: [{ endpoints: [a:eth0, b:eth0] }]
 ");
         let sends = |further: &[&str]| {
-            let trace = lab("");
-            strace(&[&["-o", &trace, "-e", "trace=sendto"], further].concat(), &["apply", &file]).ok();
-            let trace = fs::read_to_string(trace).expect("strace wrote its output");
+            let trace = traced(&[&["-e", "trace=sendto"], further].concat(), &["apply", &file]);
             let main = trace.split_whitespace().next().expect("there were calls").to_owned();
             let own = trace.lines().filter(|line| line.starts_with(&main) && line.contains(" sendto("));
             own.map(str::to_owned).collect::<Vec<_>>()
@@ -145,7 +141,8 @@ links: [{ endpoints: [a:eth0, b:eth0] }]
             let late = format!("inject=sendto:delay_enter=3000000:when={}", first + 2);
             let calls = sends(&["-e", &late]);
             destroy(&file);
-            is_route(&calls[first]) && calls.get(first + 1).is_some_and(is_look) && calls.get(first + 2).is_some_and(is_route)
+            let is_at = |position: usize, kind: &dyn Fn(&String) -> bool| calls.get(position).is_some_and(kind);
+            is_at(first, &is_route) && is_at(first + 1, &is_look) && is_at(first + 2, &is_route)
         });
         assert!(hit, "no look at the address was late");
     });

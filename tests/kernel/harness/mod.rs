@@ -12,7 +12,7 @@ pub use feature::{Feature, lacks, needs};
 pub use fingerprint::settled_fingerprint;
 pub use tools::{
     apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, rounds, sh, strace,
-    text, topo, until_it_listens,
+    text, topo, traced, until_it_listens,
 };
 pub use user::User;
 pub use view::{assert_view, settled_view, view};

@@ -72,6 +72,14 @@ pub fn strace(options: &[&str], arguments: &[&str]) -> Outcome {
     Outcome::from(&command.stdin(Stdio::null()).output().expect("strace can be run; please install it"))
 }
 
+/// What strace(1) with these options writes of a run of topo, which must succeed.
+#[track_caller]
+pub fn traced(options: &[&str], arguments: &[&str]) -> String {
+    let file = lab("");
+    strace(&[&["-o", &file], options].concat(), arguments).ok();
+    std::fs::read_to_string(&file).expect("strace wrote its output")
+}
+
 /// Applies a lab file, which must succeed.
 #[track_caller]
 pub fn apply(lab: &str) -> Outcome {
