@@ -31,6 +31,18 @@ pub enum Action {
     Delete,
 }
 
+impl Action {
+    /// Whether the resource is made, whatever was there before.
+    pub fn makes(self) -> bool {
+        matches!(self, Self::Create | Self::Replace)
+    }
+
+    /// Whether what is there is removed, whatever comes after it.
+    pub fn removes(self) -> bool {
+        matches!(self, Self::Delete | Self::Replace)
+    }
+}
+
 /// What happens to one resource, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -221,7 +233,7 @@ impl<'a> Differ<'a> {
 
     /// Whether the link is made in this plan, whatever was there before.
     fn is_born(&self, link: &LinkId) -> bool {
-        self.change_of(link).is_some_and(|change| matches!(change.action, Action::Create | Action::Replace))
+        self.change_of(link).is_some_and(|change| change.action.makes())
     }
 
     /// Why what stands on this link is gone, if it is.

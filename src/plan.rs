@@ -154,7 +154,7 @@ impl<'a> Context<'a> {
             match (&change.id, change.action) {
                 (ResourceId::Link(link), action) => {
                     context.links.insert(link, action);
-                    born.extend(matches!(action, Action::Create | Action::Replace).then_some(link));
+                    born.extend(action.makes().then_some(link));
                 }
                 (ResourceId::Namespace(namespace), Action::Delete) => {
                     context.gone_namespaces.insert(namespace);
@@ -200,11 +200,11 @@ impl<'a> Context<'a> {
     }
 
     fn is_born(&self, link: &LinkId) -> bool {
-        matches!(self.links.get(link), Some(Action::Create | Action::Replace))
+        self.links.get(link).is_some_and(|action| action.makes())
     }
 
     fn is_gone(&self, link: &LinkId) -> bool {
-        matches!(self.links.get(link), Some(Action::Delete | Action::Replace)) || self.gone_namespaces.contains(&link.namespace)
+        self.links.get(link).is_some_and(|action| action.removes()) || self.gone_namespaces.contains(&link.namespace)
     }
 
     /// The number that a link has while it is created, changed or used.

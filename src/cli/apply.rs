@@ -15,7 +15,7 @@ use super::signals::{Interruptible, Signals};
 use super::turn::{Intent, Turn};
 use super::{ApplyArguments, ChangeArguments};
 use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
-use crate::diff::{Action, Change, Conflict};
+use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::kernel::linux::{Inhabitant, Linux, labs};
@@ -148,7 +148,7 @@ fn done(plan: &Plan, start: Instant) -> String {
 
 /// Ends the processes inside of namespaces that go, or warns about them.
 fn attend_to_processes(kernel: &Linux, plan: &Plan, kill: bool, output: &mut Output) -> Result<(), Failure> {
-    let goes = |change: &&Change| matches!(change.action, Action::Delete | Action::Replace);
+    let goes = |change: &&Change| change.action.removes();
     let going = plan.changes.iter().filter(goes).filter_map(|change| match &change.id {
         ResourceId::Namespace(namespace) => Some(namespace),
         ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Address(..) | ResourceId::Route(..) => None,

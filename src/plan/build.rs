@@ -172,7 +172,7 @@ impl Context<'_> {
         link: &LinkId,
         address: InterfaceAddress,
     ) {
-        let deletes = matches!(change.action, Action::Delete | Action::Replace) && !self.is_gone(link);
+        let deletes = change.action.removes() && !self.is_gone(link);
         if let (true, Some(Resource::Address(before))) = (deletes, &change.before) {
             let link = LinkHandle { id: link.clone(), index: self.live.indices.get(link).copied().unwrap_or(0) };
             let operation = Operation::DeleteAddress { link, address, attributes: before.clone() };
