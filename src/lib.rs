@@ -30,6 +30,8 @@
 pub mod name;
 pub mod value;
 
+pub mod yaml;
+
 pub mod ownership;
 pub mod resource;
 pub mod state;

@@ -24,8 +24,8 @@ use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::{self, records};
-use crate::spec::suggest;
 use crate::state::{Live, ResourceId};
+use crate::yaml::suggest;
 
 pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failure> {
     let text = input::read(&arguments.lab)?;

@@ -14,7 +14,7 @@ use super::{ExecArguments, ShellArguments, exec_all, shell};
 use crate::kernel::linux::inside::{self, EnterError};
 use crate::kernel::plain;
 use crate::name::NamespaceName;
-use crate::spec::suggest;
+use crate::yaml::suggest;
 
 /// topo itself failed, env(1).
 pub const OWN: u8 = 125;

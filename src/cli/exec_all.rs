@@ -19,7 +19,7 @@ use super::signals;
 use crate::kernel::linux::process::Process;
 use crate::kernel::linux::{inside, labs, raise_descriptor_limit};
 use crate::name::{LabName, NamespaceName};
-use crate::spec::suggest;
+use crate::yaml::suggest;
 
 /// More namespaces than this, with three descriptors each, may be more than the usual limit of 1024 allows.
 const MANY: usize = 300;

@@ -141,7 +141,7 @@ fn checked<T>(
         _ => {
             let ending = match errors {
                 1 => "",
-                spec::yaml::PROBLEM_LIMIT.. => "s or more",
+                crate::yaml::parse::PROBLEM_LIMIT.. => "s or more",
                 _ => "s",
             };
             output.tell(&format!("\n`{shown}`: {errors} error{ending}"));

@@ -8,7 +8,7 @@ use super::{SandboxCommand, list, place};
 use crate::name::{SandboxName, escape};
 use crate::sandbox::directory::Held;
 use crate::sandbox::{self, Found, SandboxError, keeper, obstacle, uplink};
-use crate::spec::suggest;
+use crate::yaml::suggest;
 
 /// Is one of the processes that a sandbox lives by, if the program was started as one. Before anything else, which would only take
 /// memory.

@@ -7,13 +7,13 @@ use ipnet::IpNet;
 
 use super::Resources;
 use super::interface::{Assigned, Interface, Namespace, Table};
-use super::problem::{Problems, whole};
 use crate::name::LinkId;
 use crate::resource::address::{Address, Lifetime};
-use crate::spec::Path;
 use crate::spec::file::LongAddress;
 use crate::state::{Resource, ResourceId};
 use crate::value::{Duration, InterfaceAddress};
+use crate::yaml::Path;
+use crate::yaml::problem::{Problems, whole};
 
 /// Smallest mtu with which an interface has IPv6.
 pub(super) const LEAST_IPV6_MTU: u32 = 1280;

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::problem::{Problems, ends_of, keys, link_ends, whole};
 use super::role::choose_kind;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, Queues};
-use crate::spec::Path;
-use crate::spec::document::Part;
 use crate::spec::file::{AddressSpec, InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
 use crate::value::InterfaceAddress;
+use crate::yaml::Path;
+use crate::yaml::document::Part;
+use crate::yaml::problem::{Problems, ends_of, keys, link_ends, whole};
 
 /// All namespaces by name.
 pub(super) type Table<'l> = BTreeMap<NamespaceName, Namespace<'l>>;

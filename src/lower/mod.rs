@@ -9,7 +9,6 @@ mod nexthop;
 mod origin;
 mod parent;
 mod port;
-mod problem;
 mod reach;
 mod role;
 mod route;
@@ -21,12 +20,12 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 
 pub use origin::origins;
-pub use problem::Problem;
-use problem::Problems;
 
-use crate::spec::document::Part;
 use crate::spec::{Diagnostic, LabFile, Loaded, Severity};
 use crate::state::{Resource, ResourceId, State};
+pub use crate::yaml::Problem;
+use crate::yaml::Problems;
+use crate::yaml::document::Part;
 
 /// What a lab file asks for.
 #[derive(Debug, Clone, Default)]

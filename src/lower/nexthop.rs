@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use super::interface::Interface;
 use super::parent::known;
-use super::problem::Problems;
 use super::route::Context;
 use crate::name::LinkName;
 use crate::resource::route::NextHop;
-use crate::spec::Path;
-use crate::spec::suggest::list;
+use crate::yaml::Path;
+use crate::yaml::problem::Problems;
+use crate::yaml::suggest::list;
 
 /// One way out as written.
 pub(super) struct Hop {

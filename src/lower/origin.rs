@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::interface::{Interface, Namespace, Origin, Table, collect, find, namespace_path};
-use super::problem::Problems;
 use super::route;
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::sysctl::SysctlKey;
 use crate::spec::{LabFile, Path};
 use crate::state::ResourceId;
+use crate::yaml::problem::Problems;
 
 /// The place of each resource's declaration; `None` for what the lab does not declare. `tables` as in [`super::lower`].
 pub fn origins(lab: &LabFile, tables: &BTreeMap<String, u32>, ids: &[&ResourceId]) -> Vec<Option<Path>> {

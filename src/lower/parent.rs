@@ -7,14 +7,14 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 use super::interface::{Interface, Table, all, find, unknown_namespace};
-use super::problem::Problems;
 use super::settings::known_mtu;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::Kind;
 use crate::resource::link::contract::MtuAround;
 use crate::resource::link::macvlan::MacvlanMode;
 use crate::resource::link::vlan::VlanProtocol;
-use crate::spec::Path;
+use crate::yaml::Path;
+use crate::yaml::problem::Problems;
 
 /// Most links that stand on one another, more than the kernel itself allows.
 const DEPTH: usize = 64;

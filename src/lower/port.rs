@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::interface::{Interface, Namespace, Table};
 use super::parent::known;
-use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
 use crate::resource::link::Kind;
 use crate::resource::link::contract::PortPattern;
-use crate::spec::Path;
+use crate::yaml::Path;
+use crate::yaml::problem::Problems;
 
 /// Gives every port its master.
 pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) {

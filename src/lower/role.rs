@@ -1,11 +1,11 @@
 //! What an interface is: the end of a link, `lo`, external, or of the one kind that its section names.
 
 use super::interface::Interface;
-use super::problem::{Problems, keys, link_ends};
 use crate::resource::link::Kind;
-use crate::spec::Path;
 use crate::spec::file::InterfaceSpec;
-use crate::spec::suggest::list;
+use crate::yaml::Path;
+use crate::yaml::problem::{Problems, keys, link_ends};
+use crate::yaml::suggest::list;
 
 /// What makes an interface what it is.
 #[derive(Clone, Copy)]

@@ -8,15 +8,15 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Resources;
 use super::interface::{Namespace, Table};
 use super::nexthop::{self, Hop};
-use super::problem::{Problems, whole};
 use super::reach::Reach;
 use crate::name::LinkId;
 use crate::resource::route::{IPV6_METRIC, MAIN_TABLE, Route, RouteKey, RouteType, Scope};
-use crate::spec::Path;
-use crate::spec::document::Part;
 use crate::spec::file::{Family, RouteSpec, Table as TableSpec};
 use crate::state::{Resource, ResourceId};
 use crate::value::Destination;
+use crate::yaml::Path;
+use crate::yaml::document::Part;
+use crate::yaml::problem::{Problems, whole};
 
 /// The tables that have a name everywhere.
 const TABLES: [(&str, u32); 3] = [("default", 253), ("main", MAIN_TABLE), ("local", 255)];

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::interface::{Interface, Namespace, Table, all, find};
-use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
 use crate::resource::link::contract::MtuAround;
 use crate::resource::link::macvlan::MacvlanMode;
 use crate::resource::link::{Kind, LinkSettings};
-use crate::spec::Path;
 use crate::value::Mac;
+use crate::yaml::Path;
+use crate::yaml::problem::Problems;
 
 /// Smallest mtu of any link.
 pub(super) const LEAST_MTU: u32 = 68;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::Resources;
 use super::interface::{Interface, Namespace, Origin, Table};
-use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
 use crate::resource::sysctl::{Sysctl, SysctlError, SysctlKey};
-use crate::spec::Path;
 use crate::spec::file::SysctlValue;
 use crate::state::{Resource, ResourceId};
+use crate::yaml::Path;
+use crate::yaml::problem::Problems;
 
 type Settings<'s> = BTreeMap<SysctlKey, (Sysctl, Place<'s>)>;
 

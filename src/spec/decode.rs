@@ -14,12 +14,12 @@ use std::fmt::{self, Display};
 use serde::de::{self, Deserialize, Expected, Unexpected};
 
 use self::node::Decoder;
-use super::diagnostic::Diagnostic;
-use super::document::{Content, Document, Entry, Node, Scalar, Span, first_place};
 use super::file::LabFile;
-use super::suggest::{list, meant};
-use super::yaml::{PROBLEM_LIMIT, shortened};
 use crate::name::escape;
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::document::{Content, Document, Entry, Node, Scalar, Span, first_place};
+use crate::yaml::parse::{PROBLEM_LIMIT, shortened};
+use crate::yaml::suggest::{list, meant};
 
 mod node;
 mod parts;

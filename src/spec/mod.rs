@@ -1,22 +1,17 @@
 //! The lab file: text into [`LabFile`], with every problem and its place.
 //!
-//! [`yaml`] reads the text into a [`document`], [`decode`] turns that into [`mod@file`](mod@file), and [`diagnostic`] shows what is wrong.
+//! [`crate::yaml`] reads the text into a tree, [`decode`] turns that into [`mod@file`](mod@file), and shows what is wrong.
 //! What names mean, and whether things fit together, is left to [`crate::lower`].
 
 pub mod decode;
-pub mod diagnostic;
-pub mod document;
 pub mod file;
 pub mod glance;
-pub mod path;
 pub mod schema;
-pub mod suggest;
-pub mod yaml;
 
-pub use diagnostic::{Colour, Diagnostic, Severity, render};
-pub use document::Document;
 pub use file::LabFile;
-pub use path::Path;
+
+use crate::yaml::parse;
+pub use crate::yaml::{Colour, Diagnostic, Document, Path, Severity, render};
 
 /// What was read of a lab file.
 pub struct Loaded<'t> {
@@ -31,7 +26,7 @@ pub struct Loaded<'t> {
 /// Reads a lab file's text.
 pub fn load(text: &str) -> Loaded<'_> {
     let mut diagnostics = Vec::new();
-    let mut document = yaml::parse(text, &mut diagnostics);
+    let mut document = parse::parse(text, &mut diagnostics);
     let lab = document.as_mut().and_then(|document| decode::lab(document, &mut diagnostics));
     Loaded { lab, document, diagnostics }
 }

@@ -5,9 +5,9 @@ use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use super::parts::{Choice, Entries, Items};
 use super::{Context, Fault, quote};
 use crate::name::escape;
-use crate::spec::document::{Content, Entry, Node};
-use crate::spec::suggest::list;
-use crate::spec::yaml::shortened;
+use crate::yaml::document::{Content, Entry, Node};
+use crate::yaml::parse::shortened;
+use crate::yaml::suggest::list;
 
 /// One node, to be decoded.
 #[derive(Clone, Copy)]

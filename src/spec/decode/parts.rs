@@ -7,7 +7,7 @@ use serde::de::{
 
 use super::node::Decoder;
 use super::{Context, Fault};
-use crate::spec::document::{Entry, Node};
+use crate::yaml::document::{Entry, Node};
 
 /// The items of a list.
 pub(super) struct Items<'n, 't> {

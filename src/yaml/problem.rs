@@ -1,9 +1,9 @@
 //! Problems that show once the whole lab is known, by the path of what they are about.
 
-use crate::spec::document::Part;
-use crate::spec::suggest::closest;
-use crate::spec::yaml::PROBLEM_LIMIT;
-use crate::spec::{Path, Severity};
+use crate::yaml::document::Part;
+use crate::yaml::parse::PROBLEM_LIMIT;
+use crate::yaml::suggest::closest;
+use crate::yaml::{Path, Severity};
 
 /// Something about the lab that cannot be, or that can hardly be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,45 +23,45 @@ pub struct Problem {
 }
 
 /// All that stands there.
-pub(super) fn whole(path: Path) -> Part {
+pub fn whole(path: Path) -> Part {
     Part { path, levels: usize::MAX, only: None }
 }
 
 /// The keys that stand there, whatever their values hold.
-pub(super) fn keys(path: Path) -> Part {
+pub fn keys(path: Path) -> Part {
     Part { path, levels: 1, only: None }
 }
 
 /// Which interfaces are ends of links: the links, and the items of their `endpoints`.
-pub(super) fn link_ends() -> Part {
+pub fn link_ends() -> Part {
     Part { path: Path::root().then("links"), levels: 3, only: Some("endpoints") }
 }
 
 /// The same for one link.
-pub(super) fn ends_of(link: Path) -> Part {
+pub fn ends_of(link: Path) -> Part {
     Part { path: link, levels: 2, only: Some("endpoints") }
 }
 
 impl Problem {
     /// With what to do about it.
-    pub(super) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
+    pub fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// With something else that has to do with it.
-    pub(super) fn also(&mut self, path: Path, label: impl Into<String>) -> &mut Self {
+    pub fn also(&mut self, path: Path, label: impl Into<String>) -> &mut Self {
         self.related.push((path, label.into()));
         self
     }
 
     /// It may show only because something of that part could not be read.
-    pub(super) fn needs(&mut self, part: Part) -> &mut Self {
+    pub fn needs(&mut self, part: Part) -> &mut Self {
         self.needs_all([part])
     }
 
     /// It may show only because something of those parts could not be read.
-    pub(super) fn needs_all(&mut self, parts: impl IntoIterator<Item = Part>) -> &mut Self {
+    pub fn needs_all(&mut self, parts: impl IntoIterator<Item = Part>) -> &mut Self {
         self.needs.extend(parts);
         self
     }
@@ -69,26 +69,29 @@ impl Problem {
 
 /// Collects problems: [`PROBLEM_LIMIT`] errors at most, and warnings as long as there are fewer than that in all.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
-    pub(super) collected: Vec<Problem>,
+pub struct Problems {
+    /// The problems, in the order in which they were found.
+    pub collected: Vec<Problem>,
     errors: usize,
     /// How many there have been, collected or not.
-    pub(super) count: usize,
+    pub count: usize,
     /// The latest of those that are not collected.
     surplus: Option<Problem>,
 }
 
 impl Problems {
-    pub(super) fn error(&mut self, path: Path, message: impl Into<String>) -> &mut Problem {
+    /// Adds an error.
+    pub fn error(&mut self, path: Path, message: impl Into<String>) -> &mut Problem {
         self.add(Severity::Error, path, message.into())
     }
 
-    pub(super) fn warning(&mut self, path: Path, message: impl Into<String>) -> &mut Problem {
+    /// Adds a warning.
+    pub fn warning(&mut self, path: Path, message: impl Into<String>) -> &mut Problem {
         self.add(Severity::Warning, path, message.into())
     }
 
     /// An error about a name that nothing has, with the one that may be meant.
-    pub(super) fn unknown<'k>(
+    pub fn unknown<'k>(
         &mut self,
         path: Path,
         message: impl Into<String>,

@@ -8,8 +8,8 @@ use granit_parser::{Event, ScalarStyle, StructureStyle, Tag};
 use super::mapping::{Key, Merge, refuse_duplicates};
 use super::{ANCHOR_LIMIT, DEPTH_LIMIT, NAMESPACE_LIMIT, NODE_LIMIT, report, shortened, span_of, too_deep};
 use crate::name::escape;
-use crate::spec::diagnostic::Diagnostic;
-use crate::spec::document::{Content, Entry, Node, Scalar, Span};
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::document::{Content, Entry, Node, Scalar, Span};
 
 /// A limit that was reached, or another reason to stop.
 pub(super) type Step = Result<(), Box<Diagnostic>>;

@@ -4,8 +4,8 @@ use granit_parser::{ErrorKind, ScanError};
 
 use super::{offset, too_deep};
 use crate::name::escape;
-use crate::spec::diagnostic::Diagnostic;
-use crate::spec::document::Span;
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::document::Span;
 
 /// The parser's error with its place.
 pub(super) fn explained(text: &str, error: &ScanError) -> Box<Diagnostic> {

@@ -66,7 +66,7 @@ fn report(diagnostics: &mut Vec<Diagnostic>, diagnostic: Diagnostic) {
 }
 
 /// Enough of a text to recognise it by.
-pub(super) fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -90,8 +90,8 @@ fn too_deep() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::document::{Content, Node};
-    use crate::spec::path::Path;
+    use crate::yaml::document::{Content, Node};
+    use crate::yaml::path::Path;
 
     fn tree(text: &str) -> String {
         fn show(node: &Node<'_>, out: &mut String) {

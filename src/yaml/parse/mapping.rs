@@ -6,8 +6,8 @@ use std::collections::hash_map::{self, HashMap};
 
 use super::{report, shortened};
 use crate::name::escape;
-use crate::spec::diagnostic::Diagnostic;
-use crate::spec::document::{Content, Entry, Node, Span, first_place};
+use crate::yaml::diagnostic::Diagnostic;
+use crate::yaml::document::{Content, Entry, Node, Span, first_place};
 
 /// Up to so many keys are compared with one another; more are looked up.
 const FEW: usize = 8;
