@@ -148,8 +148,8 @@ impl Goal {
     #[must_use]
     pub fn with_record(mut self, record: Record) -> Self {
         let further = record.interest(&self.interest);
-        if !further.is_empty() {
-            Arc::make_mut(&mut self.interest).resources.extend(further);
+        if further != State::default() {
+            Arc::make_mut(&mut self.interest).extend(further);
         }
         self.record = record;
         self
@@ -254,10 +254,10 @@ const UNDO_ATTEMPTS: usize = 3;
 /// Makes the network what it was: the same pipeline, with the state before as what is desired.
 fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
     let mut interest = State::clone(&goal.interest);
-    interest.resources.extend(before.state.resources.clone());
+    interest.extend(before.state.clone());
     let mut desired = before.state.clone();
-    // What was half there is better gone.
-    desired.resources.retain(|id, _| !matches!(id, ResourceId::Namespace(namespace) if before.broken.contains(namespace)));
+    // Incomplete namespaces are not restored.
+    desired.namespaces.retain(|namespace| !before.broken.contains(namespace));
     let back =
         Goal { lab: goal.lab.clone(), desired: Arc::new(desired), interest: Arc::new(interest), record: Record::default() };
     let mut failure: Option<Box<dyn std::error::Error + Send + Sync>> = None;

@@ -3,20 +3,25 @@
 //!
 //! It decides nothing about order or messages; that is the plan's.
 
-mod addresses;
 mod links;
 mod mtu;
-mod routes;
+mod objects;
 mod sysctls;
 
 pub use mtu::Inheritance;
 
-use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::FieldChange;
-use crate::state::{Live, Resource, ResourceId, State, side_by_side};
+use crate::resource::link::{Link, LinkDelta};
+use crate::resource::object::table::{Any, Inspect, Registered, Verdicts};
+use crate::resource::object::{Losses, Verdict};
+use crate::resource::sysctl::Sysctl;
+use crate::state::{Attributes, Live, ResourceId, State, side_by_side};
 
 /// What happens to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,28 @@ impl Action {
     }
 }
 
+/// A resource as it is and as it will be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sides<R> {
+    /// What is there; `None` when it is created.
+    pub before: Option<R>,
+    /// What will be there; `None` when it is deleted.
+    pub after: Option<R>,
+}
+
+/// A change of one resource, by what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subject {
+    /// A network namespace; it has no attributes of its own.
+    Namespace,
+    /// A kernel setting.
+    Sysctl(Sides<Sysctl>),
+    /// A link, and what differs where it is there before and after.
+    Link(Sides<Arc<Link>>, Box<LinkDelta>),
+    /// An object.
+    Object(Any<Verdicts>),
+}
+
 /// What happens to one resource, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -50,20 +77,104 @@ pub struct Change {
     pub id: ResourceId,
     /// What happens to it.
     pub action: Action,
-    /// What is there.
-    pub before: Option<Resource>,
-    /// What will be there.
-    pub after: Option<Resource>,
-    /// The attributes that differ.
-    pub fields: Vec<FieldChange>,
+    /// The resource before and after.
+    pub subject: Subject,
     /// Why, when it is not obvious.
     pub reason: Option<String>,
 }
 
-/// Something that stands in the way, so that the lab cannot be had without touching what is not the lab's.
+impl Change {
+    /// The attributes that differ, for reports.
+    pub fn fields(&self) -> Vec<FieldChange> {
+        match &self.subject {
+            Subject::Namespace => Vec::new(),
+            Subject::Sysctl(Sides { before: Some(before), after: Some(after) }) => {
+                vec![FieldChange::new("value", before.value.clone().into(), after.value.clone().into())]
+            }
+            Subject::Link(Sides { before: Some(before), after: Some(after) }, delta) => after.fields(before, delta),
+            Subject::Sysctl(_) | Subject::Link(..) => Vec::new(),
+            Subject::Object(object) => object.inspect(Fields),
+        }
+    }
+
+    /// All attributes before; `None` when nothing is there.
+    pub fn before(&self) -> Option<Attributes> {
+        match &self.subject {
+            Subject::Namespace => (self.action != Action::Create).then(Vec::new),
+            Subject::Sysctl(sides) => sides.before.as_ref().map(Sysctl::show),
+            Subject::Link(sides, _) => sides.before.as_ref().map(|link| link.show()),
+            Subject::Object(object) => object.inspect(Shown { after: false }),
+        }
+    }
+
+    /// All attributes after; `None` when nothing will be there.
+    pub fn after(&self) -> Option<Attributes> {
+        match &self.subject {
+            Subject::Namespace => (self.action != Action::Delete).then(Vec::new),
+            Subject::Sysctl(sides) => sides.after.as_ref().map(Sysctl::show),
+            Subject::Link(sides, _) => sides.after.as_ref().map(|link| link.show()),
+            Subject::Object(object) => object.inspect(Shown { after: true }),
+        }
+    }
+
+    /// What plans call the resource: its kind and its name.
+    pub fn title(&self) -> String {
+        match (&self.id, &self.subject) {
+            (ResourceId::Link(id), Subject::Link(sides, _)) => match sides.after.as_ref().or(sides.before.as_ref()) {
+                Some(link) if link.external => format!("external {}", id.name),
+                Some(link) => format!("{} {}", crate::name::escape(link.kind.name()), id.name),
+                None => format!("link {}", id.name),
+            },
+            (ResourceId::Sysctl(_, key), _) => format!("sysctl {key}"),
+            (_, Subject::Object(object)) => object.inspect(Title),
+            (id, _) => format!("{} {id}", id.kind()),
+        }
+    }
+}
+
+/// Attributes as a JSON object.
+pub fn to_json(attributes: Attributes) -> Value {
+    Value::Object(attributes.into_iter().collect::<Map<_, _>>())
+}
+
+struct Fields;
+
+impl<'a> Inspect<'a, Verdicts> for Fields {
+    type Result = Vec<FieldChange>;
+    fn inspect<O: Registered>(self, (_, verdict): &'a (NamespaceName, Verdict<O>)) -> Vec<FieldChange> {
+        let sides = verdict.before.as_ref().zip(verdict.after.as_ref());
+        sides.map(|(before, after)| O::compare(&verdict.key, after, before)).unwrap_or_default()
+    }
+}
+
+struct Shown {
+    after: bool,
+}
+
+impl<'a> Inspect<'a, Verdicts> for Shown {
+    type Result = Option<Attributes>;
+    fn inspect<O: Registered>(self, (_, verdict): &'a (NamespaceName, Verdict<O>)) -> Option<Attributes> {
+        let side = if self.after { &verdict.after } else { &verdict.before };
+        let show = |value: &O| O::show(&verdict.key, value).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        side.as_ref().map(show)
+    }
+}
+
+struct Title;
+
+impl<'a> Inspect<'a, Verdicts> for Title {
+    type Result = String;
+    fn inspect<O: Registered>(self, (_, verdict): &'a (NamespaceName, Verdict<O>)) -> String {
+        let value = verdict.after.as_ref().or(verdict.before.as_ref());
+        let title = value.map_or_else(|| verdict.key.to_string(), |value| O::title(&verdict.key, value));
+        format!("{} {title}", O::WORD)
+    }
+}
+
+/// Something in the way, so that the lab cannot be had without touching what is not the lab's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// An object of somebody else's has the name or key that the lab wants.
+    /// A foreign object has the name or key that the lab wants.
     #[error("`{id}` is in the way: {what}")]
     Foreign {
         /// What the lab wants.
@@ -83,7 +194,7 @@ pub enum Conflict {
 }
 
 impl Conflict {
-    /// What the lab declares that it is about; `None` when it is about what the user asked to adopt.
+    /// The declared resource that it is about; `None` when it is about what the user asked to adopt.
     pub fn resource(&self) -> Option<ResourceId> {
         match self {
             Self::Foreign { id, .. } => Some(id.clone()),
@@ -106,17 +217,16 @@ pub fn diff(desired: &State, live: &Live) -> Result<Vec<Change>, Vec<Conflict>> 
     differ.namespaces();
     differ.links();
     differ.sysctls();
-    let lost = differ.addresses();
-    differ.routes(&lost);
+    differ.objects();
     let mut changes = differ.changes;
     changes.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(changes)
 }
 
 fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {
-    let foreign = live.foreign.iter().filter(|(id, _)| desired.resources.contains_key(id));
+    let foreign = live.foreign.iter().filter(|(id, _)| desired.contains(id));
     let mut conflicts: Vec<_> = foreign.map(|(id, what)| Conflict::Foreign { id: id.clone(), what: what.clone() }).collect();
-    let missing = desired.links().filter(|(id, link)| link.external && live.state.link(id).is_none());
+    let missing = desired.links.iter().filter(|(id, link)| link.external && live.state.link(id).is_none());
     for id in &desired.adopt {
         let wanted = id.namespace.is_host() && desired.link(id).is_some_and(|link| !link.external);
         let refused = live.foreign.contains_key(&ResourceId::Link(id.clone()));
@@ -137,52 +247,14 @@ struct Differ<'a> {
     changes: Vec<Change>,
     /// What happens to namespaces.
     namespaces: HashMap<&'a NamespaceName, Action>,
-    /// Where the changes of links are.
+    /// The positions of the changes of links.
     links: HashMap<LinkId, usize>,
     /// Live links that will be gone at some time during the plan, with the reason where it is not their own.
-    doomed: HashMap<LinkId, Option<String>>,
-    /// Links that go down and stay.
+    removed: HashMap<LinkId, Option<String>>,
+    /// Links that go down and stay down.
     lowered: HashSet<LinkId>,
-}
-
-/// A resource as it is desired and as it is.
-type Sides<'r, R> = (Option<&'r R>, Option<&'r R>);
-
-/// What happens to a resource, what differs, and why where it is not obvious.
-struct Fate {
-    action: Action,
-    fields: Vec<FieldChange>,
-    reason: Option<String>,
-}
-
-impl Fate {
-    fn new(action: Action) -> Self {
-        Self { action, fields: Vec::new(), reason: None }
-    }
-
-    /// The attributes that differ.
-    fn of(self, fields: Vec<FieldChange>) -> Self {
-        Self { fields, ..self }
-    }
-
-    fn because(self, reason: Option<String>) -> Self {
-        Self { reason, ..self }
-    }
-}
-
-/// What becomes of a link on which others stand.
-enum Loss {
-    Deleted(LinkId),
-    Replaced(LinkId),
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Deleted(link) => write!(f, "`{link}` is deleted"),
-            Self::Replaced(link) => write!(f, "`{link}` is replaced"),
-        }
-    }
+    /// What objects lose with links and other objects.
+    losses: BTreeMap<NamespaceName, Losses>,
 }
 
 impl<'a> Differ<'a> {
@@ -193,36 +265,29 @@ impl<'a> Differ<'a> {
             changes: Vec::new(),
             namespaces: HashMap::new(),
             links: HashMap::new(),
-            doomed: HashMap::new(),
+            removed: HashMap::new(),
             lowered: HashSet::new(),
+            losses: BTreeMap::new(),
         }
     }
 
-    fn add<R: Clone + Into<Resource>>(&mut self, id: ResourceId, (desired, live): Sides<'_, R>, fate: Fate) {
-        let Fate { action, fields, reason } = fate;
-        let resource = |side: Option<&R>, there: bool| side.filter(|_| there).cloned().map(Into::into);
-        let (before, after) = (resource(live, action != Action::Create), resource(desired, action != Action::Delete));
-        let adopted = || fields.iter().any(FieldChange::adopts).then(|| "adopted".to_owned());
-        let reason = reason.or_else(adopted);
-        if let ResourceId::Link(link) = &id {
-            self.links.insert(link.clone(), self.changes.len());
-        }
-        self.changes.push(Change { id, action, before, after, fields, reason });
+    fn add(&mut self, id: ResourceId, action: Action, subject: Subject, reason: Option<String>) {
+        self.changes.push(Change { id, action, subject, reason });
     }
 
     fn namespaces(&mut self) {
-        let of = |state: &'a State| state.namespaces().map(|namespace| (namespace, &Resource::Namespace));
+        let of = |state: &'a State| state.namespaces.iter().map(|namespace| (namespace, ()));
         for (namespace, desired, live) in side_by_side(of(self.desired), of(&self.live.state)) {
             let (action, reason) = match (desired, live) {
-                (Some(_), None) => (Action::Create, None),
+                (Some(()), None) => (Action::Create, None),
                 (None, _) => (Action::Delete, None),
-                (Some(_), Some(_)) if self.live.broken.contains(namespace) => {
+                (Some(()), Some(())) if self.live.broken.contains(namespace) => {
                     (Action::Replace, Some("its creation or removal was interrupted".to_owned()))
                 }
-                (Some(_), Some(_)) => continue,
+                (Some(()), Some(())) => continue,
             };
             self.namespaces.insert(namespace, action);
-            self.add(ResourceId::Namespace(namespace.clone()), (desired, live), Fate::new(action).because(reason));
+            self.add(ResourceId::Namespace(namespace.clone()), action, Subject::Namespace, reason);
         }
     }
 
@@ -232,19 +297,11 @@ impl<'a> Differ<'a> {
     }
 
     /// Whether the link is made in this plan, whatever was there before.
-    fn is_born(&self, link: &LinkId) -> bool {
+    fn is_created(&self, link: &LinkId) -> bool {
         self.change_of(link).is_some_and(|change| change.action.makes())
     }
 
-    /// Why what stands on this link is gone, if it is.
-    fn loss(&self, link: &LinkId) -> Option<Loss> {
-        self.doomed.contains_key(link).then(|| match self.is_born(link) {
-            true => Loss::Replaced(link.clone()),
-            false => Loss::Deleted(link.clone()),
-        })
-    }
-
-    fn namespace_goes(&self, namespace: &NamespaceName) -> bool {
+    fn is_namespace_deleted(&self, namespace: &NamespaceName) -> bool {
         self.namespaces.get(namespace) == Some(&Action::Delete)
     }
 }

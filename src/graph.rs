@@ -1,11 +1,99 @@
-//! Order: which of many steps comes first when some need others, and the explanation when each waits for the next.
+//! Dependencies: which links need which, what is removed with what, circles, and the order of steps that need one another.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
 use petgraph::Direction;
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+use crate::name::LinkId;
+use crate::resource::link::Link;
+
+/// What a link needs another one for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// It is the parent.
+    Parent,
+    /// It is the other end of a pair.
+    Peer,
+    /// It is a port of the link.
+    Port,
+}
+
+/// The links of a state and what they need of one another. Edges lead from a link to the one that it needs.
+pub struct LinkGraph {
+    graph: DiGraph<LinkId, Relation>,
+    nodes: HashMap<LinkId, NodeIndex>,
+}
+
+impl LinkGraph {
+    /// The graph of these links. What they need may be missing among them.
+    pub fn of<'s>(links: impl Iterator<Item = (&'s LinkId, &'s Link)>) -> Self {
+        let mut this = Self { graph: DiGraph::new(), nodes: HashMap::new() };
+        for (id, link) in links {
+            let relation = if link.kind.peer().is_some() { Relation::Peer } else { Relation::Parent };
+            if let Some(parent) = link.kind.parent() {
+                this.connect(id, &parent.resolve(&id.namespace), relation);
+            }
+            if let Some(master) = link.settings.master {
+                this.connect(&LinkId::new(&id.namespace, master), id, Relation::Port);
+            }
+        }
+        this
+    }
+
+    fn connect(&mut self, link: &LinkId, needed: &LinkId, relation: Relation) {
+        let (link, needed) = (self.node(link), self.node(needed));
+        self.graph.add_edge(link, needed, relation);
+    }
+
+    fn node(&mut self, id: &LinkId) -> NodeIndex {
+        match self.nodes.get(id) {
+            Some(node) => *node,
+            None => {
+                let node = self.graph.add_node(id.clone());
+                self.nodes.insert(id.clone(), node);
+                node
+            }
+        }
+    }
+
+    fn edges(&self, id: &LinkId, direction: Direction) -> impl Iterator<Item = (&LinkId, Relation)> {
+        let edges = self.nodes.get(id).into_iter().flat_map(move |node| self.graph.edges_directed(*node, direction));
+        edges.map(move |edge| {
+            let other = if direction == Direction::Incoming { edge.source() } else { edge.target() };
+            (&self.graph[other], *edge.weight())
+        })
+    }
+
+    /// The links that the kernel removes with this one: those whose parent or other end it is.
+    pub fn removed_with(&self, id: &LinkId) -> impl Iterator<Item = (&LinkId, Relation)> {
+        self.edges(id, Direction::Incoming).filter(|(_, relation)| *relation != Relation::Port)
+    }
+
+    /// Circles of links that need one another, each beginning with its first link by name: the links with what each needs of the next.
+    /// The two ends of a pair are none.
+    pub fn circles(&self) -> Vec<Vec<(&LinkId, Relation)>> {
+        let needs = self.graph.filter_map(|_, id| Some(id), |_, relation| Some(*relation).filter(|r| *r != Relation::Peer));
+        let tangled = tarjan_scc(&needs).into_iter().filter(|component| component.len() > 1);
+        tangled.map(|component| self.circle(&needs, &component)).collect()
+    }
+
+    fn circle<'g>(&'g self, needs: &DiGraph<&'g LinkId, Relation>, members: &[NodeIndex]) -> Vec<(&'g LinkId, Relation)> {
+        let inside: BTreeSet<NodeIndex> = members.iter().copied().collect();
+        let mut at = members.iter().copied().min_by_key(|node| needs[*node]);
+        let (mut circle, mut visited) = (Vec::new(), BTreeSet::new());
+        while let Some(node) = at.filter(|node| visited.insert(*node)) {
+            // Each member of a component needs another one of it.
+            let next = needs.edges(node).filter(|edge| inside.contains(&edge.target())).min_by_key(EdgeRef::target);
+            circle.extend(next.map(|edge| (needs[node], *edge.weight())));
+            at = next.map(|edge| edge.target());
+        }
+        circle
+    }
+}
 
 /// Steps that wait for one another in a circle, as indices, each needing the next and the last the first.
 #[derive(Debug, Clone, PartialEq, Eq)]

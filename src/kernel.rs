@@ -12,7 +12,6 @@ use crate::state::{Live, State};
 
 pub mod linux;
 pub mod memory;
-mod standing;
 
 /// An operation that the kernel refused.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +38,17 @@ impl Errno {
     /// A refusal without words.
     pub fn new(number: i32) -> Self {
         Self { number, message: None }
+    }
+}
+
+/// An error of a system call in the kernel's terms; EIO where it has no number.
+impl From<&std::io::Error> for Errno {
+    fn from(error: &std::io::Error) -> Self {
+        const EIO: i32 = 5;
+        match error.raw_os_error() {
+            Some(number) => Self::new(number),
+            None => Self { number: EIO, message: Some(error.to_string()) },
+        }
     }
 }
 

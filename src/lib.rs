@@ -49,6 +49,8 @@ pub mod plan;
 pub mod report;
 
 pub mod kernel;
+pub mod live;
+pub mod snapshot;
 
 pub mod apply;
 pub mod runtime;

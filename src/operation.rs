@@ -5,12 +5,10 @@ use std::fmt;
 
 use crate::name::{LinkId, NamespaceName};
 use crate::ownership::Mark;
-use crate::resource::address::Address;
 use crate::resource::link::{Kind, Link, LinkSettings};
-use crate::resource::route::{Route, RouteKey};
+use crate::resource::object::table::{Any, Places, Puts};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
-use crate::value::InterfaceAddress;
 
 /// An interface with the number that the kernel knows it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,28 +95,6 @@ impl LinkChange {
     }
 }
 
-/// Whether an object must be new or may take another's place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
-    /// It must not exist yet.
-    New,
-    /// It may replace what has the same key.
-    Replace,
-}
-
-/// A route with the numbers of its interfaces.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RouteAt {
-    /// Where.
-    pub namespace: NamespaceName,
-    /// Its key.
-    pub key: RouteKey,
-    /// Its attributes.
-    pub route: Route,
-    /// For each next hop in order the number of its interface.
-    pub indices: Vec<Option<Ifindex>>,
-}
-
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
@@ -144,46 +120,10 @@ pub enum Operation {
     /// Removes all links of the lab in `host` at once, by their group; never fewer than all that are in the group. The other
     /// ends of veth pairs go with them.
     DeleteLinkGroup(Vec<LinkHandle>),
-    /// Gives an interface an address.
-    AddAddress {
-        /// Which interface.
-        link: LinkHandle,
-        /// Which address.
-        address: InterfaceAddress,
-        /// Its attributes.
-        attributes: Address,
-        /// Whether it may be there already.
-        presence: Presence,
-    },
-    /// Takes an address away.
-    DeleteAddress {
-        /// Which interface.
-        link: LinkHandle,
-        /// Which address.
-        address: InterfaceAddress,
-        /// Its attributes, which are part of its identity to the kernel.
-        attributes: Address,
-    },
-    /// Gives an address the route to its subnet that the kernel makes for it, or takes that away.
-    Connect {
-        /// Which interface.
-        link: LinkHandle,
-        /// Which address.
-        address: InterfaceAddress,
-        /// Its attributes.
-        attributes: Address,
-        /// Whether the route is to be there.
-        present: bool,
-    },
-    /// Adds a route.
-    AddRoute {
-        /// The route.
-        route: Box<RouteAt>,
-        /// Whether it may be there already.
-        presence: Presence,
-    },
-    /// Removes a route.
-    DeleteRoute(Box<RouteAt>),
+    /// Adds an object, or changes the one in its place.
+    Put(Box<Any<Puts>>),
+    /// Removes an object.
+    Remove(Box<Any<Places>>),
 }
 
 impl Operation {
@@ -197,11 +137,9 @@ impl Operation {
             Self::DeleteLinkGroup(links) => &links[0].id.namespace,
             Self::CreateLink(new) => &new.handle.id.namespace,
             Self::ChangeLink(change) => &change.handle.id.namespace,
-            Self::DeleteLink(link)
-            | Self::AddAddress { link, .. }
-            | Self::DeleteAddress { link, .. }
-            | Self::Connect { link, .. } => &link.id.namespace,
-            Self::AddRoute { route, .. } | Self::DeleteRoute(route) => &route.namespace,
+            Self::DeleteLink(link) => &link.id.namespace,
+            Self::Put(put) => put.namespace(),
+            Self::Remove(object) => object.namespace(),
         }
     }
 }
@@ -225,14 +163,14 @@ impl fmt::Display for Operation {
                 let names: Vec<_> = links.iter().map(|link| format!("`{}`", link.id)).collect();
                 write!(f, "delete links {}", names.join(", "))
             }
-            Self::AddAddress { link, address, .. } => write!(f, "add address `{address}` to `{}`", link.id),
-            Self::DeleteAddress { link, address, .. } => write!(f, "delete address `{address}` of `{}`", link.id),
-            Self::Connect { link, address, present, .. } => {
-                let verb = if *present { "add" } else { "delete" };
-                write!(f, "{verb} connected route of `{address}` on `{}`", link.id)
+            Self::Put(put) => {
+                let id = put.id();
+                write!(f, "add {} `{id}`", id.word())
             }
-            Self::AddRoute { route, .. } => write!(f, "add route `{}` in `{}`", route.key, route.namespace),
-            Self::DeleteRoute(route) => write!(f, "delete route `{}` in `{}`", route.key, route.namespace),
+            Self::Remove(object) => {
+                let id = object.id();
+                write!(f, "delete {} `{id}`", id.word())
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod build;
 mod links;
+mod objects;
 mod reach;
 mod touched;
 
@@ -109,7 +110,7 @@ struct Context<'a> {
     live: &'a Live,
     /// What happens to each link that changes.
     links: HashMap<&'a LinkId, Action>,
-    /// Namespaces that go.
+    /// Namespaces that are deleted.
     gone_namespaces: HashSet<&'a NamespaceName>,
     /// The numbers of links to be born.
     born: HashMap<&'a LinkId, Ifindex>,
@@ -143,8 +144,8 @@ impl<'a> Context<'a> {
             with_sysctls: HashSet::new(),
             with_new_ports: HashMap::new(),
         };
-        for (id, link) in live.state.links().filter(|(_, link)| link.kind.peer().is_none()) {
-            let below = link.kind.parent().map(|below| below.resolve(&id.namespace));
+        for (id, link) in &live.state.links {
+            let below = link.kind.below(&id.namespace);
             if let Some(below) = below.filter(|below| below.namespace != id.namespace) {
                 context.guests.entry(below).or_default().push(id.clone());
             }
@@ -159,7 +160,9 @@ impl<'a> Context<'a> {
                 (ResourceId::Namespace(namespace), Action::Delete) => {
                     context.gone_namespaces.insert(namespace);
                 }
-                (ResourceId::Sysctl(..), Action::Create) => context.with_sysctls.extend(change.id.link()),
+                (ResourceId::Sysctl(namespace, key), Action::Create) => {
+                    context.with_sysctls.extend(key.link().map(|link| LinkId::new(namespace, link)));
+                }
                 _ => {}
             }
         }

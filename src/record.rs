@@ -6,16 +6,14 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{LinkId, NamespaceName};
-use crate::resource::link::{Kind, Link, LinkSettings};
-use crate::resource::route::RouteKey;
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::resource::link::{Link, LinkSettings};
+use crate::resource::object::table::{self, IdSets, Registered, Tables, Visit};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::state::{Live, Resource, ResourceId, State};
-use crate::value::InterfaceAddress;
+use crate::state::{Live, State};
 
 /// What is written down about a lab.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,10 +25,8 @@ pub struct Record {
     pub host_sysctls: BTreeMap<SysctlKey, String>,
     /// Settings that the lab wrote in its own namespaces, and of its own links in `host`.
     pub sysctls: BTreeMap<NamespaceName, BTreeSet<SysctlKey>>,
-    /// Addresses that the lab gave to external links.
-    pub addresses: BTreeSet<(LinkId, InterfaceAddress)>,
-    /// Routes that the lab put into `host`.
-    pub routes: BTreeSet<RouteKey>,
+    /// Objects that the lab put into `host` and that no link of its own tells: addresses of external links, routes over them.
+    pub objects: Tables<IdSets>,
 }
 
 impl Record {
@@ -40,33 +36,31 @@ impl Record {
     }
 
     /// What to look at beyond what the lab declares.
-    pub fn interest(&self, declared: &State) -> BTreeMap<ResourceId, Resource> {
-        let mut interest = BTreeMap::new();
+    pub fn interest(&self, declared: &State) -> State {
+        let mut interest = State::default();
         let host = NamespaceName::host();
-        let mut look_at = |id: ResourceId, resource: Resource| {
-            if !declared.resources.contains_key(&id) {
-                interest.entry(id).or_insert(resource);
+        let mut look_at_link = |id: &LinkId| {
+            if !declared.links.contains_key(id) {
+                interest.insert_link(id.clone(), Link::external(LinkSettings::default()));
             }
         };
-        for id in self.links.keys() {
-            look_at(ResourceId::Link(id.clone()), Resource::Link(Arc::new(external(LinkSettings::default()))));
+        self.links.keys().for_each(&mut look_at_link);
+        for (namespace, link) in self.links_of_objects() {
+            look_at_link(&LinkId::new(&namespace, link));
         }
-        for key in self.host_sysctls.keys() {
-            look_at(ResourceId::Sysctl(host.clone(), key.clone()), Resource::Sysctl(Sysctl::new("")));
-        }
-        for (namespace, keys) in &self.sysctls {
-            for key in keys {
-                look_at(ResourceId::Sysctl(namespace.clone(), key.clone()), Resource::Sysctl(Sysctl::new("")));
-            }
-        }
-        for (link, address) in &self.addresses {
-            look_at(ResourceId::Link(link.clone()), Resource::Link(Arc::new(external(LinkSettings::default()))));
-            look_at(ResourceId::Address(link.clone(), *address), Resource::Address(crate::resource::address::Address::default()));
-        }
-        for key in &self.routes {
-            look_at(ResourceId::Route(host.clone(), key.clone()), Resource::Route(crate::resource::route::Route::default()));
-        }
+        let of_host = self.host_sysctls.keys().map(|key| (host.clone(), key.clone()));
+        let of_lab = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(|key| (namespace.clone(), key.clone())));
+        let sysctls = of_host.chain(of_lab).filter(|id| !declared.sysctls.contains_key(id));
+        interest.sysctls.extend(sysctls.map(|id| (id, Sysctl::new(""))));
+        table::visit(&mut Interest { record: self, declared, interest: &mut interest });
         interest
+    }
+
+    /// The links that the recorded objects are on.
+    fn links_of_objects(&self) -> Vec<(NamespaceName, LinkName)> {
+        let mut links = Links { record: self, links: Vec::new() };
+        table::visit(&mut links);
+        links.links
     }
 
     /// Settings of the lab's own namespaces and links that nobody declares any more, so that the kernel's default is wanted.
@@ -77,10 +71,10 @@ impl Record {
     ) -> impl Iterator<Item = (&'a NamespaceName, &'a SysctlKey)> {
         let all = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(move |key| (namespace, key)));
         all.filter(move |(namespace, key)| {
-            let id = ResourceId::Sysctl((*namespace).clone(), (*key).clone());
-            let stays = (namespace.is_host() || desired.has_namespace(namespace))
+            let id = ((*namespace).clone(), (*key).clone());
+            let stays = (namespace.is_host() || desired.namespaces.contains(*namespace))
                 && key.link().is_none_or(|link| desired.link(&LinkId::new(namespace, link)).is_some());
-            stays && live.state.resources.contains_key(&id) && !desired.resources.contains_key(&id)
+            stays && live.state.sysctls.contains_key(&id) && !desired.sysctls.contains_key(&id)
         })
     }
 
@@ -92,28 +86,24 @@ impl Record {
             let restored = restored.to_mut();
             match restored.link_mut(id) {
                 Some(link) => link.settings = link.settings.clone().or(before),
-                None => restored.insert(ResourceId::Link(id.clone()), Resource::Link(Arc::new(external(before.clone())))),
+                None => restored.insert_link(id.clone(), Link::external(before.clone())),
             }
         }
         for (key, value) in &self.host_sysctls {
-            let id = ResourceId::Sysctl(NamespaceName::host(), key.clone());
-            if live.state.resources.contains_key(&id) && !restored.resources.contains_key(&id) {
-                restored.to_mut().insert(id, Resource::Sysctl(Sysctl::new(value)));
+            let id = (NamespaceName::host(), key.clone());
+            if live.state.sysctls.contains_key(&id) && !restored.sysctls.contains_key(&id) {
+                restored.to_mut().sysctls.insert(id, Sysctl::new(value));
             }
         }
         for (namespace, key) in self.forgotten(desired, live) {
             // What interfaces are born with is the namespace's own `default`, or what the kernel copies to all, if the lab sets
             // that.
-            let declared = key.of_default().into_iter().chain(key.spread_from()).find_map(|key| {
-                match desired.resources.get(&ResourceId::Sysctl(namespace.clone(), key)) {
-                    Some(Resource::Sysctl(sysctl)) => Some(sysctl.value.clone()),
-                    _ => None,
-                }
-            });
+            let mut sources = key.of_default().into_iter().chain(key.spread_from());
+            let declared =
+                sources.find_map(|key| desired.sysctls.get(&(namespace.clone(), key)).map(|sysctl| sysctl.value.clone()));
             let default = declared.or_else(|| defaults.get(&key.of_default().unwrap_or_else(|| key.clone())).cloned());
             if let Some(value) = default {
-                let id = ResourceId::Sysctl(namespace.clone(), key.clone());
-                restored.to_mut().insert(id, Resource::Sysctl(Sysctl::new(&value)));
+                restored.to_mut().sysctls.insert((namespace.clone(), key.clone()), Sysctl::new(&value));
             }
         }
         restored
@@ -123,7 +113,7 @@ impl Record {
     #[must_use]
     pub fn before(&self, desired: &State, live: &Live) -> Self {
         let mut record = self.clone();
-        for (id, link) in desired.links().filter(|(_, link)| link.external) {
+        for (id, link) in desired.links.iter().filter(|(_, link)| link.external) {
             if let Some(live) = live.state.link(id) {
                 let touched = link.settings.touching(&live.settings);
                 let known = record.links.remove(id).unwrap_or_default();
@@ -133,30 +123,20 @@ impl Record {
                 }
             }
         }
-        for (id, resource) in &desired.resources {
-            match (id, live.state.resources.get(id), resource) {
-                (ResourceId::Sysctl(namespace, key), _, _) if !namespace.is_host() || of_own_link(desired, key) => {
-                    record.sysctls.entry(namespace.clone()).or_default().insert(key.clone());
-                }
-                (ResourceId::Sysctl(namespace, key), Some(Resource::Sysctl(live)), _) if namespace.is_host() => {
-                    record.host_sysctls.entry(key.clone()).or_insert_with(|| live.value.clone());
-                }
-                (ResourceId::Address(link, address), _, _) if desired.link(link).is_some_and(|link| link.external) => {
-                    record.addresses.insert((link.clone(), *address));
-                }
-                (ResourceId::Route(namespace, key), _, _) if namespace.is_host() => {
-                    record.routes.insert(key.clone());
-                }
-                _ => {}
+        for (namespace, key) in desired.sysctls.keys() {
+            if !namespace.is_host() || of_own_link(desired, key) {
+                record.sysctls.entry(namespace.clone()).or_default().insert(key.clone());
+            } else if let Some(live) = live.state.sysctls.get(&(namespace.clone(), key.clone())) {
+                record.host_sysctls.entry(key.clone()).or_insert_with(|| live.value.clone());
             }
         }
+        table::visit(&mut Note { desired, objects: &mut record.objects });
         record
     }
 
     /// What is left to remember once the network is as desired.
     #[must_use]
     pub fn settled(&self, desired: &State) -> Self {
-        let declared = |id: ResourceId| desired.resources.contains_key(&id);
         let host = NamespaceName::host();
         let mut record = self.clone();
         record.links = self
@@ -167,13 +147,12 @@ impl Record {
                 (kept != LinkSettings::default()).then(|| (id.clone(), kept))
             })
             .collect();
-        record.host_sysctls.retain(|key, _| declared(ResourceId::Sysctl(host.clone(), key.clone())));
+        record.host_sysctls.retain(|key, _| desired.sysctls.contains_key(&(host.clone(), key.clone())));
         for (namespace, keys) in &mut record.sysctls {
-            keys.retain(|key| declared(ResourceId::Sysctl(namespace.clone(), key.clone())));
+            keys.retain(|key| desired.sysctls.contains_key(&(namespace.clone(), key.clone())));
         }
         record.sysctls.retain(|_, keys| !keys.is_empty());
-        record.addresses.retain(|(link, address)| declared(ResourceId::Address(link.clone(), *address)));
-        record.routes.retain(|key| declared(ResourceId::Route(host.clone(), key.clone())));
+        table::visit(&mut Settle { desired, objects: &mut record.objects });
         record
     }
 }
@@ -184,8 +163,61 @@ fn of_own_link(desired: &State, key: &SysctlKey) -> bool {
     link.and_then(|id| desired.link(&id)).is_some_and(|link| !link.external)
 }
 
-fn external(settings: LinkSettings) -> Link {
-    Link { settings, external: true, ..Link::new(Kind::Device(String::new())) }
+/// Looks at recorded objects that are not declared.
+struct Interest<'a> {
+    record: &'a Record,
+    declared: &'a State,
+    interest: &'a mut State,
+}
+
+impl Visit for Interest<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let recorded = self.record.objects.of::<O>().iter();
+        let undeclared = recorded.filter(|id| !self.declared.objects::<O>().contains_key(id));
+        self.interest.objects.of_mut::<O>().extend(undeclared.map(|id| (id.clone(), O::default())));
+    }
+}
+
+/// Collects the links of recorded objects.
+struct Links<'a> {
+    record: &'a Record,
+    links: Vec<(NamespaceName, LinkName)>,
+}
+
+impl Visit for Links<'_> {
+    fn visit<O: Registered>(&mut self) {
+        for (namespace, key) in self.record.objects.of::<O>() {
+            let links = O::links(key, &O::default());
+            self.links.extend(links.into_iter().flatten().map(|link| (namespace.clone(), link)));
+        }
+    }
+}
+
+/// Notes the objects of `host` that no link of the lab's own tells.
+struct Note<'a> {
+    desired: &'a State,
+    objects: &'a mut Tables<IdSets>,
+}
+
+impl Visit for Note<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let own = |name| self.desired.link(&LinkId::new(&NamespaceName::host(), name)).is_some_and(|link| !link.external);
+        let of_host = self.desired.objects::<O>().iter().filter(|((namespace, _), _)| namespace.is_host());
+        let untold = of_host.filter(|((_, key), value)| !O::links(key, value).into_iter().flatten().any(own));
+        self.objects.of_mut::<O>().extend(untold.map(|(id, _)| id.clone()));
+    }
+}
+
+/// Forgets the objects that are not declared.
+struct Settle<'a> {
+    desired: &'a State,
+    objects: &'a mut Tables<IdSets>,
+}
+
+impl Visit for Settle<'_> {
+    fn visit<O: Registered>(&mut self) {
+        self.objects.of_mut::<O>().retain(|id| self.desired.objects::<O>().contains_key(id));
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +231,7 @@ mod tests {
     fn with_mtu(mtu: Option<u32>) -> State {
         let mut state = State::default();
         let settings = LinkSettings { mtu, ..LinkSettings::default() };
-        state.insert(ResourceId::Link(eth0()), Resource::Link(Arc::new(external(settings))));
+        state.insert_link(eth0(), Link::external(settings));
         state
     }
 
@@ -237,13 +269,13 @@ mod tests {
         let (namespace, key): (NamespaceName, _) =
             ("r1".parse().unwrap(), SysctlKey::of_namespace("net.ipv4.ip_forward").unwrap());
         let mut desired = State::default();
-        desired.insert(ResourceId::Namespace(namespace.clone()), Resource::Namespace);
+        desired.namespaces.insert(namespace.clone());
         let mut declared = desired.clone();
-        declared.insert(ResourceId::Sysctl(namespace.clone(), key.clone()), Resource::Sysctl(Sysctl::new("1")));
+        declared.sysctls.insert((namespace.clone(), key.clone()), Sysctl::new("1"));
         let live = Live { state: declared.clone(), ..Live::default() };
         let record = Record::default().before(&declared, &live);
         assert_eq!(record.forgotten(&desired, &live).count(), 1);
         let restored = record.restore(&desired, &live, &BTreeMap::from([(key.clone(), "0".to_owned())]));
-        assert_eq!(restored.resources[&ResourceId::Sysctl(namespace, key)], Resource::Sysctl(Sysctl::new("0")));
+        assert_eq!(restored.sysctls[&(namespace, key)], Sysctl::new("0"));
     }
 }

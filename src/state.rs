@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::name::{LinkId, LinkName, NamespaceName};
-use crate::resource::address::Address;
 pub use crate::resource::link::Ifindex;
 use crate::resource::link::Link;
-use crate::resource::route::{Route, RouteKey};
+use crate::resource::object::Id;
+use crate::resource::object::table::{self, Any, Ids, Inspect, Registered, Sorted, Tables, Visit};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::value::InterfaceAddress;
 
 /// What tells a resource from all others. The order is the one in which resources are listed within a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,27 +23,30 @@ pub enum ResourceId {
     Sysctl(NamespaceName, SysctlKey),
     /// An interface.
     Link(LinkId),
-    /// An address on an interface.
-    Address(LinkId, InterfaceAddress),
-    /// A route of a namespace.
-    Route(NamespaceName, RouteKey),
+    /// An object of a namespace, such as an address or a route.
+    Object(Any<Ids>),
 }
 
 impl ResourceId {
-    /// The namespace that the resource is, or is in.
-    pub fn namespace(&self) -> &NamespaceName {
+    /// The identity of an object.
+    pub fn object<O: Registered>(namespace: &NamespaceName, key: &O::Key) -> Self {
+        Self::Object(O::any::<Ids>((namespace.clone(), key.clone())))
+    }
+
+    /// The key of an object of that sort, if this is one.
+    pub fn as_object<O: Registered>(&self) -> Option<&Id<O>> {
         match self {
-            Self::Namespace(namespace) | Self::Sysctl(namespace, _) | Self::Route(namespace, _) => namespace,
-            Self::Link(link) | Self::Address(link, _) => &link.namespace,
+            Self::Object(any) => O::of_any::<Ids>(any),
+            Self::Namespace(_) | Self::Sysctl(..) | Self::Link(_) => None,
         }
     }
 
-    /// The interface that the resource is, or is on.
-    pub fn link(&self) -> Option<LinkId> {
+    /// The namespace that the resource is, or is in.
+    pub fn namespace(&self) -> &NamespaceName {
         match self {
-            Self::Link(link) | Self::Address(link, _) => Some(link.clone()),
-            Self::Sysctl(namespace, key) => key.link().map(|name| LinkId::new(namespace, name)),
-            Self::Namespace(_) | Self::Route(..) => None,
+            Self::Namespace(namespace) | Self::Sysctl(namespace, _) => namespace,
+            Self::Link(link) => &link.namespace,
+            Self::Object(object) => object.namespace(),
         }
     }
 
@@ -54,8 +56,7 @@ impl ResourceId {
             Self::Namespace(_) => "namespace",
             Self::Sysctl(..) => "sysctl",
             Self::Link(_) => "link",
-            Self::Address(..) => "address",
-            Self::Route(..) => "route",
+            Self::Object(object) => object.word(),
         }
     }
 }
@@ -66,168 +67,131 @@ impl fmt::Display for ResourceId {
             Self::Namespace(namespace) => write!(f, "{namespace}"),
             Self::Sysctl(namespace, key) => write!(f, "{namespace}:{key}"),
             Self::Link(link) => write!(f, "{link}"),
-            Self::Address(link, address) => write!(f, "{link} {address}"),
-            Self::Route(namespace, key) => write!(f, "{namespace} {key}"),
+            Self::Object(object) => write!(f, "{object}"),
         }
     }
 }
 
-/// A resource: what is desired, or what is there.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Resource {
-    /// A network namespace; it has no attributes of its own.
-    Namespace,
-    /// A kernel setting.
-    Sysctl(Sysctl),
-    /// An interface; plans, and what is put back, share it.
-    Link(Arc<Link>),
-    /// An address.
-    Address(Address),
-    /// A route.
-    Route(Route),
-}
-
-impl From<Sysctl> for Resource {
-    fn from(sysctl: Sysctl) -> Self {
-        Self::Sysctl(sysctl)
-    }
-}
-
-impl From<Arc<Link>> for Resource {
-    fn from(link: Arc<Link>) -> Self {
-        Self::Link(link)
-    }
-}
-
-impl From<Address> for Resource {
-    fn from(address: Address) -> Self {
-        Self::Address(address)
-    }
-}
-
-impl From<Route> for Resource {
-    fn from(route: Route) -> Self {
-        Self::Route(route)
-    }
-}
-
-impl Resource {
-    /// All that is set, as a lab file would show it.
-    pub fn show(&self) -> Vec<(String, Value)> {
-        match self {
-            Self::Namespace => Vec::new(),
-            Self::Sysctl(sysctl) => vec![("value".into(), sysctl.value.clone().into())],
-            Self::Link(link) => link.show(),
-            Self::Address(address) => address.show(),
-            Self::Route(route) => route.show(),
-        }
-    }
-
-    /// The same as a JSON object.
-    pub fn to_json(&self) -> Value {
-        Value::Object(self.show().into_iter().collect::<Map<_, _>>())
-    }
-}
+/// Attributes under the lab file's keys.
+pub type Attributes = Vec<(String, Value)>;
 
 /// A set of resources by identity.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
-    /// The resources, sorted.
-    pub resources: BTreeMap<ResourceId, Resource>,
-    /// Links of somebody else's that become the lab's, because the user said so.
+    /// The lab's own namespaces; `host` is never one of them.
+    pub namespaces: BTreeSet<NamespaceName>,
+    /// Kernel settings.
+    pub sysctls: BTreeMap<(NamespaceName, SysctlKey), Sysctl>,
+    /// Interfaces; plans, and what is restored, share them.
+    pub links: BTreeMap<LinkId, Arc<Link>>,
+    /// Addresses, routes and the like.
+    pub objects: Tables<Sorted>,
+    /// Foreign links that become the lab's, because the user said so.
     pub adopt: BTreeSet<LinkId>,
 }
 
 impl State {
-    /// Adds or replaces a resource.
-    pub fn insert(&mut self, id: ResourceId, resource: Resource) {
-        self.resources.insert(id, resource);
-    }
-
     /// The link of that name.
     pub fn link(&self, id: &LinkId) -> Option<&Link> {
-        match self.resources.get(&ResourceId::Link(id.clone())) {
-            Some(Resource::Link(link)) => Some(link),
-            _ => None,
-        }
+        self.links.get(id).map(|link| &**link)
     }
 
     /// The link of that name, to be changed.
     pub fn link_mut(&mut self, id: &LinkId) -> Option<&mut Link> {
-        match self.resources.get_mut(&ResourceId::Link(id.clone())) {
-            Some(Resource::Link(link)) => Some(Arc::make_mut(link)),
-            _ => None,
-        }
+        self.links.get_mut(id).map(Arc::make_mut)
     }
 
-    /// All links with their names, sorted.
-    pub fn links(&self) -> impl Iterator<Item = (&LinkId, &Arc<Link>)> {
-        self.links_from(LinkId::lowest())
+    /// Adds or replaces a link.
+    pub fn insert_link(&mut self, id: LinkId, link: Link) {
+        self.links.insert(id, Arc::new(link));
     }
 
     /// The ports of a link, sorted.
     pub fn ports<'a>(&'a self, master: &'a LinkId) -> impl Iterator<Item = &'a LinkId> {
         let first = LinkId { namespace: master.namespace.clone(), ..LinkId::lowest() };
-        let beside = self.links_from(first).take_while(|(id, _)| id.namespace == master.namespace);
+        let beside = self.links.range(first..).take_while(|(id, _)| id.namespace == master.namespace);
         beside.filter(|(_, link)| link.settings.master == Some(master.name)).map(|(id, _)| id)
     }
 
-    fn links_from(&self, first: LinkId) -> impl Iterator<Item = (&LinkId, &Arc<Link>)> {
-        self.resources.range(ResourceId::Link(first)..).map_while(|(id, resource)| match (id, resource) {
-            (ResourceId::Link(id), Resource::Link(link)) => Some((id, link)),
-            _ => None,
-        })
+    /// The objects of that sort.
+    pub fn objects<O: Registered>(&self) -> &BTreeMap<Id<O>, O> {
+        self.objects.of::<O>()
     }
 
-    /// All namespaces, sorted; `host` is never one of them.
-    pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceName> {
-        self.resources.keys().map_while(|id| match id {
-            ResourceId::Namespace(namespace) => Some(namespace),
-            _ => None,
-        })
+    /// Adds or replaces an object.
+    pub fn insert<O: Registered>(&mut self, namespace: &NamespaceName, key: O::Key, value: O) {
+        self.objects.of_mut::<O>().insert((namespace.clone(), key), value);
     }
 
-    /// Whether the namespace is one of the lab's own.
-    pub fn has_namespace(&self, namespace: &NamespaceName) -> bool {
-        self.resources.contains_key(&ResourceId::Namespace(namespace.clone()))
+    /// Adds the resources of another state.
+    pub fn extend(&mut self, other: Self) {
+        self.namespaces.extend(other.namespaces);
+        self.sysctls.extend(other.sysctls);
+        self.links.extend(other.links);
+        self.adopt.extend(other.adopt);
+        table::visit(&mut Extend { state: self, other: &other.objects });
     }
 
-    /// All settings, sorted.
-    pub fn sysctls(&self) -> impl Iterator<Item = (&ResourceId, &NamespaceName, &SysctlKey, &Sysctl)> {
-        let before = |id: &ResourceId| matches!(id, ResourceId::Namespace(_));
-        self.resources.iter().skip_while(move |(id, _)| before(id)).map_while(|(id, resource)| match (id, resource) {
-            (ResourceId::Sysctl(namespace, key), Resource::Sysctl(sysctl)) => Some((id, namespace, key, sysctl)),
-            _ => None,
-        })
+    /// Whether there is such a resource.
+    pub fn contains(&self, id: &ResourceId) -> bool {
+        match id {
+            ResourceId::Namespace(namespace) => self.namespaces.contains(namespace),
+            ResourceId::Sysctl(namespace, key) => self.sysctls.contains_key(&(namespace.clone(), key.clone())),
+            ResourceId::Link(link) => self.links.contains_key(link),
+            ResourceId::Object(object) => object.inspect(Contained(self)),
+        }
     }
 
-    /// All addresses with what they are, sorted by interface.
-    pub fn all_addresses(&self) -> impl Iterator<Item = ((&LinkId, InterfaceAddress), &Address)> {
-        self.addresses_from(LinkId::lowest())
+    /// The identities of all resources, sorted.
+    pub fn ids(&self) -> Vec<ResourceId> {
+        self.show().into_iter().map(|(id, _)| id).collect()
     }
 
-    /// All addresses of an interface with what they are.
-    pub fn addresses<'a>(&'a self, link: &'a LinkId) -> impl Iterator<Item = (InterfaceAddress, &'a Address)> + 'a {
-        let all = self.addresses_from(link.clone()).take_while(move |((owner, _), _)| *owner == link);
-        all.map(|((_, key), address)| (key, address))
+    /// All resources with the attributes that are set, under the lab file's keys, sorted.
+    pub fn show(&self) -> Vec<(ResourceId, Attributes)> {
+        let namespaces = self.namespaces.iter().map(|namespace| (ResourceId::Namespace(namespace.clone()), Vec::new()));
+        let sysctl = |((namespace, key), sysctl): (&(NamespaceName, SysctlKey), &Sysctl)| {
+            (ResourceId::Sysctl(namespace.clone(), key.clone()), sysctl.show())
+        };
+        let links = self.links.iter().map(|(id, link)| (ResourceId::Link(id.clone()), link.show()));
+        let mut shown: Vec<_> = namespaces.chain(self.sysctls.iter().map(sysctl)).chain(links).collect();
+        table::visit(&mut Show { state: self, shown: &mut shown });
+        shown
     }
+}
 
-    fn addresses_from(&self, link: LinkId) -> impl Iterator<Item = ((&LinkId, InterfaceAddress), &Address)> {
-        let lowest = InterfaceAddress(ipnet::Ipv4Net::default().into());
-        let range = self.resources.range(ResourceId::Address(link, lowest)..);
-        range.map_while(|(id, resource)| match (id, resource) {
-            (ResourceId::Address(link, key), Resource::Address(address)) => Some(((link, *key), address)),
-            _ => None,
-        })
+struct Extend<'a> {
+    state: &'a mut State,
+    other: &'a Tables<Sorted>,
+}
+
+impl Visit for Extend<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let others = self.other.of::<O>().iter().map(|(id, value)| (id.clone(), value.clone()));
+        self.state.objects.of_mut::<O>().extend(others);
     }
+}
 
-    /// All routes, sorted by namespace.
-    pub fn routes(&self) -> impl Iterator<Item = ((&NamespaceName, &RouteKey), &Route)> {
-        let lowest = ResourceId::Route(LinkId::lowest().namespace, RouteKey::LOWEST);
-        self.resources.range(lowest..).filter_map(|(id, resource)| match (id, resource) {
-            (ResourceId::Route(namespace, key), Resource::Route(route)) => Some(((namespace, key), route)),
-            _ => None,
-        })
+struct Contained<'a>(&'a State);
+
+impl<'a> Inspect<'a, Ids> for Contained<'_> {
+    type Result = bool;
+    fn inspect<O: Registered>(self, id: &'a Id<O>) -> bool {
+        self.0.objects::<O>().contains_key(id)
+    }
+}
+
+struct Show<'a> {
+    state: &'a State,
+    shown: &'a mut Vec<(ResourceId, Attributes)>,
+}
+
+impl Visit for Show<'_> {
+    fn visit<O: Registered>(&mut self) {
+        self.shown.extend(self.state.objects::<O>().iter().map(|((namespace, key), value)| {
+            let attributes = O::show(key, value).into_iter().map(|(name, value)| (name.to_owned(), value));
+            (ResourceId::object::<O>(namespace, key), attributes.collect())
+        }));
     }
 }
 
@@ -258,15 +222,15 @@ pub fn side_by_side<K: Ord, A, B>(
 pub struct Live {
     /// What the lab owns or declares.
     pub state: State,
-    /// The number of every link in `state`, and of those in `host` that links of the lab stand on.
+    /// The number of every link in `state`.
     pub indices: BTreeMap<LinkId, Ifindex>,
-    /// Whether a link of somebody else is in the group that marks the lab's.
+    /// Whether a foreign link is in the group that marks the lab's.
     pub group_is_shared: bool,
-    /// The numbers of other people's links in `host`: they are taken, and the lab's links may stand on them.
+    /// The numbers of foreign links in `host`: they are taken, and the lab's links may have them as parents.
     pub taken_indices: BTreeMap<LinkId, Ifindex>,
-    /// Namespaces of the lab that are only half there, because their creation or removal was interrupted.
+    /// Namespaces of the lab that are incomplete, because their creation or removal was interrupted.
     pub broken: BTreeSet<NamespaceName>,
-    /// Objects of others that stand where the lab wants its own, with what they are.
+    /// Foreign objects in the place of what the lab wants, with a phrase that says what they are.
     pub foreign: BTreeMap<ResourceId, String>,
 }
 

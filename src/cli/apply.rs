@@ -24,7 +24,7 @@ use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::{self, records};
-use crate::state::{Live, ResourceId};
+use crate::state::{Live, ResourceId, State};
 use crate::yaml::suggest;
 
 pub fn run(arguments: &ApplyArguments, output: &mut Output) -> Result<u8, Failure> {
@@ -87,7 +87,7 @@ pub fn change(
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
             .hint("make a new plan with `topo plan --out`"));
     }
-    let nothing_left = plan.is_empty() && goal.desired.resources.is_empty();
+    let nothing_left = plan.is_empty() && *goal.desired == State::default();
     output.print(&match nothing_left {
         true => format!("No changes. The lab `{lab}` has nothing here.\n"),
         false => text::plan(&plan, output.stdout_colour()),
@@ -105,7 +105,7 @@ pub fn change(
     }
     attend_to_processes(&kernel, &plan, manner.kill, output)?;
     let on_failure = if arguments.no_rollback { OnFailure::Keep } else { OnFailure::RollBack };
-    if goal.desired.namespaces().next().is_some() {
+    if !goal.desired.namespaces.is_empty() {
         runtime::note_namespace_directory()?;
     }
     let record = goal.record.before(&goal.desired, &before);
@@ -151,7 +151,7 @@ fn attend_to_processes(kernel: &Linux, plan: &Plan, kill: bool, output: &mut Out
     let goes = |change: &&Change| change.action.removes();
     let going = plan.changes.iter().filter(goes).filter_map(|change| match &change.id {
         ResourceId::Namespace(namespace) => Some(namespace),
-        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Address(..) | ResourceId::Route(..) => None,
+        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) => None,
     });
     let name = |inhabitant: &Inhabitant| format!("process {} ({})", inhabitant.process, escape(&inhabitant.command));
     if kill {
@@ -256,7 +256,7 @@ fn tell_aftermath(notes: &mut Vec<String>, aftermath: &Aftermath) {
 
 fn describe(change: &Change) -> String {
     let fields: Vec<_> =
-        change.fields.iter().map(|field| format!("{} {} instead of {}", field.name, field.before, field.after)).collect();
+        change.fields().iter().map(|field| format!("{} {} instead of {}", field.name, field.before, field.after)).collect();
     match fields.is_empty() {
         true => format!("{} `{}`", change.id.kind(), change.id),
         false => format!("{} `{}`: {}", change.id.kind(), change.id, fields.join(", ")),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Differ;
 use crate::name::{LinkId, LinkName};
-use crate::resource::link::Link;
 use crate::resource::link::contract::MtuAround;
+use crate::resource::link::{Link, LinkSettings};
 use crate::state::State;
 
 impl Differ<'_> {
@@ -13,11 +13,12 @@ impl Differ<'_> {
     /// which is the case cannot be seen. So a bridge with an mtu of its own is told again.
     pub(super) fn hold_mtus(&mut self) {
         let (desired, live) = (self.desired, self.live);
-        for (id, link) in desired.links().filter(|(_, link)| link.kind.takes_ports() && !link.external) {
-            let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_born(id)) else { continue };
-            let changes = |port: &LinkId| self.change_of(port).is_some() || self.doomed.contains_key(port);
+        for (id, link) in desired.links.iter().filter(|(_, link)| link.kind.takes_ports() && !link.external) {
+            let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_created(id)) else { continue };
+            let changes = |port: &LinkId| self.change_of(port).is_some() || self.removed.contains_key(port);
             if !desired.ports(id).eq(live.state.ports(id)) || desired.ports(id).any(changes) {
-                self.hold(id, "mtu", mtu.into(), "its ports change, and the kernel would fit it to them");
+                let settings = LinkSettings { mtu: Some(mtu), ..LinkSettings::default() };
+                self.hold(id, &settings, "its ports change, and the kernel would fit it to them");
             }
         }
     }
@@ -37,7 +38,7 @@ impl<'a> Inheritance<'a> {
     /// Looks up `desired` first, and `live` for what is not desired.
     pub fn new(desired: &'a State, live: &'a State) -> Self {
         let mut ports: BTreeMap<LinkId, Vec<LinkName>> = BTreeMap::new();
-        for (id, link) in desired.links() {
+        for (id, link) in &desired.links {
             if let Some(master) = link.settings.master {
                 ports.entry(LinkId::new(&id.namespace, master)).or_default().push(id.name);
             }

@@ -2,30 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Differ, Fate};
+use super::{Action, Differ, Sides, Subject};
 use crate::name::{LinkId, NamespaceName};
-use crate::resource::FieldChange;
 use crate::resource::sysctl::SysctlKey;
-use crate::state::Resource;
+use crate::state::ResourceId;
 
 impl Differ<'_> {
     pub(super) fn sysctls(&mut self) {
         // In the order in which they are written: what the kernel copies to others first.
         let mut spreading: BTreeSet<(NamespaceName, String)> = BTreeSet::new();
         for round in [Round::All, Round::Namespace, Round::Link] {
-            for (id, namespace, key, sysctl) in self.desired.sysctls() {
+            for ((namespace, key), sysctl) in &self.desired.sysctls {
                 // Settings of a namespace that goes are gone with it.
-                if round_of(key) != round || self.namespace_goes(namespace) {
+                if round_of(key) != round || self.is_namespace_deleted(namespace) {
                     continue;
                 }
                 let born = match key.link() {
-                    Some(name) => self.is_born(&LinkId::new(namespace, name)),
+                    Some(name) => self.is_created(&LinkId::new(namespace, name)),
                     None => self.namespaces.get(namespace) == Some(&Action::Create),
                 };
-                let live = match self.live.state.resources.get(id) {
-                    Some(Resource::Sysctl(live)) if !born => Some(live),
-                    _ => None,
-                };
+                let live = self.live.state.sysctls.get(&(namespace.clone(), key.clone())).filter(|_| !born);
                 let overwritten = || spread_name(key).is_some_and(|name| spreading.contains(&(namespace.clone(), name)));
                 // What a link is born with it has, unless the kernel knows no such setting of it: IPv6's on a link too small for it.
                 let needs_no_write = match live {
@@ -38,13 +34,16 @@ impl Differ<'_> {
                 if let Some(name) = spreads(key) {
                     spreading.insert((namespace.clone(), name));
                 }
-                let Some(present) = live else {
-                    self.add(id.clone(), (Some(sysctl), None), Fate::new(Action::Create));
-                    continue;
+                let (action, reason) = match live {
+                    None => (Action::Create, None),
+                    Some(present) if present.value == sysctl.value => {
+                        (Action::Update, Some("a setting of all interfaces overwrites it".to_owned()))
+                    }
+                    Some(_) => (Action::Update, None),
                 };
-                let field = FieldChange::new("value", present.value.clone().into(), sysctl.value.clone().into());
-                let reason = (present.value == sysctl.value).then(|| "a setting of all interfaces overwrites it".to_owned());
-                self.add(id.clone(), (Some(sysctl), live), Fate::new(Action::Update).of(vec![field]).because(reason));
+                let id = ResourceId::Sysctl(namespace.clone(), key.clone());
+                let sides = Sides { before: live.cloned(), after: Some(sysctl.clone()) };
+                self.add(id, action, Subject::Sysctl(sides), reason);
             }
         }
     }

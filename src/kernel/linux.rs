@@ -1,27 +1,10 @@
 //! The running kernel: observed by dumps, changed by batches of messages, one socket for each namespace.
 
-mod ahead;
-mod bystanders;
-mod decode;
-mod detection;
-mod encode;
+mod early;
 mod execute;
-mod inhabitants;
-pub mod inside;
-pub mod isolate;
-pub mod labs;
-mod namespaces;
-mod netns;
 mod observe;
-pub mod privilege;
-pub mod process;
-mod read;
-mod resolve;
-mod scene;
-mod socket;
-mod spares;
-mod sysctl;
-mod travellers;
+mod system;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -30,29 +13,31 @@ use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-pub use ahead::Listing;
-pub use inhabitants::Inhabitant;
-pub use netns::DIRECTORY as NAMESPACE_DIRECTORY;
+pub use early::Listing;
+pub use observe::labs;
+pub use system::inhabitants::Inhabitant;
+pub use system::netns::DIRECTORY as NAMESPACE_DIRECTORY;
+pub use system::{inside, isolate, privilege, process};
 
-use self::ahead::Ahead;
-use self::bystanders::Bystanders;
-use self::observe::Look;
-use self::read::{Interest, Snapshot};
-use self::socket::Socket;
-use self::spares::Spares;
-use self::travellers::Travellers;
+use self::early::{Looks, Spares};
+use self::execute::ForeignRoutes;
+use self::observe::{Interest, Look};
+use self::system::threads::NamespaceThreads;
+use self::system::{inhabitants, netns};
+use self::wire::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::resource::sysctl::SysctlKey;
+use crate::snapshot::Snapshots;
 use crate::state::{Live, State};
 
 /// How long the kernel may take to clean up after a namespace, by the order of magnitude.
 const CLEANING_UP: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// More gain nothing: what namespaces cost is done under the kernel's locks.
-const TRAVELLERS: usize = 2;
+const THREADS: usize = 2;
 
 /// A namespace with what is needed to work in it.
 struct Inhabited {
@@ -75,7 +60,7 @@ pub struct ConnectError(#[source] io::Error);
 /// The running kernel, as far as it concerns one lab.
 pub struct Linux {
     lab: LabName,
-    travellers: Travellers,
+    threads: NamespaceThreads,
     /// Whether nothing will be changed.
     only_looks: bool,
     /// The namespace that topo was started in.
@@ -83,13 +68,13 @@ pub struct Linux {
     /// The lab's own namespaces.
     namespaces: BTreeMap<NamespaceName, Inhabited>,
     /// What was last read of them and of the host.
-    seen: BTreeMap<NamespaceName, Snapshot>,
+    seen: Snapshots,
     /// What it was read for.
     interest: Option<Arc<Interest>>,
     /// Looks that have been begun and not yet been asked for.
-    ahead: Option<Ahead>,
+    looks: Option<Looks>,
     spares: Spares,
-    bystanders: Bystanders,
+    foreign_routes: ForeignRoutes,
 }
 
 impl Linux {
@@ -105,15 +90,15 @@ impl Linux {
             let host = Inhabited::of_this_thread()?;
             Ok(Self {
                 lab,
-                travellers: Travellers::start(TRAVELLERS)?,
+                threads: NamespaceThreads::start(THREADS)?,
                 only_looks: false,
                 host,
                 namespaces: BTreeMap::new(),
                 seen: BTreeMap::new(),
                 interest: None,
-                ahead: None,
+                looks: None,
                 spares: Spares::default(),
-                bystanders: Bystanders::default(),
+                foreign_routes: ForeignRoutes::default(),
             })
         };
         connect().map_err(ConnectError)
@@ -135,7 +120,7 @@ impl Linux {
     /// Begins to make namespaces, if some of the `declared` ones are not there, for the next plan, which will want them. They have no
     /// name before that, and are gone with the process.
     pub fn make_ahead(&self, listing: &Listing, declared: impl Iterator<Item = NamespaceName>) {
-        self.spares.prepare(&self.travellers, listing.missing(declared));
+        self.spares.prepare(&self.threads, listing.missing(declared));
     }
 
     /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants.
@@ -143,14 +128,14 @@ impl Linux {
     /// # Errors
     /// When the host cannot be read, or the threads have ended.
     pub fn look_ahead(&mut self, listing: Listing, record: &Record) -> Result<(), ObserveError> {
-        ahead::look_everywhere(self, listing, record)
+        early::look_everywhere(self, listing, record)
     }
 
     /// Closes what was opened to look into namespaces, and forgets what was seen, on a thread that has nothing else to do. For
     /// a thousand namespaces it takes several milliseconds.
     fn let_go(&mut self) {
         let opened = (std::mem::take(&mut self.namespaces), std::mem::take(&mut self.seen));
-        let _ = self.travellers.begin(move || drop(opened));
+        let _ = self.threads.begin(move || drop(opened));
     }
 
     /// The processes inside of those of the lab's namespaces that were observed.

@@ -10,6 +10,7 @@ mod create;
 mod device;
 mod mtu;
 mod network;
+mod object;
 mod observe;
 mod remove;
 mod route;
@@ -23,9 +24,11 @@ mod update;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Errno, ExecuteError, Kernel, ObserveError, OperationError, Progress};
+use crate::live::{Others, live};
 use crate::name::{LabName, NamespaceName};
 use crate::operation::Operation;
 use crate::resource::sysctl::SysctlKey;
+use crate::snapshot::Snapshots;
 use crate::state::{Live, State};
 
 pub use network::Network;
@@ -41,7 +44,7 @@ pub struct Memory {
     attempted: usize,
     executed: usize,
     /// What was last seen.
-    seen: Live,
+    seen: Snapshots,
 }
 
 /// An operation that is made to fail.
@@ -69,7 +72,7 @@ impl Memory {
 
     /// A given network as a lab's kernel sees it.
     pub fn with_network(lab: LabName, network: Network) -> Self {
-        Self { lab, network, faults: Vec::new(), attempted: 0, executed: 0, seen: Live::default() }
+        Self { lab, network, faults: Vec::new(), attempted: 0, executed: 0, seen: Snapshots::new() }
     }
 
     /// Makes the `n`-th operation from now fail, counted from 0; those after it work again.
@@ -102,6 +105,12 @@ impl Memory {
         self.executed
     }
 
+    fn judge(&self, desired: &State, others: Others) -> Live {
+        match live(&self.lab, desired, &self.seen, others, &mut observe::Numbers(&self.network)) {
+            Ok(live) => live,
+        }
+    }
+
     fn attempt(&mut self, operation: &Operation) -> Result<(), Errno> {
         let number = self.attempted;
         self.attempted += 1;
@@ -121,15 +130,18 @@ impl Memory {
 
 impl Kernel for Memory {
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError> {
-        let live = observe::observe(&self.network, &self.lab, desired);
-        self.seen = live.clone();
-        Ok(live)
+        let (snapshots, others) = observe::read(&self.network, &self.lab, desired);
+        self.seen = snapshots;
+        Ok(self.judge(desired, others))
     }
 
     fn observe_again(&mut self, desired: &State, touched: &BTreeSet<NamespaceName>) -> Result<Live, ObserveError> {
-        let live = observe::observe(&self.network, &self.lab, desired);
-        self.seen = observe::only_in(touched, live, std::mem::take(&mut self.seen));
-        Ok(self.seen.clone())
+        let (snapshots, others) = observe::read(&self.network, &self.lab, desired);
+        self.seen.retain(|namespace, _| snapshots.contains_key(namespace) && !touched.contains(namespace));
+        for (namespace, snapshot) in snapshots {
+            self.seen.entry(namespace).or_insert(snapshot);
+        }
+        Ok(self.judge(desired, others))
     }
 
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {

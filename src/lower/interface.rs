@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::IpNet;
-
 use super::role::choose_kind;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, Queues};
-use crate::spec::file::{AddressSpec, InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
-use crate::value::InterfaceAddress;
+use crate::spec::file::{InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
 use crate::yaml::Path;
 use crate::yaml::document::Part;
 use crate::yaml::problem::{Problems, ends_of, keys, link_ends, whole};
@@ -34,19 +31,6 @@ pub(super) struct Interface<'l> {
     pub(super) end: Option<End<'l>>,
     /// The link as it is being put together.
     pub(super) link: Box<Link>,
-    /// Its addresses once they are checked.
-    pub(super) addresses: Vec<Assigned>,
-}
-
-/// An address that an interface has.
-pub(super) struct Assigned {
-    pub(super) address: InterfaceAddress,
-    /// The network that is reached by it.
-    pub(super) network: IpNet,
-    /// Whether the kernel makes a route to that network.
-    pub(super) connected: bool,
-    /// Its place among the addresses of the interface as they are written.
-    pub(super) index: usize,
 }
 
 /// Which of its two descriptions an interface has something from.
@@ -124,13 +108,7 @@ impl Interface<'_> {
         whole(self.section_path().then(self.link.kind.name()))
     }
 
-    /// The addresses as they are written: those of the section first.
-    pub(super) fn address_specs(&self) -> impl Iterator<Item = &AddressSpec> {
-        let section = self.section.map(|section| &section.addresses);
-        section.into_iter().chain(self.long().map(|long| &long.addresses)).flatten()
-    }
-
-    /// The further names in the same order; `None` when nothing is said of them.
+    /// The alternative names: those of the section first; `None` when none are given.
     pub(super) fn altnames(&self) -> Option<impl Iterator<Item = &String>> {
         let section = self.section.and_then(|section| section.altnames.as_ref());
         let long = self.long().and_then(|long| long.altnames.as_ref());
@@ -143,11 +121,6 @@ impl Interface<'_> {
         let end = self.long().into_iter().flat_map(|long| &long.sysctls);
         let section = section.map(|(key, value)| (Origin::Section, key, value));
         section.chain(end.map(|(key, value)| (Origin::End, key, value)))
-    }
-
-    pub(super) fn address_path(&self, index: usize) -> Path {
-        let first = self.section.map_or(0, |section| section.addresses.len());
-        self.joined_path("addresses", index, first)
     }
 
     pub(super) fn altname_path(&self, index: usize) -> Path {
@@ -236,7 +209,7 @@ pub(super) fn collect<'l>(lab: &'l LabFile, problems: &mut Problems) -> Table<'l
 
 impl<'l> Interface<'l> {
     fn new(id: LinkId, section: Option<&'l InterfaceSpec>) -> Box<Self> {
-        Box::new(Self { id, section, end: None, link: Box::new(Link::new(Kind::Device(String::new()))), addresses: Vec::new() })
+        Box::new(Self { id, section, end: None, link: Box::new(Link::new(Kind::Device(String::new()))) })
     }
 }
 

@@ -3,26 +3,26 @@
 //!
 //! What the lab leaves open stays open here: the kernel's defaults are filled in when desired and live are compared.
 
-mod address;
 mod interface;
-mod nexthop;
+mod objects;
 mod origin;
 mod parent;
 mod port;
-mod reach;
 mod role;
-mod route;
 mod settings;
 mod sysctl;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use origin::origins;
 
+use crate::name::NamespaceName;
+use crate::resource::object::table::Tables;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::spec::{Diagnostic, LabFile, Loaded, Severity};
-use crate::state::{Resource, ResourceId, State};
+use crate::state::State;
 pub use crate::yaml::Problem;
 use crate::yaml::Problems;
 use crate::yaml::document::Part;
@@ -46,56 +46,39 @@ impl Lowered {
 /// Works out what a lab asks for. `tables` are the names of routing tables beyond those that every system has.
 pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let mut problems = Problems::default();
-    let (mut first, mut last) = (Resources(Some(Vec::new())), Resources(Some(Vec::new())));
-    let table = work_out(lab, tables, [&mut first, &mut last], &mut problems);
-    let links = table.into_values().flat_map(|namespace| namespace.interfaces.into_values());
-    let links = links.map(|interface| (ResourceId::Link(interface.id), Resource::Link(interface.link.into())));
-    // The order is that of the state, so that building it is quick.
-    let resources = first.into_iter().chain(links).chain(last.into_iter()).collect();
-    Lowered { state: State { resources, ..State::default() }, problems: problems.collected }
+    let Parts { table, sysctls, objects } = work_out(lab, tables, true, &mut problems);
+    let namespaces = table.keys().filter(|name| !name.is_host()).cloned().collect();
+    let interfaces = table.into_values().flat_map(|namespace| namespace.interfaces.into_values());
+    let links = interfaces.map(|interface| (interface.id, interface.link.into())).collect();
+    let sysctls = sysctls.into_iter().collect();
+    let state = State { namespaces, sysctls, links, objects: objects::sorted(objects), adopt: BTreeSet::new() };
+    Lowered { state, problems: problems.collected }
 }
 
-/// What is wrong with a lab; half the work of [`lower`] where that alone is asked for.
+/// Finds the problems of a lab; half the work of [`lower`].
 pub fn check(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Vec<Problem> {
     let mut problems = Problems::default();
-    work_out(lab, tables, [&mut Resources(None), &mut Resources(None)], &mut problems);
+    work_out(lab, tables, false, &mut problems);
     problems.collected
 }
 
-/// Puts all interfaces together, and collects what comes before and after them in the order of the state.
-fn work_out<'l>(
-    lab: &'l LabFile,
-    tables: &BTreeMap<String, u32>,
-    [first, last]: [&mut Resources; 2],
-    problems: &mut Problems,
-) -> interface::Table<'l> {
+/// The parts of a state, and where its objects are declared.
+struct Parts<'l> {
+    table: interface::Table<'l>,
+    sysctls: Vec<((NamespaceName, SysctlKey), Sysctl)>,
+    objects: Tables<objects::Listed>,
+}
+
+/// Works out all parts; the objects only if they are `wanted`, else their problems alone.
+fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, problems: &mut Problems) -> Parts<'l> {
     let mut table = interface::collect(lab, problems);
     settings::settle(&mut table, problems);
     let upper = parent::resolve(&mut table, problems);
     port::resolve(&mut table, problems);
     parent::check(&mut table, &upper, problems);
-    for name in table.keys().filter(|name| !name.is_host()) {
-        first.add(|| (ResourceId::Namespace(name.clone()), Resource::Namespace));
-    }
-    let no_ipv6 = sysctl::lower(&table, first, problems);
-    address::lower(&mut table, &no_ipv6, last, problems);
-    route::lower(&table, tables, &no_ipv6, last, problems);
-    table
-}
-
-/// Resources on their way into the state, if there is to be one.
-struct Resources(Option<Vec<(ResourceId, Resource)>>);
-
-impl Resources {
-    fn add(&mut self, make: impl FnOnce() -> (ResourceId, Resource)) {
-        if let Some(resources) = &mut self.0 {
-            resources.push(make());
-        }
-    }
-
-    fn into_iter(self) -> impl Iterator<Item = (ResourceId, Resource)> {
-        self.0.into_iter().flatten()
-    }
+    let (sysctls, no_ipv6) = sysctl::lower(&table, problems);
+    let objects = objects::lower(&table, tables, &no_ipv6, wanted, problems);
+    Parts { table, sysctls, objects }
 }
 
 /// The problems as diagnostics, with the places that their paths lead to.

@@ -2,40 +2,48 @@
 
 use std::collections::BTreeMap;
 
-use super::interface::{Interface, Namespace, Origin, Table, collect, find, namespace_path};
-use super::route;
+use super::interface::{Interface, Namespace, Origin, Table, find, namespace_path};
+use super::{Parts, work_out};
 use crate::name::{LinkId, NamespaceName};
+use crate::resource::object::Id;
+use crate::resource::object::site::{Places, Position};
+use crate::resource::object::table::{Ids, Inspect, Registered};
 use crate::resource::sysctl::SysctlKey;
-use crate::spec::{LabFile, Path};
+use crate::spec::LabFile;
 use crate::state::ResourceId;
-use crate::yaml::problem::Problems;
+use crate::yaml::{Path, Problems};
 
 /// The place of each resource's declaration; `None` for what the lab does not declare. `tables` as in [`super::lower`].
 pub fn origins(lab: &LabFile, tables: &BTreeMap<String, u32>, ids: &[&ResourceId]) -> Vec<Option<Path>> {
-    let table = collect(lab, &mut Problems::default());
-    ids.iter().map(|id| origin(&table, tables, id)).collect()
+    let parts = work_out(lab, tables, true, &mut Problems::default());
+    ids.iter().map(|id| origin(&parts, id)).collect()
 }
 
-fn origin(table: &Table<'_>, tables: &BTreeMap<String, u32>, id: &ResourceId) -> Option<Path> {
+fn origin(parts: &Parts<'_>, id: &ResourceId) -> Option<Path> {
+    let table = &parts.table;
     match id {
         ResourceId::Namespace(namespace) => declared(table, namespace).map(|namespace| namespace.path().key()),
         ResourceId::Link(link) => find(table, link).map(place),
-        ResourceId::Address(link, address) => {
-            let interface = find(table, link)?;
-            let index = interface.address_specs().position(|spec| spec.long().address == *address);
-            index.map(|index| interface.address_path(index))
-        }
         ResourceId::Sysctl(namespace, key) => {
             let namespace = declared(table, namespace)?;
-            // An interface that says nothing else is born with what `default` says.
+            // An interface without a value of its own is born with that of `default`.
             sysctl(namespace, key).or_else(|| sysctl(namespace, &key.of_default()?))
         }
-        ResourceId::Route(namespace, key) => {
-            let namespace = declared(table, namespace)?;
-            let mut routes = namespace.spec.iter().flat_map(|spec| &spec.routes);
-            let index = routes.position(|spec| route::key(spec, tables).is_some_and(|other| other == *key))?;
-            Some(route::route_path(namespace, index))
+        ResourceId::Object(object) => {
+            let (list, position) = object.inspect(Find(parts))?;
+            Some(table.get(object.namespace())?.item(list, position))
         }
+    }
+}
+
+struct Find<'a, 'l>(&'a Parts<'l>);
+
+impl<'a> Inspect<'a, Ids> for Find<'_, '_> {
+    type Result = Option<(&'static str, Position)>;
+    fn inspect<O: Registered>(self, (namespace, key): &'a Id<O>) -> Self::Result {
+        let mut declared = self.0.objects.of::<O>().iter();
+        let (_, found) = declared.find(|(other, declared)| other == namespace && declared.key == *key)?;
+        Some((O::LIST, found.position))
     }
 }
 
@@ -93,7 +101,8 @@ links:
         let (lab, document) = (loaded.lab.as_ref().unwrap(), loaded.document.as_ref().unwrap());
         let tables = BTreeMap::from([("extra".to_owned(), 77)]);
         let lowered = super::super::lower(lab, &tables);
-        let ids: Vec<&ResourceId> = lowered.state.resources.keys().collect();
+        let all = lowered.state.ids();
+        let ids: Vec<&ResourceId> = all.iter().collect();
         let found: BTreeMap<String, &str> = ids
             .iter()
             .zip(origins(lab, &tables, &ids))

@@ -7,13 +7,11 @@ use super::interface::{Interface, Namespace, Table, all, find};
 use crate::name::{LinkId, LinkName, escape};
 use crate::resource::link::contract::MtuAround;
 use crate::resource::link::macvlan::MacvlanMode;
-use crate::resource::link::{Kind, LinkSettings};
+use crate::resource::link::{Kind, LEAST_MTU, LinkSettings};
 use crate::value::Mac;
 use crate::yaml::Path;
 use crate::yaml::problem::Problems;
 
-/// Smallest mtu of any link.
-pub(super) const LEAST_MTU: u32 = 68;
 /// Largest mtu of any link but `lo`.
 const MOST_MTU: u32 = 65535;
 /// Most queues of a link.

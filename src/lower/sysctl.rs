@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::Resources;
 use super::interface::{Interface, Namespace, Origin, Table};
-use crate::name::{LinkId, LinkName, escape};
+use crate::name::{LinkId, LinkName, NamespaceName, escape};
 use crate::resource::sysctl::{Sysctl, SysctlError, SysctlKey};
 use crate::spec::file::SysctlValue;
-use crate::state::{Resource, ResourceId};
 use crate::yaml::Path;
 use crate::yaml::problem::Problems;
 
@@ -30,9 +28,9 @@ impl Place<'_> {
     }
 }
 
-/// Adds the settings of all namespaces, and finds the interfaces that they switch IPv6 off on.
-pub(super) fn lower(table: &Table<'_>, resources: &mut Resources, problems: &mut Problems) -> HashSet<LinkId> {
-    let mut no_ipv6 = HashSet::new();
+/// Returns the settings of all namespaces, sorted, and the interfaces on which they disable IPv6.
+pub(super) fn lower(table: &Table<'_>, problems: &mut Problems) -> (Vec<((NamespaceName, SysctlKey), Sysctl)>, HashSet<LinkId>) {
+    let (mut sysctls, mut no_ipv6) = (Vec::new(), HashSet::new());
     for namespace in table.values() {
         let mut settings = collect(namespace, problems);
         if namespace.is_owned() {
@@ -42,11 +40,9 @@ pub(super) fn lower(table: &Table<'_>, resources: &mut Resources, problems: &mut
             let names = namespace.interfaces.keys().filter(|name| !has_ipv6(&settings, **name));
             no_ipv6.extend(names.map(|name| LinkId::new(&namespace.name, *name)));
         }
-        for (key, (sysctl, _)) in settings {
-            resources.add(|| (ResourceId::Sysctl(namespace.name.clone(), key), Resource::Sysctl(sysctl)));
-        }
+        sysctls.extend(settings.into_iter().map(|(key, (sysctl, _))| ((namespace.name.clone(), key), sysctl)));
     }
-    no_ipv6
+    (sysctls, no_ipv6)
 }
 
 fn collect<'s>(namespace: &'s Namespace<'s>, problems: &mut Problems) -> Settings<'s> {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{Lowered, lower};
+use crate::resource::address::Address;
 use crate::resource::link::Queues;
 use crate::spec::{Severity, load};
-use crate::state::{Resource, ResourceId};
 
 fn lowered(yaml: &str) -> Lowered {
     let text = format!("name: lab\n{yaml}");
@@ -18,8 +18,8 @@ fn lowered(yaml: &str) -> Lowered {
 /// The lines of the desired state that begin with `prefix`, as `id: key=value …`.
 fn shown(lowered: &Lowered, prefix: &str) -> String {
     let mut out = String::new();
-    for (id, resource) in &lowered.state.resources {
-        let words: Vec<String> = resource.show().into_iter().map(|(key, value)| format!("{key}={}", plain(&value))).collect();
+    for (id, attributes) in lowered.state.show() {
+        let words: Vec<String> = attributes.into_iter().map(|(key, value)| format!("{key}={}", plain(&value))).collect();
         let line = format!("{} {id}: {}", id.kind(), words.join(" "));
         if line.starts_with(prefix) {
             out += line.trim_end_matches([' ', ':']);
@@ -71,7 +71,7 @@ fn a_link_is_two_interfaces_that_name_each_other() {
          link red:lo: kind=loopback",
     );
     let lowered = lowered("links: [{ endpoints: [host:a, host:b], numrxqueues: 3 }]");
-    let queues: Vec<_> = lowered.state.links().map(|(_, link)| link.queues).collect();
+    let queues: Vec<_> = lowered.state.links.values().map(|link| link.queues).collect();
     assert_eq!(queues, [Some(Queues { transmit: 1, receive: 3 }); 2]);
 }
 
@@ -94,10 +94,8 @@ fn addresses_names_and_settings_of_both_places_are_joined() {
 links: [{ endpoints: [{ interface: red:a, addresses: [10.0.0.1/24, 10.0.0.3/24, fd00::1/64], altnames: [y], sysctls: { ipv4.b: 2 } }, red:b] }]",
     );
     assert_eq!(lowered.problems, []);
-    let order = lowered.state.resources.iter().filter_map(|(id, resource)| match (id, resource) {
-        (ResourceId::Address(_, address), Resource::Address(attributes)) => Some((address.to_string(), attributes.order)),
-        _ => None,
-    });
+    let addresses = lowered.state.objects::<Address>().iter();
+    let order = addresses.map(|((_, key), attributes)| (key.address.to_string(), attributes.order));
     let order: Vec<_> = order.collect();
     let expected = [("10.0.0.1/24", 1), ("10.0.0.3/24", 2), ("10.0.0.9/24", 0), ("fd00::1/64", 0)];
     assert_eq!(order, expected.map(|(address, order)| (address.to_owned(), order)));
@@ -299,10 +297,8 @@ fn interfaces_inherit_the_defaults_of_their_namespace() {
     interfaces: { a: { dummy: {}, sysctls: { ipv4.rp_filter: 0 } }, b: { dummy: {} } }",
     );
     assert_eq!(lowered.problems, []);
-    let inherited = lowered.state.resources.iter().filter_map(|(id, resource)| match resource {
-        Resource::Sysctl(sysctl) if sysctl.inherited => Some(format!("{id}={}", sysctl.value)),
-        _ => None,
-    });
+    let inherited = lowered.state.sysctls.iter().filter(|(_, sysctl)| sysctl.inherited);
+    let inherited = inherited.map(|((namespace, key), sysctl)| format!("{namespace}:{key}={}", sysctl.value));
     let expected =
         ["red:net.ipv4.conf.b.rp_filter=2", "red:net.ipv4.neigh.a.gc_stale_time=5", "red:net.ipv4.neigh.b.gc_stale_time=5"];
     assert_eq!(inherited.collect::<Vec<_>>(), expected);

@@ -3,22 +3,19 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Context, Step};
-use crate::diff::{Action, Change};
+use crate::diff::{Action, Change, Sides, Subject};
 use crate::graph;
 use crate::name::{LinkId, NamespaceName};
-use crate::operation::{LinkHandle, Operation, Presence, RouteAt};
+use crate::operation::{LinkHandle, Operation};
 use crate::ownership;
-use crate::resource::address::Address;
 use crate::resource::link::Link;
-use crate::resource::route::{Route, RouteKey};
-use crate::state::{Resource, ResourceId};
-use crate::value::InterfaceAddress;
+use crate::state::ResourceId;
 
-/// The phases of a plan. What must be gone goes first; then the network grows from namespaces up to routes.
+/// The phases of a plan. What must be gone is removed first; then the network grows from namespaces up to routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Phase {
-    DeleteRoutes,
-    DeleteAddresses,
+    /// By the position of their sort in the registry, last first.
+    RemoveObjects(std::cmp::Reverse<usize>),
     DeleteLinks,
     /// Further names that living links lose, so that others can have them.
     ReleaseNames,
@@ -31,19 +28,25 @@ pub(super) enum Phase {
     LinkSysctls,
     /// What a link's creating message cannot carry.
     FinishLinks,
-    Addresses,
-    Routes,
-    /// Routes whose IPv6 source address must first have passed duplicate address detection: last, so that it is waited for only once.
-    SourcedRoutes,
+    /// By the position of their sort in the registry.
+    PutObjects(usize),
+    /// Objects that are replaced by new ones, which are there by now.
+    RemoveReplaced,
+    /// Objects that need an address which must first have passed duplicate address detection: last, so that it is waited for only once.
+    PutLate,
 }
 
 impl Phase {
+    fn puts_objects(self) -> bool {
+        matches!(self, Self::PutObjects(_) | Self::RemoveReplaced | Self::PutLate)
+    }
+
     /// Phases of the same stage are gone through for one namespace after the other, so that all that is done in a namespace is
     /// done together: what links need of each other across namespaces is a need between operations, and overrides this.
     fn stage(self) -> Self {
         match self {
             Self::NamespaceSysctls => Self::CreateNamespaces,
-            Self::FinishLinks | Self::Addresses | Self::Routes => Self::LinkSysctls,
+            Self::FinishLinks | Self::PutObjects(_) | Self::RemoveReplaced => Self::LinkSysctls,
             other => other,
         }
     }
@@ -70,13 +73,17 @@ impl Node {
 
 pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     let mut nodes = Vec::new();
-    let mut group = Group::default();
+    let mut run = Run::default();
     for (position, change) in changes.iter().enumerate() {
         let added = nodes.len();
         context.add_nodes(&mut nodes, position, change);
-        let start = group.start(position, &change.id);
+        let start = run.start(position, &change.id);
         for node in &mut nodes[added..] {
-            node.rank = rank(start, node);
+            node.rank.0 = start;
+            // The kernel copies these to others, so that they come first.
+            if matches!(&node.operation, Operation::WriteSysctl { key, .. } if key.is_of_all()) {
+                node.rank = (0, -1);
+            }
         }
     }
     let mut providers: HashMap<(&LinkId, Phase), usize> = HashMap::new();
@@ -88,8 +95,8 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     let mut needs = Vec::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.after {
-            // A route needs its links up, whenever in the stage that happens.
-            let up = (node.phase >= Phase::Routes).then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
+            // An object needs its links up, whenever in the stage that happens.
+            let up = node.phase.puts_objects().then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
             needs.extend(up.map(|needed| (position, *needed)));
             needs.extend(
                 providers.get(&(link, node.phase)).filter(|needed| **needed != position).map(|needed| (position, *needed)),
@@ -118,8 +125,8 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
 
 impl Context<'_> {
     fn add_nodes(&self, nodes: &mut Vec<Node>, position: usize, change: &Change) {
-        match &change.id {
-            ResourceId::Namespace(namespace) => {
+        match (&change.id, &change.subject) {
+            (ResourceId::Namespace(namespace), _) => {
                 let (delete, create) = match change.action {
                     Action::Delete => (true, false),
                     Action::Replace => (true, true),
@@ -132,16 +139,17 @@ impl Context<'_> {
                     nodes.push(Node::new(position, Phase::CreateNamespaces, Operation::CreateNamespace(namespace.clone())));
                 }
             }
-            ResourceId::Sysctl(namespace, key) => {
-                if let Some(Resource::Sysctl(sysctl)) = &change.after {
-                    let phase = if key.link().is_some() { Phase::LinkSysctls } else { Phase::NamespaceSysctls };
-                    let (namespace, key, value) = (namespace.clone(), key.clone(), sysctl.value.clone());
-                    nodes.push(Node::new(position, phase, Operation::WriteSysctl { namespace, key, value }));
-                }
+            (ResourceId::Sysctl(namespace, key), Subject::Sysctl(Sides { after: Some(sysctl), .. })) => {
+                let phase = if key.link().is_some() { Phase::LinkSysctls } else { Phase::NamespaceSysctls };
+                let (namespace, key, value) = (namespace.clone(), key.clone(), sysctl.value.clone());
+                nodes.push(Node::new(position, phase, Operation::WriteSysctl { namespace, key, value }));
             }
-            ResourceId::Link(link) => self.add_link_nodes(nodes, position, change, link),
-            ResourceId::Address(link, key) => self.add_address_nodes(nodes, position, change, link, *key),
-            ResourceId::Route(namespace, key) => self.add_route_nodes(nodes, position, change, namespace, key),
+            (ResourceId::Link(link), Subject::Link(sides, delta)) => {
+                self.add_link_nodes(nodes, position, change.action, link, sides, delta);
+            }
+            (_, Subject::Object(object)) => self.add_object_nodes(nodes, position, object),
+            // A setting cannot be deleted, and is gone with its link or namespace.
+            (ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_), _) => {}
         }
     }
 
@@ -149,7 +157,7 @@ impl Context<'_> {
     /// the kernel takes about as long for all as for one.
     fn delete_at_once(&self, mut steps: Vec<Step>) -> Vec<Step> {
         let in_host = |step: &Step| matches!(&step.operation, Operation::DeleteLink(link) if link.id.namespace.is_host());
-        let ours = || self.live.state.links().filter(|(id, link)| id.namespace.is_host() && !link.external);
+        let ours = || self.live.state.links.iter().filter(|(id, link)| id.namespace.is_host() && !link.external);
         let grouped = |link: &Link| link.marked.other().is_none_or(|mark| mark.group == ownership::group(self.lab));
         let all_go = !self.live.group_is_shared && ours().all(|(id, link)| self.is_gone(id) && grouped(link));
         let Some(first) =
@@ -164,102 +172,23 @@ impl Context<'_> {
         steps
     }
 
-    fn add_address_nodes(
-        &self,
-        nodes: &mut Vec<Node>,
-        position: usize,
-        change: &Change,
-        link: &LinkId,
-        address: InterfaceAddress,
-    ) {
-        let deletes = change.action.removes() && !self.is_gone(link);
-        if let (true, Some(Resource::Address(before))) = (deletes, &change.before) {
-            let link = LinkHandle { id: link.clone(), index: self.live.indices.get(link).copied().unwrap_or(0) };
-            let operation = Operation::DeleteAddress { link, address, attributes: before.clone() };
-            nodes.push(Node::new(position, Phase::DeleteAddresses, operation));
-        }
-        let Some(Resource::Address(after)) = &change.after else { return };
-        let (link, attributes) = (self.handle(link), after.clone());
-        let mut add = |operation| nodes.push(Node::new(position, Phase::Addresses, operation));
-        let (presence, connected) = match (change.action, &change.before) {
-            (Action::Update, Some(Resource::Address(before))) => (Presence::Replace, !before.disconnected),
-            _ => (Presence::New, true),
-        };
-        // Of IPv6 the kernel itself puts the route back when the address is given again; of IPv4 it does not.
-        let only_route =
-            change.action == Action::Update && change.fields.iter().all(|field| field.name == Address::CONNECTED_ROUTE);
-        let present = !after.disconnected;
-        if !only_route || present && address.ip().is_ipv6() {
-            let (link, attributes) = (link.clone(), attributes.clone());
-            add(Operation::AddAddress { link, address, attributes, presence });
-        }
-        if present != connected && !(present && address.ip().is_ipv6()) {
-            add(Operation::Connect { link, address, attributes, present });
-        }
-    }
-
-    fn add_route_nodes(
-        &self,
-        nodes: &mut Vec<Node>,
-        position: usize,
-        change: &Change,
-        namespace: &NamespaceName,
-        key: &RouteKey,
-    ) {
-        // The kernel keeps a route of several ways when one of them dies, and takes the dead one over into what replaces it.
-        let outlives = |route: &Route| change.action == Action::Replace && route.nexthops.len() > 1;
-        if let Some(Resource::Route(before)) = &change.before
-            && (change.action == Action::Delete || outlives(before))
-        {
-            let links = || before.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(namespace, name));
-            let goes_along = !before.nexthops.is_empty() && links().count() > 0 && links().all(|link| self.is_gone(&link));
-            if !goes_along && !self.gone_namespaces.contains(namespace) {
-                let index = |link: LinkId| self.live.indices.get(&link).copied();
-                let operation = Operation::DeleteRoute(Box::new(route(namespace, key, before, index)));
-                nodes.push(Node::new(position, Phase::DeleteRoutes, operation));
-            }
-        }
-        if let Some(Resource::Route(after)) = &change.after {
-            let presence = match change.action {
-                Action::Create => Presence::New,
-                Action::Update | Action::Replace | Action::Delete => Presence::Replace,
-            };
-            let route = Box::new(route(namespace, key, after, |link| Some(self.index(&link))));
-            let phase = if after.src.is_some_and(|src| src.is_ipv6()) { Phase::SourcedRoutes } else { Phase::Routes };
-            let mut node = Node::new(position, phase, Operation::AddRoute { route, presence });
-            node.after = after.nexthops.iter().filter_map(|hop| hop.dev).map(|name| LinkId::new(namespace, name)).collect();
-            nodes.push(node);
-        }
-    }
-
     pub(super) fn handle(&self, link: &LinkId) -> LinkHandle {
         LinkHandle { id: link.clone(), index: self.index(link) }
     }
 }
 
-fn route(
-    namespace: &NamespaceName,
-    key: &RouteKey,
-    route: &Route,
-    index: impl Fn(LinkId) -> Option<crate::state::Ifindex>,
-) -> RouteAt {
-    let indices = route.nexthops.iter().map(|hop| hop.dev.and_then(|name| index(LinkId::new(namespace, name)))).collect();
-    RouteAt { namespace: namespace.clone(), key: key.clone(), route: route.clone(), indices }
-}
-
-/// Runs of changes of which the order within the run is not that of their names.
+/// A run of changes of objects of one sort in one namespace. Within it their own ranks decide.
 #[derive(Default)]
-struct Group<'a> {
+struct Run<'a> {
     start: usize,
-    key: Option<(&'a NamespaceName, Option<LinkId>, &'static str)>,
+    key: Option<(&'a NamespaceName, &'static str)>,
 }
 
-impl<'a> Group<'a> {
-    /// Where the run began that this change belongs to: the addresses of a link, the routes of a namespace, else the change alone.
+impl<'a> Run<'a> {
+    /// The position at which the run of this change began; of other resources each change is a run of its own.
     fn start(&mut self, position: usize, id: &'a ResourceId) -> usize {
         let key = match id {
-            ResourceId::Address(link, _) => Some((&link.namespace, Some(link.clone()), "address")),
-            ResourceId::Route(namespace, _) => Some((namespace, None, "route")),
+            ResourceId::Object(object) => Some((object.namespace(), object.word())),
             ResourceId::Namespace(_) | ResourceId::Sysctl(..) | ResourceId::Link(_) => None,
         };
         if key.is_none() || key != self.key {
@@ -268,18 +197,4 @@ impl<'a> Group<'a> {
         }
         self.start
     }
-}
-
-/// Addresses are given in the file's order and taken away in the reverse, so that a secondary goes before its primary. Routes
-/// without a gateway come first, since they may be what makes a gateway reachable. So do the settings that the kernel copies to
-/// others.
-fn rank(start: usize, node: &Node) -> (usize, i64) {
-    let within = match &node.operation {
-        Operation::WriteSysctl { key, .. } if key.is_of_all() => return (0, -1),
-        Operation::AddAddress { attributes, .. } | Operation::Connect { attributes, .. } => i64::from(attributes.order),
-        Operation::DeleteAddress { attributes, .. } => -i64::from(attributes.order),
-        Operation::AddRoute { route, .. } => i64::from(route.route.nexthops.iter().any(|hop| hop.via.is_some())),
-        _ => 0,
-    };
-    (start, within)
 }

@@ -1,29 +1,27 @@
 //! The operations of links: born in place with chosen numbers, finished by what the creating message cannot carry, changed
 //! while they live, and deleted only where the kernel does not do it along with something else.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Context;
 use super::build::{Node, Phase};
-use crate::diff::{Action, Change};
+use crate::diff::{Action, Sides};
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation};
 use crate::ownership::Mark;
-use crate::resource::OWNER;
-use crate::resource::link::{Kind, Link, LinkSettings, Marked};
-use crate::state::Resource;
+use crate::resource::link::{Kind, Link, LinkDelta, LinkSettings};
 
 impl Context<'_> {
-    pub(super) fn add_link_nodes(&self, nodes: &mut Vec<Node>, position: usize, change: &Change, id: &LinkId) {
-        let live = match &change.before {
-            Some(Resource::Link(link)) => Some(&**link),
-            _ => None,
-        };
-        let desired = match &change.after {
-            Some(Resource::Link(link)) => Some(&**link),
-            _ => None,
-        };
-        if let (Action::Delete | Action::Replace, Some(live)) = (change.action, live)
+    pub(super) fn add_link_nodes(
+        &self,
+        nodes: &mut Vec<Node>,
+        position: usize,
+        action: Action,
+        id: &LinkId,
+        Sides { before, after }: &Sides<Arc<Link>>,
+        delta: &LinkDelta,
+    ) {
+        if let (true, Some(live)) = (action.removes(), before)
             && self.needs_deleting(id, live)
         {
             let handle = LinkHandle { id: id.clone(), index: self.live.indices.get(id).copied().unwrap_or(0) };
@@ -32,8 +30,8 @@ impl Context<'_> {
             node.after.extend(self.guests.get(id).into_iter().flatten().cloned());
             nodes.push(node);
         }
-        match (change.action, desired, live) {
-            (Action::Create | Action::Replace, Some(desired), _) => {
+        match (action, after) {
+            (Action::Create | Action::Replace, Some(desired)) => {
                 if desired.kind != Kind::Loopback && self.bears_pair(id, desired) {
                     nodes.push(self.birth(position, id, desired));
                 }
@@ -41,11 +39,11 @@ impl Context<'_> {
                 nodes.extend(self.finish(position, id, desired));
                 nodes.extend(self.complete(position, id, desired));
             }
-            (Action::Update, Some(desired), Some(live)) => {
-                let reasserted = change.fields.iter().any(|field| field.name == "mtu" && field.before == field.after);
-                nodes.extend(mtu_of_its_own(desired).filter(|_| reasserted).map(|mtu| self.resize(position, id, beside(mtu))));
-                nodes.extend(self.release_names(position, id, desired, live));
-                nodes.extend(self.update(position, change, id, desired, live));
+            (Action::Update, Some(desired)) => {
+                let reasserted = mtu_of_its_own(desired).filter(|_| delta.rewrite.mtu.is_some());
+                nodes.extend(reasserted.map(|mtu| self.resize(position, id, beside(mtu))));
+                nodes.extend(self.release_names(position, id, delta));
+                nodes.extend(self.update(position, id, desired, delta));
             }
             _ => {}
         }
@@ -251,40 +249,28 @@ impl Context<'_> {
         Some(node)
     }
 
-    /// Further names that go, before anybody else can want them.
-    fn release_names(&self, position: usize, id: &LinkId, desired: &Link, live: &Link) -> Option<Node> {
-        let wanted = desired.settings.altnames.clone().or_else(|| (!desired.external).then(BTreeSet::new))?;
-        let remove_altnames: Vec<_> =
-            live.settings.altnames.iter().flatten().filter(|name| !wanted.contains(*name)).cloned().collect();
+    /// Takes alternative names from a link, before another one can want them.
+    fn release_names(&self, position: usize, id: &LinkId, delta: &LinkDelta) -> Option<Node> {
+        let remove_altnames: Vec<_> = delta.loses.iter().cloned().collect();
+        let releases = !remove_altnames.is_empty();
         let change = LinkChange { remove_altnames, ..LinkChange::of(self.handle(id)) };
-        let releases = !change.remove_altnames.is_empty();
         releases.then(|| Node::new(position, Phase::ReleaseNames, Operation::ChangeLink(Box::new(change))))
     }
 
-    fn update(&self, position: usize, change: &Change, id: &LinkId, desired: &Link, live: &Link) -> Option<Node> {
-        let kind_changes = desired.kind.compare(&live.kind).is_some_and(|changes| !changes.is_empty());
-        let changes_hands = change.fields.iter().any(|field| field.name == OWNER || field.name == Marked::FIELD);
-        let names = |link: &Link| link.settings.altnames.clone().unwrap_or_default();
-        let master = match (desired.settings.master, live.settings.master) {
-            (Some(wanted), present) if Some(wanted) != present || self.is_gone(&LinkId::new(&id.namespace, wanted)) => {
-                MasterChange::Enslave(self.handle(&LinkId::new(&id.namespace, wanted)))
-            }
-            (None, Some(present)) if !desired.external && !self.is_gone(&LinkId::new(&id.namespace, present)) => {
-                MasterChange::Release
-            }
-            _ => MasterChange::Keep,
+    fn update(&self, position: usize, id: &LinkId, desired: &Link, delta: &LinkDelta) -> Option<Node> {
+        let master = match delta.master {
+            Some(Some(wanted)) => MasterChange::Enslave(self.handle(&LinkId::new(&id.namespace, wanted))),
+            Some(None) => MasterChange::Release,
+            None => MasterChange::Keep,
         };
-        let enslaved_to = match &master {
-            MasterChange::Enslave(master) => Some(master.id.clone()),
-            MasterChange::Keep | MasterChange::Release => None,
-        };
+        let enslaved_to = delta.master.flatten().map(|master| LinkId::new(&id.namespace, master));
         let nothing = LinkChange::of(self.handle(id));
         let changed = LinkChange {
-            kind: (kind_changes && !desired.external).then(|| desired.kind.difference(&live.kind)),
-            settings: changed_settings(change, desired),
+            kind: delta.kind.as_deref().cloned(),
+            settings: delta.written(),
             master,
-            mark: changes_hands.then(|| desired.marked.other().cloned().unwrap_or_else(|| Mark::of(self.lab))),
-            add_altnames: names(desired).difference(&names(live)).cloned().collect(),
+            mark: delta.mark.then(|| desired.marked.other().cloned().unwrap_or_else(|| Mark::of(self.lab))),
+            add_altnames: delta.gains.iter().cloned().collect(),
             ..nothing.clone()
         };
         if changed == nothing {
@@ -295,7 +281,7 @@ impl Context<'_> {
         node.after.extend(enslaved_to.filter(|master| self.is_born(master)));
         node.after.extend(self.sized_master(id, desired));
         // The kernel lets a bridge's mtu follow its ports', so that by then there may be nothing left to do.
-        if desired.kind.takes_ports() && desired.settings.mtu.is_none() && change.fields.iter().any(|field| field.name == "mtu") {
+        if desired.kind.takes_ports() && desired.settings.mtu.is_none() && delta.settings.mtu.is_some() {
             node.after.extend(self.desired.ports(id).cloned());
         }
         node.provides.push(id.clone());
@@ -312,25 +298,6 @@ fn mtu_of_its_own(link: &Link) -> Option<u32> {
 fn beside(mtu: u32) -> u32 {
     const MOST: u32 = 65535;
     if mtu < MOST { mtu + 1 } else { mtu - 1 }
-}
-
-/// The settings that differ, with the values that the change announces (the kernel's defaults where the lab says nothing).
-fn changed_settings(change: &Change, desired: &Link) -> LinkSettings {
-    let after = |name: &str| change.fields.iter().find(|field| field.name == name).map(|field| &field.after);
-    let flag = |name: &str| after(name).and_then(serde_json::Value::as_bool);
-    let number = |name: &str| after(name).and_then(serde_json::Value::as_u64).and_then(|number| u32::try_from(number).ok());
-    LinkSettings {
-        mac: after("mac").and(desired.settings.mac),
-        mtu: number("mtu"),
-        up: flag("up"),
-        txqueuelen: number("txqueuelen"),
-        arp: flag("arp"),
-        multicast: flag("multicast"),
-        allmulti: flag("allmulti"),
-        promisc: flag("promisc"),
-        altnames: None,
-        master: None,
-    }
 }
 
 #[cfg(test)]

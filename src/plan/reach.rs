@@ -62,10 +62,7 @@ pub fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
 fn only_builds(operations: &[Operation]) -> bool {
     let mut born: HashSet<&LinkId> = HashSet::new();
     operations.iter().all(|operation| match operation {
-        Operation::CreateNamespace(_)
-        | Operation::WriteSysctl { .. }
-        | Operation::AddAddress { .. }
-        | Operation::AddRoute { .. } => true,
+        Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } | Operation::Put(_) => true,
         Operation::CreateLink(new) => {
             born.insert(&new.handle.id);
             born.extend(new.peer.as_ref().map(|peer| &peer.handle.id));
@@ -79,12 +76,7 @@ fn only_builds(operations: &[Operation]) -> bool {
             };
             enslaved && (change.handle.id.name.is_loopback() || born.contains(&change.handle.id))
         }
-        Operation::DeleteNamespace(_)
-        | Operation::DeleteLink(_)
-        | Operation::DeleteLinkGroup(_)
-        | Operation::DeleteAddress { .. }
-        | Operation::DeleteRoute(_)
-        | Operation::Connect { .. } => false,
+        Operation::DeleteNamespace(_) | Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) | Operation::Remove(_) => false,
     })
 }
 

@@ -1,76 +1,64 @@
 //! Where a plan leaves traces: the namespaces that must be looked at again once it has been carried out.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::Plan;
-use crate::diff::{Action, Change};
-use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
-use crate::state::{Live, Resource, ResourceId};
-
-/// A [`LinkId`] whose namespace is borrowed.
-type Named<'a> = (&'a NamespaceName, LinkName);
+use crate::diff::{Action, Change, Subject};
+use crate::graph::LinkGraph;
+use crate::name::{LinkId, NamespaceName};
+use crate::resource::link::Link;
+use crate::state::{Live, ResourceId};
 
 impl Plan {
-    /// The namespaces in which something changes, if only because the kernel lets links follow those that they stand on, or the
+    /// The namespaces in which something changes, if only because the kernel changes links along with their parents, or with the
     /// other end of a pair. `before` is what the plan was made from.
     pub fn touched(&self, before: &Live) -> BTreeSet<NamespaceName> {
         let mut touched: HashSet<&NamespaceName> = self.changes.iter().map(|change| change.id.namespace()).collect();
-        let gone: HashSet<&NamespaceName> = self.changes.iter().filter_map(namespace_that_goes).collect();
-        let mut links: Vec<Named<'_>> = Vec::new();
+        let mut parents: Vec<NamespaceName> = Vec::new();
+        let mut pending: Vec<LinkId> = Vec::new();
         for change in &self.changes {
-            if let ResourceId::Link(id) = &change.id {
-                links.push((&id.namespace, id.name));
-                let ends = [&change.before, &change.after];
-                touched.extend(ends.into_iter().flatten().filter_map(parent).map(|below| named(id, below).0));
+            if let (ResourceId::Link(id), Subject::Link(sides, _)) = (&change.id, &change.subject) {
+                let ends = [&sides.before, &sides.after].into_iter().flatten();
+                parents.extend(ends.filter_map(|link| parent_namespace(id, link)));
+                pending.push(id.clone());
             }
         }
-        if !links.is_empty() {
-            follow(links, before, &gone, &mut touched);
-        }
+        touched.extend(&parents);
+        let above = if pending.is_empty() { Vec::new() } else { self.namespaces_above(pending, before) };
+        touched.extend(&above);
         touched.into_iter().cloned().collect()
     }
+
+    /// The namespaces of links that have these as parents or other ends, and so on. Links in namespaces that are deleted need not be
+    /// found: each of them changes itself.
+    fn namespaces_above(&self, mut pending: Vec<LinkId>, before: &Live) -> Vec<NamespaceName> {
+        let gone: HashSet<&NamespaceName> = self.changes.iter().filter_map(deleted_namespace).collect();
+        let staying = before.state.links.iter().filter(|(id, _)| !gone.contains(&id.namespace));
+        let graph = LinkGraph::of(staying.map(|(id, link)| (id, &**link)));
+        let mut seen: HashSet<LinkId> = pending.iter().cloned().collect();
+        let mut namespaces = Vec::new();
+        while let Some(link) = pending.pop() {
+            for (id, _) in graph.removed_with(&link) {
+                namespaces.push(id.namespace.clone());
+                if seen.insert(id.clone()) {
+                    pending.push(id.clone());
+                }
+            }
+        }
+        namespaces
+    }
 }
 
-/// The namespace, if the change is that it goes.
-fn namespace_that_goes(change: &Change) -> Option<&NamespaceName> {
+/// The namespace, if the change is its deletion.
+fn deleted_namespace(change: &Change) -> Option<&NamespaceName> {
     match &change.id {
         ResourceId::Namespace(namespace) => (change.action == Action::Delete).then_some(namespace),
-        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Address(..) | ResourceId::Route(..) => None,
+        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) => None,
     }
 }
 
-/// Adds where links stand on these, and on those in turn. Links in namespaces that go need not be found: each of them changes itself.
-fn follow<'a>(
-    mut links: Vec<Named<'a>>,
-    before: &'a Live,
-    gone: &HashSet<&NamespaceName>,
-    touched: &mut HashSet<&'a NamespaceName>,
-) {
-    let mut above: HashMap<Named<'_>, Vec<&LinkId>> = HashMap::new();
-    for (id, link) in before.state.links().filter(|(id, _)| !gone.contains(&id.namespace)) {
-        if let Some(below) = link.kind.parent() {
-            above.entry(named(id, below)).or_default().push(id);
-        }
-    }
-    while let Some(link) = links.pop().filter(|_| !above.is_empty()) {
-        // Each link is followed once: the two ends of a pair stand on each other.
-        for id in above.remove(&link).into_iter().flatten() {
-            touched.insert(&id.namespace);
-            links.push((&id.namespace, id.name));
-        }
-    }
-}
-
-fn parent(resource: &Resource) -> Option<&LinkRef> {
-    match resource {
-        Resource::Link(link) => link.kind.parent(),
-        Resource::Namespace | Resource::Sysctl(_) | Resource::Address(_) | Resource::Route(_) => None,
-    }
-}
-
-/// The link that `id` refers to as the one `below`.
-fn named<'a>(id: &'a LinkId, below: &'a LinkRef) -> Named<'a> {
-    (below.namespace.as_ref().unwrap_or(&id.namespace), below.name)
+fn parent_namespace(id: &LinkId, link: &Link) -> Option<NamespaceName> {
+    link.kind.parent().map(|parent| parent.resolve(&id.namespace).namespace)
 }
 
 #[cfg(test)]
@@ -82,43 +70,37 @@ mod tests {
     const LAB: &str = "name: lab\nnamespaces: {a: , b: , c: {interfaces: {eth0: {addresses: [10.0.0.1/24]}}}}\n\
                        links: [{endpoints: [a:x, b:x]}, {endpoints: [c:eth0, b:y]}]\n";
 
-    /// The namespaces that an update of this resource touches.
-    fn touched(of: impl Fn(&ResourceId) -> bool) -> Vec<String> {
-        let lab = crate::spec::load(LAB).lab.unwrap();
+    fn state(text: &str) -> (crate::name::LabName, crate::state::State) {
+        let lab = crate::spec::load(text).lab.unwrap();
         let state = crate::lower::lower(&lab, &BTreeMap::new()).state;
-        let (id, resource) =
-            state.resources.iter().find(|(id, _)| of(id)).map(|(id, there)| (id.clone(), there.clone())).unwrap();
-        let (before, after) = (Some(resource.clone()), Some(resource));
-        let change = Change { id, action: Action::Update, before, after, fields: Vec::new(), reason: None };
-        let plan = Plan { lab: lab.name, changes: vec![change], steps: Vec::new() };
-        plan.touched(&Live { state, ..Live::default() }).iter().map(ToString::to_string).collect()
+        (lab.name, state)
+    }
+
+    /// The namespaces that the removal of the resources touches.
+    fn touched(text: &str, of: impl Fn(&ResourceId) -> bool) -> Vec<String> {
+        let (lab, state) = state(text);
+        let live = Live { state, ..Live::default() };
+        let changes = crate::diff::diff(&crate::state::State::default(), &live).unwrap();
+        let changes = changes.into_iter().filter(|change| of(&change.id)).collect();
+        let plan = Plan { lab, changes, steps: Vec::new() };
+        plan.touched(&live).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn an_address_touches_its_namespace_alone() {
-        assert_eq!(touched(|id| matches!(id, ResourceId::Address(..))), ["c"]);
+        assert_eq!(touched(LAB, |id| matches!(id, ResourceId::Object(_))), ["c"]);
     }
 
     #[test]
-    fn what_stands_on_something_in_a_namespace_that_goes_is_found_through_it() {
-        let lab = crate::spec::load(
-            "name: lab\nnamespaces:\n  a: {interfaces: {d0: {dummy: {}}}}\n  b: {interfaces: {m0: {macvlan: {parent: \"a:d0\", mode: bridge}}}}\n  \
-             c: {interfaces: {v0: {vlan: {parent: \"b:m0\", id: 7}}}}\n  d: {}\n",
-        );
-        let lab = lab.lab.unwrap();
-        let state = crate::lower::lower(&lab, &BTreeMap::new()).state;
-        let gone = |(id, there): (&ResourceId, &Resource)| {
-            let (id, before) = (id.clone(), Some(there.clone()));
-            Change { id, action: Action::Delete, before, after: None, fields: Vec::new(), reason: None }
-        };
-        let changes = state.resources.iter().filter(|(id, _)| id.namespace().as_str() == "b").map(gone).collect();
-        let plan = Plan { lab: lab.name, changes, steps: Vec::new() };
-        let touched = plan.touched(&Live { state, ..Live::default() });
-        assert_eq!(touched.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b", "c"]);
+    fn links_above_those_of_a_deleted_namespace_are_found() {
+        let lab = "name: lab\nnamespaces:\n  a: {interfaces: {d0: {dummy: {}}}}\n  \
+                   b: {interfaces: {m0: {macvlan: {parent: \"a:d0\", mode: bridge}}}}\n  \
+                   c: {interfaces: {v0: {vlan: {parent: \"b:m0\", id: 7}}}}\n  d: {}\n";
+        assert_eq!(touched(lab, |id| id.namespace().as_str() == "b"), ["a", "b", "c"]);
     }
 
     #[test]
-    fn a_link_touches_where_the_other_end_of_its_pair_is() {
-        assert_eq!(touched(|id| matches!(id, ResourceId::Link(link) if link.to_string() == "a:x")), ["a", "b"]);
+    fn a_link_touches_the_namespace_of_the_other_end_of_its_pair() {
+        assert_eq!(touched(LAB, |id| matches!(id, ResourceId::Link(link) if link.to_string() == "a:x")), ["a", "b"]);
     }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::diff::{Action, Change};
+use crate::diff::{Action, Change, to_json};
 use crate::name::escape;
 use crate::plan::Plan;
-use crate::state::Resource;
+use crate::state::Attributes;
 
 /// Grows when a reader of the older form would misunderstand the newer.
 pub const FORMAT_VERSION: u32 = 1;
@@ -20,8 +20,8 @@ fn action(action: Action) -> &'static str {
 }
 
 fn change(change: &Change) -> Value {
-    let resource = |resource: &Option<Resource>| resource.as_ref().map_or(Value::Null, Resource::to_json);
-    let fields = change.fields.iter().map(|field| {
+    let resource = |attributes: Option<Attributes>| attributes.map_or(Value::Null, to_json);
+    let fields = change.fields().into_iter().map(|field| {
         json!({
             "name": field.name,
             "before": field.before,
@@ -34,8 +34,8 @@ fn change(change: &Change) -> Value {
         "namespace": change.id.namespace(),
         "kind": change.id.kind(),
         "action": action(change.action),
-        "before": resource(&change.before),
-        "after": resource(&change.after),
+        "before": resource(change.before()),
+        "after": resource(change.after()),
         "fields": fields.collect::<Vec<_>>(),
         "reason": change.reason,
     })

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::diff::{Action, Change};
 use crate::name::{NamespaceName, escape};
 use crate::plan::Plan;
-use crate::state::{Resource, ResourceId};
+use crate::state::ResourceId;
 
 /// What the last line says when there is nothing to do.
 pub const NO_CHANGES: &str = "No changes. The network matches the lab.";
@@ -95,43 +95,24 @@ fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
 
 /// One change: a line for what it is about, and one for each attribute that differs.
 fn change(out: &mut String, change: &Change, colour: Colour) {
-    let resource = change.after.as_ref().or(change.before.as_ref());
-    let _ = write!(out, "{} ", colour.paint(change.action, symbol(change.action)));
-    subject(out, &change.id, resource);
-    if let (Action::Create, Some(resource)) = (change.action, resource) {
-        details(out, &change.id, resource);
+    let _ = write!(out, "{} {}", colour.paint(change.action, symbol(change.action)), change.title());
+    if change.action == Action::Create {
+        details(out, change);
     }
     if let Some(reason) = &change.reason {
         let _ = write!(out, "  # {}", escape(reason));
     }
     out.push('\n');
-    for field in &change.fields {
+    for field in change.fields() {
         let forces = if field.forces_replacement { "  # forces replacement" } else { "" };
         let _ = writeln!(out, "        {}: {} -> {}{forces}", field.name, value(&field.before), value(&field.after));
     }
 }
 
-fn subject(out: &mut String, id: &ResourceId, resource: Option<&Resource>) {
-    let _ = match (id, resource) {
-        (ResourceId::Namespace(namespace), _) => write!(out, "namespace {namespace}"),
-        (ResourceId::Sysctl(_, key), _) => write!(out, "sysctl {key}"),
-        (ResourceId::Link(link), Some(Resource::Link(resource))) if resource.external => write!(out, "external {}", link.name),
-        (ResourceId::Link(link), Some(Resource::Link(resource))) => {
-            write!(out, "{} {}", escape(resource.kind.name()), link.name)
-        }
-        (ResourceId::Link(link), _) => write!(out, "link {}", link.name),
-        (ResourceId::Address(link, address), _) => write!(out, "address {address} on {}", link.name),
-        (ResourceId::Route(_, key), Some(Resource::Route(route))) if route.kind.is_terminal() => {
-            write!(out, "route {} {key}", value(&serde_json::json!(route.kind)))
-        }
-        (ResourceId::Route(_, key), _) => write!(out, "route {key}"),
-    };
-}
-
 /// What is set, on the same line, as ip(8) would have it.
-fn details(out: &mut String, id: &ResourceId, resource: &Resource) {
-    for (name, shown) in resource.show() {
-        let _ = match (id, name.as_str()) {
+fn details(out: &mut String, change: &Change) {
+    for (name, shown) in change.after().unwrap_or_default() {
+        let _ = match (&change.id, name.as_str()) {
             (_, "kind" | "type") => continue,
             (ResourceId::Sysctl(..), _) => write!(out, " = {}", value(&shown)),
             _ => write!(out, " {name} {}", value(&shown)),

@@ -1,7 +1,10 @@
-//! Resources: everything that a lab can want and a kernel can have. One kind, one file.
+//! Resources: everything that a lab can want and a kernel can have: links of many kinds, objects of several sorts, settings.
+//!
+//! One kind of link is one file in [`link`]; one sort of [`object`] is one file here.
 
 pub mod address;
 pub mod link;
+pub mod object;
 pub mod route;
 pub mod sysctl;
 

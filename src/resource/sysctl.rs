@@ -181,6 +181,11 @@ impl Sysctl {
     pub fn new(value: &str) -> Self {
         Self { value: value.split_whitespace().collect::<Vec<_>>().join(" "), inherited: false }
     }
+
+    /// All attributes that are set.
+    pub fn show(&self) -> Vec<(String, serde_json::Value)> {
+        vec![("value".into(), self.value.clone().into())]
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod document;
 pub mod parse;
 pub mod path;
 pub mod problem;
+pub mod scalar;
 pub mod suggest;
 
 pub use diagnostic::{Colour, Diagnostic, Severity, render};

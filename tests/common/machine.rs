@@ -11,11 +11,12 @@ use topo::kernel::memory::Memory;
 use topo::kernel::{Kernel, Unattended};
 use topo::lower::lower;
 use topo::name::{LabName, LinkId, LinkName};
-use topo::operation::Operation;
 use topo::record::Record;
+use topo::resource::address::Address;
 use topo::resource::sysctl::SysctlKey;
 use topo::spec::load;
-use topo::state::{Resource, ResourceId, State};
+use topo::state::State;
+use topo::value::InterfaceAddress;
 
 /// What a lab file asks for.
 pub fn desired(text: &str) -> State {
@@ -133,8 +134,8 @@ impl Machine {
     /// Does something to one of the lab's own links or namespaces; what the kernel refuses is not done.
     pub fn tamper(&mut self, act: Act, which: usize) {
         let live = self.memory.observe(&State::default()).expect("the network can be read");
-        let links: Vec<_> = live.state.links().map(|(id, _)| id.clone()).filter(|id| !id.name.is_loopback()).collect();
-        let spaces: Vec<_> = live.state.namespaces().cloned().collect();
+        let links: Vec<_> = live.state.links.keys().cloned().filter(|id| !id.name.is_loopback()).collect();
+        let spaces: Vec<_> = live.state.namespaces.iter().cloned().collect();
         let network = &mut self.memory.network;
         let outcome = match (links.get(which % links.len().max(1)), spaces.get(which % spaces.len().max(1)), act) {
             (Some(link), _, Act::Delete) => network.delete(link),
@@ -143,13 +144,12 @@ impl Machine {
             (Some(link), _, Act::Rename) => network.rename(link, "renamed".parse().expect("it is a name")),
             (Some(link), _, Act::AddAddress) => network.add_address_to(link, "192.0.2.1/24".parse().expect("it is an address")),
             (Some(link), _, Act::TakeAddresses) => {
-                let addresses: Vec<_> = live.state.addresses(link).map(|(address, _)| address).collect();
+                let addresses = addresses(&live.state, link).map(|(address, _)| address);
                 addresses.into_iter().try_for_each(|address| network.delete_address_of(link, address))
             }
-            (Some(link), _, Act::Disconnect) => live.state.addresses(link).try_for_each(|(address, attributes)| {
-                let (link, attributes) = (network.handle(link)?, attributes.clone());
-                network.by_hand(&Operation::Connect { link, address, attributes, present: false })
-            }),
+            (Some(link), _, Act::Disconnect) => {
+                addresses(&live.state, link).try_for_each(|(address, attributes)| network.disconnect(link, address, attributes))
+            }
             (_, Some(space), Act::DeleteNamespace) => network.delete_namespace_by_hand(space),
             (_, Some(space), Act::AddPair) => {
                 let [one, other] = ["one", "other"].map(|name| LinkId::new(space, name.parse().expect("it is a name")));
@@ -171,30 +171,30 @@ impl Machine {
         let wanted = desired(text);
         let mut interest = wanted.clone();
         for other in others {
-            let settings = desired(other).resources.into_iter().filter(|(id, _)| matches!(id, ResourceId::Sysctl(..)));
-            settings.for_each(|(id, setting)| {
-                interest.resources.entry(id).or_insert(setting);
-            });
+            for (id, setting) in desired(other).sysctls {
+                interest.sysctls.entry(id).or_insert(setting);
+            }
         }
         let live = self.memory.observe(&interest).expect("the network can be read");
-        let show = |(id, resource): (&ResourceId, &Resource)| {
-            let mut resource = resource.clone();
-            let mut order = String::new();
-            match &mut resource {
-                Resource::Link(link) => {
-                    let drawn = id.link().is_none_or(|id| wanted.link(&id).is_none_or(|link| link.settings.mac.is_none()));
-                    if drawn {
-                        Arc::make_mut(link).settings.mac = None;
-                    }
-                }
-                Resource::Address(address) => order = format!(" #{}", address.order),
-                Resource::Route(route) => route.nexthops.sort(),
-                Resource::Namespace | Resource::Sysctl(_) => {}
+        let mut state = live.state;
+        for (id, link) in &mut state.links {
+            if wanted.link(id).is_none_or(|link| link.settings.mac.is_none()) {
+                Arc::make_mut(link).settings.mac = None;
             }
-            format!("{} {id}{order}: {}", id.kind(), resource.to_json())
-        };
-        live.state.resources.iter().map(show).collect::<Vec<_>>().join("\n")
+        }
+        state.objects.routes.values_mut().for_each(|route| route.nexthops.sort());
+        let orders =
+            state.objects.addresses.iter().map(|((namespace, key), address)| format!("{namespace} {key} #{}", address.order));
+        let shown = state.show().into_iter().map(|(id, attributes)| format!("{} {id}: {attributes:?}", id.kind()));
+        shown.chain(orders).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The addresses of a link.
+fn addresses<'s>(state: &'s State, link: &'s LinkId) -> impl Iterator<Item = (InterfaceAddress, &'s Address)> {
+    let all = state.objects::<Address>().iter();
+    let of_link = all.filter(|((namespace, key), _)| *namespace == link.namespace && key.link == link.name);
+    of_link.map(|((_, key), address)| (key.address, address))
 }
 
 fn lab_name() -> LabName {
@@ -212,7 +212,7 @@ fn fail(doing: &str, error: &(dyn std::error::Error + 'static)) -> TestCaseError
 /// A change in one line.
 pub fn describe(change: &Change) -> String {
     let fields: Vec<_> =
-        change.fields.iter().map(|field| format!("{} {} -> {}", field.name, field.before, field.after)).collect();
+        change.fields().iter().map(|field| format!("{} {} -> {}", field.name, field.before, field.after)).collect();
     format!("{:?} {} {} {}", change.action, change.id.kind(), change.id, fields.join(", "))
 }
 

@@ -1,18 +1,20 @@
 //! Executes operations. The order is the plan's; what is done about speed is done here: messages that go to the same socket one
 //! after another share a send, and a run of new namespaces is divided among threads.
 
-use std::io;
+mod detection;
+mod foreign_routes;
+mod namespaces;
+
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::libc;
 
-use super::ahead::Follower;
-use super::detection::{self, Patience};
-use super::namespaces;
-use super::socket::{Batch, Refusal};
-use super::spares::Spares;
-use super::{Linux, bystanders, encode};
+use self::detection::Patience;
+pub(super) use self::foreign_routes::ForeignRoutes;
+use super::Linux;
+use super::early::{Follower, Spares};
+use super::wire::{Batch, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
@@ -41,7 +43,7 @@ enum Way {
 }
 
 fn way(operation: &Operation) -> Way {
-    if let Some(source) = detection::source(operation) {
+    if let Some(source) = detection::awaited(operation) {
         return Way::Patiently(source);
     }
     match operation {
@@ -51,23 +53,20 @@ fn way(operation: &Operation) -> Way {
         Operation::ChangeLink(_)
         | Operation::DeleteLink(_)
         | Operation::DeleteLinkGroup(_)
-        | Operation::AddAddress { .. }
-        | Operation::DeleteAddress { .. }
-        | Operation::Connect { .. }
-        | Operation::AddRoute { .. }
-        | Operation::DeleteRoute(_) => Way::Messages(operation.namespace().clone()),
+        | Operation::Put(_)
+        | Operation::Remove(_) => Way::Messages(operation.namespace().clone()),
     }
 }
 
 /// Executes the operations in order.
 pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
-    if let Some(first) = operations.iter().position(bystanders::endangers) {
-        linux.bystanders.watch(&mut linux.host.socket).map_err(|errno| refused(operations, first, errno))?;
+    if let Some(first) = operations.iter().position(foreign_routes::endangers) {
+        linux.foreign_routes.watch(&mut linux.host.socket).map_err(|errno| refused(operations, first, errno))?;
     }
     let outcome = carry_out(linux, operations, progress);
     // What was begun for this plan is no use to what follows it, which may be its undoing.
     linux.spares = Spares::default();
-    linux.bystanders.put_back(&mut linux.host.socket);
+    linux.foreign_routes.put_back(&mut linux.host.socket);
     outcome
 }
 
@@ -117,14 +116,6 @@ fn refused(operations: &[Operation], position: usize, source: Errno) -> ExecuteE
     OperationError { position, operation: operations[position].to_string(), source }.into()
 }
 
-/// An error of a system call in the kernel's terms.
-pub(super) fn errno(error: &io::Error) -> Errno {
-    match error.raw_os_error() {
-        Some(number) => Errno::new(number),
-        None => Errno { number: libc::EIO, message: Some(error.to_string()) },
-    }
-}
-
 /// A link is made from where its parent is, since there the parent's number means something; a vxlan from its underlay, where
 /// its packets are to travel; a pair with an end in `host` from there, so that its mark can go with it.
 fn birthplace(new: &NewLink) -> NamespaceName {
@@ -150,15 +141,8 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
         Operation::ChangeLink(change) => encode::change_link(batch, change),
         Operation::DeleteLink(link) => encode::delete_link(batch, link),
         Operation::DeleteLinkGroup(_) => encode::delete_group(batch, &linux.lab),
-        Operation::AddAddress { link, address, attributes, presence } => {
-            encode::add_address(batch, link, *address, attributes, *presence);
-        }
-        Operation::DeleteAddress { link, address, attributes } => encode::delete_address(batch, link, *address, attributes),
-        Operation::Connect { link, address, attributes, present } => {
-            encode::connect(batch, link, *address, attributes, *present);
-        }
-        Operation::AddRoute { route, presence } => encode::add_route(batch, route, *presence),
-        Operation::DeleteRoute(route) => encode::delete_route(batch, route),
+        Operation::Put(put) => put.requests().into_iter().for_each(|request| batch.push_request(request)),
+        Operation::Remove(object) => object.requests().into_iter().for_each(|request| batch.push_request(request)),
         Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => {}
     }
     pending.owners.resize(pending.batch.len(), position);
@@ -210,7 +194,8 @@ fn flush(
     if let Some(&first) = pending.owners.first() {
         let inhabited = linux.inhabited(&pending.through);
         let inhabited = inhabited.ok_or_else(|| refused(operations, first, missing(&pending.through)))?;
-        let refusals = inhabited.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, errno(&error)))?;
+        let refusals =
+            inhabited.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, Errno::from(&error)))?;
         let gone = |refusal: &Refusal| {
             // The kernel has cleaned up meanwhile, after a namespace that went earlier. A group is missing once it is empty.
             let operation = &operations[pending.owners[refusal.message]];
@@ -264,7 +249,7 @@ fn inside(
         if units.last().is_none_or(|unit| unit.namespace != *namespace) {
             let file = match linux.inhabited(namespace) {
                 Some(inhabited) => {
-                    Some(inhabited.file.try_clone().map_err(|error| refused(operations, position, errno(&error)))?)
+                    Some(inhabited.file.try_clone().map_err(|error| refused(operations, position, Errno::from(&error)))?)
                 }
                 None => None,
             };
@@ -300,7 +285,7 @@ fn remove(
     let namespaces: Vec<_> = namespaces.collect();
     let failure = namespaces::remove(&linux.lab, &namespaces);
     // Closed by a thread that has nothing else to do.
-    let _ = linux.travellers.begin(move || drop(namespaces));
+    let _ = linux.threads.begin(move || drop(namespaces));
     match failure {
         Some((position, errno)) => Err(refused(operations, position, errno)),
         None => {

@@ -1,50 +1,41 @@
 //! Reads the live network: the lab's own namespaces whole, of the host only what is the lab's or what the lab names.
 
+pub mod labs;
+mod read;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use super::netns::{self, Directory};
-use super::read::{Candidate, Interest, Seen, Snapshot, broken, complete_host, look_at, read_host};
-use super::resolve::Resolver;
-use super::scene::Scenery;
-use super::travellers::{Answer, portions};
-use super::{Linux, ahead, sysctl};
+use netlink_packet_core::Parseable;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+
+use self::read::complete_host;
+pub(super) use self::read::{Answers, Candidate, Interest, Look, Seen, broken, look_at, read_host, read_namespaces};
+use super::system::netns::{self, Directory};
+use super::system::sysctl;
+use super::{Linux, early};
 use crate::kernel::ObserveError;
+use crate::live::{Others, live};
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::sysctl::SysctlKey;
-use crate::state::{Live, ResourceId, State};
-
-/// Which namespaces are read.
-#[derive(Clone, Copy)]
-pub(super) enum Look<'a> {
-    /// All.
-    Everywhere,
-    /// These; the others are as they were last seen.
-    Again(&'a BTreeSet<NamespaceName>),
-}
-
-impl Look<'_> {
-    fn includes(self, namespace: &NamespaceName) -> bool {
-        match self {
-            Self::Everywhere => true,
-            Self::Again(namespaces) => namespaces.contains(namespace),
-        }
-    }
-}
+use crate::snapshot::{Numbering, Snapshots};
+use crate::state::{Live, State};
 
 /// Reads what the lab owns, and of all else only what `desired` names. What has been read ahead is not read again.
 pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Result<Live, ObserveError> {
-    let mut live = Live::default();
-    let ahead = ahead::collect(linux, look)?;
+    let mut others = Others::default();
+    let early = early::collect(linux, look)?;
     let mut snapshots = std::mem::take(&mut linux.seen);
-    snapshots.retain(|namespace, _| ahead.contains(namespace) || !look.includes(namespace));
+    snapshots.retain(|namespace, _| early.contains(namespace) || !look.includes(namespace));
     let interest = Arc::new(Interest::of(&linux.lab, desired));
     linux.interest = Some(interest.clone());
     let reading = match Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) {
         Some(directory) => {
-            let candidates = find_namespaces(linux, &interest, &directory, &ahead, &mut snapshots)?;
+            let candidates = find_namespaces(linux, &interest, &directory, &early, &mut snapshots)?;
             read_namespaces(linux, &interest, &directory, candidates)?
         }
         None => {
@@ -62,19 +53,16 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     for answer in reading {
         let seen = answer.wait().map_err(broken("the namespaces"))??;
         for seen in seen {
-            settle(linux, seen, &mut live, &mut snapshots);
+            settle(linux, seen, &mut others, &mut snapshots);
         }
     }
-    live.foreign.retain(|id, _| desired.resources.contains_key(id));
-    let mut scenery = Scenery::of(&linux.lab, desired, &snapshots);
-    Resolver::new(linux, &snapshots).resolve(&mut scenery, desired)?;
-    let namespaces: Vec<NamespaceName> = snapshots.keys().cloned().collect();
+    let lab = linux.lab.clone();
+    let live = live(&lab, desired, &snapshots, others, &mut Numbers(linux))?;
     linux.seen = snapshots;
     if linux.only_looks {
         linux.let_go();
     }
-    scenery.put_into(&mut live, namespaces);
-    linux.spares.go_on(&linux.travellers);
+    linux.spares.go_on(&linux.threads);
     Ok(live)
 }
 
@@ -84,8 +72,8 @@ fn find_namespaces(
     linux: &mut Linux,
     interest: &Interest,
     directory: &Directory,
-    ahead: &BTreeSet<NamespaceName>,
-    snapshots: &mut BTreeMap<NamespaceName, Snapshot>,
+    early: &BTreeSet<NamespaceName>,
+    snapshots: &mut Snapshots,
 ) -> Result<Vec<Candidate>, ObserveError> {
     let mut known = std::mem::take(&mut linux.namespaces);
     let mut unread = std::mem::take(snapshots);
@@ -93,7 +81,7 @@ fn find_namespaces(
     let mut candidates = Vec::new();
     for name in directory.names().map_err(broken(netns::DIRECTORY))? {
         let known = match known.remove(&name) {
-            Some(known) if ahead.contains(&name) => Some(known),
+            Some(known) if early.contains(&name) => Some(known),
             Some(known) => {
                 let still = directory.is_still(&name, &known.file);
                 still.map_err(|error| broken(format!("namespace `{name}`"))(error))?.then_some(known)
@@ -112,36 +100,17 @@ fn find_namespaces(
     Ok(candidates)
 }
 
-pub(super) type Reading = Answer<Result<Vec<Seen>, ObserveError>>;
-
-/// Begins to look into the candidates, some at a time.
-pub(super) fn read_namespaces(
-    linux: &Linux,
-    interest: &Arc<Interest>,
-    directory: &Arc<Directory>,
-    candidates: Vec<Candidate>,
-) -> Result<Vec<Reading>, ObserveError> {
-    const LEAST: usize = 5;
-    let mut reading = Vec::new();
-    for part in portions(candidates, LEAST) {
-        let (interest, directory) = (interest.clone(), directory.clone());
-        let look = move || part.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
-        reading.push(linux.travellers.begin(look).map_err(broken("the namespaces"))?);
-    }
-    Ok(reading)
-}
-
-fn settle(linux: &mut Linux, seen: Seen, live: &mut Live, snapshots: &mut BTreeMap<NamespaceName, Snapshot>) {
+fn settle(linux: &mut Linux, seen: Seen, others: &mut Others, snapshots: &mut Snapshots) {
     match seen {
         Seen::Lab { name, inhabited, snapshot } => {
             linux.namespaces.insert(name.clone(), inhabited);
             snapshots.insert(name, snapshot);
         }
         Seen::Placeholder(name) => {
-            live.broken.insert(name);
+            others.broken.insert(name);
         }
         Seen::Foreign { name, what } => {
-            live.foreign.insert(ResourceId::Namespace(name), what);
+            others.foreign.push((name, what));
         }
         Seen::Nothing => {}
     }
@@ -162,5 +131,31 @@ pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<Sy
         }
         Ok(values)
     };
-    linux.travellers.run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
+    linux.threads.run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
+}
+
+/// The numbers that namespaces have for one another, asked of the kernel.
+struct Numbers<'a>(&'a mut Linux);
+
+impl Numbering for Numbers<'_> {
+    type Error = ObserveError;
+
+    fn number(&mut self, asking: &NamespaceName, other: &NamespaceName) -> Result<Option<i32>, ObserveError> {
+        let Some(descriptor) = self.0.inhabited(other).map(|inhabited| inhabited.file.as_raw_fd()) else { return Ok(None) };
+        let Some(inhabited) = self.0.inhabited(asking) else { return Ok(None) };
+        let mut message = NsidMessage::default();
+        message.attributes.push(NsidAttribute::Fd(descriptor.cast_unsigned()));
+        let mut number = None;
+        let answer = inhabited.socket.get(RouteNetlinkMessage::GetNsId(message), |_, body| {
+            let message = NsidMessage::parse(body).map_err(|error| error.to_string())?;
+            number = message.attributes.iter().find_map(|attribute| match attribute {
+                NsidAttribute::Id(number) if *number >= 0 => Some(*number),
+                _ => None,
+            });
+            Ok(())
+        });
+        answer
+            .map_err(|error| ObserveError { what: format!("the number of `{other}` in `{asking}`"), source: Box::new(error) })?;
+        Ok(number)
+    }
 }

@@ -10,11 +10,10 @@ use super::device::{Device, Given, Place, Settled};
 use super::network::{Author, Network, said};
 use super::route::Family;
 use crate::kernel::Errno;
-use crate::operation::{LinkHandle, Presence};
 use crate::ownership;
-use crate::resource::address::Address;
+use crate::resource::address::{Address, ConnectedRoute, Step, steps};
+use crate::resource::object::{At, Put};
 use crate::resource::route::Scope;
-use crate::value::InterfaceAddress;
 
 /// Whether two IPv4 addresses are of the same subnet: `b`'s far end within `a`'s, of the same length.
 fn same_subnet(a: &Given, b: &Given) -> bool {
@@ -23,15 +22,30 @@ fn same_subnet(a: &Given, b: &Given) -> bool {
 }
 
 impl Network {
-    pub(super) fn add_address(
-        &mut self,
-        author: Author<'_>,
-        link: &LinkHandle,
-        address: InterfaceAddress,
-        attributes: &Address,
-        presence: Presence,
-    ) -> Result<(), Errno> {
-        let place = self.place(link)?;
+    /// Puts an address: gives it, or adds or deletes its connected route.
+    pub(super) fn put_address(&mut self, author: Author<'_>, Put { at, over }: &Put<Address>) -> Result<(), Errno> {
+        for step in steps(at, over) {
+            match step {
+                Step::Give { replace } => self.give_address(author, at, replace)?,
+                Step::Connect => self.connect(at, true)?,
+                Step::Disconnect => self.connect(at, false)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The interface of an address.
+    pub(super) fn place_of(&self, at: &At<Address>) -> Result<Place, Errno> {
+        let place = Place::new(&at.namespace, at.index());
+        match self.device(&place) {
+            Some(device) if device.name == at.key.link => Ok(place),
+            Some(_) | None => Err(Errno::new(libc::ENODEV)),
+        }
+    }
+
+    fn give_address(&mut self, author: Author<'_>, at: &At<Address>, replace: bool) -> Result<(), Errno> {
+        let (address, attributes) = (at.key.address, &at.value);
+        let place = self.place_of(at)?;
         if let Some(lifetime) = attributes.lifetime
             && (lifetime.valid.0 == 0 || lifetime.preferred > lifetime.valid)
         {
@@ -42,16 +56,16 @@ impl Network {
             Author::Lab(_) | Author::Hand => 0,
         };
         // Its order is told by its place among the others.
-        let attributes = Address { order: 0, ..attributes.clone() };
+        let attributes = Address { order: 0, connected: ConnectedRoute::AsMade, ..attributes.clone() };
         let given = Given { address, attributes, secondary: false, protocol };
         let mut connected = self.connected(&place);
-        if presence == Presence::Replace && address.ip().is_ipv6() {
+        if replace && address.ip().is_ipv6() {
             // The kernel puts a route back that has been taken away (`inet6_addr_modify`).
             connected.retain(|entry| entry.to != address.0.trunc() || self.has_route(&place.namespace, entry));
         }
         let added = match address.ip() {
-            IpAddr::V4(_) => self.add_inet(&place, given, presence),
-            IpAddr::V6(_) => self.add_inet6(&place, given, presence),
+            IpAddr::V4(_) => self.add_inet(&place, given, replace),
+            IpAddr::V6(_) => self.add_inet6(&place, given, replace),
         };
         self.reconnect(&place, &connected);
         if added.is_ok() && address.ip().is_ipv4() && self.device(&place).is_some_and(|device| device.up) {
@@ -60,14 +74,14 @@ impl Network {
         added
     }
 
-    fn add_inet(&mut self, place: &Place, mut given: Given, presence: Presence) -> Result<(), Errno> {
+    fn add_inet(&mut self, place: &Place, mut given: Given, replace: bool) -> Result<(), Errno> {
         let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
         given.attributes.scope = Some(given.attributes.complete_scope(given.address.ip()));
         given.attributes.nodad = false;
         let same = |other: &&mut Given| other.address.ip() == given.address.ip() && same_subnet(other, &given);
         let kernels = device.is_loopback() && given.address.0.to_string() == "127.0.0.1/8";
         if let Some(other) = device.addresses.iter_mut().find(same) {
-            if presence == Presence::New {
+            if !replace {
                 return Err(said(libc::EEXIST, "Address already assigned"));
             }
             other.attributes.metric = given.attributes.metric;
@@ -76,7 +90,7 @@ impl Network {
             return Ok(());
         }
         if kernels {
-            return if presence == Presence::New { Err(said(libc::EEXIST, "Address already assigned")) } else { Ok(()) };
+            return if !replace { Err(said(libc::EEXIST, "Address already assigned")) } else { Ok(()) };
         }
         if let Some(other) = device.addresses.iter().find(|other| other.address.ip().is_ipv4() && same_subnet(other, &given)) {
             if other.attributes.scope != given.attributes.scope {
@@ -89,7 +103,7 @@ impl Network {
         Ok(())
     }
 
-    fn add_inet6(&mut self, place: &Place, mut given: Given, presence: Presence) -> Result<(), Errno> {
+    fn add_inet6(&mut self, place: &Place, mut given: Given, replace: bool) -> Result<(), Errno> {
         let Some(device) = self.device(place) else { return Err(Errno::new(libc::ENODEV)) };
         let IpAddr::V6(ip) = given.address.ip() else { return Err(Errno::new(libc::EINVAL)) };
         if !device.knows_ipv6() {
@@ -112,7 +126,7 @@ impl Network {
         let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
         let known = device.is_loopback() && ip.is_loopback();
         let same = device.addresses.iter_mut().find(|other| other.address.ip() == IpAddr::V6(ip));
-        if (known || same.is_some()) && presence == Presence::New {
+        if (known || same.is_some()) && !replace {
             return Err(said(libc::EEXIST, "address already assigned"));
         }
         match same {
@@ -124,13 +138,9 @@ impl Network {
         Ok(())
     }
 
-    pub(super) fn delete_address(
-        &mut self,
-        link: &LinkHandle,
-        address: InterfaceAddress,
-        attributes: &Address,
-    ) -> Result<(), Errno> {
-        let place = self.place(link)?;
+    pub(super) fn delete_address(&mut self, at: &At<Address>) -> Result<(), Errno> {
+        let (address, attributes) = (at.key.address, &at.value);
+        let place = self.place_of(at)?;
         let Some(device) = self.device(&place) else { return Err(Errno::new(libc::ENODEV)) };
         let wanted = Given { address, attributes: attributes.clone(), secondary: false, protocol: 0 };
         let is_meant = |given: &Given| given.address == address && (address.ip().is_ipv6() || same_subnet(given, &wanted));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
 use crate::resource::link::{Kind, Queues};
 use crate::state::Ifindex;
@@ -167,10 +167,5 @@ impl Device {
 
     pub(super) fn has_ipv4(&self) -> bool {
         self.is_loopback() || self.addresses.iter().any(|given| given.address.ip().is_ipv4())
-    }
-
-    /// As the lab would refer to it.
-    pub(super) fn id(&self, namespace: &NamespaceName) -> LinkId {
-        LinkId::new(namespace, self.name)
     }
 }

@@ -6,12 +6,14 @@ use std::fmt::Write as _;
 use nix::libc;
 
 use super::device::{Device, LOOPBACK, Place};
+use super::object::Kept;
 use super::route::Entry;
 use crate::kernel::Errno;
 use crate::name::{LabName, LinkName, NamespaceName};
 use crate::operation::{LinkHandle, Operation};
 use crate::ownership;
 use crate::resource::link::Kind;
+use crate::resource::object::table::Tables;
 use crate::state::Ifindex;
 
 /// Who sends an operation.
@@ -29,13 +31,20 @@ pub(super) struct Namespace {
     pub(super) devices: BTreeMap<Ifindex, Device>,
     /// All routes of tables other than `local`, those that the kernel made among them, oldest first.
     pub(super) routes: Vec<Entry>,
+    /// Objects of all other sorts.
+    pub(super) objects: Tables<Kept>,
     /// Settings that differ from what the kernel gives, by path.
     pub(super) sysctls: BTreeMap<String, String>,
 }
 
 impl Namespace {
     pub(super) fn new() -> Self {
-        Self { devices: BTreeMap::from([(LOOPBACK, Device::loopback())]), routes: Vec::new(), sysctls: BTreeMap::new() }
+        Self {
+            devices: BTreeMap::from([(LOOPBACK, Device::loopback())]),
+            routes: Vec::new(),
+            objects: Tables::default(),
+            sysctls: BTreeMap::new(),
+        }
     }
 
     /// Whether a link has this name, or goes by it.
@@ -111,6 +120,9 @@ impl Network {
             for route in routes {
                 line(format_args!("{name} route {route}"));
             }
+            for object in namespace.kept_objects() {
+                line(format_args!("{name} {object}"));
+            }
         }
         text
     }
@@ -130,14 +142,11 @@ impl Network {
             Operation::ChangeLink(change) => self.change_link(change),
             Operation::DeleteLink(link) => self.delete_link(link),
             Operation::DeleteLinkGroup(links) => self.delete_links(links),
-            Operation::AddAddress { link, address, attributes, presence } => {
-                self.add_address(author, link, *address, attributes, *presence)
-            }
-            Operation::DeleteAddress { link, address, attributes } => self.delete_address(link, *address, attributes),
-            Operation::Connect { link, address, present, .. } => self.connect(link, *address, *present),
-            Operation::AddRoute { route, presence } => self.add_route(author, route, *presence),
-            Operation::DeleteRoute(route) => self.delete_route(author, route),
-        }
+            Operation::Put(put) => self.put(author, put),
+            Operation::Remove(object) => self.remove_object(author, object),
+        }?;
+        self.drop_unmet_objects();
+        Ok(())
     }
 
     fn create_namespace(&mut self, author: Author<'_>, name: &NamespaceName) -> Result<(), Errno> {

@@ -1,234 +1,143 @@
-//! What a lab sees of the network: its own namespaces whole, of `host` what is its own and what it names.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+//! Snapshots of the network: what dumps of the kernel would show.
 
 use super::device::{Device, Place};
 use super::network::{Namespace, Network};
+use super::object::KeptObject;
 use super::route::{Entry, Family};
-use crate::kernel::standing::{BY_HAND, BY_KERNEL, Standing, foreign_namespace};
-use crate::name::{LabName, LinkId, LinkName, LinkRef, NamespaceName};
-use crate::ownership::{self, Mark};
-use crate::resource::address::Address;
-use crate::resource::link::{Link, LinkSettings, Marked};
-use crate::resource::route::{NextHop, Route, RouteKey};
+use crate::live::{Others, foreign_namespace};
+use crate::name::{LabName, LinkName, NamespaceName};
+use crate::ownership;
+use crate::resource::address::{Address, AddressKey, ConnectedRoute};
+use crate::resource::link::{Link, LinkSettings};
+use crate::resource::object::Maker;
+use crate::resource::object::table::{self, Registered, Visit};
+use crate::resource::object::wire::{Found, RTPROT_KERNEL};
+use crate::resource::route::{NextHop, Route, RouteKey, RouteType};
 use crate::resource::sysctl::Sysctl;
-use crate::state::{Live, Resource, ResourceId, State};
+use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
+use crate::state::State;
 
-/// One namespace on its way into the live state.
-struct Scene<'a> {
+/// Reads `host` and the lab's namespaces, and of settings those that `desired` names.
+pub(super) fn read(network: &Network, lab: &LabName, desired: &State) -> (Snapshots, Others) {
+    let (mut snapshots, mut others) = (Snapshots::new(), Others::default());
+    for (name, text) in &network.placeholders {
+        match *text == ownership::namespace_mark(lab, name) {
+            true => drop(others.broken.insert(name.clone())),
+            false => others.foreign.push((name.clone(), "a file that topo did not make".to_owned())),
+        }
+    }
+    for (name, namespace) in &network.namespaces {
+        let mark = network.mark_of(name).map_or("", String::as_str);
+        match foreign_namespace(lab, name, mark).filter(|_| !name.is_host()) {
+            Some(what) => others.foreign.push((name.clone(), what)),
+            None => drop(snapshots.insert(name.clone(), Reader { network, name, namespace }.read(desired))),
+        }
+    }
+    (snapshots, others)
+}
+
+/// The numbers that namespaces have for one another: the same in all of them.
+pub(super) struct Numbers<'a>(pub(super) &'a Network);
+
+impl Numbers<'_> {
+    fn of(&self, namespace: &NamespaceName) -> Option<i32> {
+        self.0.namespaces.keys().position(|name| name == namespace).and_then(|at| i32::try_from(at).ok())
+    }
+}
+
+impl Numbering for Numbers<'_> {
+    type Error = std::convert::Infallible;
+
+    fn number(&mut self, _: &NamespaceName, other: &NamespaceName) -> Result<Option<i32>, Self::Error> {
+        Ok(self.of(other))
+    }
+}
+
+/// One namespace.
+struct Reader<'a> {
     network: &'a Network,
-    lab: &'a LabName,
-    desired: &'a State,
     name: &'a NamespaceName,
     namespace: &'a Namespace,
-    /// Namespaces that the lab can see into.
-    visible: &'a [NamespaceName],
 }
 
-/// What was seen now in these namespaces, and earlier in all others.
-pub(super) fn only_in(touched: &BTreeSet<NamespaceName>, now: Live, earlier: Live) -> Live {
-    let is_touched = |namespace: &NamespaceName| touched.contains(namespace);
-    fn mix<K: Ord, V>(now: BTreeMap<K, V>, earlier: BTreeMap<K, V>, is_touched: impl Fn(&K) -> bool) -> BTreeMap<K, V> {
-        let now = now.into_iter().filter(|(key, _)| is_touched(key));
-        now.chain(earlier.into_iter().filter(|(key, _)| !is_touched(key))).collect()
+impl Reader<'_> {
+    fn read(&self, desired: &State) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        snapshot.links = self.namespace.devices.iter().map(|(index, device)| self.link(*index, device)).collect();
+        self.add_addresses(&mut snapshot);
+        self.add_routes(&mut snapshot);
+        table::visit(&mut AddKept { namespace: self.namespace, snapshot: &mut snapshot });
+        snapshot.notes.connected.sort_unstable();
+        let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name);
+        let read = |(namespace, key): &(NamespaceName, _)| {
+            self.network.read_sysctl(namespace, crate::resource::sysctl::SysctlKey::path(key))
+        };
+        snapshot.sysctls = wanted.map(|id| (id.1.clone(), read(id).map(|value| Sysctl::new(&value)))).collect();
+        snapshot
     }
-    let resources = mix(now.state.resources, earlier.state.resources, |id| is_touched(id.namespace()));
-    Live {
-        state: State { resources, adopt: now.state.adopt },
-        indices: mix(now.indices, earlier.indices, |id| is_touched(&id.namespace)),
-        group_is_shared: now.group_is_shared,
-        taken_indices: now.taken_indices,
-        broken: now.broken,
-        foreign: mix(now.foreign, earlier.foreign, |id| is_touched(id.namespace())),
-    }
-}
 
-pub(super) fn observe(network: &Network, lab: &LabName, desired: &State) -> Live {
-    let mut live = Live::default();
-    let mut visible = vec![NamespaceName::host()];
-    for name in network.namespaces.keys().chain(network.placeholders.keys()).filter(|name| !name.is_host()) {
-        let id = ResourceId::Namespace(name.clone());
-        match foreignness(network, lab, name) {
-            Some(what) if desired.resources.contains_key(&id) => {
-                live.foreign.insert(id, what);
-            }
-            Some(_) => {}
-            None => {
-                live.state.insert(id, Resource::Namespace);
-                match network.placeholders.contains_key(name) {
-                    true => {
-                        live.broken.insert(name.clone());
-                    }
-                    false => visible.push(name.clone()),
-                }
-            }
+    fn link(&self, index: u32, device: &Device) -> FoundLink {
+        let elsewhere = |namespace: &NamespaceName| {
+            let numbers = Numbers(self.network);
+            Some(namespace).filter(|namespace| *namespace != self.name).and_then(|namespace| numbers.of(namespace))
+        };
+        let below = device.below.as_ref();
+        FoundLink {
+            index,
+            name: device.name,
+            link: link(device),
+            master: device.master,
+            below: below.map(|place| place.index),
+            below_nsid: below.map(|place| &place.namespace).or(device.underlay.as_ref()).and_then(elsewhere),
+            group: device.group,
+            alias: device.alias.clone(),
         }
     }
-    for name in &visible {
-        if let Some(namespace) = network.namespaces.get(name) {
-            let scene = Scene { network, lab, desired, name, namespace, visible: &visible };
-            scene.add_links(&mut live);
-            scene.add_addresses(&mut live);
-            scene.add_routes(&mut live);
-        }
-    }
-    add_sysctls(network, desired, &visible, &mut live);
-    live
-}
 
-/// What a namespace is, when it is not the lab's.
-fn foreignness(network: &Network, lab: &LabName, name: &NamespaceName) -> Option<String> {
-    if let Some(text) = network.placeholders.get(name) {
-        return (*text != ownership::namespace_mark(lab, name)).then(|| "a file that topo did not make".to_owned());
-    }
-    let mark = network.mark_of(name).map_or("", String::as_str);
-    foreign_namespace(lab, name, mark)
-}
-
-fn add_sysctls(network: &Network, desired: &State, visible: &[NamespaceName], live: &mut Live) {
-    for id in desired.resources.keys() {
-        let ResourceId::Sysctl(namespace, key) = id else { continue };
-        let reported = key.link().is_none_or(|name| live.state.link(&LinkId::new(namespace, name)).is_some());
-        if !reported || !visible.contains(namespace) {
-            continue;
-        }
-        if let Some(value) = network.read_sysctl(namespace, key.path()) {
-            live.state.insert(id.clone(), Resource::Sysctl(Sysctl::new(&value)));
-        }
-    }
-}
-
-impl Scene<'_> {
-    fn add_links(&self, live: &mut Live) {
+    fn add_addresses(&self, snapshot: &mut Snapshot) {
         for (index, device) in &self.namespace.devices {
-            let id = device.id(self.name);
-            let mark = Mark { group: device.group, alias: device.alias.clone() };
-            let marked = match Standing::of(self.lab, self.desired, &id, mark, *index, device.kind.name()) {
-                Standing::Lab(marked) => marked,
-                Standing::Declared => Marked::Lab,
-                Standing::Foreign(what) => {
-                    live.taken_indices.insert(id, *index);
-                    live.group_is_shared |= device.group == crate::ownership::group(self.lab);
-                    self.stand_in_the_way(live, device, what);
-                    continue;
-                }
-            };
-            live.indices.insert(id.clone(), *index);
-            live.state.insert(ResourceId::Link(id), Resource::Link(Arc::new(Link { marked, ..self.link(device) })));
-        }
-        for device in self.namespace.devices.values().filter(|_| self.name.is_host()) {
-            for altname in device.altnames.iter().filter_map(|altname| altname.parse().ok()) {
-                let id = ResourceId::Link(LinkId::new(self.name, altname));
-                if self.desired.resources.contains_key(&id) && !live.state.resources.contains_key(&id) {
-                    live.foreign.insert(id, format!("an alternative name of `{}`", device.name));
-                }
-            }
-        }
-    }
-
-    fn stand_in_the_way(&self, live: &mut Live, device: &Device, what: String) {
-        let id = ResourceId::Link(device.id(self.name));
-        if self.desired.resources.contains_key(&id) {
-            live.foreign.insert(id, what);
-        }
-    }
-
-    fn link(&self, device: &Device) -> Link {
-        let mut kind = device.kind.clone();
-        if let Some(slot) = kind.parent_slot() {
-            *slot = device.below.as_ref().and_then(|below| self.seen(below));
-        }
-        if let Some(slot) = kind.underlay_slot() {
-            slot.clone_from(&device.underlay);
-            *slot = slot.take().filter(|underlay| self.visible.contains(underlay));
-        }
-        let master = device.master.and_then(|master| self.namespace.devices.get(&master)).map(|master| master.name);
-        Link {
-            kind,
-            settings: LinkSettings {
-                mac: Some(device.mac),
-                mtu: Some(device.mtu),
-                up: Some(device.up),
-                txqueuelen: Some(device.txqueuelen),
-                arp: Some(device.arp),
-                multicast: Some(device.multicast),
-                allmulti: Some(device.allmulti),
-                promisc: Some(device.promisc),
-                altnames: Some(device.altnames.clone()),
-                master,
-            },
-            queues: Some(device.queues),
-            marked: Marked::Lab,
-            external: self.desired.link(&device.id(self.name)).is_some_and(|link| link.external),
-        }
-    }
-
-    fn seen(&self, place: &Place) -> Option<LinkRef> {
-        let device = self.network.device(place).filter(|_| self.visible.contains(&place.namespace))?;
-        Some(device.id(&place.namespace).into())
-    }
-
-    fn add_addresses(&self, live: &mut Live) {
-        for (index, device) in &self.namespace.devices {
-            let link = device.id(self.name);
-            let Some(external) = live.state.link(&link).map(|link| link.external) else { continue };
-            let mut order: BTreeMap<bool, u32> = BTreeMap::new();
-            for given in &device.addresses {
-                let id = ResourceId::Address(link.clone(), given.address);
-                let declared = self.desired.resources.contains_key(&id);
-                let foreign = self.name.is_host() && given.protocol != ownership::PROTOCOL;
-                let adopted = foreign && declared && self.desired.adopt.contains(&link);
-                if foreign && !adopted {
-                    if declared {
-                        live.foreign.insert(id, "an address that topo did not give".into());
-                    }
-                    continue;
-                }
-                if self.name.is_host() && external && !declared {
-                    continue;
-                }
-                let next = order.entry(given.address.ip().is_ipv4()).or_default();
+            let place = Place { namespace: self.name.clone(), index: *index };
+            let found = device.addresses.iter().map(|given| {
                 let label = given.attributes.label.clone().filter(|label| *label != device.name.as_str());
-                let place = Place { namespace: self.name.clone(), index: *index };
-                let disconnected = self.network.is_disconnected(&place, given);
-                let address = Address { order: *next, label, foreign: adopted, disconnected, ..given.attributes.clone() };
-                live.state.insert(id, Resource::Address(address));
-                *next += 1;
-            }
+                let expected = self.network.expects_route(&place, given);
+                let connected = if expected { ConnectedRoute::Expected } else { ConnectedRoute::AsMade };
+                Found {
+                    key: AddressKey { link: device.name, address: given.address },
+                    value: Address { label, connected, ..given.attributes.clone() },
+                    maker: if given.protocol == ownership::PROTOCOL { Maker::Topo } else { Maker::Hand },
+                }
+            });
+            let (inet, inet6): (Vec<_>, Vec<_>) = found.partition(|found| found.key.ip().is_ipv4());
+            let list = snapshot.objects.of_mut::<Address>();
+            list.extend(inet);
+            // The kernel lists IPv6 addresses with the latest first.
+            list.extend(inet6.into_iter().rev());
         }
     }
 
-    fn add_routes(&self, live: &mut Live) {
+    fn add_routes(&self, snapshot: &mut Snapshot) {
         for entry in &self.namespace.routes {
-            let Entry { table, to, metric, tos, .. } = *entry;
-            let mut key = RouteKey { table, to, metric, tos, ordinal: 0 };
-            let mut id = ResourceId::Route(self.name.clone(), key.clone());
-            let declared = self.desired.resources.contains_key(&id);
-            let route = self.route(entry);
-            let ours = match self.name.is_host() {
-                true => entry.protocol == ownership::PROTOCOL && (declared || self.leads_over_lab(&route, live)),
-                false => BY_HAND.contains(&entry.protocol),
-            };
-            if !ours {
-                if declared && !BY_KERNEL.contains(&entry.protocol) {
-                    live.foreign.insert(id, format!("a route that topo did not make (protocol {})", entry.protocol));
-                }
+            if entry.protocol == RTPROT_KERNEL {
+                let links = entry.hops.iter().filter_map(|hop| self.name_of(hop.index));
+                let connected = links.filter(|_| entry.kind == RouteType::Unicast).map(|link| (entry.to, link));
+                snapshot.notes.connected.extend(connected);
                 continue;
             }
-            while live.state.resources.contains_key(&id) {
-                key.ordinal += 1;
-                id = ResourceId::Route(self.name.clone(), key.clone());
-            }
-            live.state.insert(id, Resource::Route(route));
+            let Entry { table, to, metric, tos, .. } = *entry;
+            let key = RouteKey { table, to, metric, tos, ordinal: 0 };
+            let found = Found { key, value: self.route(entry), maker: Maker::of_protocol(entry.protocol) };
+            snapshot.objects.of_mut::<Route>().push(found);
         }
+    }
+
+    fn name_of(&self, index: u32) -> Option<LinkName> {
+        self.namespace.devices.get(&index).map(|device| device.name)
     }
 
     fn route(&self, entry: &Entry) -> Route {
         let terminal = entry.family() == Family::Inet6 && entry.kind.is_terminal();
         let hops = entry.hops.iter().filter(|_| !terminal);
-        let name = |index| self.namespace.devices.get(&index).map(|device| device.name);
-        let hops = hops.map(|hop| NextHop { via: hop.via, dev: name(hop.index), weight: hop.weight, onlink: hop.onlink });
+        let hops = hops.map(|hop| NextHop { via: hop.via, dev: self.name_of(hop.index), weight: hop.weight, onlink: hop.onlink });
         Route {
             kind: entry.kind,
             nexthops: hops.collect(),
@@ -238,9 +147,32 @@ impl Scene<'_> {
             object: None,
         }
     }
+}
 
-    fn leads_over_lab(&self, route: &Route, live: &Live) -> bool {
-        let ours = |name: LinkName| live.state.link(&LinkId::new(self.name, name)).is_some_and(|link| !link.external);
-        route.nexthops.iter().filter_map(|hop| hop.dev).any(ours)
+fn link(device: &Device) -> Link {
+    let settings = LinkSettings {
+        mac: Some(device.mac),
+        mtu: Some(device.mtu),
+        up: Some(device.up),
+        txqueuelen: Some(device.txqueuelen),
+        arp: Some(device.arp),
+        multicast: Some(device.multicast),
+        allmulti: Some(device.allmulti),
+        promisc: Some(device.promisc),
+        altnames: Some(device.altnames.clone()),
+        master: None,
+    };
+    Link { settings, queues: Some(device.queues), ..Link::new(device.kind.clone()) }
+}
+
+struct AddKept<'a> {
+    namespace: &'a Namespace,
+    snapshot: &'a mut Snapshot,
+}
+
+impl Visit for AddKept<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let found = |kept: &KeptObject<O>| Found { key: kept.key.clone(), value: kept.value.clone(), maker: kept.maker };
+        self.snapshot.objects.of_mut::<O>().extend(self.namespace.objects.of::<O>().iter().map(found));
     }
 }

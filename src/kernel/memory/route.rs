@@ -9,13 +9,13 @@ use nix::libc;
 use super::device::{Device, Given, LOOPBACK, Place};
 use super::network::{Author, Network};
 use crate::kernel::Errno;
-use crate::kernel::standing::KERNEL;
 use crate::name::NamespaceName;
-use crate::operation::{LinkHandle, Presence, RouteAt};
 use crate::ownership;
-use crate::resource::route::{IPV6_CONNECTED_METRIC, IPV6_METRIC, MAIN_TABLE, RouteKey, RouteType, Scope};
+use crate::resource::address::Address;
+use crate::resource::object::wire::RTPROT_KERNEL;
+use crate::resource::object::{At, Over, Put};
+use crate::resource::route::{IPV6_CONNECTED_METRIC, IPV6_METRIC, MAIN_TABLE, Route, RouteKey, RouteType, Scope};
 use crate::state::Ifindex;
-use crate::value::InterfaceAddress;
 
 /// Routes that hands make (RTPROT_BOOT), as ip-route(8) does.
 pub(super) const BY_HAND: u8 = 3;
@@ -75,8 +75,8 @@ impl Entry {
     }
 
     /// Whether a request to delete means this route: what the request says must be so.
-    fn is_meant(&self, at: &RouteAt, protocol: Option<u8>) -> bool {
-        let route = &at.route;
+    fn is_meant(&self, at: &At<Route>, protocol: Option<u8>) -> bool {
+        let route = &at.value;
         let hops: Vec<_> = route.nexthops.iter().zip(&at.indices).collect();
         let same_hops = hops.is_empty()
             || hops.len() == self.hops.len()
@@ -98,18 +98,18 @@ fn metric(key: &RouteKey) -> u32 {
 }
 
 impl Network {
-    pub(super) fn add_route(&mut self, author: Author<'_>, at: &RouteAt, presence: Presence) -> Result<(), Errno> {
+    pub(super) fn put_route(&mut self, author: Author<'_>, Put { at, over }: &Put<Route>) -> Result<(), Errno> {
         let key = &at.key;
         let mut entry = Entry {
             table: key.table,
             to: key.to.trunc(),
             metric: metric(key),
             tos: key.tos,
-            kind: at.route.kind,
-            scope: at.route.complete_scope(key.is_ipv6()),
+            kind: at.value.kind,
+            scope: at.value.complete_scope(key.is_ipv6()),
             hops: Vec::new(),
-            src: at.route.src,
-            mtu: at.route.mtu,
+            src: at.value.src,
+            mtu: at.value.mtu,
             protocol: match author {
                 Author::Lab(_) if at.namespace.is_host() => ownership::PROTOCOL,
                 Author::Lab(_) | Author::Hand => BY_HAND,
@@ -118,15 +118,15 @@ impl Network {
         entry.hops = self.check_route(at, &entry)?;
         let namespace = self.namespaces.get_mut(&at.namespace).ok_or_else(|| Errno::new(libc::ENOENT))?;
         let same = namespace.routes.iter().position(|other| other.agrees(key));
-        match (same, presence) {
-            (Some(_), Presence::New) => return Err(Errno::new(libc::EEXIST)),
-            (Some(same), Presence::Replace) => namespace.routes[same] = entry,
+        match (same, over) {
+            (Some(_), Over::Nothing) => return Err(Errno::new(libc::EEXIST)),
+            (Some(same), Over::Anything | Over::Live(_)) => namespace.routes[same] = entry,
             (None, _) => namespace.routes.push(entry),
         }
         Ok(())
     }
 
-    pub(super) fn delete_route(&mut self, author: Author<'_>, at: &RouteAt) -> Result<(), Errno> {
+    pub(super) fn delete_route(&mut self, author: Author<'_>, at: &At<Route>) -> Result<(), Errno> {
         let protocol = match author {
             Author::Lab(_) if at.namespace.is_host() => Some(ownership::PROTOCOL),
             Author::Lab(_) | Author::Hand => None,
@@ -236,7 +236,7 @@ impl Network {
             hops: vec![Hop { via: None, index: place.index, weight: 1, onlink: false, dead: false }],
             src: ipv4.then_some(ip),
             mtu: None,
-            protocol: KERNEL,
+            protocol: RTPROT_KERNEL,
         })
     }
 
@@ -244,27 +244,25 @@ impl Network {
         self.namespaces.get(namespace).is_some_and(|namespace| namespace.routes.contains(entry))
     }
 
-    /// Whether somebody has taken the route away that the kernel made for an address.
-    pub(super) fn is_disconnected(&self, place: &Place, given: &Given) -> bool {
-        let route = self.connected_route(place, given);
-        !self.device(place).is_some_and(Device::is_loopback)
-            && route.is_some_and(|entry| !self.has_route(&place.namespace, &entry))
+    /// Whether the kernel makes a route for an address of a link as it is now.
+    pub(super) fn expects_route(&self, place: &Place, given: &Given) -> bool {
+        !self.device(place).is_some_and(Device::is_loopback) && self.connected_route(place, given).is_some()
     }
 
     /// Adds or deletes the route that the kernel makes for an address.
-    pub(super) fn connect(&mut self, link: &LinkHandle, address: InterfaceAddress, present: bool) -> Result<(), Errno> {
-        let place = self.place(link)?;
+    pub(super) fn connect(&mut self, at: &At<Address>, present: bool) -> Result<(), Errno> {
+        let place = self.place_of(at)?;
         let device = self.device(&place).ok_or_else(|| Errno::new(libc::ENODEV))?;
-        let given = device.addresses.iter().find(|given| given.address == address);
+        let given = device.addresses.iter().find(|given| given.address == at.key.address);
         let entry = given.and_then(|given| self.connected_route(&place, given)).ok_or_else(|| Errno::new(libc::EINVAL))?;
-        let at = || Errno::new(if present { libc::EEXIST } else { libc::ESRCH });
-        let routes = &mut self.namespaces.get_mut(&place.namespace).ok_or_else(at)?.routes;
+        let refusal = || Errno::new(if present { libc::EEXIST } else { libc::ESRCH });
+        let routes = &mut self.namespaces.get_mut(&place.namespace).ok_or_else(refusal)?.routes;
         match (routes.iter().position(|route| *route == entry), present) {
             (None, true) => routes.push(entry),
             (Some(at), false) => {
                 routes.remove(at);
             }
-            _ => return Err(at()),
+            _ => return Err(refusal()),
         }
         Ok(())
     }

@@ -10,8 +10,8 @@ use super::network::{Network, said};
 use super::route::{Entry, Family, Hop};
 use crate::kernel::Errno;
 use crate::name::NamespaceName;
-use crate::operation::RouteAt;
-use crate::resource::route::{MAIN_TABLE, NextHop, RouteType, Scope};
+use crate::resource::object::At;
+use crate::resource::route::{MAIN_TABLE, NextHop, Route, RouteType, Scope};
 use crate::state::Ifindex;
 
 /// The table of last resort (RT_TABLE_DEFAULT).
@@ -28,9 +28,9 @@ struct Wish<'a> {
 
 impl Network {
     /// The ways out of a route, if it may be added.
-    pub(super) fn check_route(&self, at: &RouteAt, entry: &Entry) -> Result<Vec<Hop>, Errno> {
+    pub(super) fn check_route(&self, at: &At<Route>, entry: &Entry) -> Result<Vec<Hop>, Errno> {
         self.namespace(&at.namespace)?;
-        let wishes = at.route.nexthops.iter().enumerate().map(|(position, hop)| Wish {
+        let wishes = at.value.nexthops.iter().enumerate().map(|(position, hop)| Wish {
             namespace: &at.namespace,
             table: at.key.table,
             scope: entry.scope,

@@ -5,11 +5,13 @@ use super::network::{Author, Namespace, Network};
 use super::route::BY_HAND;
 use crate::kernel::Errno;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
-use crate::operation::{LinkChange, LinkHandle, NewLink, NewPeer, Operation, Presence, RouteAt};
+use crate::operation::{LinkChange, LinkHandle, NewLink, NewPeer, Operation};
 use crate::ownership;
-use crate::resource::address::Address;
+use crate::resource::address::{Address, AddressKey, ConnectedRoute};
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::object::table::{Places, Puts, Registered};
+use crate::resource::object::{At, Over, Put};
 use crate::resource::route::{Route, RouteKey};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
@@ -145,24 +147,27 @@ impl Network {
 
     /// Gives a link an address.
     pub fn add_address_to(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
-        let link = self.handle(id)?;
-        let attributes = Address::default();
-        self.by_hand(&Operation::AddAddress { link, address, attributes, presence: Presence::New })
+        self.put_by_hand(&id.namespace, AddressKey { link: id.name, address }, Address::default(), Over::Nothing)
     }
 
     /// Takes an address from a link.
     pub fn delete_address_of(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
-        let link = self.handle(id)?;
-        let namespace = self.namespace(&id.namespace)?;
-        let given = namespace.devices[&link.index].addresses.iter().find(|given| given.address == address);
+        let device = &self.namespace(&id.namespace)?.devices[&self.handle(id)?.index];
+        let given = device.addresses.iter().find(|given| given.address == address);
         let attributes = given.map(|given| given.attributes.clone()).unwrap_or_default();
-        self.by_hand(&Operation::DeleteAddress { link, address, attributes })
+        self.remove_by_hand(&id.namespace, AddressKey { link: id.name, address }, attributes)
     }
 
-    /// Adds a route that somebody with this protocol makes.
+    /// Deletes the connected route of an address.
+    pub fn disconnect(&mut self, id: &LinkId, address: InterfaceAddress, live: &Address) -> Result<(), Errno> {
+        let missing = Address { connected: ConnectedRoute::Missing, ..live.clone() };
+        let over = Over::Live(Box::new(live.clone()));
+        self.put_by_hand(&id.namespace, AddressKey { link: id.name, address }, missing, over)
+    }
+
+    /// Adds a route with this protocol.
     pub fn add_route_to(&mut self, namespace: &NamespaceName, key: &RouteKey, route: &Route, protocol: u8) -> Result<(), Errno> {
-        let at = self.route_at(namespace, key, route)?;
-        self.by_hand(&Operation::AddRoute { route: Box::new(at), presence: Presence::New })?;
+        self.put_by_hand(namespace, key.clone(), route.clone(), Over::Nothing)?;
         let routes = self.namespaces.get_mut(namespace).map(|namespace: &mut Namespace| &mut namespace.routes);
         if let Some(entry) = routes.and_then(|routes| routes.last_mut()).filter(|entry| entry.protocol == BY_HAND) {
             entry.protocol = protocol;
@@ -172,14 +177,31 @@ impl Network {
 
     /// Deletes a route.
     pub fn delete_route_of(&mut self, namespace: &NamespaceName, key: &RouteKey, route: &Route) -> Result<(), Errno> {
-        let at = self.route_at(namespace, key, route)?;
-        self.by_hand(&Operation::DeleteRoute(Box::new(at)))
+        self.remove_by_hand(namespace, key.clone(), route.clone())
     }
 
-    fn route_at(&self, namespace: &NamespaceName, key: &RouteKey, route: &Route) -> Result<RouteAt, Errno> {
+    /// Puts an object.
+    pub fn put_by_hand<O: Registered>(
+        &mut self,
+        namespace: &NamespaceName,
+        key: O::Key,
+        value: O,
+        over: Over<O>,
+    ) -> Result<(), Errno> {
+        let at = self.at(namespace, &key, &value)?;
+        self.by_hand(&Operation::Put(Box::new(O::any::<Puts>(Put { at, over }))))
+    }
+
+    /// Removes an object.
+    pub fn remove_by_hand<O: Registered>(&mut self, namespace: &NamespaceName, key: O::Key, value: O) -> Result<(), Errno> {
+        let at = self.at(namespace, &key, &value)?;
+        self.by_hand(&Operation::Remove(Box::new(O::any::<Places>(at))))
+    }
+
+    /// An object with its place, as operations name it.
+    pub fn at<O: Registered>(&self, namespace: &NamespaceName, key: &O::Key, value: &O) -> Result<At<O>, Errno> {
         let found = self.namespace(namespace)?;
-        let indices = route.nexthops.iter().map(|hop| hop.dev.and_then(|name| found.by_name(name))).collect();
-        Ok(RouteAt { namespace: namespace.clone(), key: key.clone(), route: route.clone(), indices })
+        Ok(At::new(namespace, key, value, |name| found.by_name(name)))
     }
 
     /// Writes a setting.

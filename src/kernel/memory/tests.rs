@@ -11,8 +11,8 @@ mod sysctls;
 use super::*;
 use crate::kernel::Unattended;
 use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
-use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Presence, RouteAt};
-use crate::resource::address::Address;
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer};
+use crate::resource::address::{Address, AddressKey};
 use crate::resource::link::bridge::Bridge;
 use crate::resource::link::dummy::Dummy;
 use crate::resource::link::macvlan::{Macvlan, MacvlanMode};
@@ -20,9 +20,11 @@ use crate::resource::link::veth::Veth;
 use crate::resource::link::vlan::Vlan;
 use crate::resource::link::vxlan::Vxlan;
 use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::object::table::{Places, Puts, Registered};
+use crate::resource::object::{At, Over, Put};
 use crate::resource::route::{MAIN_TABLE, NextHop, Route, RouteKey, RouteType};
 use crate::resource::sysctl::SysctlKey;
-use crate::state::{Ifindex, Resource, ResourceId};
+use crate::state::{Ifindex, ResourceId};
 use nix::libc;
 
 /// A kernel with words short enough for tests. Links are named as in `red:a`.
@@ -190,41 +192,53 @@ impl World {
     }
 
     fn add(&mut self, name: &str, address: &str) -> Outcome {
-        self.add_with(name, address, Address::default(), Presence::New)
+        self.add_with(name, address, Address::default(), Over::Nothing)
     }
 
-    fn add_with(&mut self, name: &str, address: &str, attributes: Address, presence: Presence) -> Outcome {
-        let (link, address) = (self.handle(name), address.parse().unwrap());
-        self.run(Operation::AddAddress { link, address, attributes, presence })
+    fn add_with(&mut self, name: &str, address: &str, attributes: Address, over: Over<Address>) -> Outcome {
+        let at = self.address(name, address, attributes);
+        self.put(Put { at, over })
     }
 
     fn take(&mut self, name: &str, address: &str) -> Outcome {
-        let (link, address) = (self.handle(name), address.parse().unwrap());
-        self.run(Operation::DeleteAddress { link, address, attributes: Address::default() })
+        let at = self.address(name, address, Address::default());
+        self.remove(at)
     }
 
-    fn at(&self, namespace: &str, text: &str) -> Box<RouteAt> {
+    fn address(&self, name: &str, address: &str, value: Address) -> At<Address> {
+        let LinkHandle { id, index } = self.handle(name);
+        let key = AddressKey { link: id.name, address: address.parse().unwrap() };
+        At { namespace: id.namespace, key, value, indices: vec![Some(index)] }
+    }
+
+    fn put<O: Registered>(&mut self, put: Put<O>) -> Outcome {
+        self.run(Operation::Put(Box::new(O::any::<Puts>(put))))
+    }
+
+    fn remove<O: Registered>(&mut self, at: At<O>) -> Outcome {
+        self.run(Operation::Remove(Box::new(O::any::<Places>(at))))
+    }
+
+    fn at(&self, namespace: &str, text: &str) -> At<Route> {
         let (key, route) = route(text);
         let namespace: NamespaceName = namespace.parse().unwrap();
-        let number =
-            |name: LinkName| self.memory.network.handle(&LinkId::new(&namespace, name)).map_or(999, |handle| handle.index);
-        let indices = route.nexthops.iter().map(|hop| hop.dev.map(number)).collect();
-        Box::new(RouteAt { namespace: namespace.clone(), key, route, indices })
+        let handle = |name: LinkName| self.memory.network.handle(&LinkId::new(&namespace, name));
+        At::new(&namespace, &key, &route, |name| Some(handle(name).map_or(999, |handle| handle.index)))
     }
 
     fn route(&mut self, namespace: &str, text: &str) -> Outcome {
-        let route = self.at(namespace, text);
-        self.run(Operation::AddRoute { route, presence: Presence::New })
+        let at = self.at(namespace, text);
+        self.put(Put { at, over: Over::Nothing })
     }
 
     fn replace_route(&mut self, namespace: &str, text: &str) -> Outcome {
-        let route = self.at(namespace, text);
-        self.run(Operation::AddRoute { route, presence: Presence::Replace })
+        let at = self.at(namespace, text);
+        self.put(Put { at, over: Over::Anything })
     }
 
     fn delete_route(&mut self, namespace: &str, text: &str) -> Outcome {
-        let route = self.at(namespace, text);
-        self.run(Operation::DeleteRoute(route))
+        let at = self.at(namespace, text);
+        self.remove(at)
     }
 
     fn write(&mut self, namespace: &str, key: &str, value: &str) -> Outcome {
@@ -261,20 +275,21 @@ impl World {
     fn addresses(&mut self, name: &str) -> String {
         let live = self.live();
         let link = id(name);
-        let mut addresses: Vec<_> = live.state.addresses(&link).collect();
-        addresses.sort_by_key(|(address, attributes)| (address.ip().is_ipv6(), attributes.order));
-        addresses.into_iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>().join(" ")
+        let all = live.state.objects::<Address>().iter();
+        let mut addresses: Vec<_> = all.filter(|((owner, key), _)| *owner == link.namespace && key.link == link.name).collect();
+        addresses.sort_by_key(|((_, key), attributes)| (key.ip().is_ipv6(), attributes.order));
+        addresses.into_iter().map(|((_, key), _)| key.address.to_string()).collect::<Vec<_>>().join(" ")
     }
 
     /// The routes that hands made, sorted.
     fn routes(&mut self, namespace: &str) -> Vec<String> {
         let live = self.live();
-        let here = |((owner, key), route): ((&NamespaceName, &RouteKey), &Route)| {
+        let here = |((owner, key), route): (&(NamespaceName, RouteKey), &Route)| {
             let hops: Vec<_> = route.nexthops.iter().map(|hop| hop.show(false)).collect();
             let src = route.src.map(|src| format!(" src {src}")).unwrap_or_default();
             (owner.as_str() == namespace).then(|| format!("{key} {}{src}", hops.join(", ")).trim_end().to_owned())
         };
-        live.state.routes().filter_map(here).collect()
+        live.state.objects::<Route>().iter().filter_map(here).collect()
     }
 }
 
@@ -287,7 +302,7 @@ fn the_first_operation_that_fails_is_the_last() {
     assert_eq!((error.position, error.source.number), (1, libc::EEXIST));
     assert_eq!(error.to_string(), "cannot create namespace `red`");
     assert_eq!((memory.attempted(), memory.executed()), (2, 1));
-    assert!(memory.observe(&State::default()).unwrap().state.namespaces().map(NamespaceName::as_str).eq(["red"]));
+    assert!(memory.observe(&State::default()).unwrap().state.namespaces.iter().map(NamespaceName::as_str).eq(["red"]));
 }
 
 #[test]

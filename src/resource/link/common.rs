@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::kind::Kind;
-use super::option::Mutability;
 use crate::name::LinkName;
 use crate::ownership::Mark;
 use crate::resource::{FieldChange, owner_change};
@@ -71,7 +70,8 @@ impl Marked {
         }
     }
 
-    fn compare(&self, live: &Self) -> Option<FieldChange> {
+    /// What is shown when the mark must be written.
+    pub(super) fn compare(&self, live: &Self) -> Option<FieldChange> {
         let mark = |before: &str, after: &str| FieldChange::new(Self::FIELD, before.into(), after.into());
         match (self, live) {
             (Self::Lab, Self::Lab) | (Self::Damaged(_), Self::Damaged(_)) | (Self::Foreign(_), Self::Foreign(_)) => None,
@@ -102,6 +102,11 @@ impl Link {
     /// A link of that kind of which nothing else is said.
     pub fn new(kind: Kind) -> Self {
         Self { kind, settings: LinkSettings::default(), queues: None, external: false, marked: Marked::Lab }
+    }
+
+    /// A foreign link that the lab names, with the settings that the lab gives it.
+    pub fn external(settings: LinkSettings) -> Self {
+        Self { settings, external: true, ..Self::new(Kind::Device(String::new())) }
     }
 
     /// `lo` as a new namespace of topo's has it.
@@ -142,37 +147,14 @@ impl Link {
         }
     }
 
-    /// Every difference between this desired link and the live one.
-    pub fn compare(&self, live: &Self, inherited_mtu: Option<u32>) -> Vec<FieldChange> {
-        let mut changes = Vec::new();
-        changes.extend(self.marked.compare(&live.marked));
-        if !self.external {
-            match self.kind.compare(&live.kind) {
-                Some(options) => changes.extend(options.into_iter().map(|option| FieldChange {
-                    name: option.name.to_owned(),
-                    before: option.before.unwrap_or(Value::Null),
-                    after: option.after.unwrap_or(Value::Null),
-                    forces_replacement: option.mutability == Mutability::Replace,
-                })),
-                None => changes.push(FieldChange {
-                    name: "kind".into(),
-                    before: live.kind.name().into(),
-                    after: self.kind.name().into(),
-                    forces_replacement: true,
-                }),
-            }
-            if let (Some(wanted), Some(queues)) = (self.queues, live.queues)
-                && wanted != queues
-            {
-                let names = [("numtxqueues", wanted.transmit, queues.transmit), ("numrxqueues", wanted.receive, queues.receive)];
-                for (name, after, before) in names.into_iter().filter(|(_, after, before)| after != before) {
-                    changes.push(FieldChange { forces_replacement: true, ..FieldChange::new(name, json!(before), json!(after)) });
-                }
-            }
-        }
-        let wanted = self.complete_settings(inherited_mtu);
-        changes.extend(wanted.compare(&live.settings, self.external));
-        changes
+    /// Whether a new namespace comes with this very link, its `lo`.
+    pub fn is_as_created(&self) -> bool {
+        self.kind == Kind::Loopback && self.delta(&Self::new_loopback(), None).is_empty()
+    }
+
+    /// Whether this link is a foreign one that the lab adopts.
+    pub fn adopts(&self, live: &Self) -> bool {
+        self.marked.compare(&live.marked).is_some_and(|field| field.adopts())
     }
 
     /// All that is set, as a lab file would show it, in a fixed order.
@@ -219,31 +201,14 @@ impl LinkSettings {
         self.fields().into_iter().filter_map(move |(name, value)| Some((name.to_owned(), value.filter(|value| !empty(value))?)))
     }
 
-    /// Differences of the settings that are set here; of the master also when it is not, except on foreign links.
-    fn compare(&self, live: &Self, external: bool) -> Vec<FieldChange> {
-        let same = self.mac.is_none_or(|mac| live.mac == Some(mac))
-            && self.mtu.is_none_or(|mtu| live.mtu == Some(mtu))
-            && self.up.is_none_or(|up| live.up == Some(up))
-            && self.txqueuelen.is_none_or(|length| live.txqueuelen == Some(length))
-            && self.arp.is_none_or(|arp| live.arp == Some(arp))
-            && self.multicast.is_none_or(|multicast| live.multicast == Some(multicast))
-            && self.allmulti.is_none_or(|allmulti| live.allmulti == Some(allmulti))
-            && self.promisc.is_none_or(|promisc| live.promisc == Some(promisc))
-            && self.altnames.as_ref().is_none_or(|names| live.altnames.as_ref() == Some(names))
-            && (self.master == live.master || external && self.master.is_none());
-        if same {
-            return Vec::new();
-        }
+    /// The settings that are set here, where they differ from the live ones.
+    pub(super) fn compare(&self, live: &Self) -> Vec<FieldChange> {
         let pairs = self.fields().into_iter().zip(live.fields());
-        pairs
-            .filter(|((name, after), (_, before))| match after {
-                Some(_) => before != after,
-                None => *name == "master" && before.is_some() && !external,
-            })
-            .map(|((name, after), (_, before))| {
-                FieldChange::new(name, before.unwrap_or(Value::Null), after.unwrap_or(Value::Null))
-            })
-            .collect()
+        let differing = pairs.filter(|((_, after), (_, before))| after.is_some() && before != after);
+        let change = |((name, after), (_, before)): ((&'static str, Option<Value>), (&'static str, Option<Value>))| {
+            FieldChange::new(name, before.unwrap_or(Value::Null), after.unwrap_or(Value::Null))
+        };
+        differing.map(change).collect()
     }
 
     /// The settings of `self` that differ from the live ones, nothing else.
@@ -271,6 +236,15 @@ impl LinkSettings {
             live.clone().filter(|_| desired.is_some() && desired != live)
         }
         zip_settings!(self, live, touched)
+    }
+
+    /// The settings of `self` that `other` has not.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        fn alone<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
+            own.clone().filter(|_| other.is_none())
+        }
+        zip_settings!(self, other, alone)
     }
 
     /// The settings of `self` that `other` has, too.

@@ -14,12 +14,17 @@ pub mod vlan;
 pub mod vxlan;
 
 mod common;
+mod delta;
 
 pub use common::{Link, LinkSettings, Marked, Queues};
+pub use delta::LinkDelta;
 pub use kind::Kind;
 
 /// The number that the kernel knows an interface by, within its namespace (`ifi_index`); from 1.
 pub type Ifindex = u32;
+
+/// Smallest mtu of any link, in bytes (ETH_MIN_MTU).
+pub const LEAST_MTU: u32 = 68;
 
 /// The registry: hands every kind that has a key in the lab file to the macro `$then`.
 macro_rules! for_each_kind {

@@ -14,7 +14,7 @@ fn an_address_is_given_once() {
     for address in ["10.0.0.1/24", "2001:db8::1/64"] {
         world.add("red:a", address).unwrap();
         assert_eq!(world.add("red:a", address), Err(libc::EEXIST));
-        assert_eq!(world.add_with("red:a", address, Address::default(), Presence::Replace), Ok(()));
+        assert_eq!(world.add_with("red:a", address, Address::default(), Over::Anything), Ok(()));
         assert_eq!(world.add("red:b", address), Ok(()), "on another link");
         world.take("red:a", address).unwrap();
         assert_eq!(world.take("red:a", address), Err(libc::EADDRNOTAVAIL));
@@ -28,7 +28,7 @@ fn the_prefix_length_tells_ipv4_addresses_apart_but_not_ipv6_ones() {
     assert_eq!(world.add("red:a", "10.0.0.1/25"), Ok(()));
     world.add("red:a", "2001:db8::1/64").unwrap();
     assert_eq!(world.add("red:a", "2001:db8::1/65"), Err(libc::EEXIST));
-    world.add_with("red:a", "2001:db8::1/65", Address::default(), Presence::Replace).unwrap();
+    world.add_with("red:a", "2001:db8::1/65", Address::default(), Over::Anything).unwrap();
     assert_eq!(world.addresses("red:a"), "10.0.0.1/24 10.0.0.1/25 2001:db8::1/64");
     assert_eq!(world.take("red:a", "2001:db8::1/65"), Err(libc::EADDRNOTAVAIL));
 }
@@ -63,16 +63,16 @@ fn a_subnet_has_one_scope() {
     let mut world = world();
     world.add("red:a", "10.0.0.1/24").unwrap();
     let link = Address { scope: Some(Scope::Link), ..Address::default() };
-    assert_eq!(world.add_with("red:a", "10.0.0.2/24", link, Presence::New), Err(libc::EINVAL));
+    assert_eq!(world.add_with("red:a", "10.0.0.2/24", link, Over::Nothing), Err(libc::EINVAL));
 }
 
 #[test]
 fn the_peer_tells_ipv4_addresses_apart() {
     let mut world = world();
     let with = |peer: &str| Address { peer: peer.parse().ok(), ..Address::default() };
-    world.add_with("red:a", "10.0.0.1/32", with("10.0.0.8"), Presence::New).unwrap();
-    assert_eq!(world.add_with("red:a", "10.0.0.1/32", with("10.0.0.9"), Presence::New), Ok(()));
-    assert_eq!(world.add_with("red:a", "10.0.0.1/32", with("10.0.0.9"), Presence::New), Err(libc::EEXIST));
+    world.add_with("red:a", "10.0.0.1/32", with("10.0.0.8"), Over::Nothing).unwrap();
+    assert_eq!(world.add_with("red:a", "10.0.0.1/32", with("10.0.0.9"), Over::Nothing), Ok(()));
+    assert_eq!(world.add_with("red:a", "10.0.0.1/32", with("10.0.0.9"), Over::Nothing), Err(libc::EEXIST));
     assert_eq!(world.route("red", "10.9.0.0/16 via=10.0.0.8"), Ok(()), "the far end is on the link");
 }
 
@@ -118,7 +118,7 @@ fn a_lifetime_is_positive_and_preferred_is_at_most_valid() {
         lifetime: Some(Lifetime { valid: Duration::seconds(valid), preferred: Duration::seconds(preferred) }),
         ..Address::default()
     };
-    assert_eq!(world.add_with("red:a", "10.0.0.1/24", with(0, 0), Presence::New), Err(libc::EINVAL));
-    assert_eq!(world.add_with("red:a", "10.0.0.1/24", with(5, 6), Presence::New), Err(libc::EINVAL));
-    assert_eq!(world.add_with("red:a", "10.0.0.1/24", with(6, 5), Presence::New), Ok(()));
+    assert_eq!(world.add_with("red:a", "10.0.0.1/24", with(0, 0), Over::Nothing), Err(libc::EINVAL));
+    assert_eq!(world.add_with("red:a", "10.0.0.1/24", with(5, 6), Over::Nothing), Err(libc::EINVAL));
+    assert_eq!(world.add_with("red:a", "10.0.0.1/24", with(6, 5), Over::Nothing), Ok(()));
 }

@@ -1,24 +1,20 @@
 //! What a lab sees, and whose it is.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::kernel::memory::Mark;
 
 /// The lab wants a bridge `host:br0`, an external `host:eth0`, a namespace `red`, and things on them.
 fn desired() -> State {
     let mut state = State::default();
-    let mut external = Link::new(Kind::Device(String::new()));
-    external.external = true;
-    state.insert(ResourceId::Namespace("red".parse().unwrap()), Resource::Namespace);
-    state.insert(ResourceId::Link(id("host:br0")), Resource::Link(Arc::new(Link::new(bridge()))));
-    state.insert(ResourceId::Link(id("host:eth0")), Resource::Link(Arc::new(external)));
-    let address = ResourceId::Address(id("host:eth0"), "10.0.0.1/24".parse().unwrap());
-    state.insert(address, Resource::Address(Address::default()));
+    state.namespaces.insert("red".parse().unwrap());
+    state.insert_link(id("host:br0"), Link::new(bridge()));
+    state.insert_link(id("host:eth0"), Link::external(LinkSettings::default()));
+    let address = AddressKey { link: "eth0".parse().unwrap(), address: "10.0.0.1/24".parse().unwrap() };
+    state.insert(&NamespaceName::host(), address, Address::default());
     let (key, way) = route("10.9.0.0/16 via=10.0.0.9");
-    state.insert(ResourceId::Route(NamespaceName::host(), key), Resource::Route(way));
+    state.insert(&NamespaceName::host(), key, way);
     let key = SysctlKey::of_namespace("net.ipv4.ip_forward").unwrap();
-    state.insert(ResourceId::Sysctl(NamespaceName::host(), key), Resource::Sysctl(crate::resource::sysctl::Sysctl::new("1")));
+    state.sysctls.insert((NamespaceName::host(), key), crate::resource::sysctl::Sysctl::new("1"));
     state
 }
 
@@ -29,7 +25,7 @@ fn machine() -> Memory {
 }
 
 fn seen(live: &Live) -> Vec<String> {
-    live.state.resources.keys().map(|id| format!("{} {id}", id.kind())).collect()
+    live.state.ids().iter().map(|id| format!("{} {id}", id.kind())).collect()
 }
 
 #[test]
@@ -91,8 +87,8 @@ fn foreign_objects_in_the_way_are_described() {
         foreign,
         [
             "red: a namespace that topo did not make",
-            "host:eth0 10.0.0.1/24: an address that topo did not give",
-            "host 10.9.0.0/16: a route that topo did not make (protocol 4)",
+            "host:eth0 10.0.0.1/24: an address that topo did not make",
+            "host 10.9.0.0/16: a route that topo did not make",
         ]
     );
     assert!(memory.observe(&State::default()).unwrap().foreign.is_empty());
@@ -132,9 +128,9 @@ fn a_namespace_without_its_mark_is_somebody_elses() {
     let mut world = World::new();
     world.network().set_namespace_mark(&"red".parse().unwrap(), "");
     world.network().set_namespace_mark(&"blue".parse().unwrap(), "topo:other/blue");
-    assert_eq!(world.live().state.namespaces().count(), 0);
+    assert_eq!(world.live().state.namespaces.len(), 0);
     let mut wanted = desired();
-    wanted.insert(ResourceId::Namespace("blue".parse().unwrap()), Resource::Namespace);
+    wanted.namespaces.insert("blue".parse().unwrap());
     let live = world.memory.observe(&wanted).unwrap();
     let foreign: Vec<_> = live.foreign.values().map(String::as_str).collect();
     assert_eq!(foreign, ["a namespace of the lab `other`", "a namespace that topo did not make"]);

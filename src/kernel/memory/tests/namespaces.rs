@@ -4,7 +4,7 @@ use super::*;
 fn a_new_namespace_has_lo_up_and_nothing_else() {
     let mut world = World::new();
     let live = world.live();
-    let links: Vec<_> = live.state.links().map(|(id, link)| (id.to_string(), link.settings.up)).collect();
+    let links: Vec<_> = live.state.links.iter().map(|(id, link)| (id.to_string(), link.settings.up)).collect();
     assert_eq!(links, [("blue:lo".into(), Some(true)), ("red:lo".into(), Some(true))]);
     assert_eq!(live.indices[&id("red:lo")], 1);
     assert_eq!(world.addresses("red:lo"), "");
@@ -35,7 +35,7 @@ fn a_namespace_takes_along_what_hangs_on_it_elsewhere() {
     world.create(tunnel).unwrap();
     world.link("blue:stays", dummy()).unwrap();
     world.run(Operation::DeleteNamespace("red".parse().unwrap())).unwrap();
-    let left: Vec<_> = world.live().state.links().map(|(id, _)| id.to_string()).collect();
+    let left: Vec<_> = world.live().state.links.iter().map(|(id, _)| id.to_string()).collect();
     assert_eq!(left, ["blue:lo", "blue:stays"]);
 }
 
@@ -54,7 +54,7 @@ fn a_half_made_namespace_is_the_labs_broken_and_deletable() {
     let (lab, name): (LabName, NamespaceName) = ("blog".parse().unwrap(), "red".parse().unwrap());
     world.network().break_namespace(&lab, &name);
     let live = world.live();
-    assert!(live.broken.contains(&name) && live.state.has_namespace(&name));
+    assert!(live.broken.contains(&name) && live.state.namespaces.contains(&name));
     world.run(Operation::DeleteNamespace(name)).unwrap();
     world.namespace("red").unwrap();
 }

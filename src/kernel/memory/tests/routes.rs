@@ -177,15 +177,15 @@ fn with_an_address_go_the_ipv4_routes_that_have_it_as_their_source() {
 fn several_ipv6_ways_out_all_need_gateways() {
     let mut world = world();
     let mut at = world.at("red", "2001:db8:8::/64 via=2001:db8::9 via=2001:db8:3::9");
-    at.route.nexthops[1].via = None;
-    assert_eq!(world.run(Operation::AddRoute { route: at, presence: Presence::New }), Err(libc::EINVAL));
+    at.value.nexthops[1].via = None;
+    assert_eq!(world.put(Put { at, over: Over::Nothing }), Err(libc::EINVAL));
 }
 
 #[test]
 fn without_prefix_route_the_subnet_is_not_connected() {
     let mut world = world();
     let bare = Address { noprefixroute: true, ..Address::default() };
-    world.add_with("red:a", "10.20.0.1/24", bare, Presence::New).unwrap();
+    world.add_with("red:a", "10.20.0.1/24", bare, Over::Nothing).unwrap();
     assert_eq!(world.route("red", "10.2.0.0/24 via=10.20.0.9"), Err(libc::ENETUNREACH));
 }
 

@@ -1,0 +1,90 @@
+//! Objects: compared one sort after the other, each by its own rules, and added anew where the kernel removes them because
+//! something that they need goes.
+
+use super::{Action, Differ, Subject};
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::resource::FieldChange;
+use crate::resource::object::table::{self, Registered, Verdicts, Visit};
+use crate::resource::object::{Fate, LinkLoss, Losses, Pair, Surroundings, Verdict};
+use crate::state::{ResourceId, side_by_side};
+
+impl Differ<'_> {
+    pub(super) fn objects(&mut self) {
+        self.find_losses();
+        table::visit(&mut Compare(self));
+    }
+
+    /// What objects lose with links that go or go down.
+    fn find_losses(&mut self) {
+        let gone = self.removed.keys().map(|link| {
+            let loss = if self.is_created(link) { LinkLoss::Replaced } else { LinkLoss::Deleted };
+            (link.clone(), loss)
+        });
+        let lowered = self.lowered.iter().map(|link| (link.clone(), LinkLoss::Down));
+        for (LinkId { namespace, name }, loss) in lowered.chain(gone).collect::<Vec<_>>() {
+            self.losses_in(&namespace).links.insert(name, loss);
+        }
+    }
+
+    fn losses_in(&mut self, namespace: &NamespaceName) -> &mut Losses {
+        let fresh = || Losses { namespace: Some(namespace.clone()), ..Losses::default() };
+        self.losses.entry(namespace.clone()).or_insert_with(fresh)
+    }
+
+    fn add_object<O: Registered>(&mut self, namespace: &NamespaceName, verdict: Verdict<O>) {
+        let action = match verdict.fate {
+            Fate::Create => Action::Create,
+            Fate::Update => Action::Update,
+            Fate::Replace(_) => Action::Replace,
+            Fate::Delete => Action::Delete,
+        };
+        let sides = verdict.before.as_ref().zip(verdict.after.as_ref());
+        let adopted = || {
+            let adopts =
+                sides.is_some_and(|(before, after)| O::compare(&verdict.key, after, before).iter().any(FieldChange::adopts));
+            adopts.then(|| "adopted".to_owned())
+        };
+        let reason = verdict.reason.clone().or_else(adopted);
+        let id = ResourceId::object::<O>(namespace, &verdict.key);
+        self.add(id, action, Subject::Object(O::any::<Verdicts>((namespace.clone(), verdict))), reason);
+    }
+}
+
+struct Compare<'d, 's>(&'d mut Differ<'s>);
+
+impl Visit for Compare<'_, '_> {
+    fn visit<O: Registered>(&mut self) {
+        let (desired, live) = (self.0.desired, self.0.live);
+        let pairs = side_by_side(desired.objects::<O>().iter(), live.state.objects::<O>().iter());
+        let (namespaces, pairs): (Vec<_>, Vec<_>) =
+            pairs.map(|((namespace, key), desired, live)| (namespace, Pair { key, desired, live })).unzip();
+        let mut pairs = pairs.as_slice();
+        for of_namespace in namespaces.chunk_by(|one, next| one == next) {
+            let (group, rest) = pairs.split_at(of_namespace.len());
+            self.settle(of_namespace[0], group);
+            pairs = rest;
+        }
+    }
+}
+
+impl Compare<'_, '_> {
+    fn settle<O: Registered>(&mut self, namespace: &NamespaceName, group: &[Pair<'_, O>]) {
+        let differ = &mut *self.0;
+        let desired = differ.desired;
+        let link = |name: LinkName| desired.link(&LinkId::new(namespace, name));
+        let known = differ.losses.get_mut(namespace);
+        let mut fresh = Losses::default();
+        let untouched = known.is_none();
+        if untouched {
+            fresh.namespace = Some(namespace.clone());
+        }
+        let losses = known.unwrap_or(&mut fresh);
+        let verdicts = O::settle(group, &mut Surroundings { link: &link, losses });
+        if untouched && !fresh.is_empty() {
+            differ.losses.insert(namespace.clone(), fresh);
+        }
+        for verdict in verdicts {
+            differ.add_object(namespace, verdict);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Other people's routes that go by the way. With the last IPv4 address of an interface the kernel takes all IPv4 routes over it
+//! (`fib_disable_ip`), also when the address is only about to be replaced; those that still can be are put back.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_route::route::{RouteFlags, RouteMessage, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::kernel::Errno;
+use crate::kernel::linux::wire::{Batch, DumpError, Socket};
+use crate::operation::Operation;
+use crate::ownership;
+use crate::resource::address::Address;
+use crate::resource::object::table::{Places, Registered};
+use crate::resource::object::wire::{AF_INET, RTPROT_KERNEL};
+
+/// Routes of others in `host` that should be there.
+#[derive(Default)]
+pub(in crate::kernel::linux) struct ForeignRoutes(Vec<RouteMessage>);
+
+/// Whether others' routes can go with it.
+pub(super) fn endangers(operation: &Operation) -> bool {
+    let Operation::Remove(object) = operation else { return false };
+    let address = Address::of_any::<Places>(object);
+    address.is_some_and(|at| at.namespace.is_host() && at.key.ip().is_ipv4())
+}
+
+impl ForeignRoutes {
+    /// Notes the routes that are there. Those that were there earlier and could not be put back stay noted.
+    pub(super) fn watch(&mut self, host: &mut Socket) -> Result<(), Errno> {
+        let there = foreign_routes(host)?;
+        self.0.retain(|route| !there.contains(route));
+        self.0.extend(there);
+        Ok(())
+    }
+
+    /// Puts back those that have gone; what the kernel refuses, since nothing leads to its gateway now, stays noted.
+    pub(super) fn put_back(&mut self, host: &mut Socket) {
+        if self.0.is_empty() {
+            return;
+        }
+        let Ok(there) = foreign_routes(host) else { return };
+        self.0.retain(|route| !there.contains(route));
+        let mut batch = Batch::default();
+        for route in &self.0 {
+            batch.push(RouteNetlinkMessage::NewRoute(route.clone()), NLM_F_CREATE | NLM_F_EXCL);
+        }
+        let Ok(refusals) = host.execute(&mut batch) else { return };
+        let mut position = 0;
+        self.0.retain(|_| {
+            position += 1;
+            refusals.iter().any(|refusal| refusal.message + 1 == position)
+        });
+    }
+}
+
+fn foreign_routes(host: &mut Socket) -> Result<Vec<RouteMessage>, Errno> {
+    let mut routes = Vec::new();
+    let each = |message: Option<(u16, &[u8])>| {
+        match message {
+            None => routes.clear(),
+            Some((_, body)) if body.first() == Some(&AF_INET) => {
+                let route = RouteMessage::parse(body).map_err(|error| error.to_string())?;
+                routes.extend(is_foreign(&route).then_some(route));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    };
+    let mut request = RouteMessage::default();
+    request.header.address_family = AddressFamily::Inet;
+    let outcome = host.dump(&RouteNetlinkMessage::GetRoute(request), each);
+    // The state of the interface is not the route's own.
+    routes.iter_mut().for_each(|route| route.header.flags &= RouteFlags::Onlink);
+    match outcome {
+        Ok(()) => Ok(routes),
+        Err(DumpError::Refused(errno)) => Err(errno),
+        Err(DumpError::Socket(error)) => Err(Errno::from(&error)),
+        Err(error) => Err(Errno::from(&std::io::Error::other(error))),
+    }
+}
+
+fn is_foreign(route: &RouteMessage) -> bool {
+    let managed = matches!(
+        route.header.kind,
+        RouteType::Unicast
+            | RouteType::Local
+            | RouteType::BlackHole
+            | RouteType::Unreachable
+            | RouteType::Prohibit
+            | RouteType::Throw
+    );
+    let cloned = route.header.flags.contains(RouteFlags::Cloned);
+    managed && !cloned && ![RTPROT_KERNEL, ownership::PROTOCOL].contains(&route.header.protocol.into())
+}

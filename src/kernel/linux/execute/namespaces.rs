@@ -1,0 +1,175 @@
+//! Work on namespaces, divided among threads: making them, writing their settings, removing them.
+//!
+//! The kernel makes two namespaces at a time in less than twice the time of one; more threads gain nothing. Of those who remove
+//! one, each waits for readers of the mount table to be done (RCU), and all that wait have one such wait together.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::kernel::Errno;
+use crate::kernel::linux::early::Spares;
+use crate::kernel::linux::system::netns::{self, Directory};
+use crate::kernel::linux::system::sysctl;
+use crate::kernel::linux::system::threads::{Answer, portions};
+use crate::kernel::linux::wire::{Batch, encode};
+use crate::kernel::linux::{Inhabited, Linux};
+use crate::name::{LabName, NamespaceName};
+use crate::ownership;
+use crate::resource::sysctl::SysctlKey;
+
+/// What is to be done in one namespace, by one thread, in order.
+pub(super) struct Unit {
+    pub(super) namespace: NamespaceName,
+    /// The namespace, if it is there already.
+    pub(super) file: Option<File>,
+    /// Each with the position of its operation.
+    pub(super) tasks: Vec<(usize, Task)>,
+}
+
+/// One operation.
+pub(super) enum Task {
+    /// Make the namespace.
+    Create,
+    /// Write a setting.
+    Write(SysctlKey, String),
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) created: Vec<(NamespaceName, Inhabited)>,
+    /// The first operation that failed, by its position.
+    pub(super) failure: Option<(usize, Errno)>,
+}
+
+/// Does all units, some at a time.
+pub(super) fn work(linux: &Linux, units: Vec<Unit>) -> Done {
+    /// Making one takes long enough to be worth a message to a thread.
+    const LEAST: usize = 1;
+    let stop = Arc::new(AtomicBool::new(false));
+    let begin = |part| {
+        let (lab, spares, stop) = (linux.lab.clone(), linux.spares.clone(), stop.clone());
+        linux.threads.begin(move || do_all(&lab, &spares, part, &stop))
+    };
+    let answers: Vec<_> = portions(units, LEAST).map(begin).collect();
+    let mut done = Done::default();
+    for answer in answers {
+        let part = answer
+            .and_then(Answer::wait)
+            .unwrap_or_else(|error| Done { created: Vec::new(), failure: Some((0, Errno::from(&error))) });
+        done.created.extend(part.created);
+        done.failure = match (done.failure, part.failure) {
+            (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),
+            (a, b) => a.or(b),
+        };
+    }
+    done
+}
+
+fn do_all(lab: &LabName, spares: &Spares, units: Vec<Unit>, stop: &AtomicBool) -> Done {
+    let mut done = Done::default();
+    let mut directory = None;
+    for unit in units {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut entered = false;
+        for (position, task) in unit.tasks {
+            let outcome = match task {
+                Task::Create => create(lab, spares, &unit.namespace, &mut directory).map(|inhabited| {
+                    entered = true;
+                    done.created.push((unit.namespace.clone(), inhabited));
+                }),
+                Task::Write(key, value) => {
+                    let enter = || match (&unit.file, entered) {
+                        (_, true) => Ok(()),
+                        (Some(file), false) => netns::enter(file),
+                        (None, false) => Err(io::Error::from_raw_os_error(nix::libc::ENOENT)),
+                    };
+                    enter()
+                        .and_then(|()| sysctl::write(&key, &value))
+                        .map(|()| entered = true)
+                        .map_err(|error| Errno::from(&error))
+                }
+            };
+            if let Err(errno) = outcome {
+                stop.store(true, Ordering::Relaxed);
+                done.failure = Some((position, errno));
+                return done;
+            }
+        }
+    }
+    done
+}
+
+/// Makes a namespace, in which it leaves the calling thread. It has its mark before it has a name.
+fn create(lab: &LabName, spares: &Spares, name: &NamespaceName, directory: &mut Option<Directory>) -> Result<Inhabited, Errno> {
+    let io = |error: io::Error| Errno::from(&error);
+    let directory = match directory {
+        Some(directory) => directory,
+        None => directory.insert(Directory::open_or_create().map_err(io)?),
+    };
+    let mut inhabited = spares.take_or_make().map_err(io)?;
+    netns::enter(&inhabited.file).map_err(io)?;
+    let mut batch = Batch::default();
+    encode::new_namespace(&mut batch, lab, name);
+    if let Some(refusal) = inhabited.socket.execute(&mut batch).map_err(io)?.into_iter().next() {
+        return Err(refusal.errno);
+    }
+    directory.publish(name, &ownership::namespace_mark(lab, name)).map_err(io)?;
+    Ok(inhabited)
+}
+
+/// A namespace to be removed, with the position of the operation. One that nobody has entered is what is left of an interrupted
+/// creation.
+pub(super) type Removal = (usize, NamespaceName, Option<Inhabited>);
+
+/// Removes namespaces. Returns the first that could not be, by the position of its operation. As long as they are held open the kernel
+/// does not begin to clean up after them, which would take processors and locks from the rest.
+pub(super) fn remove(lab: &LabName, namespaces: &[Removal]) -> Option<(usize, Errno)> {
+    const THREADS: usize = 24;
+    /// For one alone no further thread is worth its start.
+    const LEAST: usize = 2;
+    let stop = AtomicBool::new(false);
+    let share = namespaces.len().div_ceil(THREADS).max(LEAST);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = namespaces
+            .chunks(share)
+            .map(|part| (part, std::thread::Builder::new().spawn_scoped(scope, || remove_all(lab, part, &stop))))
+            .collect();
+        let failures = threads.into_iter().filter_map(|(part, thread)| match thread {
+            Ok(thread) => thread.join().unwrap_or(Some((part[0].0, Errno::new(nix::libc::EIO)))),
+            // No more threads are to be had; what is mounted twice, which needs one of its own, is refused then.
+            Err(_) => remove_all(lab, part, &stop),
+        });
+        failures.min_by_key(|(position, _)| *position)
+    })
+}
+
+fn remove_all(lab: &LabName, namespaces: &[Removal], stop: &AtomicBool) -> Option<(usize, Errno)> {
+    let remove = |directory: &Directory, name: &NamespaceName, inhabited: &Option<Inhabited>| {
+        let mark = ownership::namespace_mark(lab, name);
+        match inhabited {
+            Some(inhabited) => directory.remove(name, &inhabited.file, &mark),
+            None => directory.remove_placeholder(name, &mark),
+        }
+    };
+    let directory =
+        Directory::open().and_then(|directory| directory.ok_or_else(|| io::Error::from_raw_os_error(nix::libc::ENOENT)));
+    for (position, name, inhabited) in namespaces {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let outcome = match &directory {
+            Ok(directory) => remove(directory, name, inhabited).map_err(|error| Errno::from(&error)),
+            Err(error) => Err(Errno::from(error)),
+        };
+        if let Err(errno) = outcome {
+            stop.store(true, Ordering::Relaxed);
+            return Some((*position, errno));
+        }
+    }
+    None
+}

@@ -1,0 +1,315 @@
+//! Reads one namespace: dumps of its links, addresses and routes, and those of its settings that the lab names.
+//!
+//! Addresses and routes are dumped one family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of
+//! all families.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use crate::kernel::ObserveError;
+use crate::kernel::linux::system::netns::{self, Directory, Entry};
+use crate::kernel::linux::system::threads::{Answer, portions};
+use crate::kernel::linux::system::{sysctl, tells_address_makers};
+use crate::kernel::linux::wire::{DumpError, Socket, decode, encode};
+use crate::kernel::linux::{Inhabited, Linux};
+use crate::live::foreign_namespace;
+use crate::name::{LabName, NamespaceName};
+use crate::ownership;
+use crate::record::Record;
+use crate::resource::object::table::{self, Registered, Visit};
+use crate::resource::object::wire::{Dump, Found, Names, Notes, Reading};
+use crate::resource::sysctl::{Sysctl, SysctlKey};
+use crate::snapshot::{FoundLink, Snapshot};
+use crate::state::State;
+
+/// Which namespaces are read.
+#[derive(Clone, Copy)]
+pub(in crate::kernel::linux) enum Look<'a> {
+    /// All.
+    Everywhere,
+    /// These; the others are as they were last seen.
+    Again(&'a BTreeSet<NamespaceName>),
+}
+
+impl Look<'_> {
+    pub(in crate::kernel::linux) fn includes(self, namespace: &NamespaceName) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Again(namespaces) => namespaces.contains(namespace),
+        }
+    }
+}
+
+pub(in crate::kernel::linux) type Answers = Answer<Result<Vec<Seen>, ObserveError>>;
+
+/// Begins to look into the candidates, some at a time.
+pub(in crate::kernel::linux) fn read_namespaces(
+    linux: &Linux,
+    interest: &Arc<Interest>,
+    directory: &Arc<Directory>,
+    candidates: Vec<Candidate>,
+) -> Result<Vec<Answers>, ObserveError> {
+    const LEAST: usize = 5;
+    let mut reading = Vec::new();
+    for part in portions(candidates, LEAST) {
+        let (interest, directory) = (interest.clone(), directory.clone());
+        let look = move || part.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
+        reading.push(linux.threads.begin(look).map_err(broken("the namespaces"))?);
+    }
+    Ok(reading)
+}
+
+/// What of the namespaces is looked at.
+pub(in crate::kernel::linux) struct Interest {
+    lab: LabName,
+    sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
+}
+
+impl Interest {
+    pub(in crate::kernel::linux) fn of(lab: &LabName, desired: &State) -> Self {
+        let mut sysctls: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (namespace, key) in desired.sysctls.keys() {
+            sysctls.entry(namespace.clone()).or_default().push(key.clone());
+        }
+        Self { lab: lab.clone(), sysctls }
+    }
+
+    /// As far as it can be told before the lab file has been read: in the settings that the lab wrote before.
+    pub(in crate::kernel::linux) fn recorded(lab: &LabName, record: &Record) -> Self {
+        let sysctls = record.sysctls.iter().map(|(namespace, keys)| (namespace.clone(), keys.iter().cloned().collect()));
+        Self { lab: lab.clone(), sysctls: sysctls.collect() }
+    }
+
+    /// The settings of interest in the namespace.
+    fn sysctls(&self, namespace: &NamespaceName) -> &[SysctlKey] {
+        self.sysctls.get(namespace).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the one who looks must enter the namespace, if it is open already.
+    pub(in crate::kernel::linux) fn leads_inside(&self, namespace: &NamespaceName) -> bool {
+        !self.sysctls(namespace).is_empty()
+    }
+
+    /// Whether a setting is still to be read of a namespace that has been read before.
+    pub(in crate::kernel::linux) fn goes_beyond(&self, namespace: &NamespaceName, snapshot: &Snapshot) -> bool {
+        self.sysctls(namespace).iter().any(|wanted| snapshot.sysctls.iter().all(|(read, _)| read != wanted))
+    }
+}
+
+/// An entry that may be a namespace of the lab.
+pub(in crate::kernel::linux) struct Candidate {
+    pub(in crate::kernel::linux) name: NamespaceName,
+    /// From an earlier look.
+    pub(in crate::kernel::linux) inhabited: Option<Inhabited>,
+    /// What was read of it when it was not known that more settings are of interest.
+    pub(in crate::kernel::linux) snapshot: Option<Snapshot>,
+}
+
+/// What an entry turned out to be.
+pub(in crate::kernel::linux) enum Seen {
+    /// A namespace of the lab.
+    Lab { name: NamespaceName, inhabited: Inhabited, snapshot: Snapshot },
+    /// What is left of one whose creation or removal was interrupted.
+    Placeholder(NamespaceName),
+    /// Somebody else's, with what it is.
+    Foreign { name: NamespaceName, what: String },
+    /// Gone meanwhile.
+    Nothing,
+}
+
+pub(in crate::kernel::linux) fn failed(what: impl Into<String>) -> impl FnOnce(DumpError) -> ObserveError {
+    let what = what.into();
+    move |error| ObserveError { what, source: Box::new(error) }
+}
+
+pub(in crate::kernel::linux) fn broken(what: impl Into<String>) -> impl FnOnce(io::Error) -> ObserveError {
+    let what = what.into();
+    move |error| ObserveError { what, source: Box::new(error) }
+}
+
+/// Looks at one entry, and into it if it is a namespace. May leave the calling thread inside.
+pub(in crate::kernel::linux) fn look_at(
+    interest: &Interest,
+    directory: &Directory,
+    candidate: Candidate,
+) -> Result<Seen, ObserveError> {
+    let Candidate { name, inhabited, snapshot } = candidate;
+    let failed = |error| broken(format!("namespace `{name}`"))(error);
+    let foreign = |name: NamespaceName, what: &str| Ok(Seen::Foreign { name, what: what.to_owned() });
+    let is_still = |known: &Inhabited| directory.is_still(&name, &known.file);
+    let still = inhabited.as_ref().map_or(Ok(false), is_still).map_err(failed)?;
+    let inhabited = match inhabited {
+        Some(inhabited) if still => inhabited,
+        _ => match directory.look(&name).map_err(failed)? {
+            Some(Entry::Namespace(file)) => {
+                let socket = netns::enter(&file).and_then(|()| Socket::open()).map_err(failed)?;
+                Inhabited { file, socket }
+            }
+            Some(Entry::File(text)) if text == ownership::namespace_mark(&interest.lab, &name) => {
+                return Ok(Seen::Placeholder(name));
+            }
+            Some(Entry::File(_)) => return foreign(name, "a file that topo did not make"),
+            Some(Entry::Other(what)) => return foreign(name, what),
+            None => return Ok(Seen::Nothing),
+        },
+    };
+    match snapshot.filter(|_| still) {
+        Some(snapshot) => complete(interest, name, inhabited, snapshot),
+        None => look_into(interest, name, inhabited),
+    }
+}
+
+/// Reads the settings, of which more are of interest than before.
+fn complete(
+    interest: &Interest,
+    name: NamespaceName,
+    mut inhabited: Inhabited,
+    snapshot: Snapshot,
+) -> Result<Seen, ObserveError> {
+    let sysctls = read_sysctls(interest, &name, Some(&inhabited.file), &mut inhabited.socket)?;
+    Ok(Seen::Lab { name, inhabited, snapshot: Snapshot { sysctls, ..snapshot } })
+}
+
+/// Looks into a namespace. Of one that is somebody else's, no more than the links is read.
+fn look_into(interest: &Interest, name: NamespaceName, mut inhabited: Inhabited) -> Result<Seen, ObserveError> {
+    let socket = &mut inhabited.socket;
+    let links = read_links(&name, socket)?;
+    let mark = links.iter().find(|link| link.name.is_loopback()).map_or("", |link| &link.alias);
+    if let Some(what) = foreign_namespace(&interest.lab, &name, mark) {
+        return Ok(Seen::Foreign { name, what });
+    }
+    let snapshot = read_rest(interest, &name, Some(&inhabited.file), socket, links)?;
+    Ok(Seen::Lab { name, inhabited, snapshot })
+}
+
+/// Reads `host`, which the calling thread must be in.
+pub(in crate::kernel::linux) fn read_host(interest: &Interest, socket: &mut Socket) -> Result<Snapshot, ObserveError> {
+    let host = NamespaceName::host();
+    let links = read_links(&host, socket)?;
+    read_rest(interest, &host, None, socket, links)
+}
+
+/// Reads the settings of `host`, if more are of interest than before.
+pub(in crate::kernel::linux) fn complete_host(
+    interest: &Interest,
+    socket: &mut Socket,
+    snapshot: &mut Snapshot,
+) -> Result<(), ObserveError> {
+    let host = NamespaceName::host();
+    if interest.goes_beyond(&host, snapshot) {
+        snapshot.sysctls = read_sysctls(interest, &host, None, socket)?;
+    }
+    Ok(())
+}
+
+pub(in crate::kernel::linux) fn loopback_alias(socket: &mut Socket) -> Result<String, DumpError> {
+    let mut alias = String::new();
+    socket.get(encode::get_link(1), |_, body| {
+        alias = decode::link(body)?.alias;
+        Ok(())
+    })?;
+    Ok(alias)
+}
+
+pub(in crate::kernel::linux) fn read_links(name: &NamespaceName, socket: &mut Socket) -> Result<Vec<FoundLink>, ObserveError> {
+    let mut links = Vec::new();
+    let each = |message: Option<(u16, &[u8])>| {
+        match message {
+            None => links.clear(),
+            Some((_, body)) => links.push(decode::link(body)?),
+        }
+        Ok(())
+    };
+    socket.dump(&encode::get_links(), each).map_err(failed(format!("the links of `{name}`")))?;
+    Ok(links)
+}
+
+fn read_rest(
+    interest: &Interest,
+    name: &NamespaceName,
+    file: Option<&File>,
+    socket: &mut Socket,
+    links: Vec<FoundLink>,
+) -> Result<Snapshot, ObserveError> {
+    let names = Names::new(links.iter().map(|link| (link.index, link.name)));
+    let snapshot = Snapshot { links, ..Snapshot::default() };
+    let mut reader = ObjectReader { namespace: name, names, socket, snapshot, outcome: Ok(()) };
+    table::visit(&mut reader);
+    let ObjectReader { socket, mut snapshot, outcome, .. } = reader;
+    outcome?;
+    snapshot.notes.connected.sort_unstable();
+    snapshot.sysctls = read_sysctls(interest, name, file, socket)?;
+    Ok(snapshot)
+}
+
+/// Dumps the objects of one namespace, one sort after the other.
+struct ObjectReader<'a> {
+    namespace: &'a NamespaceName,
+    names: Names,
+    socket: &'a mut Socket,
+    snapshot: Snapshot,
+    /// The first failure.
+    outcome: Result<(), ObserveError>,
+}
+
+impl Visit for ObjectReader<'_> {
+    fn visit<O: Registered>(&mut self) {
+        for dump in O::dumps() {
+            if self.outcome.is_ok() {
+                self.outcome = self.read::<O>(&dump);
+            }
+        }
+    }
+}
+
+impl ObjectReader<'_> {
+    fn read<O: Registered>(&mut self, dump: &Dump) -> Result<(), ObserveError> {
+        let (mut found, mut notes) = (Vec::<Found<O>>::new(), Notes::default());
+        let each = |message: Option<(u16, &[u8])>| {
+            match message {
+                None => {
+                    found.clear();
+                    notes.connected.clear();
+                }
+                Some((_, body)) if dump.family.is_none_or(|family| body.first() == Some(&family)) => {
+                    let tells_address_makers = tells_address_makers();
+                    let mut reading = Reading { names: &self.names, tells_address_makers, notes: &mut notes };
+                    found.extend(O::decode(body, &mut reading)?);
+                }
+                Some(_) => {}
+            }
+            Ok(())
+        };
+        let what = || format!("the {} of `{}`", O::LIST, self.namespace);
+        self.socket.dump(&dump.request, each).map_err(|error| failed(what())(error))?;
+        self.snapshot.objects.of_mut::<O>().append(&mut found);
+        self.snapshot.notes.connected.append(&mut notes.connected);
+        Ok(())
+    }
+}
+
+/// Reads the settings of interest. `file` is the namespace, if the calling thread is not in it.
+fn read_sysctls(
+    interest: &Interest,
+    name: &NamespaceName,
+    file: Option<&File>,
+    socket: &mut Socket,
+) -> Result<Vec<(SysctlKey, Option<Sysctl>)>, ObserveError> {
+    let mut values = Vec::new();
+    let mut entered = false;
+    for key in interest.sysctls(name) {
+        let failed = |error| broken(format!("`{key}` of `{name}`"))(error);
+        if let Some(value) = sysctl::ask(socket, key) {
+            values.push((key.clone(), Some(value)));
+            continue;
+        }
+        if let (Some(file), false) = (file, entered) {
+            netns::enter(file).map_err(failed)?;
+            entered = true;
+        }
+        values.push((key.clone(), sysctl::read(key).map_err(failed)?));
+    }
+    Ok(values)
+}

@@ -1,0 +1,22 @@
+//! The system around the network: namespaces and their entries, processes, privileges, settings files, threads.
+
+pub mod inhabitants;
+pub mod inside;
+pub mod isolate;
+pub mod netns;
+pub mod privilege;
+pub mod process;
+pub mod sysctl;
+pub mod threads;
+
+use std::sync::OnceLock;
+
+/// Whether this kernel tells who made an address (IFA_PROTO, Linux 5.18).
+pub(super) fn tells_address_makers() -> bool {
+    static TELLS: OnceLock<bool> = OnceLock::new();
+    *TELLS.get_or_init(|| {
+        let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 18)
+    })
+}

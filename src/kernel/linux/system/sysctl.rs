@@ -1,0 +1,68 @@
+//! Kernel settings, read and written as files of procfs by a thread inside the namespace: there sys/net shows the settings of the
+//! thread's own network namespace. Where a message does as well it is preferred.
+
+mod tree;
+
+use std::io::{self, Read, Write};
+
+use netlink_packet_core::NlasIterator;
+use nix::fcntl::OFlag;
+
+use crate::kernel::linux::wire::Socket;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
+
+/// The longest value that is read.
+const LENGTH: u64 = 64 * 1024;
+
+/// Reads a setting; `None` when this kernel has none of that name.
+///
+/// # Errors
+/// When it exists and cannot be read.
+pub fn read(key: &SysctlKey) -> io::Result<Option<Sysctl>> {
+    let mut text = String::new();
+    match tree::open(key, OFlag::O_RDONLY) {
+        Ok(file) => file.take(LENGTH).read_to_string(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Sysctl::new(&text)))
+}
+
+/// Asks for a setting by message, in the socket's namespace; `None` when there is no message for it or no answer to it.
+pub fn ask(socket: &mut Socket, key: &SysctlKey) -> Option<Sysctl> {
+    const RTM_NEWNETCONF: u16 = 80;
+    const RTM_GETNETCONF: u16 = 82;
+    const NETCONFA_IFINDEX: u16 = 1;
+    const NETCONFA_FORWARDING: u16 = 2;
+    const NETCONFA_IFINDEX_ALL: i32 = -1;
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    let family = match key.path() {
+        "net/ipv4/ip_forward" | "net/ipv4/conf/all/forwarding" => AF_INET,
+        "net/ipv6/conf/all/forwarding" => AF_INET6,
+        _ => return None,
+    };
+    let mut request = vec![family, 0, 0, 0];
+    request.extend(8_u16.to_ne_bytes());
+    request.extend(NETCONFA_IFINDEX.to_ne_bytes());
+    request.extend(NETCONFA_IFINDEX_ALL.to_ne_bytes());
+    let mut forwarding = None;
+    let answer = socket.ask(RTM_GETNETCONF, &request, |kind, body| {
+        let attributes = NlasIterator::new(body.get(4..).unwrap_or_default()).flatten();
+        let found = attributes.filter(|_| kind == RTM_NEWNETCONF).find(|attribute| attribute.kind() == NETCONFA_FORWARDING);
+        forwarding = found.and_then(|attribute| attribute.value().first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)));
+        Ok(())
+    });
+    forwarding.filter(|_| answer.is_ok()).map(|value| Sysctl::new(&value.to_string()))
+}
+
+/// Writes a setting.
+///
+/// # Errors
+/// When this kernel has none of that name, or refuses the value.
+pub fn write(key: &SysctlKey, value: &str) -> io::Result<()> {
+    let mut file = tree::open(key, OFlag::O_WRONLY | OFlag::O_NOFOLLOW)?;
+    // The kernel takes a setting from one write, whole.
+    let written = file.write(value.as_bytes())?;
+    if written == value.len() { Ok(()) } else { Err(io::Error::from_raw_os_error(nix::libc::EINVAL)) }
+}

@@ -1,0 +1,7 @@
+//! rtnetlink(7): sockets, batches of requests, and the messages of links and namespaces. Objects bring their own messages.
+
+pub(super) mod decode;
+pub(super) mod encode;
+mod socket;
+
+pub(super) use socket::{Batch, DumpError, Refusal, Socket};

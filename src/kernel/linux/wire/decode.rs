@@ -1,0 +1,117 @@
+//! Links: RTM_NEWLINK.
+
+use std::collections::BTreeSet;
+
+use crate::name::LinkName;
+use crate::resource::link::{Kind, Link, Queues};
+use crate::resource::object::wire::{attributes, number, text};
+use crate::snapshot::FoundLink;
+use crate::state::Ifindex;
+use crate::value::Mac;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+
+const IFF_UP: u32 = 1;
+const IFF_NOARP: u32 = 0x80;
+const IFF_PROMISC: u32 = 0x100;
+const IFF_ALLMULTI: u32 = 0x200;
+const IFF_MULTICAST: u32 = 0x1000;
+
+/// Decodes the body of an RTM_NEWLINK.
+///
+/// # Errors
+/// When it is malformed.
+pub fn link(body: &[u8]) -> Result<FoundLink, String> {
+    let header: &[u8; 16] = body.first_chunk().ok_or("a link message that is cut off")?;
+    let (index, flags) = (number(&header[4..8])?, number(&header[8..12])?);
+    let mut raw = FoundLink {
+        index,
+        name: LinkName::from_kernel(b""),
+        link: Link::new(Kind::Device(String::new())),
+        master: None,
+        below: None,
+        below_nsid: None,
+        group: 0,
+        alias: String::new(),
+    };
+    let mut queues = Queues { transmit: 1, receive: 1 };
+    let mut altnames = BTreeSet::new();
+    let settings = &mut raw.link.settings;
+    for attribute in attributes(&body[16..]) {
+        let (attribute, value) = attribute?;
+        match attribute {
+            IFLA_ADDRESS => settings.mac = value.try_into().ok().map(Mac),
+            IFLA_IFNAME => raw.name = LinkName::from_kernel(value),
+            IFLA_MTU => settings.mtu = Some(number(value)?),
+            IFLA_LINK => raw.below = raw.below.or(Some(number(value)?).filter(|below| *below != 0)),
+            IFLA_MASTER => raw.master = Some(number(value)?).filter(|master| *master != 0),
+            IFLA_TXQLEN => settings.txqueuelen = Some(number(value)?),
+            IFLA_LINKINFO => {
+                let (kind, parent) = kind(value)?;
+                raw.link.kind = kind;
+                raw.below = raw.below.or(parent);
+            }
+            IFLA_IFALIAS => raw.alias = text(value),
+            IFLA_GROUP => raw.group = number(value)?,
+            IFLA_NUM_TX_QUEUES => queues.transmit = number(value)?,
+            IFLA_NUM_RX_QUEUES => queues.receive = number(value)?,
+            IFLA_LINK_NETNSID => raw.below_nsid = Some(number(value)?.cast_signed()),
+            IFLA_PROP_LIST => {
+                for property in attributes(value) {
+                    let (property, name) = property?;
+                    if property == IFLA_ALT_IFNAME {
+                        altnames.insert(text(name));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let flag = |bit: u32| Some(flags & bit != 0);
+    (settings.up, settings.promisc, settings.allmulti) = (flag(IFF_UP), flag(IFF_PROMISC), flag(IFF_ALLMULTI));
+    (settings.arp, settings.multicast) = (Some(flags & IFF_NOARP == 0), flag(IFF_MULTICAST));
+    settings.altnames = Some(altnames);
+    raw.link.queues = Some(queues);
+    if raw.name.is_loopback() && raw.index == 1 {
+        raw.link.kind = Kind::Loopback;
+    }
+    Ok(raw)
+}
+
+/// The kind, and the parent's number where the kind keeps it among its own attributes.
+fn kind(info: &[u8]) -> Result<(Kind, Option<Ifindex>), String> {
+    let (mut name, mut data): (String, &[u8]) = (String::new(), &[]);
+    for attribute in attributes(info) {
+        match attribute? {
+            (IFLA_INFO_KIND, value) => name = text(value),
+            (IFLA_INFO_DATA, value) => data = value,
+            _ => {}
+        }
+    }
+    let kind = Kind::decode(&name, data).map_err(|error| error.to_string())?;
+    let mut parent = None;
+    if let Some(wanted) = kind.parent_attribute() {
+        for attribute in attributes(data) {
+            let (attribute, value) = attribute?;
+            if attribute == wanted {
+                parent = Some(number(value)?).filter(|parent| *parent != 0);
+            }
+        }
+    }
+    Ok((kind, parent))
+}

@@ -1,0 +1,216 @@
+//! Operations into rtnetlink messages.
+
+use std::os::fd::RawFd;
+
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, Prop};
+
+use super::Batch;
+use crate::name::{LabName, NamespaceName};
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer};
+use crate::ownership::{self, Mark};
+use crate::resource::link::veth::VETH_INFO_PEER;
+use crate::resource::link::{Link, LinkSettings, Queues};
+use crate::state::Ifindex;
+
+/// Adds the birth of a link, followed, for what is born in `host`, by its mark in the same send. `descriptor` gives the
+/// descriptor of a namespace other than the one that the batch is sent in.
+pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: impl Fn(&NamespaceName) -> Option<RawFd>) {
+    let mut message = end(lab, &new.handle, &new.link, new.up, &descriptor);
+    let parent = new.parent.as_ref().map(|parent| parent.index);
+    if new.link.kind.parent_attribute().is_none() {
+        message.attributes.extend(parent.map(LinkAttribute::Link));
+    }
+    message.attributes.extend(new.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
+    let data = match &new.peer {
+        Some(peer) => peer_data(&end(lab, &peer.handle, &peer.link, false, &descriptor)),
+        None => new.link.kind.encode_new(parent),
+    };
+    message.attributes.push(link_info(new.link.kind.name(), data));
+    batch.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
+}
+
+/// Adds the birth of a link for `host` in the lab's own namespace where its parent is, under a name that nobody uses, and its
+/// move to `host` with its name and mark. Born in `host` from there it would be without its mark until a second send.
+pub fn create_link_for_host(batch: &mut Batch, lab: &LabName, new: &NewLink, host: RawFd) {
+    let index = new.handle.index;
+    let mut birth = end(lab, &new.handle, &new.link, false, |_| None);
+    birth.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::IfName(_)));
+    birth.attributes.push(LinkAttribute::IfName(format!("topo{index}")));
+    let parent = new.parent.as_ref().map(|parent| parent.index);
+    if new.link.kind.parent_attribute().is_none() {
+        birth.attributes.extend(parent.map(LinkAttribute::Link));
+    }
+    birth.attributes.push(link_info(new.link.kind.name(), new.link.kind.encode(parent)));
+    batch.push(RouteNetlinkMessage::NewLink(birth), NLM_F_CREATE | NLM_F_EXCL);
+    // The kernel does the move first, and the rest in `host`.
+    let mut arrival = at(index);
+    set_flags(&mut arrival.header, &LinkSettings { up: new.up.then_some(true), ..LinkSettings::default() });
+    let attributes = &mut arrival.attributes;
+    attributes.extend([LinkAttribute::NetNsFd(host), LinkAttribute::IfName(new.handle.id.name.into())]);
+    attributes.extend([LinkAttribute::IfAlias(ownership::link_alias(lab)), LinkAttribute::Group(ownership::group(lab))]);
+    attributes.extend(new.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
+    batch.push_together(RouteNetlinkMessage::SetLink(arrival), 0);
+}
+
+/// Adds the mark of a link in `host`, to be sent together with its birth; of the second end of a pair also what only a message of
+/// its own can carry.
+pub fn mark_link(batch: &mut Batch, lab: &LabName, index: Ifindex, second: Option<&NewPeer>) {
+    batch.push_together(alias(index, ownership::link_alias(lab)), 0);
+    if let Some(peer) = second.filter(|peer| peer.up || peer.master.is_some()) {
+        let mut message = at(index);
+        set_flags(&mut message.header, &LinkSettings { up: peer.up.then_some(true), ..LinkSettings::default() });
+        message.attributes.extend(peer.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
+        batch.push_together(RouteNetlinkMessage::SetLink(message), 0);
+    }
+}
+
+/// Adds what a new namespace gets before it is published: `lo` marked and up.
+pub fn new_namespace(batch: &mut Batch, lab: &LabName, namespace: &NamespaceName) {
+    const LOOPBACK: Ifindex = 1;
+    batch.push(alias(LOOPBACK, ownership::namespace_mark(lab, namespace)), 0);
+    let mut message = at(LOOPBACK);
+    set_flags(&mut message.header, &LinkSettings { up: Some(true), ..LinkSettings::default() });
+    batch.push_together(RouteNetlinkMessage::SetLink(message), 0);
+}
+
+/// The alias of a link that is still down, in a message of its own. Of one that is up the kernel tells everybody that something has
+/// changed, upon which IPv6 goes through all routes of the namespace and announces its groups once more.
+fn alias(index: Ifindex, text: String) -> RouteNetlinkMessage {
+    let mut message = at(index);
+    message.attributes.push(LinkAttribute::IfAlias(text));
+    RouteNetlinkMessage::SetLink(message)
+}
+
+fn at(index: Ifindex) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+fn link_info(kind: &str, data: Vec<u8>) -> LinkAttribute {
+    let mut info = vec![LinkInfo::Kind(InfoKind::Other(kind.to_owned()))];
+    if !data.is_empty() {
+        info.push(LinkInfo::Data(InfoData::Other(data)));
+    }
+    LinkAttribute::LinkInfo(info)
+}
+
+/// One new end: all that the creating message can carry.
+fn end(
+    lab: &LabName,
+    handle: &LinkHandle,
+    link: &Link,
+    up: bool,
+    descriptor: impl Fn(&NamespaceName) -> Option<RawFd>,
+) -> LinkMessage {
+    let mut message = at(handle.index);
+    set_flags(&mut message.header, &LinkSettings { up: up.then_some(true), ..link.settings.clone() });
+    let attributes = &mut message.attributes;
+    attributes.push(LinkAttribute::IfName(handle.id.name.into()));
+    attributes.extend(descriptor(&handle.id.namespace).map(LinkAttribute::NetNsFd));
+    if let Some(Queues { transmit, receive }) = link.queues {
+        attributes.push(LinkAttribute::NumTxQueues(transmit));
+        attributes.push(LinkAttribute::NumRxQueues(receive));
+    }
+    if handle.id.namespace.is_host() {
+        attributes.push(LinkAttribute::Group(ownership::group(lab)));
+    }
+    set_attributes(attributes, &link.settings);
+    message
+}
+
+fn set_attributes(attributes: &mut Vec<LinkAttribute>, settings: &LinkSettings) {
+    attributes.extend(settings.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
+    attributes.extend(settings.mtu.map(LinkAttribute::Mtu));
+    attributes.extend(settings.txqueuelen.map(LinkAttribute::TxQueueLen));
+}
+
+fn set_flags(header: &mut LinkHeader, settings: &LinkSettings) {
+    let flags = [
+        (settings.up, LinkFlags::Up),
+        (settings.arp.map(|arp| !arp), LinkFlags::Noarp),
+        (settings.multicast, LinkFlags::Multicast),
+        (settings.allmulti, LinkFlags::Allmulti),
+        (settings.promisc, LinkFlags::Promisc),
+    ];
+    for (value, flag) in flags {
+        header.change_mask.set(flag, value.is_some());
+        header.flags.set(flag, value == Some(true));
+    }
+}
+
+fn peer_data(peer: &LinkMessage) -> Vec<u8> {
+    use netlink_packet_core::Emitable;
+    let mut body = vec![0; peer.buffer_len()];
+    peer.emit(&mut body);
+    let attribute = [DefaultNla::new(VETH_INFO_PEER, body)];
+    let mut data = vec![0; attribute.as_slice().buffer_len()];
+    attribute.as_slice().emit(&mut data);
+    data
+}
+
+/// Adds the changes to a living link: at most one message for its settings and one for names gained and lost each.
+pub fn change_link(batch: &mut Batch, change: &LinkChange) {
+    let index = change.handle.index;
+    let mut message = at(index);
+    set_flags(&mut message.header, &change.settings);
+    set_attributes(&mut message.attributes, &change.settings);
+    match &change.master {
+        MasterChange::Keep => {}
+        MasterChange::Enslave(master) => message.attributes.push(LinkAttribute::Controller(master.index)),
+        MasterChange::Release => message.attributes.push(LinkAttribute::Controller(0)),
+    }
+    if let Some(Mark { group, alias }) = &change.mark {
+        message.attributes.extend([LinkAttribute::Group(*group), LinkAttribute::IfAlias(alias.clone())]);
+    }
+    let empty = message.attributes.is_empty() && message.header.change_mask.is_empty();
+    match &change.kind {
+        // Only this message reaches the kind's own options.
+        Some(kind) => {
+            message.attributes.push(link_info(kind.name(), kind.encode(None)));
+            batch.push(RouteNetlinkMessage::NewLink(message), 0);
+        }
+        None if !empty => batch.push(RouteNetlinkMessage::SetLink(message), 0),
+        None => {}
+    }
+    for (names, message) in [
+        (&change.remove_altnames, RouteNetlinkMessage::DelLinkProp as fn(LinkMessage) -> RouteNetlinkMessage),
+        (&change.add_altnames, RouteNetlinkMessage::NewLinkProp),
+    ] {
+        if !names.is_empty() {
+            let mut properties = at(index);
+            properties.attributes.push(LinkAttribute::PropList(names.iter().cloned().map(Prop::AltIfName).collect()));
+            batch.push(message(properties), 0);
+        }
+    }
+}
+
+/// Adds the deletion of a link.
+pub fn delete_link(batch: &mut Batch, link: &LinkHandle) {
+    batch.push(RouteNetlinkMessage::DelLink(at(link.index)), 0);
+}
+
+/// Adds the deletion of all links of the lab's group.
+pub fn delete_group(batch: &mut Batch, lab: &LabName) {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(ownership::group(lab)));
+    batch.push(RouteNetlinkMessage::DelLink(message), 0);
+}
+
+/// The request for all links with everything but statistics.
+pub fn get_links() -> RouteNetlinkMessage {
+    const SKIP_STATISTICS: u32 = 8;
+    const IFLA_EXT_MASK: u16 = 29;
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Other(DefaultNla::new(IFLA_EXT_MASK, SKIP_STATISTICS.to_ne_bytes().to_vec())));
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// The request for one link.
+pub fn get_link(index: Ifindex) -> RouteNetlinkMessage {
+    let RouteNetlinkMessage::GetLink(mut message) = get_links() else { unreachable!("`get_links` makes this variant") };
+    message.header.index = index;
+    RouteNetlinkMessage::GetLink(message)
+}

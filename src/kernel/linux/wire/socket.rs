@@ -1,0 +1,343 @@
+//! A rtnetlink socket: requests in batches whose answers are matched by sequence number, and dumps that are whole or an error.
+//!
+//! It speaks to the kernel synchronously through `netlink-sys`. An asynchronous connection sends one message at each poll; here
+//! many cheap messages go out in one system call, and the two messages that make and mark a link in the same one.
+
+mod message;
+
+use std::cell::RefCell;
+use std::io;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::Socket as RawSocket;
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use self::message::{HEADER, Messages, NLMSG_DONE, NLMSG_ERROR};
+use crate::kernel::Errno;
+use crate::resource::object::wire::Request;
+
+/// Answers come in pieces of at most this size (NLMSG_GOODSIZE is below 32 KiB).
+const BUFFER_LENGTH: usize = 64 * 1024;
+/// Messages sent at once. Their error answers must fit into the socket's receive buffer.
+const BATCH_MESSAGES: usize = 96;
+/// Bytes sent at once, well below the socket's send buffer.
+const BATCH_BYTES: usize = 48 * 1024;
+/// How often a dump that was interrupted by a change is repeated.
+const DUMP_ATTEMPTS: u32 = 50;
+
+const NLM_F_DUMP_INTR: u16 = 0x10;
+
+/// Why a dump is not to be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    /// The kernel refused it, at its start or at its end.
+    #[error(transparent)]
+    Refused(#[from] Errno),
+    /// The socket failed.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    /// The network changed during every attempt.
+    #[error("the network kept changing while it was read ({DUMP_ATTEMPTS} attempts)")]
+    Interrupted,
+    /// The kernel sent something that is no netlink message.
+    #[error("the kernel sent a malformed message: {0}")]
+    Malformed(String),
+}
+
+/// Requests that are sent together. They are executed in order; one that fails does not keep the next from being executed.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// Where each message begins.
+    starts: Vec<usize>,
+    /// Messages after which the batch may be cut into separate sends.
+    cuts: Vec<usize>,
+}
+
+impl Batch {
+    /// Adds a request, which may be sent apart from those before it.
+    pub fn push(&mut self, message: RouteNetlinkMessage, flags: u16) {
+        self.cuts.push(self.starts.len());
+        self.push_together(message, flags);
+    }
+
+    /// Adds a request of an object.
+    pub fn push_request(&mut self, request: Request) {
+        self.push(request.message, request.flags);
+    }
+
+    /// Adds a request of which only bytes are known: its type and its body.
+    fn push_bytes(&mut self, kind: u16, body: &[u8], flags: u16) {
+        let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
+        self.cuts.push(self.starts.len());
+        self.starts.push(self.bytes.len());
+        self.bytes.extend(length.to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+        self.bytes.extend([0; 8]);
+        self.bytes.extend(body);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    /// Adds a request that is sent in the same system call as the one before it.
+    pub fn push_together(&mut self, message: RouteNetlinkMessage, flags: u16) {
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        message.finalize();
+        let start = self.bytes.len();
+        self.starts.push(start);
+        self.bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
+        message.serialize(&mut self.bytes[start..]);
+    }
+
+    /// How many requests there are.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    fn end(&self, message: usize) -> usize {
+        self.starts.get(message).copied().unwrap_or(self.bytes.len())
+    }
+
+    /// Ranges of messages, each to be sent at once.
+    fn sends(&self) -> Vec<std::ops::Range<usize>> {
+        let mut sends = Vec::new();
+        let mut first = 0;
+        let mut last_cut = 0;
+        for &cut in self.cuts.iter().chain([&self.starts.len()]) {
+            if cut - first > BATCH_MESSAGES || self.end(cut) - self.end(first) > BATCH_BYTES {
+                sends.push(first..last_cut);
+                first = last_cut;
+            }
+            last_cut = cut;
+        }
+        sends.push(first..self.starts.len());
+        sends.retain(|range| !range.is_empty());
+        sends
+    }
+}
+
+/// A request of the batch that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its position in the batch.
+    pub message: usize,
+    /// Why.
+    pub errno: Errno,
+}
+
+/// A socket that belongs to the network namespace of the thread that opened it.
+pub struct Socket {
+    raw: RawSocket,
+    sequence: u32,
+}
+
+thread_local! {
+    /// What a thread receives into, whichever socket it uses: a lab has a socket for each namespace.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The thread's buffer, for as long as one exchange lasts.
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    fn take() -> Self {
+        let mut bytes = BUFFER.take();
+        bytes.resize(BUFFER_LENGTH, 0);
+        Self(bytes)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        BUFFER.set(std::mem::take(&mut self.0));
+    }
+}
+
+impl Socket {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When the system has no more descriptors, or lacks rtnetlink.
+    pub fn open() -> io::Result<Self> {
+        let raw = RawSocket::new(NETLINK_ROUTE)?;
+        raw.set_ext_ack(true)?;
+        Ok(Self { raw, sequence: 0 })
+    }
+
+    /// Sends the batch and waits for its end. Only the last request of a send asks for an answer; errors come anyway.
+    ///
+    /// # Errors
+    /// When the socket fails; which requests were executed is then unknown.
+    pub fn execute(&mut self, batch: &mut Batch) -> io::Result<Vec<Refusal>> {
+        let mut refusals = Vec::new();
+        for range in batch.sends() {
+            let first_sequence = self.sequence.wrapping_add(1);
+            for (offset, message) in range.clone().enumerate() {
+                let start = batch.starts[message];
+                let sequence = first_sequence.wrapping_add(u32::try_from(offset).unwrap_or(0));
+                batch.bytes[start + 8..start + 12].copy_from_slice(&sequence.to_ne_bytes());
+                self.sequence = sequence;
+            }
+            let last = batch.starts[range.end - 1];
+            let flags = u16::from_ne_bytes([batch.bytes[last + 6], batch.bytes[last + 7]]) | NLM_F_ACK;
+            batch.bytes[last + 6..last + 8].copy_from_slice(&flags.to_ne_bytes());
+            let bytes = &batch.bytes[batch.starts[range.start]..batch.end(range.end)];
+            retry(|| self.raw.send(bytes, 0))?;
+            self.collect(first_sequence, &range, &mut refusals)?;
+        }
+        Ok(refusals)
+    }
+
+    fn collect(&mut self, first: u32, range: &std::ops::Range<usize>, refusals: &mut Vec<Refusal>) -> io::Result<()> {
+        let last = self.sequence;
+        let mut buffer = Buffer::take();
+        loop {
+            for message in self.receive(&mut buffer)? {
+                let message = message.map_err(io::Error::other)?;
+                let offset = message.sequence.wrapping_sub(first) as usize;
+                if message.kind != NLMSG_ERROR || offset >= range.len() {
+                    continue;
+                }
+                if let Some(errno) = message.errno() {
+                    refusals.push(Refusal { message: range.start + offset, errno });
+                }
+                if message.sequence == last {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Sends one request and hands every answer to `each`: message type and body.
+    ///
+    /// # Errors
+    /// When the kernel refuses it, or the answer is malformed.
+    pub fn get(
+        &mut self,
+        request: RouteNetlinkMessage,
+        each: impl FnMut(u16, &[u8]) -> Result<(), String>,
+    ) -> Result<(), DumpError> {
+        let mut batch = Batch::default();
+        batch.push(request, NLM_F_ACK);
+        self.exchange(&mut batch, each)
+    }
+
+    /// The same for a request of which only bytes are known.
+    ///
+    /// # Errors
+    /// When the kernel refuses it, or the answer is malformed.
+    pub fn ask(&mut self, kind: u16, body: &[u8], each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
+        let mut batch = Batch::default();
+        batch.push_bytes(kind, body, NLM_F_ACK);
+        self.exchange(&mut batch, each)
+    }
+
+    fn exchange(&mut self, batch: &mut Batch, mut each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
+        self.send_one(batch)?;
+        let sequence = self.sequence;
+        let mut buffer = Buffer::take();
+        loop {
+            for message in self.receive(&mut buffer)? {
+                let message = message.map_err(DumpError::Malformed)?;
+                if message.sequence != sequence {
+                    continue;
+                }
+                if message.kind == NLMSG_ERROR {
+                    return message.errno().map_or(Ok(()), |errno| Err(errno.into()));
+                }
+                each(message.kind, message.body).map_err(DumpError::Malformed)?;
+            }
+        }
+    }
+
+    /// Dumps a table: hands each message's type and body to `each`, after `restart` has been called at the beginning of every
+    /// attempt. A dump that a change interrupted is read to its end, thrown away and repeated.
+    ///
+    /// # Errors
+    /// When the kernel refuses it, sends something undecodable, or the network does not come to rest.
+    pub fn dump(
+        &mut self,
+        request: &RouteNetlinkMessage,
+        mut each: impl FnMut(Option<(u16, &[u8])>) -> Result<(), String>,
+    ) -> Result<(), DumpError> {
+        for _ in 0..DUMP_ATTEMPTS {
+            each(None).map_err(DumpError::Malformed)?;
+            let mut batch = Batch::default();
+            batch.push(request.clone(), NLM_F_DUMP);
+            self.send_one(&mut batch)?;
+            match self.read_dump(&mut each) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // Answers were lost: nothing of what has come so far can be trusted, and the rest belongs to nobody.
+                Err(DumpError::Socket(error)) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(DumpError::Interrupted)
+    }
+
+    /// Whether the dump was whole.
+    fn read_dump(&mut self, each: &mut impl FnMut(Option<(u16, &[u8])>) -> Result<(), String>) -> Result<bool, DumpError> {
+        let sequence = self.sequence;
+        let mut whole = true;
+        let mut buffer = Buffer::take();
+        loop {
+            for message in self.receive(&mut buffer)? {
+                let message = message.map_err(DumpError::Malformed)?;
+                if message.sequence != sequence {
+                    continue;
+                }
+                whole &= message.flags & NLM_F_DUMP_INTR == 0;
+                match message.kind {
+                    NLMSG_DONE => return message.errno().map_or(Ok(whole), |errno| Err(errno.into())),
+                    NLMSG_ERROR => return message.errno().map_or(Ok(whole), |errno| Err(errno.into())),
+                    kind => each(Some((kind, message.body))).map_err(DumpError::Malformed)?,
+                }
+            }
+        }
+    }
+
+    fn send_one(&mut self, batch: &mut Batch) -> io::Result<()> {
+        self.sequence = self.sequence.wrapping_add(1);
+        batch.bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        retry(|| self.raw.send(&batch.bytes, 0)).map(drop)
+    }
+
+    fn receive<'b>(&self, buffer: &'b mut Buffer) -> io::Result<Messages<'b>> {
+        let received = retry(|| self.raw.recv(&mut &mut buffer.0[..], nix::libc::MSG_TRUNC))?;
+        let received = buffer.0.get(..received).ok_or_else(|| io::Error::other("a netlink message was cut off"))?;
+        Ok(Messages(received))
+    }
+}
+
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_belong_together_are_never_cut_apart() {
+        let mut batch = Batch::default();
+        for _ in 0..500 {
+            batch.push(RouteNetlinkMessage::GetLink(netlink_packet_route::link::LinkMessage::default()), 0);
+            batch.push_together(RouteNetlinkMessage::GetLink(netlink_packet_route::link::LinkMessage::default()), 0);
+        }
+        let sends = batch.sends();
+        assert!(
+            sends.len() > 1
+                && sends.iter().all(|range| range.start % 2 == 0 && range.end % 2 == 0 && range.len() <= BATCH_MESSAGES)
+        );
+        assert_eq!(sends.iter().map(ExactSizeIterator::len).sum::<usize>(), batch.len());
+    }
+}

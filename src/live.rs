@@ -1,0 +1,209 @@
+//! Snapshots into [`Live`]: decides what of a network is the lab's, what is in its way, and what does not concern it. Both kernels'
+//! snapshots are judged here, so that ownership is decided in one place.
+//!
+//! In a namespace of the lab everything is the lab's, except for what the kernel and daemons make. In `host` it is what carries the
+//! lab's mark, and what the lab declares.
+
+mod objects;
+mod owner;
+mod parents;
+
+pub use owner::foreign_namespace;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use self::objects::Listed;
+use self::owner::Standing;
+use self::parents::{Elsewhere, Ends, Parents};
+use crate::name::{LabName, LinkId, LinkName, NamespaceName};
+use crate::ownership::{self, Mark};
+use crate::resource::link::{Link, Marked};
+use crate::resource::object::table::Tables;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
+use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
+use crate::state::{Ifindex, Live, ResourceId, State};
+
+/// What is under /run/netns besides the lab's namespaces.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// What is left of the lab's namespaces whose creation or removal was interrupted.
+    pub broken: BTreeSet<NamespaceName>,
+    /// Foreign namespaces and files, with what they are.
+    pub foreign: Vec<(NamespaceName, String)>,
+}
+
+/// A link that concerns the lab: its own, or declared by it.
+struct SeenLink {
+    id: LinkId,
+    link: Arc<Link>,
+    index: Ifindex,
+    /// What the numbers alone do not tell of its parent or other end, in another namespace.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// What was found in all namespaces, each list sorted.
+#[derive(Default)]
+struct Findings {
+    links: Vec<SeenLink>,
+    objects: Tables<Listed>,
+    sysctls: Vec<((NamespaceName, SysctlKey), Sysctl)>,
+    taken_indices: Vec<(LinkId, Ifindex)>,
+    foreign: Vec<(ResourceId, String)>,
+    group_is_shared: bool,
+}
+
+/// Judges snapshots of the lab's namespaces and of `host`. `desired` is what the lab names.
+///
+/// # Errors
+/// When `numbering` has no answer.
+pub fn live<N: Numbering>(
+    lab: &LabName,
+    desired: &State,
+    snapshots: &Snapshots,
+    others: Others,
+    numbering: &mut N,
+) -> Result<Live, N::Error> {
+    let ends = Ends::of(snapshots);
+    let mut findings = Findings::default();
+    for (namespace, snapshot) in snapshots {
+        Judging::new(lab, desired, &ends, namespace, snapshot).add_to(&mut findings);
+    }
+    Parents::new(snapshots, numbering).find(&mut findings.links, desired)?;
+    Ok(findings.into_live(desired, snapshots, others))
+}
+
+impl Findings {
+    fn into_live(self, desired: &State, snapshots: &Snapshots, others: Others) -> Live {
+        let namespaces = snapshots.keys().filter(|namespace| !namespace.is_host()).cloned();
+        let foreign_namespaces = others.foreign.into_iter().filter(|(namespace, _)| desired.namespaces.contains(namespace));
+        let foreign_namespaces = foreign_namespaces.map(|(namespace, what)| (ResourceId::Namespace(namespace), what));
+        Live {
+            indices: self.links.iter().map(|seen| (seen.id.clone(), seen.index)).collect(),
+            taken_indices: self.taken_indices.into_iter().collect(),
+            foreign: foreign_namespaces.chain(self.foreign).collect(),
+            group_is_shared: self.group_is_shared,
+            state: State {
+                namespaces: namespaces.chain(others.broken.iter().cloned()).collect(),
+                sysctls: self.sysctls.into_iter().collect(),
+                links: self.links.into_iter().map(|seen| (seen.id, seen.link)).collect(),
+                objects: objects::sorted(self.objects),
+                adopt: BTreeSet::new(),
+            },
+            broken: others.broken,
+        }
+    }
+}
+
+/// The link of this name among those of one namespace, which are sorted.
+fn named(links: &[SeenLink], name: LinkName) -> Option<&Link> {
+    links.binary_search_by_key(&name, |seen| seen.id.name).ok().map(|at| &*links[at].link)
+}
+
+/// One namespace on its way into the live state.
+struct Judging<'a> {
+    lab: &'a LabName,
+    desired: &'a State,
+    ends: &'a Ends<'a>,
+    namespace: &'a NamespaceName,
+    is_host: bool,
+    snapshot: &'a Snapshot,
+    /// Its links, sorted by their number.
+    by_number: Vec<&'a FoundLink>,
+}
+
+impl<'a> Judging<'a> {
+    fn new(
+        lab: &'a LabName,
+        desired: &'a State,
+        ends: &'a Ends<'a>,
+        namespace: &'a NamespaceName,
+        snapshot: &'a Snapshot,
+    ) -> Self {
+        let mut by_number: Vec<_> = snapshot.links.iter().collect();
+        by_number.sort_unstable_by_key(|link| link.index);
+        Self { lab, desired, ends, namespace, is_host: namespace.is_host(), snapshot, by_number }
+    }
+
+    fn add_to(&self, findings: &mut Findings) {
+        let links = self.links(findings);
+        self.add_foreign_altnames(&links, findings);
+        self.add_objects(&links, findings);
+        self.add_sysctls(&links, findings);
+        findings.links.extend(links);
+    }
+
+    fn numbered(&self, index: Ifindex) -> Option<&'a FoundLink> {
+        self.by_number.binary_search_by_key(&index, |link| link.index).ok().map(|at| self.by_number[at])
+    }
+
+    /// The links that concern the lab, sorted by their names.
+    fn links(&self, findings: &mut Findings) -> Vec<SeenLink> {
+        let mut links = Vec::with_capacity(self.snapshot.links.len());
+        for found in &self.snapshot.links {
+            let id = LinkId::new(self.namespace, found.name);
+            let mark = Mark { group: found.group, alias: found.alias.clone() };
+            let marked = match Standing::of(self.lab, self.desired, &id, mark, found.index, found.link.kind.name()) {
+                Standing::Lab(marked) => marked,
+                Standing::Declared => Marked::Lab,
+                Standing::Foreign(what) => {
+                    findings.taken_indices.push((id.clone(), found.index));
+                    findings.group_is_shared |= found.group == ownership::group(self.lab);
+                    if self.desired.links.contains_key(&id) {
+                        findings.foreign.push((ResourceId::Link(id), what));
+                    }
+                    continue;
+                }
+            };
+            let mut link = found.link.clone();
+            link.settings.master = found.master.and_then(|master| Some(self.numbered(master)?.name));
+            link.marked = marked;
+            link.external = self.is_host && self.desired.link(&id).is_some_and(|link| link.external);
+            let elsewhere = self.set_below(found, &mut link);
+            links.push(SeenLink { id, link: Arc::new(link), index: found.index, elsewhere });
+        }
+        links.sort_unstable_by_key(|seen| seen.id.name);
+        links
+    }
+
+    /// Fills in parent, other end and underlay. Returns what the numbers alone do not tell.
+    fn set_below(&self, found: &FoundLink, link: &mut Link) -> Option<Elsewhere> {
+        let pair = parents::is_end_of_pair(link);
+        let slot = link.kind.parent_slot()?;
+        let Some(nsid) = found.below_nsid else {
+            let below = found.below.and_then(|below| self.numbered(below));
+            *slot = below.map(|below| LinkId::new(self.namespace, below.name).into());
+            if let Some(slot) = link.kind.underlay_slot() {
+                *slot = Some(self.namespace.clone());
+            }
+            return None;
+        };
+        match found.below.filter(|_| pair) {
+            None => Some(Elsewhere::Parent { below: found.below, nsid }),
+            Some(below) => self.ends.other(self.namespace, found.index, below, nsid, slot),
+        }
+    }
+
+    /// An alternative name of a foreign link takes the name from the lab, too.
+    fn add_foreign_altnames(&self, links: &[SeenLink], findings: &mut Findings) {
+        if !self.is_host {
+            return;
+        }
+        for found in &self.snapshot.links {
+            for altname in found.link.settings.altnames.iter().flatten() {
+                let Ok(name) = altname.parse::<LinkName>() else { continue };
+                let id = LinkId::new(self.namespace, name);
+                if self.desired.links.contains_key(&id) && named(links, name).is_none() {
+                    findings.foreign.push((ResourceId::Link(id), format!("an alternative name of `{}`", found.name)));
+                }
+            }
+        }
+    }
+
+    /// Settings of the namespace, and of those of its links that concern the lab.
+    fn add_sysctls(&self, links: &[SeenLink], findings: &mut Findings) {
+        let known = self.snapshot.sysctls.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        let concerning = known.filter(|(key, _)| key.link().is_none_or(|name| named(links, name).is_some()));
+        findings.sysctls.extend(concerning.map(|(key, value)| ((self.namespace.clone(), key.clone()), value.clone())));
+    }
+}

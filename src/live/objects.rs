@@ -1,0 +1,140 @@
+//! Decides who owns each observed object.
+
+use std::collections::BTreeMap;
+
+use super::{Findings, Judging, SeenLink, named};
+use crate::name::{LinkId, LinkName};
+use crate::resource::object::table::{self, Container, Registered, Sorted, Tables, Visit};
+use crate::resource::object::wire::Found;
+use crate::resource::object::{Id, Maker, Object, Seen};
+use crate::state::ResourceId;
+
+/// The lab's objects with their identities, sorted.
+pub(super) struct Listed;
+
+impl Container for Listed {
+    type Of<O: Object> = Vec<(Id<O>, O)>;
+}
+
+/// Makes the tables of a state of sorted lists.
+pub(super) fn sorted(mut lists: Tables<Listed>) -> Tables<Sorted> {
+    let mut sorted = Sorting { lists: &mut lists, tables: Tables::default() };
+    table::visit(&mut sorted);
+    sorted.tables
+}
+
+struct Sorting<'a> {
+    lists: &'a mut Tables<Listed>,
+    tables: Tables<Sorted>,
+}
+
+impl Visit for Sorting<'_> {
+    fn visit<O: Registered>(&mut self) {
+        *self.tables.of_mut::<O>() = std::mem::take(self.lists.of_mut::<O>()).into_iter().collect::<BTreeMap<_, _>>();
+    }
+}
+
+impl Judging<'_> {
+    pub(super) fn add_objects(&self, links: &[SeenLink], findings: &mut Findings) {
+        table::visit(&mut Add { judging: self, links, findings });
+    }
+}
+
+struct Add<'a, 'f> {
+    judging: &'a Judging<'a>,
+    links: &'a [SeenLink],
+    findings: &'f mut Findings,
+}
+
+/// What an object is to the lab.
+enum Owner<O> {
+    /// The lab's.
+    Lab(O),
+    /// Foreign, with what it is, where the lab wants its own.
+    InTheWay(String),
+    /// Of no concern.
+    Other,
+}
+
+impl Visit for Add<'_, '_> {
+    fn visit<O: Registered>(&mut self) {
+        let found = self.judging.snapshot.objects.of::<O>();
+        let mut ours: Vec<(O::Key, O)> = Vec::with_capacity(found.len());
+        for found in found {
+            match self.owner(found) {
+                Owner::Lab(value) => ours.push((found.key.clone(), value)),
+                Owner::InTheWay(what) => {
+                    self.findings.foreign.push((ResourceId::object::<O>(self.judging.namespace, &found.key), what));
+                }
+                Owner::Other => self.note_clash::<O>(&found.key),
+            }
+        }
+        let links = self.links;
+        let link = |name: LinkName| named(links, name);
+        O::arrange(&mut ours, &Seen { notes: &self.judging.snapshot.notes, link: &link });
+        let namespace = self.judging.namespace;
+        let list = self.findings.objects.of_mut::<O>();
+        list.extend(ours.into_iter().map(|(key, value)| ((namespace.clone(), key), value)));
+    }
+}
+
+impl Add<'_, '_> {
+    fn is_declared<O: Registered>(&self, key: &O::Key) -> bool {
+        self.judging.desired.objects::<O>().contains_key(&(self.judging.namespace.clone(), key.clone()))
+    }
+
+    fn owner<O: Registered>(&self, found: &Found<O>) -> Owner<O> {
+        if self.judging.is_host {
+            return self.owner_in_host(found);
+        }
+        match found.maker {
+            Maker::Topo | Maker::Hand => Owner::Lab(found.value.clone()),
+            Maker::Unknown if self.is_declared::<O>(&found.key) => Owner::Lab(found.value.clone()),
+            Maker::Daemon(_) if self.is_declared::<O>(&found.key) => Owner::InTheWay(phrase::<O>(found.maker)),
+            Maker::Unknown | Maker::Daemon(_) | Maker::Kernel => Owner::Other,
+        }
+    }
+
+    fn owner_in_host<O: Registered>(&self, found: &Found<O>) -> Owner<O> {
+        let declared = self.is_declared::<O>(&found.key);
+        let links = || O::links(&found.key, &found.value).into_iter().flatten();
+        let own = |name: LinkName| named(self.links, name).is_some_and(|link| !link.external);
+        match found.maker {
+            Maker::Topo if declared || links().any(own) => Owner::Lab(found.value.clone()),
+            _ if !declared || links().any(|name| self.is_in_the_way(name)) => Owner::Other,
+            maker => {
+                let adopts = |name| self.judging.desired.adopt.contains(&LinkId::new(self.judging.namespace, name));
+                let adopted = if links().any(adopts) { found.value.clone().adopted() } else { None };
+                adopted.map_or_else(|| Owner::InTheWay(phrase::<O>(maker)), Owner::Lab)
+            }
+        }
+    }
+
+    /// Whether the lab declares the link, and a foreign one has its place.
+    fn is_in_the_way(&self, name: LinkName) -> bool {
+        let declared = self.judging.desired.links.contains_key(&LinkId::new(self.judging.namespace, name));
+        declared && named(self.links, name).is_none()
+    }
+
+    /// Finds what the lab declares in `host` that the kernel cannot have beside a foreign object.
+    fn note_clash<O: Registered>(&mut self, key: &O::Key) {
+        let namespace = self.judging.namespace;
+        if !self.judging.is_host {
+            return;
+        }
+        let of_host = self.judging.desired.objects::<O>().keys().filter(|(declared, _)| declared == namespace);
+        let clash = O::clash(key, &mut of_host.map(|(_, key)| key));
+        if let Some((declared, what)) = clash {
+            self.findings.foreign.push((ResourceId::object::<O>(namespace, declared), what));
+        }
+    }
+}
+
+fn phrase<O: Object>(maker: Maker) -> String {
+    let article = if O::WORD.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let protocol = match maker {
+        Maker::Daemon(protocol) => format!(" (protocol {protocol})"),
+        Maker::Topo | Maker::Hand | Maker::Kernel | Maker::Unknown => String::new(),
+    };
+    format!("{article} {} that topo did not make{protocol}", O::WORD)
+}

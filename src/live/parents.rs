@@ -1,0 +1,150 @@
+//! Finds the link that a number means: the parent, or the other end of a pair, often in another namespace.
+//!
+//! The kernel names another namespace by a number that only the asking namespace knows (nsid). The two ends of a veth pair are
+//! recognized because each names the other's number; only where that is ambiguous, and for parents elsewhere, the kernel is asked.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::SeenLink;
+use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
+use crate::resource::link::{Kind, Link};
+use crate::snapshot::{Numbering, Snapshots};
+use crate::state::{Ifindex, State};
+
+/// What a link says of its parent or other end in another namespace, which has the number `nsid` in the link's own.
+pub(super) enum Elsewhere {
+    /// The other end of a pair is one of these.
+    Pair { ends: Vec<LinkId>, nsid: i32 },
+    /// The parent has the number `below` there.
+    Parent { below: Option<Ifindex>, nsid: i32 },
+}
+
+/// Whether the link is one end of a pair.
+pub(super) fn is_end_of_pair(link: &Link) -> bool {
+    matches!(link.kind, Kind::Veth(_))
+}
+
+/// Ends of pairs by their own number and the other's.
+pub(super) struct Ends<'a>(Vec<((Ifindex, Ifindex), &'a NamespaceName, LinkName)>);
+
+impl<'a> Ends<'a> {
+    pub(super) fn of(snapshots: &'a Snapshots) -> Self {
+        let mut ends = Vec::new();
+        for (namespace, snapshot) in snapshots {
+            for found in snapshot.links.iter().filter(|found| is_end_of_pair(&found.link)) {
+                ends.extend(found.below.map(|below| ((found.index, below), namespace, found.name)));
+            }
+        }
+        ends.sort_by_key(|(numbers, ..)| *numbers);
+        Self(ends)
+    }
+
+    /// Finds the other end of the pair whose one end in `namespace` has the number `index`, and says that the other has `below`.
+    /// Returns the candidates where there are several.
+    pub(super) fn other(
+        &self,
+        namespace: &NamespaceName,
+        index: Ifindex,
+        below: Ifindex,
+        nsid: i32,
+        slot: &mut Option<LinkRef>,
+    ) -> Option<Elsewhere> {
+        let numbers = (below, index);
+        let first = self.0.partition_point(|(other, ..)| *other < numbers);
+        let ends = self.0[first..].iter().take_while(|(other, ..)| *other == numbers);
+        let mut ends = ends.filter(|(_, end, _)| *end != namespace).map(|(_, end, name)| LinkId::new(end, *name));
+        let one = ends.next()?;
+        match ends.next() {
+            None => {
+                *slot = Some(LinkRef::from(one));
+                None
+            }
+            Some(second) => Some(Elsewhere::Pair { ends: [one, second].into_iter().chain(ends).collect(), nsid }),
+        }
+    }
+}
+
+/// Asks the kernel which namespaces parents are in.
+pub(super) struct Parents<'a, N> {
+    snapshots: &'a Snapshots,
+    numbering: &'a mut N,
+    /// All links by their number, once that has been asked for.
+    by_index: Option<HashMap<(&'a NamespaceName, Ifindex), LinkName>>,
+    /// (namespace that asks, nsid) to the namespace meant, as far as known.
+    known: BTreeMap<(NamespaceName, i32), Option<NamespaceName>>,
+}
+
+impl<'a, N: Numbering> Parents<'a, N> {
+    pub(super) fn new(snapshots: &'a Snapshots, numbering: &'a mut N) -> Self {
+        Self { snapshots, numbering, by_index: None, known: BTreeMap::new() }
+    }
+
+    /// Fills in parents, other ends and underlays where the numbers alone do not tell.
+    pub(super) fn find(&mut self, links: &mut [SeenLink], desired: &State) -> Result<(), N::Error> {
+        for SeenLink { id, link, elsewhere, .. } in links {
+            let (below, namespace) = match elsewhere.take() {
+                None => continue,
+                Some(Elsewhere::Pair { ends, nsid }) => (self.confirmed(id, ends, nsid)?, None),
+                Some(Elsewhere::Parent { below, nsid }) => {
+                    let hint = desired.link(id).and_then(|link| Some(link.kind.parent()?.resolve(&id.namespace).namespace));
+                    let namespace = self.namespace_of(&id.namespace, nsid, hint.as_ref())?;
+                    let below = namespace.as_ref().zip(below).and_then(|(namespace, below)| self.link_with(namespace, below));
+                    (below, namespace)
+                }
+            };
+            let link = Arc::make_mut(link);
+            if let Some(slot) = link.kind.parent_slot() {
+                *slot = below.map(LinkRef::from);
+            }
+            if let Some(slot) = link.kind.underlay_slot() {
+                *slot = namespace;
+            }
+        }
+        Ok(())
+    }
+
+    fn link_with(&mut self, namespace: &NamespaceName, index: Ifindex) -> Option<LinkId> {
+        let snapshots = self.snapshots;
+        let by_index = self.by_index.get_or_insert_with(|| {
+            let all =
+                snapshots.iter().flat_map(|(namespace, snapshot)| snapshot.links.iter().map(move |found| (namespace, found)));
+            all.map(|(namespace, found)| ((namespace, found.index), found.name)).collect()
+        });
+        by_index.get(&(namespace, index)).map(|name| LinkId::new(namespace, *name))
+    }
+
+    /// The end that is in the namespace which that of `id` knows by this number.
+    fn confirmed(&mut self, id: &LinkId, ends: Vec<LinkId>, nsid: i32) -> Result<Option<LinkId>, N::Error> {
+        for end in ends {
+            if self.numbering.number(&id.namespace, &end.namespace)? == Some(nsid) {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The namespace that `asking` knows by this number; `None` when it is none of those that were read.
+    fn namespace_of(
+        &mut self,
+        asking: &NamespaceName,
+        nsid: i32,
+        hint: Option<&NamespaceName>,
+    ) -> Result<Option<NamespaceName>, N::Error> {
+        let key = (asking.clone(), nsid);
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let likely = hint.cloned().into_iter().chain([NamespaceName::host()]);
+        let candidates: Vec<NamespaceName> = likely.chain(self.snapshots.keys().cloned()).collect();
+        let mut found = None;
+        for candidate in candidates {
+            if candidate != *asking && self.numbering.number(asking, &candidate)? == Some(nsid) {
+                found = Some(candidate);
+                break;
+            }
+        }
+        self.known.insert(key, found.clone());
+        Ok(found)
+    }
+}

@@ -1,0 +1,154 @@
+//! Objects: the lists of each namespace, handed to the sort of object that they are of.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::interface::{Namespace, Table};
+use super::parent::known;
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::resource::object::site::{Declared, Interface, Item, List, Lowered, Places, Position, Site};
+use crate::resource::object::table::{self, Container, Registered, Sorted, Tables, Visit};
+use crate::resource::object::{Object, for_each_object};
+use crate::spec::file::Listed as Lists;
+use crate::yaml::document::Part;
+use crate::yaml::{Path, Problems};
+
+/// Declared objects with their namespaces.
+pub(super) struct Listed;
+
+impl Container for Listed {
+    type Of<O: Object> = Vec<(NamespaceName, Declared<O>)>;
+}
+
+/// Lowers the objects of all namespaces. `tables` are the names of rt_tables.
+pub(super) fn lower(
+    table: &Table<'_>,
+    tables: &BTreeMap<String, u32>,
+    no_ipv6: &HashSet<LinkId>,
+    wanted: bool,
+    problems: &mut Problems,
+) -> Tables<Listed> {
+    let mut listed = Tables::default();
+    for namespace in table.values() {
+        let interfaces = namespace.interfaces.values().map(|interface| (interface.id.name, interface.seen(no_ipv6)));
+        let site = Site {
+            namespace: &namespace.name,
+            owned: namespace.is_owned(),
+            interfaces: interfaces.collect(),
+            tables,
+            places: namespace,
+        };
+        Lowering { namespace, site, wanted, listed: &mut listed, problems }.lower();
+    }
+    listed
+}
+
+/// The tables of a state.
+pub(super) fn sorted(mut listed: Tables<Listed>) -> Tables<Sorted> {
+    let mut sorting = Sorting { listed: &mut listed, sorted: Tables::default() };
+    table::visit(&mut sorting);
+    sorting.sorted
+}
+
+struct Sorting<'a> {
+    listed: &'a mut Tables<Listed>,
+    sorted: Tables<Sorted>,
+}
+
+impl Visit for Sorting<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let list = std::mem::take(self.listed.of_mut::<O>());
+        let objects = list.into_iter().map(|(namespace, declared)| ((namespace, declared.key), declared.value));
+        *self.sorted.of_mut::<O>() = objects.collect();
+    }
+}
+
+struct Lowering<'a, 'l> {
+    namespace: &'a Namespace<'l>,
+    site: Site<'a>,
+    wanted: bool,
+    listed: &'a mut Tables<Listed>,
+    problems: &'a mut Problems,
+}
+
+macro_rules! lower_all {
+    (
+        interface { $($(#[$interface_doc:meta])* $interface_list:ident => $interface_variant:ident($interface_type:ty),)* }
+        namespace { $($(#[$doc:meta])* $list:ident => $variant:ident($type:ty),)* }
+    ) => {
+        impl Lowering<'_, '_> {
+            fn lower(&mut self) {
+                $(self.of::<$interface_type>();)*
+                $(self.of::<$type>();)*
+            }
+        }
+    };
+}
+for_each_object!(lower_all);
+
+impl Lowering<'_, '_> {
+    fn of<O: Registered + Lists>(&mut self) {
+        let items = items::<O>(self.namespace);
+        let mut lowered = Lowered::new(self.wanted);
+        O::lower(&items, &mut self.site, &mut lowered, self.problems);
+        let name = &self.namespace.name;
+        self.listed.of_mut::<O>().extend(lowered.into_iter().map(|declared| (name.clone(), declared)));
+    }
+}
+
+/// The items of a sort that a namespace has, in its own list and in those of its interfaces.
+fn items<'a, O: Lists>(namespace: &'a Namespace<'_>) -> Vec<Item<'a, O::Spec>> {
+    let mut items = Vec::new();
+    let mut add = |list: List, specs: &'a [O::Spec]| {
+        let specs = specs.iter().enumerate();
+        items.extend(specs.map(|(index, spec)| Item { spec, position: Position { list, index } }));
+    };
+    add(List::Namespace, namespace.spec.map_or(&[], O::in_namespace));
+    for interface in namespace.interfaces.values() {
+        let name = interface.id.name;
+        add(List::Interface(name), interface.section.map_or(&[], O::in_interface));
+        add(List::Endpoint(name), interface.long().map_or(&[], O::in_endpoint));
+    }
+    items
+}
+
+impl super::interface::Interface<'_> {
+    fn seen(&self, no_ipv6: &HashSet<LinkId>) -> Interface {
+        Interface {
+            id: self.id.clone(),
+            up: self.is_up(),
+            shared: self.is_shared(),
+            mtu: self.link.settings.mtu,
+            without_ipv6: no_ipv6.contains(&self.id),
+            addresses: Vec::new(),
+        }
+    }
+}
+
+impl Places for Namespace<'_> {
+    fn item(&self, list: &'static str, position: Position) -> Path {
+        let owner = match position.list {
+            List::Namespace => self.path(),
+            List::Interface(link) => self.path().then("interfaces").then(link),
+            List::Endpoint(link) => match self.interfaces.get(&link).and_then(|interface| interface.end.as_ref()) {
+                Some(end) => end.path(),
+                None => self.path().then("interfaces").then(link),
+            },
+        };
+        owner.then(list).then(position.index)
+    }
+
+    fn setting(&self, link: LinkName, key: &str) -> Path {
+        match self.interfaces.get(&link) {
+            Some(interface) => interface.setting_path(key),
+            None => self.path().then("interfaces").then(link).then(key),
+        }
+    }
+
+    fn reach_parts(&self) -> Vec<Part> {
+        Namespace::reach_parts(self)
+    }
+
+    fn unknown_interface(&self, name: LinkName, path: Path, problems: &mut Problems) {
+        known(self, name, path, problems);
+    }
+}

@@ -1,0 +1,80 @@
+//! The operations of objects: put, and removed where the kernel does not remove them along with something else.
+
+use super::Context;
+use super::build::{Node, Phase};
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::operation::Operation;
+use crate::resource::object::table::{self, Any, Inspect, Places, Puts, Registered, Verdicts};
+use crate::resource::object::{At, Fate, Over, Put, Replacement, Verdict};
+
+impl Context<'_> {
+    pub(super) fn add_object_nodes(&self, nodes: &mut Vec<Node>, position: usize, object: &Any<Verdicts>) {
+        object.inspect(AddNodes { context: self, nodes, position });
+    }
+
+    /// Whether the kernel removes a live object by itself: with its namespace, or with all of its links.
+    fn is_removed_along<O: Registered>(&self, namespace: &NamespaceName, key: &O::Key, value: &O) -> bool {
+        let links = O::links(key, value);
+        let mut names = links.iter().flatten().peekable();
+        let with_links = names.peek().is_some() && names.all(|name| self.is_gone(&LinkId::new(namespace, *name)));
+        with_links || self.gone_namespaces.contains(namespace)
+    }
+}
+
+struct AddNodes<'c, 'n> {
+    context: &'c Context<'c>,
+    nodes: &'n mut Vec<Node>,
+    position: usize,
+}
+
+impl<'a> Inspect<'a, Verdicts> for AddNodes<'_, '_> {
+    type Result = ();
+
+    fn inspect<O: Registered>(mut self, (namespace, verdict): &'a (NamespaceName, Verdict<O>)) {
+        let sort = table::position::<O>();
+        if let (Some(before), Some(phase)) = (&verdict.before, removal(verdict, sort))
+            && !self.context.is_removed_along(namespace, &verdict.key, before)
+        {
+            self.remove(namespace, verdict, before, phase);
+        }
+        if let Some(after) = &verdict.after {
+            self.put(namespace, verdict, after, sort);
+        }
+    }
+}
+
+/// When a live object is removed by an operation, if it is.
+fn removal<O: Registered>(verdict: &Verdict<O>, sort: usize) -> Option<Phase> {
+    let first = Phase::RemoveObjects(std::cmp::Reverse(sort));
+    match verdict.fate {
+        Fate::Create | Fate::Update => None,
+        Fate::Delete | Fate::Replace(Replacement::RemoveFirst) => Some(first),
+        Fate::Replace(Replacement::PutFirst) => Some(Phase::RemoveReplaced),
+        Fate::Replace(Replacement::Overwrite) => verdict.before.as_ref().filter(|live| live.outlives_loss()).map(|_| first),
+    }
+}
+
+impl AddNodes<'_, '_> {
+    fn remove<O: Registered>(&mut self, namespace: &NamespaceName, verdict: &Verdict<O>, before: &O, phase: Phase) {
+        let index = |link: LinkName| self.context.live.indices.get(&LinkId::new(namespace, link)).copied();
+        let at = At::new(namespace, &verdict.key, before, index);
+        let mut node = Node::new(self.position, phase, Operation::Remove(Box::new(O::any::<Places>(at))));
+        node.rank.1 = -before.rank();
+        self.nodes.push(node);
+    }
+
+    fn put<O: Registered>(&mut self, namespace: &NamespaceName, verdict: &Verdict<O>, after: &O, sort: usize) {
+        let at = At::new(namespace, &verdict.key, after, |link| Some(self.context.index(&LinkId::new(namespace, link))));
+        let over = match (verdict.fate, &verdict.before) {
+            (Fate::Update, Some(live)) => Over::Live(Box::new(live.clone())),
+            (Fate::Replace(Replacement::Overwrite), _) => Over::Anything,
+            _ => Over::Nothing,
+        };
+        let late = O::awaits(&verdict.key, after).is_some();
+        let phase = if late { Phase::PutLate } else { Phase::PutObjects(sort) };
+        let mut node = Node::new(self.position, phase, Operation::Put(Box::new(O::any::<Puts>(Put { at, over }))));
+        node.rank.1 = after.rank();
+        node.after = O::links(&verdict.key, after).into_iter().flatten().map(|name| LinkId::new(namespace, name)).collect();
+        self.nodes.push(node);
+    }
+}

@@ -1,0 +1,281 @@
+//! An address on an interface, ip-address(8).
+//!
+//! ```yaml
+//! addresses: [192.0.2.1/24, { address: "2001:db8::1/64", nodad: true }]
+//! ```
+//!
+//! The kernel keeps the order in which addresses were given: the first of an IPv4 subnet is its primary address. So does topo.
+
+mod lower;
+mod order;
+mod spec;
+mod wire;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub use self::spec::{AddressSpec, LongAddress};
+pub use self::wire::{Step, steps};
+use super::object::site::{Item, Lowered, Site};
+use super::object::wire::{Dump, Found, Reading, Request};
+use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
+use super::route::Scope;
+use super::{FieldChange, owner_change};
+use crate::name::{LinkName, NamespaceName};
+use crate::value::{Duration, InterfaceAddress};
+use crate::yaml::Problems;
+
+/// What tells an address from others of its namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AddressKey {
+    /// The interface that has it.
+    pub link: LinkName,
+    /// The address with its prefix length.
+    pub address: InterfaceAddress,
+}
+
+impl AddressKey {
+    /// The address itself.
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+}
+
+impl fmt::Display for AddressKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.address, self.link)
+    }
+}
+
+/// An address as the kernel keeps it. `None` in a desired one means the kernel's default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Address {
+    /// The other end of a point-to-point address (IFA_ADDRESS where IFA_LOCAL differs).
+    pub peer: Option<IpAddr>,
+    /// Where the address is valid; default by the address itself (`ifa_scope`). IPv4 only.
+    pub scope: Option<Scope>,
+    /// An IPv4 label (IFA_LABEL), default the interface's name.
+    pub label: Option<String>,
+    /// IPv4 broadcast address (IFA_BROADCAST); none by default.
+    pub broadcast: Option<IpAddr>,
+    /// No duplicate address detection, IPv6 only (IFA_F_NODAD).
+    pub nodad: bool,
+    /// No connected route (IFA_F_NOPREFIXROUTE).
+    pub noprefixroute: bool,
+    /// Lifetimes; `None` is forever (IFA_CACHEINFO).
+    pub lifetime: Option<Lifetime>,
+    /// The metric of the connected route (IFA_RT_PRIORITY).
+    pub metric: Option<u32>,
+    /// Position among the addresses of its family on the interface, counted in the order in which they were given.
+    pub order: u32,
+    /// Given by somebody else (IFA_PROTO is not topo's), on a live link that the lab is to adopt.
+    pub foreign: bool,
+    /// The route to its subnet that the kernel makes for it.
+    pub connected: ConnectedRoute,
+}
+
+/// The route to the subnet of an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ConnectedRoute {
+    /// The kernel makes none, or it is as the kernel makes it.
+    #[default]
+    AsMade,
+    /// The kernel makes one. A message about the address does not tell whether it is still there.
+    Expected,
+    /// Somebody has deleted it; of live addresses only.
+    Missing,
+}
+
+/// How long an address is valid and preferred, whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lifetime {
+    /// After that it is removed (`ifa_valid`).
+    pub valid: Duration,
+    /// After that it is deprecated: not used for new connections (`ifa_prefered`).
+    pub preferred: Duration,
+}
+
+impl Address {
+    /// The scope that the address is given: as ip-address(8) does, `host` for IPv4 loopback addresses, else `global`. Of IPv6
+    /// addresses the kernel decides it alone.
+    pub fn complete_scope(&self, ip: IpAddr) -> Scope {
+        match (self.scope, ip) {
+            (Some(scope), IpAddr::V4(_)) => scope,
+            (None, IpAddr::V4(ip)) if ip.is_loopback() => Scope::Host,
+            _ => Scope::Global,
+        }
+    }
+
+    /// Whether somebody has deleted its connected route.
+    pub fn is_disconnected(&self) -> bool {
+        self.connected == ConnectedRoute::Missing
+    }
+
+    /// The subnet that the connected route leads to (`fib_add_ifaddr`, `addrconf_prefix_route`).
+    pub fn subnet(&self, address: InterfaceAddress) -> IpNet {
+        let far_end = self.peer.unwrap_or(address.ip());
+        IpNet::new(far_end, address.0.prefix_len()).unwrap_or(address.0).trunc()
+    }
+
+    /// Whether only the connected route differs.
+    fn differs_in_route_alone(&self, live: &Self, key: &AddressKey) -> bool {
+        let same_route = Self { connected: live.connected, ..self.clone() };
+        self.is_disconnected() != live.is_disconnected() && Self::compare(key, &same_route, live).is_empty()
+    }
+}
+
+impl Object for Address {
+    const WORD: &'static str = "address";
+    const LIST: &'static str = "addresses";
+    type Key = AddressKey;
+    type Spec = AddressSpec;
+
+    fn lower(items: &[Item<'_, AddressSpec>], site: &mut Site<'_>, lowered: &mut Lowered<Self>, problems: &mut Problems) {
+        lower::lower(items, site, lowered, problems);
+    }
+
+    fn raise(key: &AddressKey, value: &Self) -> AddressSpec {
+        spec::raise(key, value)
+    }
+
+    fn links(key: &AddressKey, _: &Self) -> Vec<Option<LinkName>> {
+        vec![Some(key.link)]
+    }
+
+    fn needs(key: &AddressKey, _: &Self) -> Vec<Need> {
+        vec![if key.ip().is_ipv4() { Need::Link(key.link) } else { Need::Up(key.link) }]
+    }
+
+    /// Every difference that the kernel shows. A lifetime counts down, so that only "forever" and "limited" are told apart,
+    /// and any lifetime beyond the desired one.
+    fn compare(key: &AddressKey, desired: &Self, live: &Self) -> Vec<FieldChange> {
+        let mut changes = Vec::new();
+        if desired.foreign != live.foreign {
+            // Linux 6.1 keeps the old protocol when an address is replaced in place.
+            changes.push(FieldChange { forces_replacement: true, ..owner_change(live.foreign) });
+        }
+        // There is hardly ever a difference to be shown.
+        let mut check = |name: &str, differs: bool, show: &dyn Fn(&Self) -> Value, forces_replacement: bool| {
+            if differs {
+                changes.push(FieldChange { forces_replacement, ..FieldChange::new(name, show(live), show(desired)) });
+            }
+        };
+        let scope = |address: &Self| address.complete_scope(key.ip());
+        check("peer", desired.peer != live.peer, &|a| json!(a.peer), true);
+        check("broadcast", desired.broadcast != live.broadcast, &|a| json!(a.broadcast), true);
+        check("scope", scope(desired) != scope(live), &|a| json!(scope(a)), true);
+        check("label", desired.label != live.label, &|a| json!(a.label), true);
+        check("nodad", desired.nodad != live.nodad, &|a| json!(a.nodad), true);
+        check("noprefixroute", desired.noprefixroute != live.noprefixroute, &|a| json!(a.noprefixroute), true);
+        check("metric", desired.metric != live.metric, &|a| json!(a.metric), true);
+        let lifetime_differs = match (desired.lifetime, live.lifetime) {
+            (None, None) => false,
+            (Some(desired), Some(live)) => live.valid > desired.valid || live.preferred > desired.preferred,
+            _ => true,
+        };
+        let lifetime = |lifetime: Lifetime| format!("{} valid, {} preferred", lifetime.valid, lifetime.preferred);
+        check("lifetime", lifetime_differs, &|a| json!(a.lifetime.map_or("forever".into(), lifetime)), false);
+        let route = |a: &Self| json!(if a.is_disconnected() { "missing" } else { "present" });
+        check("connected route", desired.is_disconnected() != live.is_disconnected(), &route, false);
+        changes
+    }
+
+    fn show(_: &AddressKey, value: &Self) -> Vec<(&'static str, Value)> {
+        let mut shown = Vec::new();
+        let mut add = |name: &'static str, value: Option<Value>| shown.extend(value.map(|value| (name, value)));
+        add("peer", value.peer.map(|peer| peer.to_string().into()));
+        add("scope", value.scope.filter(|scope| *scope != Scope::Global).map(|scope| scope.to_string().into()));
+        add("label", value.label.clone().map(Value::from));
+        add("broadcast", value.broadcast.map(|ip| ip.to_string().into()));
+        add("nodad", value.nodad.then(|| true.into()));
+        add("noprefixroute", value.noprefixroute.then(|| true.into()));
+        add("valid", value.lifetime.map(|lifetime| lifetime.valid.to_string().into()));
+        add("preferred", value.lifetime.map(|lifetime| lifetime.preferred.to_string().into()));
+        add("metric", value.metric.map(Value::from));
+        shown
+    }
+
+    fn address(namespace: &NamespaceName, key: &AddressKey) -> String {
+        format!("{namespace}:{} {}", key.link, key.address)
+    }
+
+    fn settle(group: &Group<'_, Self>, surroundings: &mut Surroundings<'_>) -> Vec<Verdict<Self>> {
+        order::settle(group, surroundings)
+    }
+
+    /// Addresses are given in the file's order, so that a secondary is removed before its primary.
+    fn rank(&self) -> i64 {
+        self.order.into()
+    }
+
+    fn dumps() -> Vec<Dump> {
+        wire::dumps()
+    }
+
+    fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Found<Self>>, String> {
+        wire::decode(body, reading)
+    }
+
+    fn put(at: &At<Self>, over: &Over<Self>) -> Vec<Request> {
+        wire::put(at, over)
+    }
+
+    fn remove(at: &At<Self>) -> Vec<Request> {
+        wire::remove(at)
+    }
+
+    fn arrange(objects: &mut Vec<(AddressKey, Self)>, seen: &Seen<'_>) {
+        order::arrange(objects, seen);
+    }
+
+    /// An interface has an IPv6 address once only, whatever the prefix length.
+    fn clash<'k>(key: &AddressKey, declared: &mut dyn Iterator<Item = &'k AddressKey>) -> Option<(&'k AddressKey, String)> {
+        let same = |other: &&AddressKey| other.link == key.link && other.ip() == key.ip() && key.ip().is_ipv6();
+        let what = || format!("the address with another prefix length, `{}`, that topo did not give", key.address);
+        declared.filter(same).map(|other| (other, what())).next()
+    }
+
+    fn adopted(self) -> Option<Self> {
+        Some(Self { foreign: true, ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compare(desired: &Address, live: &Address, address: &str) -> Vec<FieldChange> {
+        let key = AddressKey { link: LinkName::LOOPBACK, address: address.parse().unwrap() };
+        Address::compare(&key, desired, live)
+    }
+
+    #[test]
+    fn a_lifetime_may_run_down_but_not_be_longer() {
+        let with = |seconds| Address {
+            lifetime: Some(Lifetime { valid: Duration::seconds(seconds), preferred: Duration::seconds(seconds) }),
+            ..Address::default()
+        };
+        assert_eq!(compare(&with(60), &with(10), "10.0.0.1/24"), []);
+        assert_eq!(compare(&with(60), &with(61), "10.0.0.1/24").len(), 1);
+        assert_eq!(compare(&with(60), &Address::default(), "10.0.0.1/24").len(), 1);
+    }
+
+    #[test]
+    fn another_peer_needs_another_address() {
+        let live = Address { peer: "10.0.0.2".parse().ok(), ..Address::default() };
+        assert!(compare(&Address::default(), &live, "10.0.0.1/32")[0].forces_replacement);
+    }
+
+    #[test]
+    fn no_scope_means_the_one_by_default() {
+        let scoped = |scope| Address { scope, ..Address::default() };
+        assert_eq!(compare(&scoped(None), &scoped(Some(Scope::Global)), "10.0.0.1/24"), []);
+        assert_eq!(compare(&scoped(None), &scoped(Some(Scope::Link)), "10.0.0.1/24").len(), 1);
+        assert_eq!(compare(&scoped(None), &scoped(Some(Scope::Link)), "2001:db8::1/64"), []);
+    }
+}

@@ -1,0 +1,220 @@
+//! Addresses in rtnetlink messages: RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType as WireRouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::{Address, AddressKey, ConnectedRoute, Lifetime};
+use crate::ownership;
+use crate::resource::object::wire::{AF_INET, AF_INET6, Dump, Found, Names, Reading, Request, attributes, ip, number, text};
+use crate::resource::object::{At, Maker, Over};
+use crate::resource::route::{IPV6_CONNECTED_METRIC, Scope};
+use crate::value::{Duration, InterfaceAddress};
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_LABEL: u16 = 3;
+const IFA_BROADCAST: u16 = 4;
+const IFA_CACHEINFO: u16 = 6;
+const IFA_FLAGS: u16 = 8;
+const IFA_RT_PRIORITY: u16 = 9;
+const IFA_PROTO: u16 = 11;
+const IFA_F_SECONDARY: u32 = 0x01;
+const IFA_F_NODAD: u32 = 0x02;
+const IFA_F_NOPREFIXROUTE: u32 = 0x200;
+const FOREVER: u32 = u32::MAX;
+
+/// IFA_PROTO of what the kernel makes by itself: the address of `lo`, from a router's announcement, link-local (linux/if_addr.h).
+const KERNEL_PROTOCOLS: std::ops::RangeInclusive<u8> = 1..=3;
+
+pub(super) fn dumps() -> Vec<Dump> {
+    // One family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of all families.
+    let dump = |family: u8| {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::from(family);
+        Dump { request: RouteNetlinkMessage::GetAddress(message), family: Some(family) }
+    };
+    vec![dump(AF_INET), dump(AF_INET6)]
+}
+
+pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Found<Address>>, String> {
+    let header: &[u8; 8] = body.first_chunk().ok_or("a truncated address message")?;
+    let (prefix_length, index) = (header[1], number(&header[4..8])?);
+    let (mut local, mut other, mut protocol, mut flags) = (None, None, None, u32::from(header[2]));
+    let mut value = Address { scope: Some(Scope::from_number(header[3])), ..Address::default() };
+    for attribute in attributes(&body[8..]) {
+        match attribute? {
+            (IFA_LOCAL, bytes) => local = Some(ip(bytes)?),
+            (IFA_ADDRESS, bytes) => other = Some(ip(bytes)?),
+            (IFA_LABEL, bytes) => value.label = Some(text(bytes)),
+            (IFA_BROADCAST, bytes) => value.broadcast = Some(ip(bytes)?),
+            (IFA_FLAGS, bytes) => flags = number(bytes)?,
+            (IFA_RT_PRIORITY, bytes) => value.metric = Some(number(bytes)?).filter(|metric| *metric != 0),
+            (IFA_PROTO, bytes) => protocol = bytes.first().copied(),
+            (IFA_CACHEINFO, bytes) if bytes.len() >= 8 => value.lifetime = lifetime(number(bytes)?, number(&bytes[4..])?),
+            _ => {}
+        }
+    }
+    let (Some(local), Some(link)) = (local.or(other), reading.names.get(index)) else { return Ok(None) };
+    let address = InterfaceAddress(IpNet::new(local, prefix_length).map_err(|error| error.to_string())?);
+    let maker = match maker(address, index, protocol, reading.tells_address_makers) {
+        Maker::Kernel => return Ok(None),
+        maker => maker,
+    };
+    value.peer = other.filter(|other| *other != local);
+    value.nodad = flags & IFA_F_NODAD != 0 && local.is_ipv6();
+    value.noprefixroute = flags & IFA_F_NOPREFIXROUTE != 0;
+    value.label = value.label.filter(|label| *label != link.as_str());
+    if index != Names::LOOPBACK && gets_route(address, &value, flags) {
+        value.connected = ConnectedRoute::Expected;
+    }
+    Ok(Some(Found { key: AddressKey { link, address }, value, maker }))
+}
+
+fn lifetime(preferred: u32, valid: u32) -> Option<Lifetime> {
+    let seconds = |seconds: u32| Duration::seconds(u64::from(seconds));
+    let limited = valid != FOREVER || preferred != FOREVER;
+    limited.then(|| Lifetime { valid: seconds(valid), preferred: seconds(preferred) })
+}
+
+/// Who gave the address. The kernel says nothing of those that programs gave, and before Linux 5.18 of none.
+fn maker(address: InterfaceAddress, index: u32, protocol: Option<u8>, tells: bool) -> Maker {
+    let (ip, length) = (address.ip(), address.0.prefix_len());
+    let of_loopback = (ip, length) == (Ipv4Addr::LOCALHOST.into(), 8) || (ip, length) == (Ipv6Addr::LOCALHOST.into(), 128);
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    match protocol {
+        Some(ownership::PROTOCOL) => Maker::Topo,
+        Some(protocol) if KERNEL_PROTOCOLS.contains(&protocol) => Maker::Kernel,
+        _ if index == Names::LOOPBACK && of_loopback => Maker::Kernel,
+        None if link_local && !tells => Maker::Unknown,
+        Some(_) | None => Maker::Hand,
+    }
+}
+
+/// Whether the kernel makes a route to its subnet as long as the interface is up (`fib_add_ifaddr`, `addrconf_prefix_route`): not for
+/// secondary addresses, which share that of the primary one.
+fn gets_route(address: InterfaceAddress, value: &Address, flags: u32) -> bool {
+    let ipv4 = address.ip().is_ipv4();
+    let secondary = ipv4 && flags & IFA_F_SECONDARY != 0;
+    let bare_host = ipv4 && address.0.prefix_len() == 32 && value.peer.is_none();
+    // No route leads to 0.0.0.0/8 (`ipv4_is_zeronet`).
+    let zero = matches!(value.subnet(address).network(), IpAddr::V4(ip) if ip.octets()[0] == 0);
+    !(secondary || value.noprefixroute || bare_host || zero)
+}
+
+/// What is done to put an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Gives the address.
+    Give {
+        /// Whether it may be there already.
+        replace: bool,
+    },
+    /// Adds the connected route.
+    Connect,
+    /// Deletes the connected route.
+    Disconnect,
+}
+
+/// What is done to put the address over what is there.
+pub fn steps(at: &At<Address>, over: &Over<Address>) -> Vec<Step> {
+    let (connected, replace, only_route) = match over {
+        Over::Nothing => (true, false, false),
+        Over::Anything => (true, true, false),
+        Over::Live(live) => (!live.is_disconnected(), true, at.value.differs_in_route_alone(live, &at.key)),
+    };
+    let wanted = !at.value.is_disconnected();
+    // When an IPv6 address is given again, the kernel itself restores the route; it does not for IPv4.
+    let restored = wanted && at.key.ip().is_ipv6();
+    let mut steps = Vec::new();
+    if !only_route || restored {
+        steps.push(Step::Give { replace });
+    }
+    if wanted != connected && !restored {
+        steps.push(if wanted { Step::Connect } else { Step::Disconnect });
+    }
+    steps
+}
+
+pub(super) fn put(at: &At<Address>, over: &Over<Address>) -> Vec<Request> {
+    let request = |step| match step {
+        Step::Give { replace } => give(at, replace),
+        // Behind what others may have put at the same key, as the kernel does.
+        Step::Connect => Request { message: RouteNetlinkMessage::NewRoute(connected(at)), flags: NLM_F_CREATE | NLM_F_APPEND },
+        Step::Disconnect => Request { message: RouteNetlinkMessage::DelRoute(connected(at)), flags: 0 },
+    };
+    steps(at, over).into_iter().map(request).collect()
+}
+
+pub(super) fn remove(at: &At<Address>) -> Vec<Request> {
+    vec![Request { message: RouteNetlinkMessage::DelAddress(message(at)), flags: 0 }]
+}
+
+fn message(at: &At<Address>) -> AddressMessage {
+    let (address, value) = (at.key.address, &at.value);
+    let mut message = AddressMessage::default();
+    message.header.family = if address.ip().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = address.0.prefix_len();
+    message.header.index = at.index();
+    message.header.scope = value.complete_scope(address.ip()).number().into();
+    message.attributes.push(AddressAttribute::Local(address.ip()));
+    message.attributes.push(AddressAttribute::Address(value.peer.unwrap_or(address.ip())));
+    message
+}
+
+fn give(at: &At<Address>, replace: bool) -> Request {
+    let value = &at.value;
+    let mut message = message(at);
+    let list = &mut message.attributes;
+    list.extend(value.label.clone().map(AddressAttribute::Label));
+    if let Some(IpAddr::V4(broadcast)) = value.broadcast {
+        list.push(AddressAttribute::Broadcast(broadcast));
+    }
+    let mut flags = AddressFlags::empty();
+    flags.set(AddressFlags::Nodad, value.nodad);
+    flags.set(AddressFlags::Noprefixroute, value.noprefixroute);
+    if !flags.is_empty() {
+        list.push(AddressAttribute::Flags(flags));
+    }
+    if value.lifetime.is_some() || replace {
+        let seconds = |duration: Duration| u32::try_from(duration.0 / 1_000_000).unwrap_or(FOREVER);
+        let mut info = CacheInfo::default();
+        info.ifa_valid = value.lifetime.map_or(FOREVER, |lifetime| seconds(lifetime.valid));
+        info.ifa_preferred = value.lifetime.map_or(FOREVER, |lifetime| seconds(lifetime.preferred));
+        list.push(AddressAttribute::CacheInfo(info));
+    }
+    list.extend(value.metric.map(AddressAttribute::RoutePriority));
+    if at.namespace.is_host() && !value.foreign {
+        list.push(AddressAttribute::Protocol(AddressProtocol::Other(ownership::PROTOCOL)));
+    }
+    let flags = NLM_F_CREATE | if replace { NLM_F_REPLACE } else { NLM_F_EXCL };
+    Request { message: RouteNetlinkMessage::NewAddress(message), flags }
+}
+
+/// The route of an address to its subnet, as the kernel makes it by itself (`fib_add_ifaddr`, `addrconf_prefix_route`).
+fn connected(at: &At<Address>) -> RouteMessage {
+    let (address, value) = (at.key.address, &at.value);
+    let ipv4 = address.ip().is_ipv4();
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: if ipv4 { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        destination_prefix_length: address.0.prefix_len(),
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Kernel,
+        scope: if ipv4 { RouteScope::Link } else { RouteScope::Universe },
+        kind: WireRouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    let list = &mut message.attributes;
+    list.push(RouteAttribute::Destination(value.subnet(address).network().into()));
+    list.push(RouteAttribute::Oif(at.index()));
+    list.extend(ipv4.then(|| RouteAttribute::PrefSource(address.ip().into())));
+    list.extend(value.metric.or((!ipv4).then_some(IPV6_CONNECTED_METRIC)).map(RouteAttribute::Priority));
+    message
+}

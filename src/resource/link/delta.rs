@@ -1,0 +1,128 @@
+//! What is to be done to a living link, typed: from the diff by way of the plan to the message. Text and JSON are made from it for
+//! reports alone.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::common::{Link, LinkSettings};
+use super::kind::Kind;
+use super::option::Mutability;
+use crate::name::LinkName;
+use crate::resource::FieldChange;
+
+/// The difference between a desired and a live link.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LinkDelta {
+    /// The settings that differ, with the values to be written; `master` and `altnames` are below.
+    pub settings: LinkSettings,
+    /// Settings that are as desired, and are written again because the kernel would change them along with something else.
+    pub rewrite: LinkSettings,
+    /// The kind with those options set that differ.
+    pub kind: Option<Box<Kind>>,
+    /// The new master, or none.
+    pub master: Option<Option<LinkName>>,
+    /// Alternative names that the link gets.
+    pub gains: BTreeSet<String>,
+    /// Alternative names that the link loses.
+    pub loses: BTreeSet<String>,
+    /// Whether the link's mark is written: the link changes hands, or its mark is damaged.
+    pub mark: bool,
+    /// Whether the kernel cannot change the living link so far.
+    pub replaces: bool,
+}
+
+impl LinkDelta {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// All settings that are written.
+    pub fn written(&self) -> LinkSettings {
+        self.settings.or(&self.rewrite)
+    }
+}
+
+impl Link {
+    /// What must be done to the live link to make it this desired one. `inherited_mtu` is what the kernel would give a new link of this
+    /// kind.
+    pub fn delta(&self, live: &Self, inherited_mtu: Option<u32>) -> LinkDelta {
+        let mut delta = LinkDelta { mark: self.marked.compare(&live.marked).is_some(), ..LinkDelta::default() };
+        if !self.external {
+            self.compare_kind(live, &mut delta);
+            delta.replaces |= self.queues.zip(live.queues).is_some_and(|(wanted, queues)| wanted != queues);
+        }
+        let wanted = self.complete_settings(inherited_mtu);
+        delta.settings = LinkSettings { master: None, altnames: None, ..wanted.difference(&live.settings) };
+        if wanted.master != live.settings.master && !(self.external && wanted.master.is_none()) {
+            delta.master = Some(wanted.master);
+        }
+        if let Some(wanted) = wanted.altnames {
+            let live = live.settings.altnames.clone().unwrap_or_default();
+            delta.gains = wanted.difference(&live).cloned().collect();
+            delta.loses = live.difference(&wanted).cloned().collect();
+        }
+        delta
+    }
+
+    fn compare_kind(&self, live: &Self, delta: &mut LinkDelta) {
+        match self.kind.compare(&live.kind) {
+            Some(options) => {
+                delta.replaces = options.iter().any(|option| option.mutability == Mutability::Replace);
+                delta.kind = (!options.is_empty()).then(|| Box::new(self.kind.difference(&live.kind)));
+            }
+            None => delta.replaces = true,
+        }
+    }
+
+    /// The delta as attributes, in the order in which plans show them.
+    pub fn fields(&self, live: &Self, delta: &LinkDelta) -> Vec<FieldChange> {
+        let mut fields = Vec::new();
+        if delta.mark {
+            fields.extend(self.marked.compare(&live.marked));
+        }
+        if delta.kind.is_some() || delta.replaces {
+            fields.extend(self.kind_fields(live));
+        }
+        fields.extend(delta.settings.compare(&live.settings));
+        if !delta.gains.is_empty() || !delta.loses.is_empty() {
+            let before = live.settings.altnames.clone().unwrap_or_default();
+            let after: BTreeSet<_> = before.union(&delta.gains).filter(|name| !delta.loses.contains(*name)).collect();
+            fields.push(FieldChange::new("altnames", json!(before), json!(after)));
+        }
+        if let Some(master) = delta.master {
+            let show = |master: Option<LinkName>| master.map_or(Value::Null, |master| String::from(master).into());
+            let before = live.settings.master.filter(|before| Some(*before) != master);
+            fields.push(FieldChange::new("master", show(before), show(master)));
+        }
+        let rewritten = LinkSettings::default();
+        fields.extend(
+            delta.rewrite.compare(&rewritten).into_iter().map(|field| FieldChange { before: field.after.clone(), ..field }),
+        );
+        fields
+    }
+
+    fn kind_fields(&self, live: &Self) -> Vec<FieldChange> {
+        let Some(options) = self.kind.compare(&live.kind) else {
+            let (before, after) = (live.kind.name().into(), self.kind.name().into());
+            return vec![FieldChange { forces_replacement: true, ..FieldChange::new("kind", before, after) }];
+        };
+        let mut fields: Vec<_> = options
+            .into_iter()
+            .map(|option| FieldChange {
+                name: option.name.to_owned(),
+                before: option.before.unwrap_or(Value::Null),
+                after: option.after.unwrap_or(Value::Null),
+                forces_replacement: option.mutability == Mutability::Replace,
+            })
+            .collect();
+        if let (Some(wanted), Some(queues)) = (self.queues, live.queues) {
+            let names = [("numtxqueues", wanted.transmit, queues.transmit), ("numrxqueues", wanted.receive, queues.receive)];
+            for (name, after, before) in names.into_iter().filter(|(_, after, before)| after != before) {
+                fields.push(FieldChange { forces_replacement: true, ..FieldChange::new(name, json!(before), json!(after)) });
+            }
+        }
+        fields
+    }
+}

@@ -1,0 +1,275 @@
+//! Containers over all registered objects: one field, or one variant, for each sort, made from the registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::wire::Request;
+use super::{At, Id, Object, Put, Verdict};
+use crate::name::NamespaceName;
+
+/// A type for each sort of object.
+pub trait Container {
+    /// The type for this sort.
+    type Of<O: Object>;
+}
+
+macro_rules! containers {
+    ($($(#[$doc:meta])* $name:ident<$object:ident> = $type:ty;)+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+            pub struct $name;
+            impl Container for $name {
+                type Of<$object: Object> = $type;
+            }
+        )+
+    };
+}
+containers! {
+    /// The objects of a state, by identity.
+    Sorted<O> = BTreeMap<Id<O>, O>;
+    /// Identities.
+    Ids<O> = Id<O>;
+    /// Sets of identities.
+    IdSets<O> = BTreeSet<Id<O>>;
+    /// What happens to an object: namespace and verdict.
+    Verdicts<O> = (NamespaceName, Verdict<O>);
+    /// Objects with their places.
+    Places<O> = At<O>;
+    /// Objects to be put.
+    Puts<O> = Put<O>;
+    /// Objects as messages describe them.
+    Dumped<O> = Vec<super::wire::Found<O>>;
+}
+
+/// Does something for each sort of object.
+pub trait Visit {
+    /// Does it for this sort.
+    fn visit<O: Registered>(&mut self);
+}
+
+/// Does something with an object of any sort.
+pub trait Inspect<'a, C: Container> {
+    /// What comes out.
+    type Result;
+    /// Does it for this sort.
+    fn inspect<O: Registered>(self, item: &'a C::Of<O>) -> Self::Result;
+}
+
+/// A registered sort of object: where it is in containers.
+pub trait Registered: Object {
+    /// Its field.
+    fn table<C: Container>(tables: &Tables<C>) -> &C::Of<Self>;
+    /// Its field.
+    fn table_mut<C: Container>(tables: &mut Tables<C>) -> &mut C::Of<Self>;
+    /// Its variant.
+    fn any<C: Container>(item: C::Of<Self>) -> Any<C>;
+    /// What is in its variant.
+    fn of_any<C: Container>(any: &Any<C>) -> Option<&C::Of<Self>>;
+}
+
+macro_rules! define_tables {
+    (
+        interface { $($(#[$interface_doc:meta])* $interface_list:ident => $interface_variant:ident($interface_type:ty),)* }
+        namespace { $($(#[$doc:meta])* $list:ident => $variant:ident($type:ty),)* }
+    ) => {
+        define_tables! { @all
+            $($(#[$interface_doc])* $interface_list => $interface_variant($interface_type),)*
+            $($(#[$doc])* $list => $variant($type),)*
+        }
+    };
+    (@all $($(#[$doc:meta])* $list:ident => $variant:ident($type:ty),)+) => {
+        /// One container for each sort of object.
+        pub struct Tables<C: Container> {
+            $($(#[$doc])* pub $list: C::Of<$type>,)+
+        }
+
+        impl<C: Container> Default for Tables<C> where $(C::Of<$type>: Default),+ {
+            fn default() -> Self {
+                Self { $($list: Default::default()),+ }
+            }
+        }
+
+        impl<C: Container> Clone for Tables<C> where $(C::Of<$type>: Clone),+ {
+            fn clone(&self) -> Self {
+                Self { $($list: self.$list.clone()),+ }
+            }
+        }
+
+        impl<C: Container> PartialEq for Tables<C> where $(C::Of<$type>: PartialEq),+ {
+            fn eq(&self, other: &Self) -> bool {
+                $(self.$list == other.$list)&&+
+            }
+        }
+
+        impl<C: Container> fmt::Debug for Tables<C> where $(C::Of<$type>: fmt::Debug),+ {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct("Tables")$(.field(stringify!($list), &self.$list))+.finish()
+            }
+        }
+
+        impl Serialize for Tables<IdSets> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let count = [$(stringify!($list)),+].len();
+                let mut tables = serializer.serialize_struct("Tables", count)?;
+                $(tables.serialize_field(stringify!($list), &self.$list)?;)+
+                tables.end()
+            }
+        }
+
+        impl<'de> Deserialize<'de> for Tables<IdSets> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(Default, Deserialize)]
+                #[serde(deny_unknown_fields, default)]
+                struct Sets {
+                    $($list: BTreeSet<Id<$type>>,)+
+                }
+                let Sets { $($list),+ } = Sets::deserialize(deserializer)?;
+                Ok(Self { $($list),+ })
+            }
+        }
+
+        /// An object of any sort.
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Any<C: Container> {
+            $(
+                #[doc = concat!("Of `", stringify!($list), "`.")]
+                $variant(C::Of<$type>),
+            )+
+        }
+
+        impl<C: Container> Any<C> {
+            /// Does something with the object, whatever its sort.
+            pub fn inspect<'a, I: Inspect<'a, C>>(&'a self, inspect: I) -> I::Result {
+                match self {
+                    $(Self::$variant(item) => inspect.inspect::<$type>(item),)+
+                }
+            }
+        }
+
+        impl Any<Ids> {
+            /// The namespace that the object is in.
+            pub fn namespace(&self) -> &NamespaceName {
+                match self {
+                    $(Self::$variant((namespace, _)) => namespace,)+
+                }
+            }
+
+            /// The word for its sort.
+            pub fn word(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => <$type>::WORD,)+
+                }
+            }
+        }
+
+        impl fmt::Display for Any<Ids> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant((namespace, key)) => f.write_str(&<$type>::address(namespace, key)),)+
+                }
+            }
+        }
+
+        impl Any<Places> {
+            /// The identity of the object.
+            pub fn id(&self) -> Any<Ids> {
+                match self {
+                    $(Self::$variant(at) => Any::$variant((at.namespace.clone(), at.key.clone())),)+
+                }
+            }
+
+            /// The namespace that the object is in.
+            pub fn namespace(&self) -> &NamespaceName {
+                match self {
+                    $(Self::$variant(at) => &at.namespace,)+
+                }
+            }
+
+            /// The messages that remove it.
+            pub fn requests(&self) -> Vec<Request> {
+                match self {
+                    $(Self::$variant(at) => <$type>::remove(at),)+
+                }
+            }
+        }
+
+        impl Any<Puts> {
+            /// The namespace that the object is in.
+            pub fn namespace(&self) -> &NamespaceName {
+                match self {
+                    $(Self::$variant(put) => &put.at.namespace,)+
+                }
+            }
+
+            /// The identity of the object.
+            pub fn id(&self) -> Any<Ids> {
+                match self {
+                    $(Self::$variant(put) => Any::$variant((put.at.namespace.clone(), put.at.key.clone())),)+
+                }
+            }
+
+            /// The messages that put it.
+            pub fn requests(&self) -> Vec<Request> {
+                match self {
+                    $(Self::$variant(put) => <$type>::put(&put.at, &put.over),)+
+                }
+            }
+
+            /// What must have passed duplicate address detection before, [`Object::awaits`].
+            pub fn awaits(&self) -> Option<IpAddr> {
+                match self {
+                    $(Self::$variant(put) => <$type>::awaits(&put.at.key, &put.at.value),)+
+                }
+            }
+        }
+
+        $(
+            impl Registered for $type {
+                fn table<C: Container>(tables: &Tables<C>) -> &C::Of<Self> {
+                    &tables.$list
+                }
+                fn table_mut<C: Container>(tables: &mut Tables<C>) -> &mut C::Of<Self> {
+                    &mut tables.$list
+                }
+                fn any<C: Container>(item: C::Of<Self>) -> Any<C> {
+                    Any::$variant(item)
+                }
+                fn of_any<C: Container>(any: &Any<C>) -> Option<&C::Of<Self>> {
+                    match any {
+                        Any::$variant(item) => Some(item),
+                        _ => None,
+                    }
+                }
+            }
+        )+
+
+        /// Does something for each sort of object, in the order of the registry.
+        pub fn visit(visit: &mut impl Visit) {
+            $(visit.visit::<$type>();)+
+        }
+
+        /// The position of the sort in the registry.
+        pub fn position<O: Object>() -> usize {
+            const LISTS: &[&str] = &[$(stringify!($list)),+];
+            LISTS.iter().position(|list| *list == O::LIST).unwrap_or(LISTS.len())
+        }
+    };
+}
+super::for_each_object!(define_tables);
+
+impl<C: Container> Tables<C> {
+    /// The container of that sort.
+    pub fn of<O: Registered>(&self) -> &C::Of<O> {
+        O::table(self)
+    }
+
+    /// The container of that sort.
+    pub fn of_mut<O: Registered>(&mut self) -> &mut C::Of<O> {
+        O::table_mut(self)
+    }
+}

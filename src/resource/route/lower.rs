@@ -1,0 +1,239 @@
+//! Routes: family, table, and where each leads, by the rules that the kernel checks a new route with.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::nexthop::{self, Hop};
+use super::reach::Reach;
+use super::{Family, IPV6_METRIC, MAIN_TABLE, NextHop, Route, RouteKey, RouteSpec, RouteType, Scope, Table};
+use crate::resource::link::LEAST_MTU;
+use crate::resource::object::site::{Item, Lowered, Position, Site};
+use crate::value::Destination;
+use crate::yaml::document::Part;
+use crate::yaml::problem::whole;
+use crate::yaml::{Path, Problems};
+
+/// The tables that have a name everywhere.
+const TABLES: [(&str, u32); 3] = [("default", 253), ("main", MAIN_TABLE), ("local", 255)];
+/// Largest mtu of a route; the kernel cuts what is above.
+const MOST_MTU: u32 = 65520;
+
+/// What a route is checked against.
+pub(super) struct Context<'c> {
+    pub(super) site: &'c Site<'c>,
+    pub(super) reach: &'c Reach,
+    pub(super) spec: &'c RouteSpec,
+    pub(super) position: Position,
+    pub(super) table: u32,
+    pub(super) ipv6: bool,
+}
+
+/// Lowers the routes of a namespace.
+pub(super) fn lower(items: &[Item<'_, RouteSpec>], site: &Site<'_>, lowered: &mut Lowered<Route>, problems: &mut Problems) {
+    if items.is_empty() {
+        return;
+    }
+    let mut reach = Reach::of_addresses(site);
+    for Item { spec, .. } in items {
+        if let Some(table) = table_number(spec, site.tables) {
+            reach.add_route(site, spec, destination(spec), table);
+        }
+    }
+    let mut seen: BTreeMap<RouteKey, Position> = BTreeMap::new();
+    for &Item { spec, position } in items {
+        let Some(table) = table_number(spec, site.tables) else {
+            unknown_table(spec, site.tables, site.path::<Route>(position), problems);
+            continue;
+        };
+        let ipv6 = matches!(destination(spec), IpNet::V6(_));
+        let context = Context { site, reach: &reach, spec, position, table, ipv6 };
+        let key = key_in(spec, table);
+        if let Some(first) = seen.get(&key) {
+            refuse_second(&context, &key, *first, problems);
+            continue;
+        }
+        seen.insert(key.clone(), position);
+        if let Some(route) = route(&context, problems) {
+            lowered.add(position, || (key, route));
+        }
+    }
+}
+
+fn refuse_second(context: &Context<'_>, key: &RouteKey, first: Position, problems: &mut Problems) {
+    let message = format!("`{}` has the route `{key}` twice", context.site.namespace);
+    let problem = problems.error(context.path(), message);
+    let first = context.site.path::<Route>(first);
+    problem.also(first.clone(), "the other one").needs(context.part()).needs(whole(first));
+    problem.hint("give them different metrics, or make them one route with `nexthops`");
+}
+
+fn key_in(spec: &RouteSpec, table: u32) -> RouteKey {
+    let to = destination(spec);
+    let metric = match (to, spec.metric.unwrap_or(0)) {
+        (IpNet::V6(_), 0) => IPV6_METRIC,
+        (IpNet::V4(_) | IpNet::V6(_), metric) => metric,
+    };
+    RouteKey { table, to, metric, tos: spec.tos.unwrap_or(0), ordinal: 0 }
+}
+
+/// The prefix that a route is for, with `default` in its family.
+fn destination(spec: &RouteSpec) -> IpNet {
+    let gateways = || spec.via.into_iter().chain(spec.nexthops.iter().filter_map(|hop| hop.via)).chain(spec.src).next();
+    let ipv6 = match (spec.to, spec.family) {
+        (Destination::Prefix(prefix), _) => return prefix,
+        (Destination::Default, Some(family)) => family == Family::Inet6,
+        (Destination::Default, None) => gateways().is_some_and(|ip| ip.is_ipv6()),
+    };
+    if ipv6 { Ipv6Net::default().into() } else { Ipv4Net::default().into() }
+}
+
+fn table_number(spec: &RouteSpec, tables: &BTreeMap<String, u32>) -> Option<u32> {
+    match &spec.table {
+        None => Some(MAIN_TABLE),
+        Some(Table::Number(number)) => Some(*number),
+        Some(Table::Name(name)) => {
+            let fixed = TABLES.iter().find(|(known, _)| known == name).map(|(_, number)| *number);
+            fixed.or_else(|| tables.get(name).copied())
+        }
+    }
+}
+
+fn unknown_table(spec: &RouteSpec, tables: &BTreeMap<String, u32>, path: Path, problems: &mut Problems) {
+    let Some(Table::Name(name)) = &spec.table else { return };
+    let known = TABLES.iter().map(|(name, _)| *name).chain(tables.keys().map(String::as_str));
+    let message = format!("there is no routing table `{}`", crate::name::escape(name));
+    let problem = problems.unknown(path.then("table"), message, name, known);
+    problem.hint.get_or_insert_with(|| "use its number, or name it in /etc/iproute2/rt_tables".into());
+}
+
+fn route(context: &Context<'_>, problems: &mut Problems) -> Option<Route> {
+    let before = problems.count;
+    let spec = context.spec;
+    check_family(context, problems);
+    check_attributes(context, problems);
+    let nexthops = if spec.kind.is_terminal() {
+        refuse_ways(context, problems);
+        Vec::new()
+    } else if spec.nexthops.is_empty() {
+        let hop = Hop { via: spec.via, dev: spec.dev, onlink: spec.onlink, weight: None, index: None };
+        nexthop::resolve(context, &hop, problems).into_iter().collect()
+    } else {
+        several(context, problems)
+    };
+    let route = Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu, object: None };
+    (problems.count == before).then_some(route)
+}
+
+fn check_family(context: &Context<'_>, problems: &mut Problems) {
+    let spec = context.spec;
+    let family = if context.ipv6 { "IPv6" } else { "IPv4" };
+    if let (Destination::Prefix(prefix), Some(given)) = (spec.to, spec.family)
+        && (given == Family::Inet6) != context.ipv6
+    {
+        let problem = problems.error(context.path().then("family"), format!("`{prefix}` is an {family} prefix"));
+        problem.hint("leave out `family`: the destination says it");
+    }
+    if let Some(src) = spec.src {
+        let path = context.path().then("src");
+        if src.is_ipv6() != context.ipv6 {
+            problems.error(path, format!("`{src}` cannot be the source of an {family} route"));
+        } else if context.site.owned && !context.reach.is_own(src) {
+            let message = format!("`{src}` is no address of `{}`", context.site.namespace);
+            let problem = problems.error(path, message).needs_all(context.site.places.reach_parts());
+            problem.hint("the source must be one of the namespace's own addresses");
+        }
+    }
+}
+
+fn check_attributes(context: &Context<'_>, problems: &mut Problems) {
+    let spec = context.spec;
+    let path = |key: &str| context.path().then(key);
+    for (key, given) in [("scope", spec.scope.is_some()), ("tos", spec.tos.is_some())] {
+        if context.ipv6 && given {
+            problems.error(path(key), format!("`{key}` is for IPv4 routes only"));
+        }
+    }
+    if let Some(tos) = spec.tos.filter(|tos| tos & 3 != 0) {
+        let problem = problems.error(path("tos"), format!("`{tos}` is no type of service: its last two bits must be 0"));
+        problem.hint("the type of service is the upper six bits, such as 0x10");
+    }
+    if let Some(mtu) = spec.mtu.filter(|mtu| !(LEAST_MTU..=MOST_MTU).contains(mtu)) {
+        let problem = problems.error(path("mtu"), format!("an mtu of {mtu} is not possible"));
+        problem.hint(format!("the range is {} to {MOST_MTU} bytes", LEAST_MTU));
+    }
+    let gateway = spec.via.is_some() || spec.nexthops.iter().any(|hop| hop.via.is_some());
+    match spec.scope {
+        Some(Scope::Nowhere) => {
+            problems.error(path("scope"), "a route cannot have the scope `nowhere`");
+        }
+        Some(scope @ (Scope::Link | Scope::Host)) if gateway && !context.ipv6 => {
+            let problem = problems.error(path("scope"), format!("a route by a gateway cannot have the scope `{scope}`"));
+            problem.hint("leave out `scope`, or the gateway");
+        }
+        Some(_) | None => {}
+    }
+}
+
+fn refuse_ways(context: &Context<'_>, problems: &mut Problems) {
+    let spec = context.spec;
+    let given = [("via", spec.via.is_some()), ("dev", spec.dev.is_some()), ("nexthops", !spec.nexthops.is_empty())];
+    for (key, _) in given.into_iter().chain([("onlink", spec.onlink)]).filter(|(_, given)| *given) {
+        let kind = serde_json::json!(spec.kind);
+        let kind = kind.as_str().unwrap_or_default();
+        let message = format!("a route of type `{kind}` leads nowhere, so that it cannot have `{key}`");
+        problems.error(context.path().then(key), message).hint(format!("remove `{key}` or `type`"));
+    }
+}
+
+fn several(context: &Context<'_>, problems: &mut Problems) -> Vec<NextHop> {
+    let spec = context.spec;
+    for (key, given) in [("via", spec.via.is_some()), ("dev", spec.dev.is_some()), ("onlink", spec.onlink)] {
+        if given {
+            let message = format!("a route cannot have both `{key}` and `nexthops`");
+            let problem = problems.error(context.path().then(key), message);
+            problem.also(context.path().then("nexthops"), "the next hops").hint(format!("give each next hop its own `{key}`"));
+        }
+    }
+    let mut hops = Vec::new();
+    for (index, hop) in spec.nexthops.iter().enumerate() {
+        let hop = Hop { via: hop.via, dev: hop.dev, onlink: hop.onlink, weight: hop.weight, index: Some(index) };
+        if context.ipv6 && hop.via.is_none() && hop.dev.is_some() && spec.nexthops.len() > 1 {
+            let message = "each of several next hops of an IPv6 route needs a gateway";
+            problems.error(hop.path(context), message).hint("add `via`");
+            continue;
+        }
+        let Some(resolved) = nexthop::resolve(context, &hop, problems) else { continue };
+        let twin = hops.iter().position(|other: &NextHop| other.via == resolved.via && other.dev == resolved.dev);
+        if let Some(twin) = twin.filter(|_| context.ipv6) {
+            let problem = problems.error(hop.path(context), "the same next hop is given twice");
+            let first = context.path().then("nexthops").then(twin);
+            problem.also(first, "the other one").hint("give one of them a larger `weight` instead");
+        }
+        hops.push(resolved);
+    }
+    hops
+}
+
+impl Context<'_> {
+    /// Where the route stands.
+    pub(super) fn path(&self) -> Path {
+        self.site.path::<Route>(self.position)
+    }
+
+    /// The whole of the route, for problems that may come from what could not be read of it.
+    pub(super) fn part(&self) -> Part {
+        whole(self.path())
+    }
+
+    /// Whether the route is one to an address of the machine itself.
+    pub(super) fn is_local(&self) -> bool {
+        self.spec.kind == RouteType::Local
+    }
+
+    /// The word for the gateway's kind in messages.
+    pub(super) fn family_of(ip: IpAddr) -> &'static str {
+        if ip.is_ipv6() { "IPv6" } else { "IPv4" }
+    }
+}

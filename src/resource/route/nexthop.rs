@@ -1,0 +1,181 @@
+//! The ways out of a route: interfaces found by their gateways, and gateways checked as the kernel does.
+
+use std::net::IpAddr;
+
+use super::NextHop;
+use super::lower::Context;
+use crate::name::LinkName;
+use crate::resource::object::site::Interface;
+use crate::yaml::Path;
+use crate::yaml::Problems;
+use crate::yaml::suggest::list;
+
+/// One way out as written.
+pub(super) struct Hop {
+    pub(super) via: Option<IpAddr>,
+    pub(super) dev: Option<LinkName>,
+    pub(super) onlink: bool,
+    pub(super) weight: Option<u16>,
+    /// Its place among several.
+    pub(super) index: Option<usize>,
+}
+
+impl Hop {
+    /// Where it stands.
+    pub(super) fn path(&self, context: &Context<'_>) -> Path {
+        match self.index {
+            Some(index) => context.path().then("nexthops").then(index),
+            None => context.path(),
+        }
+    }
+}
+
+/// Finds the interface of a way and checks its gateway.
+pub(super) fn resolve(context: &Context<'_>, hop: &Hop, problems: &mut Problems) -> Option<NextHop> {
+    let before = problems.count;
+    if let Some(weight) = hop.weight.filter(|weight| !(1..=256).contains(weight)) {
+        problems.error(hop.path(context).then("weight"), format!("{weight} is no weight")).hint("the range is 1 to 256");
+    }
+    if let Some(dev) = hop.dev {
+        check_dev(context, hop, dev, problems);
+    }
+    let usable = hop.via.is_none_or(|via| check_gateway(context, hop, via, problems));
+    let dev = match (hop.via, hop.dev) {
+        (_, Some(dev)) => Some(dev),
+        (Some(via), None) if usable => find_dev(context, hop, via, problems),
+        (Some(_), None) => None,
+        (None, None) => {
+            no_way(context, hop, problems);
+            None
+        }
+    };
+    if let (Some(via), Some(dev), true) = (hop.via, hop.dev, problems.count == before) {
+        check_reach(context, hop, via, dev, problems);
+    }
+    let clean = problems.count == before;
+    if let (true, true, Some(interface)) = (clean, context.ipv6, dev.and_then(|dev| context.site.interfaces.get(&dev))) {
+        check_ipv6(context, hop, interface, problems);
+    }
+    let hop = NextHop { via: hop.via, dev, weight: hop.weight.unwrap_or(1), onlink: hop.onlink };
+    (problems.count == before).then_some(hop)
+}
+
+fn check_dev(context: &Context<'_>, hop: &Hop, dev: LinkName, problems: &mut Problems) {
+    let path = || hop.path(context).then("dev");
+    let Some(interface) = context.site.interfaces.get(&dev) else {
+        context.site.places.unknown_interface(dev, path(), problems);
+        return;
+    };
+    if !interface.up {
+        let problem = problems.error(path(), format!("`{}` is not up, and the kernel takes no route over it", interface.id));
+        problem.also(context.site.places.setting(dev, "up"), "said here").hint("remove the route, or `up: false`");
+    }
+}
+
+/// Whether a gateway is an address that could be one; otherwise that is reported.
+fn check_gateway(context: &Context<'_>, hop: &Hop, via: IpAddr, problems: &mut Problems) -> bool {
+    let path = || hop.path(context).then("via");
+    let namespace = context.site.namespace;
+    if context.is_local() {
+        problems
+            .error(path(), "a route of type `local` ends at this machine, so that it cannot have a gateway")
+            .hint("remove `via`");
+    } else if context.ipv6 && via.is_ipv4() {
+        problems.error(path(), format!("an IPv6 route cannot go by way of the IPv4 gateway `{via}`"));
+    } else if via.is_multicast() || via.is_unspecified() || via.is_loopback() {
+        problems.error(path(), format!("`{via}` cannot be a gateway")).hint("a gateway is the address of a neighbour");
+    } else if context.reach.is_own(via) {
+        let problem = problems.error(path(), format!("the gateway `{via}` is an address of `{namespace}` itself"));
+        problem.hint("a gateway is the address of a neighbour");
+    } else if let Some(network) = context.reach.is_broadcast(via, context.table) {
+        problems.error(path(), format!("the gateway `{via}` is the broadcast address of `{network}`"));
+    } else if hop.onlink && hop.dev.is_none() {
+        let problem = problems.error(hop.path(context).then("onlink"), "`onlink` needs `dev`");
+        problem.needs(context.part());
+        problem.hint("no address tells over which interface the gateway is reached; name it with `dev`");
+    } else if is_link_local(via) && hop.dev.is_none() {
+        let problem = problems.error(path(), format!("the link-local gateway `{via}` needs `dev`"));
+        problem.needs(context.part());
+        problem.hint(format!("every interface has link-local neighbours; {}", interfaces(context)));
+    } else {
+        return true;
+    }
+    false
+}
+
+/// fe80::/10
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.segments()[0] & 0xffc0 == 0xfe80,
+    }
+}
+
+fn find_dev(context: &Context<'_>, hop: &Hop, via: IpAddr, problems: &mut Problems) -> Option<LinkName> {
+    let namespace = context.site.namespace;
+    let path = || hop.path(context).then("via");
+    match context.reach.interfaces_to(via, context.table).as_slice() {
+        [dev] => Some(*dev),
+        [] => {
+            let family = Context::family_of(via);
+            let message = format!("no {family} address of `{namespace}` reaches the gateway `{via}`");
+            let problem = problems.error(path(), message).needs(context.part()).needs_all(context.site.places.reach_parts());
+            let name_it = if context.site.owned {
+                ""
+            } else {
+                "; if an address outside of the lab reaches it, name the interface with `dev`"
+            };
+            problem.hint(format!("{}{name_it}", context.reach.explain(namespace, via)));
+            None
+        }
+        several => {
+            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+            let message = format!("the gateway `{via}` is reached over {}", list(names.iter().map(String::as_str)));
+            problems.error(path(), message).hint(format!("choose one, such as `dev: {}`", names[0]));
+            None
+        }
+    }
+}
+
+/// A gateway must be reached over the interface that the route names.
+fn check_reach(context: &Context<'_>, hop: &Hop, via: IpAddr, dev: LinkName, problems: &mut Problems) {
+    let interface = &context.site.interfaces[&dev];
+    if hop.onlink || is_link_local(via) || interface.shared || context.reach.is_over(via, dev, context.table) {
+        return;
+    }
+    let message = format!("the gateway `{via}` is not reached over `{}`", interface.id);
+    let problem = problems.error(hop.path(context).then("via"), message);
+    problem.needs(context.part()).needs_all(context.site.places.reach_parts());
+    let explanation = context.reach.explain(context.site.namespace, via);
+    problem.hint(format!("{explanation}; with `onlink: true` the kernel takes the gateway for a neighbour anyway"));
+}
+
+fn check_ipv6(context: &Context<'_>, hop: &Hop, interface: &Interface, problems: &mut Problems) {
+    context.site.refuse_small_mtu(interface, "a route", || hop.path(context), problems);
+    if interface.without_ipv6 {
+        let message = format!("IPv6 is switched off on `{}`, and the kernel takes no route over it", interface.id);
+        problems.error(hop.path(context), message).hint("remove the sysctl `disable_ipv6`, or the route");
+    }
+}
+
+fn no_way(context: &Context<'_>, hop: &Hop, problems: &mut Problems) {
+    if context.is_local() {
+        let problem = problems.error(hop.path(context), "a route of type `local` needs `dev`").needs(context.part());
+        problem.hint("`dev: lo` is usual");
+        return;
+    }
+    let problem = problems.error(hop.path(context), "the route says neither `via` nor `dev`").needs(context.part());
+    problem.hint(format!("name a gateway or an interface; {}", interfaces(context)));
+}
+
+fn interfaces(context: &Context<'_>) -> String {
+    const SHOWN: usize = 12;
+    let mut names: Vec<String> = context.site.names();
+    names.retain(|name| name != "lo");
+    if names.is_empty() {
+        return format!("`{}` has no interface but `lo`", context.site.namespace);
+    }
+    let more = if names.len() > SHOWN { ", ..." } else { "" };
+    names.truncate(SHOWN);
+    format!("`{}` has {}{more}", context.site.namespace, list(names.iter().map(String::as_str)))
+}

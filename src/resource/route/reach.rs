@@ -1,0 +1,138 @@
+//! What the interfaces of a namespace reach without a gateway: the networks of their addresses, and routes that lead straight
+//! to an interface.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{MAIN_TABLE, RouteSpec};
+use crate::name::{LinkName, NamespaceName};
+use crate::resource::object::site::{Assigned, Site};
+
+/// What is reached, from which interface, by which means.
+pub(super) struct Reach {
+    networks: BTreeMap<IpNet, Vec<Way>>,
+    /// The prefix lengths that occur, longest last, by family.
+    lengths: [BTreeSet<u8>; 2],
+    /// The namespace's own addresses.
+    own: BTreeSet<IpAddr>,
+    /// Networks of addresses that do not help, and why.
+    unreachable: Vec<(IpNet, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    dev: LinkName,
+    /// The table that says so.
+    table: u32,
+}
+
+impl Reach {
+    /// What the addresses of a namespace reach.
+    pub(super) fn of_addresses(site: &Site<'_>) -> Self {
+        let mut reach = Self {
+            networks: BTreeMap::new(),
+            lengths: [BTreeSet::new(), BTreeSet::new()],
+            own: BTreeSet::new(),
+            unreachable: Vec::new(),
+        };
+        for interface in site.interfaces.values() {
+            let name = interface.id.name;
+            for Assigned { address, network, connected, .. } in &interface.addresses {
+                reach.own.insert(address.ip());
+                if !interface.up {
+                    reach.unreachable.push((*network, format!("`{name}` has `{address}`, but is not up")));
+                } else if *connected {
+                    reach.add(*network, Way { dev: name, table: MAIN_TABLE });
+                } else if network.prefix_len() < network.max_prefix_len() {
+                    let why = format!("`{name}` has `{address}`, but `noprefixroute` keeps its network unreachable");
+                    reach.unreachable.push((*network, why));
+                }
+            }
+        }
+        reach
+    }
+
+    /// Adds a route that leads straight to an interface.
+    pub(super) fn add_route(&mut self, site: &Site<'_>, spec: &RouteSpec, to: IpNet, table: u32) {
+        let straight = !spec.kind.is_terminal() && spec.via.is_none() && spec.nexthops.is_empty();
+        let Some(dev) = spec.dev.filter(|_| straight) else { return };
+        if site.interfaces.get(&dev).is_some_and(|interface| interface.up) {
+            self.add(to, Way { dev, table });
+        }
+    }
+
+    fn add(&mut self, network: IpNet, way: Way) {
+        self.lengths[family(&network.addr())].insert(network.prefix_len());
+        let ways = self.networks.entry(network).or_default();
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+
+    /// The networks that hold the address, the smallest first, with what reaches them by the rules of `table`; at least one
+    /// interface each.
+    fn networks_of(&self, ip: IpAddr, table: u32) -> impl Iterator<Item = (IpNet, impl Iterator<Item = LinkName> + '_)> {
+        let lengths = self.lengths[family(&ip)].iter().rev();
+        let networks = lengths.filter_map(move |length| Some(IpNet::new(ip, *length).ok()?.trunc()));
+        networks.filter_map(move |network| {
+            let ways = self.networks.get(&network)?.iter().filter(move |way| way.table == MAIN_TABLE || way.table == table);
+            let mut devices = ways.map(|way| way.dev).peekable();
+            devices.peek().is_some().then_some((network, devices))
+        })
+    }
+
+    /// The interfaces that reach the address, by the longest prefix as the kernel chooses; several where it is the same.
+    pub(super) fn interfaces_to(&self, ip: IpAddr, table: u32) -> Vec<LinkName> {
+        let mut devices: Vec<LinkName> =
+            self.networks_of(ip, table).next().into_iter().flat_map(|(_, devices)| devices).collect();
+        devices.dedup();
+        devices
+    }
+
+    /// Whether the address is reached over that interface.
+    pub(super) fn is_over(&self, ip: IpAddr, dev: LinkName, table: u32) -> bool {
+        self.networks_of(ip, table).any(|(_, mut devices)| devices.any(|device| device == dev))
+    }
+
+    /// Whether it is the broadcast address of a network that is reached.
+    pub(super) fn is_broadcast(&self, ip: IpAddr, table: u32) -> Option<IpNet> {
+        let IpAddr::V4(_) = ip else { return None };
+        let mut networks = self.networks_of(ip, table).map(|(network, _)| network);
+        networks.find(|network| (1..31).contains(&network.prefix_len()) && network.broadcast() == ip)
+    }
+
+    /// Whether the namespace has that address itself.
+    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
+        self.own.contains(&ip)
+    }
+
+    /// Why the address is not reached: an interface that would, or all that is reached.
+    pub(super) fn explain(&self, namespace: &NamespaceName, ip: IpAddr) -> String {
+        if let Some((_, why)) = self.unreachable.iter().find(|(network, _)| network.contains(&ip)) {
+            return why.clone();
+        }
+        const SHOWN: usize = 6;
+        let same_family = |network: &&IpNet| network.addr().is_ipv4() == ip.is_ipv4();
+        let networks: Vec<_> = self.networks.keys().filter(same_family).collect();
+        let shown = networks.iter().take(SHOWN).map(|network| {
+            let devices: Vec<String> = self.networks[*network].iter().map(|way| format!("`{}`", way.dev)).collect();
+            format!("{network} over {}", devices.join(", "))
+        });
+        let shown: Vec<String> = shown.collect();
+        let more = networks.len().saturating_sub(SHOWN);
+        match (shown.is_empty(), more) {
+            (true, _) => {
+                let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+                format!("no interface of `{namespace}` has an {family} address with a network")
+            }
+            (false, 0) => format!("`{namespace}` reaches {}", shown.join("; ")),
+            (false, more) => format!("`{namespace}` reaches {}; and {more} more", shown.join("; ")),
+        }
+    }
+}
+
+fn family(ip: &IpAddr) -> usize {
+    usize::from(ip.is_ipv6())
+}

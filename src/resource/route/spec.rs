@@ -1,0 +1,137 @@
+//! Routes in the lab file.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{IPV6_METRIC, MAIN_TABLE, NextHop, Route, RouteKey, RouteType, Scope};
+use crate::name::LinkName;
+use crate::scalar;
+use crate::value::Destination;
+
+/// A route, ip-route(8).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// `default` or a prefix; a lone address is a host route.
+    pub to: Destination,
+    /// The family of a `default` without a gateway; default `inet`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// The gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// The interface of this namespace; may be left out where only one reaches the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<LinkName>,
+    /// Several ways instead of `via` and `dev` (ECMP).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nexthops: Vec<NextHopSpec>,
+    /// What the route does; default `unicast`.
+    #[serde(rename = "type", default, skip_serializing_if = "is_unicast")]
+    pub kind: RouteType,
+    /// The preference, lower first; default 0, for IPv6 1024.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+    /// The table, by number or by its name in rt_tables; default `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<Table>,
+    /// The source address of the machine's own packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub src: Option<IpAddr>,
+    /// How far the destination is; IPv4 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The type of service that the route is for; IPv4 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tos: Option<u8>,
+    /// Take the gateway for reachable although no address says so; needs `dev`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onlink: bool,
+    /// The path's mtu in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unicast(kind: &RouteType) -> bool {
+    *kind == RouteType::Unicast
+}
+
+/// One way of several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NextHopSpec {
+    /// The gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// The interface; may be left out where only one reaches the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<LinkName>,
+    /// Its share among the ways, 1 to 256; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+    /// Take the gateway for reachable although no address says so; needs `dev`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onlink: bool,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Inet,
+    /// IPv6.
+    Inet6,
+}
+
+/// A routing table as written: a number, or a name of rt_tables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Table {
+    /// Its number, from 1.
+    Number(u32),
+    /// Its name.
+    Name(String),
+}
+scalar!(
+    Table,
+    "a table's number or name",
+    |number: i128| u32::try_from(number).ok().filter(|n| *n > 0).map(Table::Number).ok_or("a table's number is 1 to 4294967295"),
+    |text: &str| Ok::<_, String>(Table::Name(text.to_owned()))
+);
+
+pub(super) fn raise(key: &RouteKey, value: &Route) -> RouteSpec {
+    let to = if key.to.prefix_len() == 0 { Destination::Default } else { Destination::Prefix(key.to) };
+    let telling = value.nexthops.iter().find_map(|hop| hop.via).or(value.src);
+    let family = (to == Destination::Default && telling.is_none_or(|ip| ip.is_ipv6() != key.is_ipv6())).then(|| match key.to {
+        IpNet::V4(_) => Family::Inet,
+        IpNet::V6(_) => Family::Inet6,
+    });
+    let (single, several) = match value.nexthops.as_slice() {
+        [hop] => (Some(hop), Vec::new()),
+        hops => (None, hops.iter().map(raise_hop).collect()),
+    };
+    RouteSpec {
+        to,
+        family: family.filter(|family| *family == Family::Inet6 || telling.is_some()),
+        via: single.and_then(|hop| hop.via),
+        dev: single.and_then(|hop| hop.dev),
+        nexthops: several,
+        kind: value.kind,
+        metric: Some(key.metric).filter(|metric| *metric != if key.is_ipv6() { IPV6_METRIC } else { 0 }),
+        table: (key.table != MAIN_TABLE).then_some(Table::Number(key.table)),
+        src: value.src,
+        scope: value.scope,
+        tos: Some(key.tos).filter(|tos| *tos != 0),
+        onlink: single.is_some_and(|hop| hop.onlink),
+        mtu: value.mtu,
+    }
+}
+
+fn raise_hop(hop: &NextHop) -> NextHopSpec {
+    NextHopSpec { via: hop.via, dev: hop.dev, weight: (hop.weight != 1).then_some(hop.weight), onlink: hop.onlink }
+}

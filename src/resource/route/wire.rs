@@ -1,0 +1,227 @@
+//! Routes in rtnetlink messages: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteType as WireType, RouteVia,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::{MAIN_TABLE, NextHop, Route, RouteKey, RouteType, Scope};
+use crate::name::LinkName;
+use crate::ownership;
+use crate::resource::link::Ifindex;
+use crate::resource::object::wire::{
+    AF_INET, AF_INET6, Dump, Found, Names, RTPROT_KERNEL, Reading, Request, attributes, ip, number,
+};
+use crate::resource::object::{At, Maker, Over};
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTM_F_CLONED: u32 = 0x200;
+/// `rtm_type` of what topo manages: unicast, local, blackhole, unreachable, prohibit, throw.
+const MANAGED_TYPES: [u8; 6] = [1, 2, 6, 7, 8, 9];
+const RTN_UNICAST: u8 = 1;
+
+/// Protocol of the routes in a lab's own namespaces: as if made by hand (RTPROT_BOOT).
+const BY_HAND: RouteProtocol = RouteProtocol::Boot;
+
+pub(super) fn dumps() -> Vec<Dump> {
+    // One family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of all families.
+    let dump = |family: u8| {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::from(family);
+        Dump { request: RouteNetlinkMessage::GetRoute(message), family: Some(family) }
+    };
+    vec![dump(AF_INET), dump(AF_INET6)]
+}
+
+/// Decodes a route. Of those that the kernel makes for its own addresses, of which there are many, only the subnets are noted.
+pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Found<Route>>, String> {
+    let Some(header) = body.first_chunk::<12>() else { return Err("a truncated route message".into()) };
+    let cloned = number(&header[8..12])? & RTM_F_CLONED != 0;
+    if cloned || !MANAGED_TYPES.contains(&header[7]) {
+        return Ok(None);
+    }
+    if header[5] == RTPROT_KERNEL {
+        reading.notes.connected.extend(connected(body, reading.names)?);
+        return Ok(None);
+    }
+    let maker = Maker::of_protocol(header[5]);
+    if maker == Maker::Kernel {
+        return Ok(None);
+    }
+    let message = RouteMessage::parse(body).map_err(|error| error.to_string())?;
+    let (key, value) = route(&message, reading.names)?;
+    Ok(Some(Found { key, value, maker }))
+}
+
+/// The subnet of a connected route.
+fn connected(body: &[u8], names: &Names) -> Result<Option<(IpNet, LinkName)>, String> {
+    let (mut to, mut link) = (None, None);
+    if body[7] != RTN_UNICAST {
+        return Ok(None);
+    }
+    for attribute in attributes(&body[12..]) {
+        match attribute? {
+            (RTA_DST, value) => to = Some(ip(value)?),
+            (RTA_OIF, value) => link = names.get(number(value)?),
+            _ => {}
+        }
+    }
+    let Some((to, link)) = to.zip(link) else { return Ok(None) };
+    Ok(Some((IpNet::new(to, body[1]).map_err(|error| error.to_string())?, link)))
+}
+
+fn route(message: &RouteMessage, names: &Names) -> Result<(RouteKey, Route), String> {
+    let header = &message.header;
+    let ipv6 = header.address_family == AddressFamily::Inet6;
+    let mut to: IpAddr = if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let kind = match header.kind {
+        WireType::BlackHole => RouteType::Blackhole,
+        WireType::Unreachable => RouteType::Unreachable,
+        WireType::Prohibit => RouteType::Prohibit,
+        WireType::Throw => RouteType::Throw,
+        WireType::Local => RouteType::Local,
+        _ => RouteType::Unicast,
+    };
+    let (mut table, mut metric) = (u32::from(header.table), 0);
+    let mut value = Route { kind, scope: Some(Scope::from_number(header.scope.into())), ..Route::default() };
+    let mut single = NextHop { via: None, dev: None, weight: 1, onlink: header.flags.contains(RouteFlags::Onlink) };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => to = plain(address).unwrap_or(to),
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => single.via = gateway(attribute),
+            RouteAttribute::Oif(index) => single.dev = names.get(*index),
+            RouteAttribute::NhId(object) => value.object = Some(*object),
+            RouteAttribute::PrefSource(source) => value.src = plain(source),
+            RouteAttribute::Metrics(metrics) => {
+                value.mtu = metrics.iter().find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None });
+            }
+            RouteAttribute::MultiPath(list) => value.nexthops.extend(list.iter().map(|hop| next_hop(hop, names))),
+            _ => {}
+        }
+    }
+    if !kind.is_terminal() && value.nexthops.is_empty() {
+        value.nexthops.push(single);
+    }
+    let to = IpNet::new(to, header.destination_prefix_length).map_err(|error| error.to_string())?;
+    let table = if table == 0 { MAIN_TABLE } else { table };
+    Ok((RouteKey { table, to, metric, tos: header.tos, ordinal: 0 }, value))
+}
+
+fn next_hop(hop: &RouteNextHop, names: &Names) -> NextHop {
+    NextHop {
+        via: hop.attributes.iter().find_map(gateway),
+        dev: names.get(hop.interface_index),
+        weight: u16::from(hop.hops) + 1,
+        onlink: hop.flags.contains(RouteNextHopFlags::Onlink),
+    }
+}
+
+fn plain(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(address) => plain(address),
+        RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+pub(super) fn put(at: &At<Route>, over: &Over<Route>) -> Vec<Request> {
+    let flags = match over {
+        Over::Nothing => NLM_F_CREATE | NLM_F_EXCL,
+        Over::Anything | Over::Live(_) => NLM_F_CREATE | NLM_F_REPLACE,
+    };
+    vec![Request { message: RouteNetlinkMessage::NewRoute(message(at)), flags }]
+}
+
+/// The deletion of a route. Its protocol is left open in a lab's own namespaces, where somebody may have made it by hand.
+pub(super) fn remove(at: &At<Route>) -> Vec<Request> {
+    let mut message = message(at);
+    if !at.namespace.is_host() {
+        message.header.protocol = RouteProtocol::Unspec;
+    }
+    vec![Request { message: RouteNetlinkMessage::DelRoute(message), flags: 0 }]
+}
+
+fn message(at: &At<Route>) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let (key, route) = (&at.key, &at.value);
+    let ipv6 = key.is_ipv6();
+    message.header = RouteHeader {
+        address_family: if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet },
+        destination_prefix_length: key.to.prefix_len(),
+        tos: key.tos,
+        // The header's byte has room for small numbers only; the attribute for all.
+        table: u8::try_from(key.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC),
+        protocol: if at.namespace.is_host() { RouteProtocol::Other(ownership::PROTOCOL) } else { BY_HAND },
+        scope: route.complete_scope(ipv6).number().into(),
+        kind: match route.kind {
+            RouteType::Unicast => WireType::Unicast,
+            RouteType::Blackhole => WireType::BlackHole,
+            RouteType::Unreachable => WireType::Unreachable,
+            RouteType::Prohibit => WireType::Prohibit,
+            RouteType::Throw => WireType::Throw,
+            RouteType::Local => WireType::Local,
+        },
+        ..RouteHeader::default()
+    };
+    let list = &mut message.attributes;
+    if key.table != MAIN_TABLE {
+        list.push(RouteAttribute::Table(key.table));
+    }
+    if key.to.prefix_len() > 0 {
+        list.push(RouteAttribute::Destination(key.to.network().into()));
+    }
+    if key.metric != 0 {
+        list.push(RouteAttribute::Priority(key.metric));
+    }
+    list.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
+    list.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    list.extend(route.object.map(RouteAttribute::NhId));
+    match route.nexthops.as_slice() {
+        // The object tells where to.
+        _ if route.object.is_some() => {}
+        [] => {}
+        [hop] => {
+            list.extend(wire_gateway(hop, ipv6));
+            list.extend(at.indices.first().copied().flatten().map(RouteAttribute::Oif));
+            message.header.flags.set(RouteFlags::Onlink, hop.onlink);
+        }
+        hops => {
+            let hops = hops.iter().zip(&at.indices).map(|(hop, index)| wire_hop(hop, index.unwrap_or(0), ipv6));
+            list.push(RouteAttribute::MultiPath(hops.collect()));
+        }
+    }
+    message
+}
+
+fn wire_gateway(hop: &NextHop, ipv6: bool) -> Option<RouteAttribute> {
+    hop.via.map(|via| match via {
+        IpAddr::V6(via) if !ipv6 => RouteAttribute::Via(RouteVia::Inet6(via)),
+        via => RouteAttribute::Gateway(RouteAddress::from(via)),
+    })
+}
+
+fn wire_hop(hop: &NextHop, index: Ifindex, ipv6: bool) -> RouteNextHop {
+    let mut wire = RouteNextHop::default();
+    wire.interface_index = index;
+    wire.hops = u8::try_from(hop.weight.saturating_sub(1)).unwrap_or(u8::MAX);
+    wire.flags.set(RouteNextHopFlags::Onlink, hop.onlink);
+    wire.attributes.extend(wire_gateway(hop, ipv6));
+    wire
+}
