@@ -10,7 +10,7 @@ use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, Queues};
 use crate::spec::Path;
-use crate::spec::document::Part;
+use crate::spec::document::Subtree as Part;
 use crate::spec::file::{AddressSpec, InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
 use crate::value::InterfaceAddress;
 
@@ -244,7 +244,7 @@ fn take_link<'l>(table: &mut Table<'l>, index: usize, spec: &'l LinkSpec, proble
     let pair = match spec.endpoints.as_slice() {
         [first, second] if first.interface() == second.interface() => {
             let path = link_path(index).then("endpoints").then(1);
-            problems.error(path, format!("both ends of the link are `{}`", first.interface()));
+            problems.error(path, format!("both endpoints of the link are `{}`", first.interface()));
             None
         }
         [first, second] => Some([first.interface(), second.interface()]),
@@ -271,11 +271,11 @@ fn mention<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId) {
 
 fn wrong_number(index: usize, given: usize, problems: &mut Problems) {
     let (given, hint) = match given {
-        0 => ("none is given here".into(), "name them: `endpoints: [one:eth0, other:eth0]`"),
-        1 => ("one is given here".into(), "name the other end too"),
-        more => (format!("{more} are given here"), "to join more than two interfaces, make a bridge with `ports`"),
+        0 => ("none is given".into(), "name both: `endpoints: [one:eth0, other:eth0]`"),
+        1 => ("only one is given".into(), "add the other endpoint"),
+        more => (format!("{more} are given"), "to connect more than two interfaces, use a bridge with `ports`"),
     };
-    let message = format!("a link has two ends, and {given}");
+    let message = format!("a link has exactly two endpoints, but {given}");
     let problem = problems.error(link_path(index).then("endpoints"), message).hint(hint);
     problem.needs(ends_of(link_path(index)));
 }
@@ -287,12 +287,16 @@ fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, 
     };
     let interface = namespace.interfaces.entry(id.name).or_insert_with(|| Interface::new(id.clone(), None));
     if let Some(other) = &interface.end {
-        let problem = problems.error(end.path(), format!("`{id}` is the end of two links"));
-        problem.also(other.path(), "the other one").hint("an interface is the end of one link; give this one another name");
+        let problem = problems.error(end.path(), format!("`{id}` is an endpoint of two links"));
+        problem
+            .also(other.path(), "also used here")
+            .hint("an interface can be an endpoint of one link only; choose another name");
         return;
     }
     if id.name.is_loopback() {
-        problems.error(end.path(), "`lo` is the loopback, which cannot be the end of a link").hint("choose another name");
+        problems
+            .error(end.path(), "`lo` is the loopback interface and cannot be an endpoint of a link")
+            .hint("choose another name");
         return;
     }
     interface.link.kind = Kind::Veth(Veth { peer: Some(peer.into()) });
@@ -304,7 +308,7 @@ fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, 
 /// An error about a reference to a namespace that is not declared.
 pub(super) fn unknown_namespace(table: &Table<'_>, path: Path, name: &NamespaceName, problems: &mut Problems) {
     let known = table.keys().map(NamespaceName::as_str);
-    let problem = problems.unknown(path, format!("the namespace `{name}` is not declared"), name.as_str(), known);
+    let problem = problems.unknown(path, format!("namespace `{name}` is not declared"), name.as_str(), known);
     problem.needs(keys(Path::root().then("namespaces")));
     problem.hint.get_or_insert_with(|| format!("declare it: `{name}: {{}}` under `namespaces`"));
 }

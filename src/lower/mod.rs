@@ -24,7 +24,7 @@ pub use origin::origins;
 pub use problem::Problem;
 use problem::Problems;
 
-use crate::spec::document::Part;
+use crate::spec::document::Subtree as Part;
 use crate::spec::{Diagnostic, LabFile, Loaded, Severity};
 use crate::state::{Resource, ResourceId, State};
 

@@ -1,6 +1,6 @@
 //! Problems that show once the whole lab is known, by the path of what they are about.
 
-use crate::spec::document::Part;
+use crate::spec::document::Subtree as Part;
 use crate::spec::suggest::closest;
 use crate::spec::yaml::PROBLEM_LIMIT;
 use crate::spec::{Path, Severity};

@@ -1,4 +1,4 @@
-//! The lab file as written: types that mirror the YAML, with nothing resolved and nothing filled in.
+//! The types of the lab file. They mirror the YAML; references and defaults are not resolved.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,13 +12,13 @@ use crate::resource::link::for_each_kind;
 use crate::resource::route::{RouteType, Scope};
 use crate::value::{Destination, Duration, InterfaceAddress, Mac};
 
-/// A lab: namespaces, what is in them, and the links between them.
+/// A lab: namespaces, their contents, and the links between them.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabFile {
-    /// The name of the lab; it marks what the lab owns.
+    /// The name of the lab; marks the objects that the lab owns.
     pub name: LabName,
-    /// The network namespaces, by name. `host` is the one that topo runs in.
+    /// The network namespaces, by name. `host` is the namespace that topo runs in.
     #[serde(default)]
     pub namespaces: BTreeMap<NamespaceName, NamespaceSpec>,
     /// Veth pairs.
@@ -26,44 +26,44 @@ pub struct LabFile {
     pub links: Vec<LinkSpec>,
 }
 
-/// A network namespace and what is inside it.
+/// A network namespace and its contents.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceSpec {
-    /// Interfaces by name. `lo` is always there, and up.
+    /// Interfaces by name. `lo` always exists and is up.
     pub interfaces: BTreeMap<LinkName, Box<InterfaceSpec>>,
     /// Routes of both families.
     pub routes: Vec<RouteSpec>,
-    /// Kernel settings below `net.`, such as `net.ipv4.ip_forward: 1`.
+    /// Sysctls below `net.`, such as `net.ipv4.ip_forward: 1`.
     pub sysctls: BTreeMap<String, SysctlValue>,
 }
 
-/// Calls the macro with the settings that every interface has, wherever it is described.
+/// Calls the macro with the settings that all interfaces have, for both places where they can be set.
 macro_rules! with_settings {
     ($then:ident { $($head:tt)* }) => {
         $then! {
             { $($head)* }
-            /// Addresses, in the order in which the kernel is given them.
+            /// Addresses, in the order in which they are added.
             addresses: Vec<AddressSpec>,
-            /// Hardware address (IFLA_ADDRESS); without one the kernel draws its own.
+            /// MAC address (IFLA_ADDRESS); the kernel chooses one by default.
             mac: Option<Mac>,
-            /// Largest packet in bytes, 68 to 65535 (IFLA_MTU).
+            /// Maximum packet size in bytes, 68 to 65535 (IFLA_MTU).
             mtu: Option<u32>,
             /// Administratively up; default true (IFF_UP).
             up: Option<bool>,
             /// Length of the transmit queue in packets, default 1000 (IFLA_TXQLEN).
             txqueuelen: Option<u32>,
-            /// Further names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
+            /// Alternative names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
             altnames: Option<Vec<String>>,
             /// Use ARP; default true.
             arp: Option<bool>,
             /// Use multicast; default true.
             multicast: Option<bool>,
-            /// Receive all multicast; default false.
+            /// Receive all multicast packets; default false.
             allmulti: Option<bool>,
-            /// Receive everything; default false.
+            /// Promiscuous mode: receive all packets; default false.
             promisc: Option<bool>,
-            /// Settings of this interface, by family: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
+            /// Sysctls of this interface: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
             sysctls: BTreeMap<String, SysctlValue>,
         }
     };
@@ -71,7 +71,7 @@ macro_rules! with_settings {
 
 macro_rules! define_settings {
     ({} $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// What may be said of any interface.
+        /// The settings of any interface.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct SettingsSpec {
             $($(#[$doc])* pub $field: $type,)+
@@ -82,31 +82,31 @@ with_settings!(define_settings {});
 
 macro_rules! define_interface {
     ({ $($key:ident => $variant:ident($kind:ty)),+ $(,)? } $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// An interface: exactly one kind (or `external: true`, or the end of a link, or `lo`), and its settings.
+        /// An interface: its kind and its settings. An endpoint of a link, `lo` or an `external` interface has no kind.
         #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct InterfaceSpec {
             $(
-                #[doc = concat!("Makes it a ", stringify!($key), ".")]
+                #[doc = concat!("Makes the interface a ", stringify!($key), ".")]
                 pub $key: Option<Box<$kind>>,
             )+
-            /// It exists already: it may be referred to and given settings, but is never created or deleted.
+            /// The interface exists already: it can be referenced and configured, but is never created or deleted.
             pub external: Option<bool>,
             $($(#[$doc])* pub $field: $type,)+
         }
 
         impl InterfaceSpec {
-            /// The keys that choose a kind.
+            /// The keys of all kinds.
             pub const KINDS: &'static [&'static str] = &[$(stringify!($key)),+];
 
-            /// The keys that choose the kind, of those that are set, with the kind.
+            /// Returns the kinds that are set, with their keys.
             pub fn kinds(&self) -> Vec<(&'static str, crate::resource::link::Kind)> {
                 let mut kinds = Vec::new();
                 $(kinds.extend(self.$key.as_deref().map(|kind| (stringify!($key), crate::resource::link::Kind::from(kind.clone()))));)+
                 kinds
             }
 
-            /// The settings alone.
+            /// Returns the settings.
             pub fn settings(&self) -> SettingsSpec {
                 SettingsSpec { $($field: self.$field.clone()),+ }
             }
@@ -120,7 +120,7 @@ for_each_kind!(interface_of_kinds);
 
 macro_rules! define_endpoint {
     ({} $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// The end of a link in its long form: where it is, and its settings.
+        /// The long form of a link endpoint, with settings.
         #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct LongEndpoint {
@@ -131,7 +131,7 @@ macro_rules! define_endpoint {
         }
 
         impl LongEndpoint {
-            /// The settings alone.
+            /// Returns the settings.
             pub fn settings(&self) -> SettingsSpec {
                 SettingsSpec { $($field: self.$field.clone()),+ }
             }
@@ -140,26 +140,26 @@ macro_rules! define_endpoint {
 }
 with_settings!(define_endpoint {});
 
-/// A veth pair: one object with two ends.
+/// A veth pair.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkSpec {
-    /// The two ends: `namespace:interface`, or a map with `interface` and settings.
+    /// The two endpoints: `namespace:interface`, or a map with `interface` and settings.
     #[schemars(length(min = 2, max = 2))]
     pub endpoints: Vec<Endpoint>,
-    /// The mtu of both ends; an end may say otherwise.
+    /// The mtu of both endpoints; an endpoint can override it.
     pub mtu: Option<u32>,
-    /// Whether both ends are up; an end may say otherwise.
+    /// Whether both endpoints are up; an endpoint can override it.
     pub up: Option<bool>,
-    /// The length of both transmit queues; an end may say otherwise.
+    /// The length of both transmit queues; an endpoint can override it.
     pub txqueuelen: Option<u32>,
-    /// Transmit queues of each end, default 1 (IFLA_NUM_TX_QUEUES).
+    /// Transmit queues of each endpoint, default 1 (IFLA_NUM_TX_QUEUES).
     pub numtxqueues: Option<u32>,
-    /// Receive queues of each end, default 1 (IFLA_NUM_RX_QUEUES).
+    /// Receive queues of each endpoint, default 1 (IFLA_NUM_RX_QUEUES).
     pub numrxqueues: Option<u32>,
 }
 
-/// One end of a link.
+/// An endpoint of a link.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[serde(untagged)]
 pub enum Endpoint {
@@ -170,7 +170,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Which interface it is.
+    /// Returns the interface.
     pub fn interface(&self) -> &LinkId {
         match self {
             Self::Short(id) => id,
@@ -178,7 +178,7 @@ impl Endpoint {
         }
     }
 
-    /// The long form, if it is in that.
+    /// Returns the long form, if it is used.
     pub fn long(&self) -> Option<&LongEndpoint> {
         match self {
             Self::Short(_) => None,
@@ -187,13 +187,13 @@ impl Endpoint {
     }
 }
 
-/// An address: `192.0.2.1/24`, or a map with `address` and more.
+/// An address: `192.0.2.1/24`, or a map with `address` and attributes.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[serde(untagged)]
 pub enum AddressSpec {
     /// The address alone.
     Short(InterfaceAddress),
-    /// With its attributes.
+    /// The address with attributes.
     Long(Box<LongAddress>),
 }
 
@@ -207,26 +207,26 @@ pub struct LongAddress {
     pub peer: Option<IpAddr>,
     /// An IPv4 broadcast address.
     pub broadcast: Option<IpAddr>,
-    /// Where it is valid.
+    /// The area where the address is valid.
     pub scope: Option<Scope>,
-    /// An IPv4 label: the interface's name, or that name, a colon and more; at most 15 bytes.
+    /// An IPv4 label: the interface's name, or `NAME:SUFFIX`; at most 15 bytes.
     pub label: Option<String>,
-    /// No duplicate address detection; IPv6 only.
+    /// Skip duplicate address detection; IPv6 only.
     #[serde(default)]
     pub nodad: bool,
-    /// No connected route.
+    /// Do not create the connected route.
     #[serde(default)]
     pub noprefixroute: bool,
-    /// Removed after this time, whole seconds.
+    /// Time until the address is removed, in whole seconds.
     pub valid_lft: Option<Duration>,
-    /// Deprecated after this time, whole seconds, at most `valid_lft`.
+    /// Time until the address is deprecated, in whole seconds, at most `valid_lft`.
     pub preferred_lft: Option<Duration>,
     /// Metric of the connected route.
     pub metric: Option<u32>,
 }
 
 impl AddressSpec {
-    /// In the long form.
+    /// Converts to the long form.
     pub fn long(&self) -> LongAddress {
         match self {
             Self::Short(address) => LongAddress {
@@ -250,48 +250,48 @@ impl AddressSpec {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteSpec {
-    /// `default` or a prefix; a lone address is a host route.
+    /// `default` or a prefix; an address without prefix length is a host route.
     pub to: Destination,
     /// The family of a `default` without a gateway; default `inet`.
     pub family: Option<Family>,
     /// The gateway.
     pub via: Option<IpAddr>,
-    /// The interface of this namespace; may be left out where only one reaches the gateway.
+    /// The outgoing interface; optional if the gateway is reachable over one interface only.
     pub dev: Option<LinkName>,
-    /// Several ways instead of `via` and `dev` (ECMP).
+    /// The next hops of a multipath route (ECMP), instead of `via` and `dev`.
     #[serde(default)]
     pub nexthops: Vec<NextHopSpec>,
-    /// What the route does; default `unicast`.
+    /// The route type; default `unicast`.
     #[serde(rename = "type", default)]
     pub kind: RouteType,
-    /// The preference, lower first; default 0, for IPv6 1024.
+    /// The metric; lower is preferred. Default 0, for IPv6 1024.
     pub metric: Option<u32>,
     /// The table, by number or by its name in rt_tables; default `main`.
     pub table: Option<Table>,
-    /// The source address of the machine's own packets.
+    /// The preferred source address of locally generated packets.
     pub src: Option<IpAddr>,
-    /// How far the destination is; IPv4 only.
+    /// The scope of the destination; IPv4 only.
     pub scope: Option<Scope>,
-    /// The type of service that the route is for; IPv4 only.
+    /// The type of service (TOS) that the route matches; IPv4 only.
     pub tos: Option<u8>,
-    /// Take the gateway for reachable although no address says so; needs `dev`.
+    /// Treat the gateway as directly reachable even if no address covers it; requires `dev`.
     #[serde(default)]
     pub onlink: bool,
-    /// The path's mtu in bytes.
+    /// The path mtu in bytes.
     pub mtu: Option<u32>,
 }
 
-/// One way of several.
+/// A next hop of a multipath route.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NextHopSpec {
     /// The gateway.
     pub via: Option<IpAddr>,
-    /// The interface; may be left out where only one reaches the gateway.
+    /// The outgoing interface; optional if the gateway is reachable over one interface only.
     pub dev: Option<LinkName>,
-    /// Its share among the ways, 1 to 256; default 1.
+    /// The weight relative to the other next hops, 1 to 256; default 1.
     pub weight: Option<u16>,
-    /// Take the gateway for reachable although no address says so; needs `dev`.
+    /// Treat the gateway as directly reachable even if no address covers it; requires `dev`.
     #[serde(default)]
     pub onlink: bool,
 }
@@ -306,23 +306,23 @@ pub enum Family {
     Inet6,
 }
 
-/// A routing table as written: a number, or a name of rt_tables.
+/// A routing table: its number, or a name from rt_tables.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[serde(untagged)]
 pub enum Table {
-    /// Its number, from 1.
+    /// The number, from 1.
     Number(u32),
-    /// Its name.
+    /// The name.
     Name(String),
 }
 
-/// The value of a kernel setting: a number, a truth value (1 or 0) or a text.
+/// The value of a sysctl: a number, a boolean (1 or 0) or a string.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(extend("type" = ["string", "integer", "boolean"]))]
 pub struct SysctlValue(#[schemars(with = "String")] pub String);
 
-/// Reads "a text of that form, or a map of that type", keeping the error of whichever the file meant.
-macro_rules! text_or_map {
+/// Implements `Deserialize` for a short form (a string) or a long form (a map). Errors are those of the form that the file uses.
+macro_rules! string_or_map {
     ($type:ty, $expecting:literal, $text:expr, $map:expr) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -344,9 +344,10 @@ macro_rules! text_or_map {
         }
     };
 }
-text_or_map!(Endpoint, "`namespace:interface` or a map", Endpoint::Short, |long| Endpoint::Long(Box::new(long)));
-text_or_map!(AddressSpec, "an address or a map", AddressSpec::Short, |long| AddressSpec::Long(Box::new(long)));
+string_or_map!(Endpoint, "`namespace:interface` or a map", Endpoint::Short, |long| Endpoint::Long(Box::new(long)));
+string_or_map!(AddressSpec, "an address or a map", AddressSpec::Short, |long| AddressSpec::Long(Box::new(long)));
 
+/// Implements `Deserialize` for a type that is read from a number, a boolean or a string.
 macro_rules! scalar {
     ($type:ty, $expecting:literal, $number:expr, $text:expr) => {
         impl<'de> Deserialize<'de> for $type {
@@ -377,23 +378,27 @@ macro_rules! scalar {
 }
 scalar!(
     SysctlValue,
-    "a number, a truth value or a text",
+    "a number, a boolean or a string",
     |number: i128| Ok::<_, String>(SysctlValue(number.to_string())),
     |text: &str| if text.contains('\n') || text.len() > 1000 {
-        Err("a setting's value is one line of at most 1000 bytes".to_owned())
+        Err("a sysctl value must be one line of at most 1000 bytes".to_owned())
     } else {
         Ok(SysctlValue(text.to_owned()))
     }
 );
 scalar!(
     Table,
-    "a table's number or name",
-    |number: i128| u32::try_from(number).ok().filter(|n| *n > 0).map(Table::Number).ok_or("a table's number is 1 to 4294967295"),
+    "a table number or name",
+    |number: i128| u32::try_from(number)
+        .ok()
+        .filter(|n| *n > 0)
+        .map(Table::Number)
+        .ok_or("table number is out of range (1 to 4294967295)"),
     |text: &str| Ok::<_, String>(Table::Name(text.to_owned()))
 );
 
 impl LinkSpec {
-    /// A reference as it stands in the file, for messages.
+    /// Describes the link in messages.
     pub fn describe(&self) -> String {
         self.endpoints.iter().map(|end| end.interface().to_string()).collect::<Vec<_>>().join(" <-> ")
     }
