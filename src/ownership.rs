@@ -53,7 +53,7 @@ pub enum Owner {
     Damaged,
     /// Another lab.
     Other(LabName),
-    /// Not a lab. The value tells which part of the lab's mark it has.
+    /// Not a lab. The value is the part of the lab's mark that the link has.
     Foreign(Lookalike),
 }
 

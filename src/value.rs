@@ -211,7 +211,7 @@ impl fmt::Display for InterfaceAddress {
     }
 }
 
-/// The destination of a route: `default`, which does not tell the address family, or a prefix.
+/// The destination of a route: `default`, which does not determine the address family, or a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Destination {
