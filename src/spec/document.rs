@@ -175,21 +175,22 @@ impl<'t> Document<'t> {
                 Target::Value(entry) if self.skipped.contains(&entry.key_span) => return false,
                 Target::Value(entry) => node = &entry.value,
                 Target::Item(item) => node = item,
-                Target::Missing => return self.contains_all(node, 1, None),
+                Target::Missing => return self.is_decoded(node, 1, None),
             }
         }
-        self.contains_all(node, subtree.levels, subtree.only)
+        self.is_decoded(node, subtree.levels, subtree.only)
     }
 
-    fn contains_all(&self, node: &Node<'t>, levels: usize, only: Option<&str>) -> bool {
+    /// Returns whether nothing was skipped in that many levels of a node.
+    fn is_decoded(&self, node: &Node<'t>, levels: usize, only: Option<&str>) -> bool {
         let Some(below) = levels.checked_sub(1) else { return true };
-        let contains = |span: &Span, node: &Node<'t>| !self.skipped.contains(span) && self.contains_all(node, below, only);
+        let is_decoded = |span: &Span, node: &Node<'t>| !self.skipped.contains(span) && self.is_decoded(node, below, only);
         match &node.content {
             Content::Scalar(_) => true,
-            Content::Sequence(items) => items.iter().all(|item| contains(&item.span, item)),
+            Content::Sequence(items) => items.iter().all(|item| is_decoded(&item.span, item)),
             Content::Mapping(entries) => {
                 let mut included = entries.iter().filter(|entry| only.is_none_or(|only| entry.key == only));
-                included.all(|entry| contains(&entry.key_span, &entry.value))
+                included.all(|entry| is_decoded(&entry.key_span, &entry.value))
             }
         }
     }
