@@ -1,5 +1,4 @@
-//! What topo does without the kernel, for a star of ten thousand namespaces: loading its file, comparing, planning, printing; with
-//! the kernel in memory in place of the real one.
+//! Benchmarks of loading, comparing, planning and printing a star of ten thousand namespaces, with the in-memory kernel.
 //!
 //! ```text
 //! cargo bench --bench pipeline
@@ -18,7 +17,7 @@ use topo::state::{Live, State};
 use topo::{lower, plan, spec};
 
 const NAMESPACES: usize = 10_000;
-/// Where the network itself is needed: the kernel in memory looks for what stands on a link among all links.
+/// For benchmarks that create the network: the in-memory kernel searches all links for the upper links of a link.
 const FEWER_NAMESPACES: usize = 1_000;
 
 fn main() {
@@ -44,15 +43,15 @@ fn desired(text: &str) -> State {
 }
 
 fn lab() -> LabName {
-    "star".parse().expect("a name")
+    "star".parse().expect("a valid name")
 }
 
-/// The lab's network, made by its own plan.
-fn made(desired: &State) -> Memory {
+/// Creates the network of the lab in an in-memory kernel.
+fn created(desired: &State) -> Memory {
     let mut kernel = Memory::new(lab());
     let goal = Goal::apply(lab(), desired.clone());
-    let (_, plan) = prepare(&mut kernel, &goal).expect("nothing is in the way");
-    kernel.execute(&plan.operations(), &mut Unattended).expect("the plan is right");
+    let (_, plan) = prepare(&mut kernel, &goal).expect("there are no conflicts");
+    kernel.execute(&plan.operations(), &mut Unattended).expect("the plan can be executed");
     kernel
 }
 
@@ -79,7 +78,7 @@ fn diff_of_a_new_lab(bencher: divan::Bencher<'_, '_>) {
 #[divan::bench(sample_count = 10)]
 fn diff_of_an_unchanged_lab_of_a_thousand(bencher: divan::Bencher<'_, '_>) {
     let desired = desired(&star(FEWER_NAMESPACES));
-    let live = made(&desired).observe(&desired).expect("memory can be read");
+    let live = created(&desired).observe(&desired).expect("the in-memory kernel can be observed");
     bencher.bench(|| diff(&desired, &live));
 }
 
@@ -87,7 +86,7 @@ fn diff_of_an_unchanged_lab_of_a_thousand(bencher: divan::Bencher<'_, '_>) {
 fn plan_of_a_new_lab(bencher: divan::Bencher<'_, '_>) {
     let desired = desired(&star(NAMESPACES));
     let (live, lab) = (Live::default(), lab());
-    let changes = diff(&desired, &live).expect("nothing is in the way");
+    let changes = diff(&desired, &live).expect("there are no conflicts");
     let input = || changes.clone();
     bencher.with_inputs(input).bench_values(|changes| plan::plan(&lab, &desired, &live, changes, &BTreeMap::new()));
 }
@@ -96,7 +95,7 @@ fn plan_of_a_new_lab(bencher: divan::Bencher<'_, '_>) {
 fn text_of_a_plan(bencher: divan::Bencher<'_, '_>) {
     let desired = desired(&star(NAMESPACES));
     let (live, lab) = (Live::default(), lab());
-    let changes = diff(&desired, &live).expect("nothing is in the way");
+    let changes = diff(&desired, &live).expect("there are no conflicts");
     let plan = plan::plan(&lab, &desired, &live, changes, &BTreeMap::new());
     bencher.bench(|| text::plan(&plan, Colour::None));
 }

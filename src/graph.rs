@@ -1,4 +1,4 @@
-//! Dependencies: which links need which, what is removed with what, circles, and the order of steps that need one another.
+//! Dependencies: the graph of links, dependency cycles, and the topological order of steps.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -95,20 +95,20 @@ impl LinkGraph {
     }
 }
 
-/// Steps that wait for one another in a circle, as indices, each needing the next and the last the first.
+/// A dependency cycle, as indices of steps: each requires the next, and the last requires the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cycle(pub Vec<usize>);
 
-/// Orders `ranks.len()` steps so that each comes after all that it needs, and otherwise by rank, then by position.
-/// `needs` holds pairs (step, what it needs).
+/// Orders `ranks.len()` steps so that each comes after all steps that it requires; independent steps by rank, then by position.
+/// `dependencies` contains pairs (step, required step).
 ///
 /// # Errors
-/// One circle, when there is any.
-pub fn order<R: Ord>(ranks: &[R], needs: &[(usize, usize)]) -> Result<Vec<usize>, Cycle> {
-    let mut graph: DiGraph<usize, ()> = DiGraph::with_capacity(ranks.len(), needs.len());
+/// Returns a cycle, if there is one.
+pub fn order<R: Ord>(ranks: &[R], dependencies: &[(usize, usize)]) -> Result<Vec<usize>, Cycle> {
+    let mut graph: DiGraph<usize, ()> = DiGraph::with_capacity(ranks.len(), dependencies.len());
     let nodes: Vec<NodeIndex> = (0..ranks.len()).map(|position| graph.add_node(position)).collect();
-    for &(step, needed) in needs {
-        graph.add_edge(nodes[needed], nodes[step], ());
+    for &(step, required) in dependencies {
+        graph.add_edge(nodes[required], nodes[step], ());
     }
     let mut waiting: Vec<usize> = nodes.iter().map(|node| graph.edges_directed(*node, Direction::Incoming).count()).collect();
     let ready = (0..ranks.len()).filter(|&position| waiting[position] == 0);
@@ -127,16 +127,16 @@ pub fn order<R: Ord>(ranks: &[R], needs: &[(usize, usize)]) -> Result<Vec<usize>
     if order.len() == ranks.len() { Ok(order) } else { Err(find_cycle(&graph)) }
 }
 
-/// A circle in a graph whose edges lead from what is needed to what needs it.
+/// Finds a cycle in a graph whose edges lead from required steps to dependent ones.
 fn find_cycle(graph: &DiGraph<usize, ()>) -> Cycle {
-    let tangled =
+    let cyclic =
         tarjan_scc(graph).into_iter().find(|component| component.len() > 1 || graph.contains_edge(component[0], component[0]));
-    let Some(component) = tangled else { return Cycle(Vec::new()) };
+    let Some(component) = cyclic else { return Cycle(Vec::new()) };
     let mut path = vec![component[0]];
     loop {
         let here = path[path.len() - 1];
-        let mut needed = graph.neighbors_directed(here, Direction::Incoming);
-        let Some(next) = needed.find(|node| component.contains(node)) else { return Cycle(Vec::new()) };
+        let mut required = graph.neighbors_directed(here, Direction::Incoming);
+        let Some(next) = required.find(|node| component.contains(node)) else { return Cycle(Vec::new()) };
         if let Some(start) = path.iter().position(|node| *node == next) {
             return Cycle(path[start..].iter().map(|node| graph[*node]).collect());
         }
@@ -149,12 +149,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn needs_come_first_and_ranks_decide_the_rest() {
+    fn dependencies_come_first_then_ranks_decide() {
         assert_eq!(order(&[2, 1, 0, 1], &[(2, 0)]).unwrap(), [1, 3, 0, 2]);
     }
 
     #[test]
-    fn a_circle_is_told_in_the_order_of_needs() {
+    fn a_cycle_is_reported_in_the_order_of_dependencies() {
         let Cycle(cycle) = order(&[0, 0, 0, 0], &[(0, 1), (1, 2), (2, 0), (3, 0)]).unwrap_err();
         assert_eq!(cycle.len(), 3);
         let after = |position: usize| cycle[(cycle.iter().position(|&p| p == position).unwrap() + 1) % 3];

@@ -23,9 +23,17 @@
 //!
 //! # Where things are
 //!
-//! The modules, in reading order. Each uses only those above it, which `tests/layering.rs` checks. A new kind of link is one file in
-//! [`resource::link`] and its line in the registry there; a new sort of resource is one file in [`resource`], its variants in
-//! [`state`], and its part in [`diff`], [`plan`] and the kernel.
+//! The modules, in reading order. Each uses only those above it, which `tests/layering.rs` checks.
+//!
+//! * [`name`], [`value`]: identifiers and the values that the file and the kernel share. [`yaml`]: text with positions, problems.
+//! * [`resource`]: everything that a lab can contain. `resource/link` has one file for each kind of link and a registry;
+//!   `resource/object` the trait of all other objects (addresses, routes, ...) with their registry, and each of them has a folder.
+//! * [`state`]: a network as typed maps. [`graph`]: what needs what. [`spec`], [`lower`]: the lab file, and the state that it asks
+//!   for. [`diff`], [`plan`], [`report`]: the difference of two states, the operations in their order, and how they are shown.
+//! * [`snapshot`], [`live`]: what a kernel reported, and which part of that belongs to a lab.
+//! * [`kernel`]: both kernels. [`apply`]: executes a plan, and rolls back. [`runtime`], [`sandbox`], [`cli`]: the command.
+//!
+//! A new kind of link, or a new sort of object, is one new file or folder and a line in its registry: CONTRIBUTING.md has the steps.
 
 pub mod name;
 pub mod value;
@@ -43,14 +51,17 @@ pub mod lower;
 pub mod operation;
 pub mod record;
 
-pub mod diff;
 pub mod graph;
+
+pub mod diff;
 pub mod plan;
 pub mod report;
 
-pub mod kernel;
-pub mod live;
 pub mod snapshot;
+
+pub mod live;
+
+pub mod kernel;
 
 pub mod apply;
 pub mod runtime;

@@ -1,7 +1,7 @@
-//! Names of labs, namespaces and interfaces, parsed once so that later code never checks again.
+//! Validated names of labs, namespaces and interfaces.
 //!
-//! What is refused here can reach neither a path under `/run/netns` nor a kernel attribute. Names that the kernel
-//! reports may hold any byte; [`LinkName::from_kernel`] takes them as they are and [`Display`](std::fmt::Display) escapes them.
+//! A parsed name is safe to use in a path under `/run/netns` and in a kernel attribute. Interface names reported by the kernel may
+//! contain any byte; [`LinkName::from_kernel`] accepts them unchanged and [`Display`](std::fmt::Display) escapes them.
 
 mod link;
 mod shared;
@@ -11,49 +11,49 @@ pub use shared::{LabName, NamespaceName, SandboxName};
 
 use std::borrow::Cow;
 
-/// Longest name of a lab or a namespace, in bytes.
+/// The maximum length of the name of a lab or a namespace, in bytes.
 pub const NAME_LENGTH: usize = 63;
-/// Longest name of an interface, in bytes: the kernel's `IFNAMSIZ` less its terminating zero.
+/// The maximum length of the name of an interface, in bytes: `IFNAMSIZ` without the terminating zero.
 pub const LINK_NAME_LENGTH: usize = 15;
-/// The reserved namespace that stands for the one topo runs in.
+/// The reserved name of the namespace that topo runs in.
 pub const HOST: &str = "host";
 
-/// What names are made of, for messages.
-const ALLOWED: &str = "letters, digits, `_`, `.` and `-` are allowed, the first of them a letter, a digit or `_`";
+/// The valid names, for messages.
+const ALLOWED: &str = "allowed are letters, digits, `_`, `.` and `-`, beginning with a letter, a digit or `_`";
 
-/// Why a text is no name.
+/// The reason why a string is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The text is empty.
+    /// The string is empty.
     #[error("a name cannot be empty; {ALLOWED}")]
     Empty,
-    /// `.`, `..` and the like, which stand for directories.
-    #[error("`{}` is made of dots alone, as the names of directories are; {ALLOWED}", escape(.0))]
+    /// The string consists of dots, such as the directory names `.` and `..`.
+    #[error("`{}` consists of dots only; {ALLOWED}", escape(.0))]
     Dots(String),
-    /// Something that may stand further on, but not first.
+    /// The first character is allowed only after the first position.
     #[error("`{}` begins with `{first}`; {ALLOWED}", escape(.name))]
     First {
-        /// The text, cut.
+        /// The string, truncated.
         name: String,
-        /// Its first character.
+        /// The first character.
         first: char,
     },
-    /// The text is longer than the kernel or topo allows.
-    #[error("`{}` is {length} bytes long; at most {limit} are allowed", escape(.name))]
+    /// The string is too long.
+    #[error("`{}` is {length} bytes long, but at most {limit} are allowed", escape(.name))]
     TooLong {
-        /// The text, cut.
+        /// The string, truncated.
         name: String,
-        /// Its length in bytes.
+        /// The length in bytes.
         length: usize,
-        /// The most that is allowed.
+        /// The maximum length.
         limit: usize,
     },
-    /// A character that could be taken for something else on a path, in a shell or by the kernel.
-    #[error("`{}` holds {}; {ALLOWED}", escape(.name), describe(*.character))]
+    /// The string contains a character that has a meaning in a path, in a shell or for the kernel.
+    #[error("`{}` contains {}; {ALLOWED}", escape(.name), describe(*.character))]
     Character {
-        /// The text, cut.
+        /// The string, truncated.
         name: String,
-        /// The first such character.
+        /// The first invalid character.
         character: char,
     },
     /// `NAMESPACE:INTERFACE` was expected.
@@ -65,15 +65,15 @@ fn describe(character: char) -> String {
     if character.is_control() {
         format!("the control character {}", character.escape_default())
     } else if character == ' ' {
-        "a blank".to_owned()
+        "a space".to_owned()
     } else if character == '%' {
-        "`%`, in place of which the kernel puts a number".to_owned()
+        "`%`, which the kernel replaces by a number".to_owned()
     } else {
         format!("`{}`", escape(character.encode_utf8(&mut [0; 4])))
     }
 }
 
-/// Makes a text from a file or from the kernel safe to print on a terminal: control characters and the like are escaped.
+/// Escapes control characters, bidirectional formatting and zero-width characters, so that the text is safe to print on a terminal.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return Cow::Borrowed(text);
@@ -91,7 +91,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn check(text: &str, limit: usize) -> Result<(), NameError> {
+fn validate(text: &str, limit: usize) -> Result<(), NameError> {
     let first = text.chars().next().ok_or(NameError::Empty)?;
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let shown = || text.chars().take(limit + 1).collect();
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_could_leave_their_directory_are_refused() {
+    fn invalid_names_are_rejected() {
         for text in ["", ".", "..", "../x", "a/b", "-a", "a%d", "a\nb", "a\u{1b}[0m", "a b", "é", &"x".repeat(64)] {
             assert!(text.parse::<NamespaceName>().is_err(), "{text:?}");
             assert!(text.parse::<LinkName>().is_err(), "{text:?}");
@@ -126,32 +126,32 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_is_wrong_and_what_is_allowed() {
+    fn an_error_names_the_problem_and_the_valid_names() {
         let says = |text: &str, words: &str| {
             let error = text.parse::<LinkName>().unwrap_err().to_string();
             assert!(error.contains(words) && error.contains("allowed"), "{text:?}: {error}");
         };
         says("", "empty");
-        says(".", "dots alone");
-        says("..", "dots alone");
+        says(".", "dots only");
+        says("..", "dots only");
         says("-a", "begins with `-`");
         says(".a", "begins with `.`");
-        says("veth%d", "holds `%`");
+        says("veth%d", "contains `%`");
         says("a\u{7}", "the control character \\u{7}");
-        says("a\u{202e}b", "holds `\\u{202e}`");
-        says("a b", "a blank");
+        says("a\u{202e}b", "contains `\\u{202e}`");
+        says("a b", "a space");
         says("sixteen-bytes-xx", "16 bytes long");
     }
 
     #[test]
-    fn half_a_reference_is_none() {
+    fn an_incomplete_reference_is_rejected() {
         for text in ["red", "red:", ":eth0", ":"] {
             assert!(matches!(text.parse::<LinkId>(), Err(NameError::NotAReference(_))), "{text}");
         }
     }
 
     #[test]
-    fn an_error_never_carries_an_escape_byte() {
+    fn an_error_never_contains_an_escape_byte() {
         let error = "a\u{1b}[31m".parse::<LinkName>().unwrap_err().to_string();
         assert!(!error.contains('\u{1b}'), "{error}");
     }

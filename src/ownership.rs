@@ -1,32 +1,34 @@
-//! The marks by which the kernel itself says what a lab owns.
+//! The ownership marks that topo stores in the kernel.
 //!
-//! A namespace carries its mark in the alias of its `lo`; what is inside it is owned by position. A link in `host` carries a
-//! group and an alias; either alone is foreign, unless the link has one of the numbers that only topo gives. Routes and addresses in `host` carry a protocol number.
+//! A namespace is marked by the alias of its `lo`; everything inside it belongs to the lab. A link in `host` is marked by a group and
+//! an alias. A link with only one of them is foreign, unless it has an interface index from the range of the lab. Routes and
+//! addresses in `host` are marked by a protocol number.
 
 use crate::name::{LabName, NamespaceName};
 
-/// The route protocol (`rtm_protocol`) and address protocol (IFA_PROTO) of what topo puts into `host`.
+/// The route protocol (`rtm_protocol`) and address protocol (IFA_PROTO) of routes and addresses that topo adds to `host`.
 pub const PROTOCOL: u8 = 116;
 
-/// Longest alias of a link, in bytes (IFALIASZ less the terminating zero).
+/// The maximum length of a link alias, in bytes (IFALIASZ without the terminating zero).
 pub const ALIAS_LENGTH: usize = 255;
 
-/// The group (IFLA_GROUP) of the lab's links in `host`: FNV-1a of its name, kept clear of the small numbers that people use.
+/// Returns the group (IFLA_GROUP) of the lab's links in `host`: the FNV-1a hash of its name, mapped to 2^30 and above to avoid the
+/// small numbers that people use.
 pub fn group(lab: &LabName) -> u32 {
     (hash(lab.as_str()) | 0x4000_0000) & 0x7fff_ffff
 }
 
-/// The alias (IFLA_IFALIAS) of the lab's links in `host`.
+/// Returns the alias (IFLA_IFALIAS) of the lab's links in `host`.
 pub fn link_alias(lab: &LabName) -> String {
     format!("topo:{lab}")
 }
 
-/// The lab that a link's alias names, if it is that half of a mark.
+/// Returns the lab named by a link's alias, if the alias is part of a mark.
 pub fn lab_of_link_alias(alias: &str) -> Option<LabName> {
     alias.strip_prefix("topo:")?.parse().ok()
 }
 
-/// What a link in `host` carries: the lab's mark, or whatever somebody else has put there.
+/// The group and alias of a link in `host`, whoever set them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// IFLA_GROUP.
@@ -36,44 +38,44 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The mark of the lab's own links.
+    /// Returns the mark of the lab's links.
     pub fn of(lab: &LabName) -> Self {
         Self { group: group(lab), alias: link_alias(lab) }
     }
 }
 
-/// Whose a link in `host` is, by its mark and its number.
+/// The owner of a link in `host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// The lab's: both halves of the mark are its own.
+    /// The lab: both parts of the mark are present.
     Lab,
-    /// The lab's: somebody has erased one half of its mark, but the number is one that only the lab gives.
+    /// The lab: one part of the mark is missing, but the interface index is in the range of the lab.
     Damaged,
-    /// Another lab's.
+    /// Another lab.
     Other(LabName),
-    /// Nobody's that topo knows; with what it has of the lab's mark nevertheless.
+    /// Not a lab. The value is the part of the lab's mark that the link has.
     Foreign(Lookalike),
 }
 
-/// What a foreign link has of the lab's mark.
+/// The part of the lab's mark that a foreign link has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookalike {
-    /// Nothing.
+    /// None.
     None,
-    /// The group alone.
+    /// The group only.
     Group,
-    /// The alias alone.
+    /// The alias only.
     Alias,
 }
 
-/// Judges a link in `host`.
+/// Determines the owner of a link in `host` from its mark and its interface index.
 pub fn owner(lab: &LabName, mark: &Mark, index: u32) -> Owner {
     let ours = Mark::of(lab);
-    let numbered = index.checked_sub(first_index(lab)).is_some_and(|offset| offset < INDEX_RANGE);
+    let in_range = index.checked_sub(first_index(lab)).is_some_and(|offset| offset < INDEX_RANGE);
     match (mark.group == ours.group, mark.alias == ours.alias) {
         (true, true) => Owner::Lab,
-        (true, false) if numbered && mark.alias.is_empty() => Owner::Damaged,
-        (false, true) if numbered && mark.group == 0 => Owner::Damaged,
+        (true, false) if in_range && mark.alias.is_empty() => Owner::Damaged,
+        (false, true) if in_range && mark.group == 0 => Owner::Damaged,
         (group, false) => match lab_of_link_alias(&mark.alias) {
             Some(other) => Owner::Other(other),
             None if group => Owner::Foreign(Lookalike::Group),
@@ -83,24 +85,24 @@ pub fn owner(lab: &LabName, mark: &Mark, index: u32) -> Owner {
     }
 }
 
-/// The alias of `lo` in the lab's namespace, and the text of its placeholder under /run/netns.
+/// Returns the mark of a namespace of the lab: the alias of its `lo`, and the content of its placeholder under /run/netns.
 pub fn namespace_mark(lab: &LabName, namespace: &NamespaceName) -> String {
     format!("topo:{lab}/{namespace}")
 }
 
-/// The lab that a namespace's mark names, if it is a mark.
+/// Parses the mark of a namespace.
 pub fn lab_of_namespace_mark(mark: &str) -> Option<(LabName, NamespaceName)> {
     let (lab, namespace) = mark.strip_prefix("topo:")?.split_once('/')?;
     Some((lab.parse().ok()?, namespace.parse().ok()?))
 }
 
-/// The lowest of the interface numbers that the lab gives its links: far above those that the kernel counts out, and a range of
-/// its own for (almost) every lab, so that labs can be applied at the same time.
+/// Returns the lowest interface index of the lab's links. The range is far above the indices that the kernel assigns, and different
+/// for (almost) every lab, so that labs can be applied concurrently.
 pub fn first_index(lab: &LabName) -> u32 {
     (1 << 20) + (hash(lab.as_str()) % 8000) * INDEX_RANGE
 }
 
-/// How many interface numbers a lab has for itself.
+/// The number of interface indices reserved for a lab.
 const INDEX_RANGE: u32 = 1 << 17;
 
 fn hash(text: &str) -> u32 {
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_read_back() {
+    fn marks_round_trip() {
         let (lab, namespace) = ("blog".parse().unwrap(), "red".parse().unwrap());
         assert_eq!(lab_of_namespace_mark(&namespace_mark(&lab, &namespace)), Some((lab, namespace)));
         for mark in ["", "topo:", "topo:a", "topo:/a", "topo:a/", "topo:a/b/c", "topo:a/b\n", "other:a/b"] {
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_mark_is_the_labs_only_with_a_number_of_the_lab() {
+    fn a_partial_mark_counts_only_with_an_index_of_the_lab() {
         let lab: LabName = "blog".parse().unwrap();
         let (whole, number) = (Mark::of(&lab), first_index(&lab) + 3);
         let with = |group: u32, alias: &str| Mark { group, alias: alias.into() };

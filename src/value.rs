@@ -1,4 +1,4 @@
-//! Small values of the lab file that are neither names nor numbers: hardware addresses, durations, interface addresses.
+//! Scalar values of the lab file: MAC addresses, durations, interface addresses and destinations.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,46 +10,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::escape;
 
-/// Why a text is not the value that was asked for.
+/// The reason why a string is not a valid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// Not six hexadecimal bytes.
-    #[error("`{}` is not a hardware address such as `02:00:00:00:00:01`", escape(.0))]
+    #[error("`{}` is not a valid MAC address; write it like `02:00:00:00:00:01`", escape(.0))]
     Mac(String),
-    /// A group address cannot belong to an interface.
-    #[error("`{0}` is a multicast address; an interface needs a unicast one (first byte even)")]
+    /// A multicast address cannot be assigned to an interface.
+    #[error("`{0}` is a multicast address; an interface needs a unicast address (first byte even)")]
     MulticastMac(Mac),
-    /// All zeroes is no address.
-    #[error("`00:00:00:00:00:00` is not a usable hardware address")]
+    /// The zero address cannot be assigned to an interface.
+    #[error("`00:00:00:00:00:00` cannot be assigned to an interface")]
     ZeroMac,
-    /// A number without a unit, or with an unknown one.
-    #[error("`{}` is not a duration such as `10ms` or `2.5s` (units: us, ms, s, m, h)", escape(.0))]
+    /// Not a number with a unit.
+    #[error("`{}` is not a valid duration; write it like `10ms` or `2.5s` (units: us, ms, s, m, h)", escape(.0))]
     Duration(String),
     /// Not an address, with or without a prefix length.
-    #[error("`{}` is not an address such as `192.0.2.1/24` or `2001:db8::1/64`", escape(.0))]
+    #[error("`{}` is not a valid address; write it like `192.0.2.1/24` or `2001:db8::1/64`", escape(.0))]
     Address(String),
-    /// A prefix length beyond the family's.
-    #[error("the prefix length of `{}` is more than {limit}", escape(.text))]
+    /// The prefix length is larger than the addresses of the family.
+    #[error("the prefix length of `{}` is out of range (0 to {limit})", escape(.text))]
     PrefixLength {
-        /// The text.
+        /// The string.
         text: String,
-        /// The length of the family's addresses in bits.
+        /// The maximum prefix length of the family.
         limit: u8,
     },
     /// Neither `default` nor a prefix.
-    #[error("`{}` is not a destination such as `default`, `10.0.0.0/8` or `2001:db8::/32`", escape(.0))]
+    #[error("`{}` is not a valid destination; write it like `default`, `10.0.0.0/8` or `2001:db8::/32`", escape(.0))]
     Destination(String),
-    /// A prefix that has host bits.
-    #[error("`{}` has bits set beyond its prefix length; the network is `{network}`", escape(.text))]
+    /// The prefix has host bits set.
+    #[error("`{}` has host bits set; the network is `{network}`", escape(.text))]
     HostBits {
-        /// The text.
+        /// The string.
         text: String,
-        /// The prefix without them.
+        /// The prefix without host bits.
         network: IpNet,
     },
 }
 
-fn short(text: &str) -> String {
+fn truncated(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
@@ -74,7 +74,7 @@ macro_rules! text_value {
     };
 }
 
-/// An Ethernet hardware address (IFLA_ADDRESS).
+/// An Ethernet MAC address (IFLA_ADDRESS).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"))]
@@ -82,10 +82,10 @@ pub struct Mac(#[schemars(with = "String")] pub [u8; 6]);
 text_value!(Mac);
 
 impl Mac {
-    /// Checks that an interface can have this address.
+    /// Checks that the address can be assigned to an interface.
     ///
     /// # Errors
-    /// When it is a multicast address or all zeroes.
+    /// Fails if it is a multicast address or zero.
     pub fn usable(self) -> Result<Self, ValueError> {
         match self.0 {
             [0, 0, 0, 0, 0, 0] => Err(ValueError::ZeroMac),
@@ -103,7 +103,7 @@ impl FromStr for Mac {
             .map(|part| (part.len() == 2 && !part.starts_with('+')).then(|| u8::from_str_radix(part, 16).ok()).flatten())
             .collect();
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| ValueError::Mac(short(text)))
+        bytes.map(Self).ok_or_else(|| ValueError::Mac(truncated(text)))
     }
 }
 
@@ -114,7 +114,7 @@ impl fmt::Display for Mac {
     }
 }
 
-/// A length of time with a unit (`10ms`, `600s`), in microseconds.
+/// A duration in microseconds, written with a unit (`10ms`, `600s`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[0-9]+(\\.[0-9]+)?(us|ms|s|m|h)$"))]
@@ -124,12 +124,12 @@ text_value!(Duration);
 impl Duration {
     const UNITS: [(&'static str, u64); 5] = [("us", 1), ("ms", 1000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
 
-    /// This many seconds.
+    /// Creates a duration from seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(seconds * 1_000_000)
     }
 
-    /// This many milliseconds.
+    /// Creates a duration from milliseconds.
     pub const fn milliseconds(milliseconds: u64) -> Self {
         Self(milliseconds * 1000)
     }
@@ -138,7 +138,7 @@ impl Duration {
 impl FromStr for Duration {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let error = || ValueError::Duration(short(text));
+        let error = || ValueError::Duration(truncated(text));
         let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(error)?;
         let (number, unit) = text.split_at(digits);
         let (_, factor) = Self::UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
@@ -170,14 +170,14 @@ impl fmt::Display for Duration {
     }
 }
 
-/// An address with its prefix length (`192.0.2.1/24`); without one, a host's own (`/32`, `/128`).
+/// An address with its prefix length (`192.0.2.1/24`). The default prefix length is that of a host (`/32`, `/128`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct InterfaceAddress(#[schemars(with = "String")] pub IpNet);
 text_value!(InterfaceAddress);
 
 impl InterfaceAddress {
-    /// The address itself.
+    /// Returns the address without the prefix length.
     pub fn ip(&self) -> IpAddr {
         self.0.addr()
     }
@@ -195,13 +195,13 @@ fn parse_prefix(text: &str, error: impl Fn() -> ValueError) -> Result<IpNet, Val
         Some(_) => return Err(error()),
         None => limit,
     };
-    IpNet::new(address, length).map_err(|_| ValueError::PrefixLength { text: short(text), limit })
+    IpNet::new(address, length).map_err(|_| ValueError::PrefixLength { text: truncated(text), limit })
 }
 
 impl FromStr for InterfaceAddress {
     type Err = ValueError;
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        parse_prefix(text, || ValueError::Address(short(text))).map(Self)
+        parse_prefix(text, || ValueError::Address(truncated(text))).map(Self)
     }
 }
 
@@ -211,14 +211,14 @@ impl fmt::Display for InterfaceAddress {
     }
 }
 
-/// Where a route leads: `default` (of a family to be told from elsewhere) or a prefix.
+/// The destination of a route: `default`, which does not determine the address family, or a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Destination {
     /// `default`.
     #[schemars(with = "String")]
     Default,
-    /// A prefix; a lone address is a host route.
+    /// A prefix. An address without prefix length is a host route.
     #[schemars(with = "String")]
     Prefix(IpNet),
 }
@@ -230,9 +230,9 @@ impl FromStr for Destination {
         if text == "default" {
             return Ok(Self::Default);
         }
-        let prefix = parse_prefix(text, || ValueError::Destination(short(text)))?;
+        let prefix = parse_prefix(text, || ValueError::Destination(truncated(text)))?;
         if prefix.trunc() != prefix {
-            return Err(ValueError::HostBits { text: short(text), network: prefix.trunc() });
+            return Err(ValueError::HostBits { text: truncated(text), network: prefix.trunc() });
         }
         Ok(Self::Prefix(prefix))
     }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_address_is_a_host() {
+    fn an_address_without_prefix_length_is_a_host() {
         assert_eq!("10.0.0.1".parse::<InterfaceAddress>().unwrap().to_string(), "10.0.0.1/32");
         assert_eq!("2001:db8::1".parse::<InterfaceAddress>().unwrap().to_string(), "2001:db8::1/128");
         assert!(matches!("10.0.0.1/33".parse::<InterfaceAddress>(), Err(ValueError::PrefixLength { limit: 32, .. })));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn hardware_addresses_of_groups_are_refused() {
+    fn multicast_mac_addresses_are_rejected() {
         assert!("02:00:00:00:00:01".parse::<Mac>().unwrap().usable().is_ok());
         assert!("01:00:5e:00:00:01".parse::<Mac>().unwrap().usable().is_err());
         assert!("2:0:0:0:0:1".parse::<Mac>().is_err());

@@ -1,12 +1,12 @@
-//! topo against the kernel's floor: a raw program that makes, reads and removes the same networks with nothing but system calls,
-//! and topo with a lab file of them, in turns, each as a process of its own.
+//! Compares topo with the kernel's floor: a raw program that creates, reads and deletes the same networks with system calls only. The
+//! two run alternately, each as a separate process.
 //!
 //! ```text
 //! cargo bench --bench floor -- --networks star-100,torus-32 --rounds 7
 //! ```
 //!
-//! Everything happens in network and mount namespaces of the bench's own; the machine's network is not touched. Networks are
-//! `star-N`, `torus-N` (N × N routers) and `fat-tree-K`. The table holds medians; the ratio is that of the medians.
+//! The benchmark runs in new network and mount namespaces; the machine's network is not touched. Networks are `star-N`, `torus-N`
+//! (N × N routers) and `fat-tree-K`. The table shows medians and the ratio of the medians.
 
 mod netlink;
 mod network;
@@ -27,31 +27,31 @@ use self::network::Network;
 use self::sandbox::Cost;
 
 const LAB_FILE: &str = "/run/lab.yaml";
-/// The same lab with one address more.
+/// The same lab with one additional address.
 const CHANGED_FILE: &str = "/run/changed.yaml";
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Which networks
+    /// The networks to measure
     #[arg(long, value_delimiter = ',', default_value = "star-10,star-100,star-1000,torus-32,fat-tree-8")]
     networks: Vec<String>,
-    /// How often
+    /// The number of rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// The program that is measured
+    /// The topo program
     #[arg(long, default_value = env!("CARGO_BIN_EXE_topo"))]
     topo: String,
-    /// Seconds before a network is made, for the kernel to forget the one before, and between making and reading it, for what IPv6
-    /// says to everybody at first to die away
+    /// Seconds to wait before creating a network, until the kernel has cleaned up the previous one, and before reading it, until the
+    /// initial IPv6 messages have ended
     #[arg(long, default_value_t = 2.0)]
     calm: f64,
-    /// Only print their lab files
+    /// Only print the lab files
     #[arg(long)]
     print: bool,
-    /// Be the raw program: `apply`, `dump` or `destroy`
+    /// Run as the raw program: `apply`, `dump` or `destroy`
     #[arg(long, hide = true)]
     raw: Option<String>,
-    /// What cargo says to every bench
+    /// Passed by cargo to all benchmarks
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         return Ok(());
     }
-    make_room_for_descriptors();
+    enlarge_descriptor_table();
     if let Some(step) = &arguments.raw {
         return networks.iter().try_for_each(|network| raw_step(step, network).map_err(Into::into));
     }
@@ -87,9 +87,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Raises the limit, and has the table of descriptors grow while there is one thread: with more, each time that it doubles waits
-/// for all readers of the old one (RCU).
-fn make_room_for_descriptors() {
+/// Raises the limit and enlarges the table of descriptors while there is only one thread. With several threads, each doubling waits
+/// for all readers of the old table (RCU).
+fn enlarge_descriptor_table() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     const DESCRIPTORS: i32 = 1 << 14;
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
@@ -109,16 +109,16 @@ fn raw_step(step: &str, network: &Network) -> std::io::Result<()> {
     }
 }
 
-/// What is measured of both.
+/// The measurements of one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Apply,
-    /// The plan of an unchanged lab; the dumps that it needs.
+    /// topo: the plan of an unchanged lab. Floor: the dumps for it.
     Plan,
-    /// One address more; the dumps that it needs.
+    /// topo: adding one address. Floor: the dumps for it.
     Update,
     Destroy,
-    /// `validate`, which has no floor.
+    /// `validate`; there is no floor for it.
     Validate,
 }
 
@@ -144,15 +144,15 @@ enum Side {
 
 type Costs = BTreeMap<(Step, Side), Vec<Cost>>;
 
-/// Both sides once, the one first in even rounds and the other in odd ones.
+/// Runs both sides once, in alternating order.
 fn round(number: usize, arguments: &Arguments, network: &Network, costs: &mut Costs) -> Result<(), Box<dyn Error>> {
     let mut sides = [Side::Floor, Side::Topo];
     if number % 2 == 1 {
         sides.reverse();
     }
     for side in sides {
-        sandbox::rest()?;
-        calm(arguments);
+        sandbox::wait_until_idle()?;
+        pause(arguments);
         match side {
             Side::Floor => floor_once(arguments, network, costs)?,
             Side::Topo => topo_once(arguments, network, costs)?,
@@ -161,7 +161,7 @@ fn round(number: usize, arguments: &Arguments, network: &Network, costs: &mut Co
     Ok(())
 }
 
-fn calm(arguments: &Arguments) {
+fn pause(arguments: &Arguments) {
     std::thread::sleep(Duration::from_secs_f64(arguments.calm));
 }
 
@@ -173,7 +173,7 @@ fn floor_once(arguments: &Arguments, network: &Network, costs: &mut Costs) -> Re
         Ok(())
     };
     run(Step::Apply, "apply")?;
-    calm(arguments);
+    pause(arguments);
     run(Step::Plan, "dump")?;
     run(Step::Update, "dump")?;
     Ok(run(Step::Destroy, "destroy")?)
@@ -189,7 +189,7 @@ fn topo_once(arguments: &Arguments, network: &Network, costs: &mut Costs) -> Res
     write_lab(network)?;
     run(Step::Validate, "validate", LAB_FILE)?;
     run(Step::Apply, "apply", LAB_FILE)?;
-    calm(arguments);
+    pause(arguments);
     run(Step::Plan, "plan", LAB_FILE)?;
     run(Step::Update, "apply", CHANGED_FILE)?;
     Ok(run(Step::Destroy, "destroy", CHANGED_FILE)?)

@@ -1,4 +1,4 @@
-//! A rtnetlink socket and its messages, by hand: bytes in, bytes out.
+//! A minimal rtnetlink socket and message builder.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -25,28 +25,28 @@ const NLMSG_DONE: u16 = 3;
 const HEADER: usize = 16;
 const NESTED: u16 = 0x8000;
 
-/// Bytes sent at once, which must fit into the socket's send buffer (net.core.wmem_default, 208 KiB, counted with its overhead).
+/// The maximum number of bytes of one send. They must fit into the send buffer (net.core.wmem_default, 208 KiB including overhead).
 const SEND: usize = 64 * 1024;
-/// What a dump is read into: the kernel fills at most 32 KiB at a time.
+/// The size of the receive buffer. The kernel fills at most 32 KiB at a time.
 const RECEIVE: usize = 32 * 1024;
 
-/// Messages one after another, to be sent together.
+/// A batch of messages.
 #[derive(Default)]
 pub struct Messages {
     bytes: Vec<u8>,
     start: usize,
-    /// Where a send may begin.
+    /// The offsets where a send may begin.
     starts: Vec<usize>,
 }
 
 impl Messages {
-    /// Begins a message that may be sent apart from those before it.
+    /// Begins a message that may be sent separately from the previous one.
     pub fn begin(&mut self, kind: u16, flags: u16, body: &[u8]) {
         self.starts.push(self.bytes.len());
         self.begin_together(kind, flags, body);
     }
 
-    /// Begins a message that is sent together with the one before it.
+    /// Begins a message that is sent together with the previous one.
     pub fn begin_together(&mut self, kind: u16, flags: u16, body: &[u8]) {
         self.start = self.bytes.len();
         self.bytes.extend([0; 4]);
@@ -65,7 +65,7 @@ impl Messages {
         self.close(self.start, 4);
     }
 
-    /// An attribute whose value is what `fill` adds.
+    /// Adds an attribute with the value written by `fill`.
     pub fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.attribute(kind | NESTED, &[]);
@@ -73,19 +73,19 @@ impl Messages {
         self.close(start, 2);
     }
 
-    /// Bytes within an attribute that are no attribute.
+    /// Adds bytes without an attribute header.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
     }
 
-    /// Pads, and writes the length of what began at `start`.
+    /// Writes the length of the attribute or message that begins at `start`, and pads.
     fn close(&mut self, start: usize, width: usize) {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         let length = u32::try_from(self.bytes.len() - start).expect("messages here are short").to_ne_bytes();
         self.bytes[start..start + width].copy_from_slice(&length[..width]);
     }
 
-    /// Ranges of bytes, each to be sent at once.
+    /// Returns the byte ranges of the individual sends.
     fn sends(&self) -> Vec<std::ops::Range<usize>> {
         let mut sends = Vec::new();
         let (mut first, mut last) = (0, 0);
@@ -105,25 +105,25 @@ impl Messages {
 pub struct Socket(OwnedFd);
 
 impl Socket {
-    /// A socket in the calling thread's namespace.
+    /// Opens a socket in the namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
-        // SAFETY: socket(2) takes three numbers.
+        // SAFETY: socket(2) takes no pointers.
         let descriptor = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
         if descriptor < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+        // SAFETY: the descriptor is new and has no other owner.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
     fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        // SAFETY: the pointer and the length are those of a slice.
+        // SAFETY: pointer and length describe a valid slice.
         let sent = unsafe { libc::send(self.raw(), bytes.as_ptr().cast(), bytes.len(), 0) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     fn receive<'b>(&self, buffer: &'b mut [u8], flags: libc::c_int) -> io::Result<&'b [u8]> {
-        // SAFETY: the pointer and the length are those of a slice.
+        // SAFETY: pointer and length describe a valid slice.
         let received = unsafe { libc::recv(self.raw(), buffer.as_mut_ptr().cast(), buffer.len(), flags) };
         usize::try_from(received).map(|received| &buffer[..received]).map_err(|_| io::Error::last_os_error())
     }
@@ -132,7 +132,7 @@ impl Socket {
         self.0.as_raw_fd()
     }
 
-    /// Sends everything. The kernel has executed what was sent when the call returns, and leaves an answer only for errors.
+    /// Sends all messages. The kernel executes them before the call returns, and answers only with errors.
     pub fn execute(&self, messages: &Messages) -> io::Result<()> {
         let mut buffer = [0; 4096];
         for range in messages.sends() {
@@ -168,20 +168,20 @@ impl Socket {
         }
     }
 
-    /// Has the kernel tell when namespaces that this one has numbers for come and go.
+    /// Subscribes to events about namespaces that have an identifier in this one.
     pub fn listen_for_namespaces(&self) -> io::Result<()> {
         const RTNLGRP_NSID: u32 = 28;
         let address = NetlinkAddr::new(0, 1 << (RTNLGRP_NSID - 1));
         Ok(nix::sys::socket::bind(self.raw(), &address)?)
     }
 
-    /// Waits until the namespace with this number has gone.
-    pub fn wait_for_namespace_to_go(&self, number: i32) -> io::Result<()> {
+    /// Waits until the namespace with this identifier is deleted.
+    pub fn wait_for_namespace_deletion(&self, number: i32) -> io::Result<()> {
         const RTM_DELNSID: u16 = 89;
         let mut buffer = vec![0; RECEIVE];
         loop {
             let answer = match self.receive(&mut buffer, 0) {
-                // So many went at once that the kernel could not tell about each.
+                // The receive buffer overflowed, and events were lost.
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return Ok(()),
                 answer => answer?,
             };

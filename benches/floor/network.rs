@@ -1,26 +1,26 @@
-//! The networks that are measured: one description, from which both the raw program and topo's lab file come.
+//! The networks to measure. One description serves the raw program and topo's lab file.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 /// The lab's name.
 pub const LAB: &str = "floor";
-/// As many ports as are put on one bridge; the kernel takes 1023.
+/// The number of ports of a bridge; the kernel allows 1023.
 pub const PORTS: usize = 1000;
 
-/// One end of a veth pair.
+/// An endpoint of a veth pair.
 pub struct End {
-    /// Which namespace; `None` is `host`, where it becomes a port of a bridge: the first thousand pairs of the first, and so on.
+    /// The namespace; `None` for `host`, where the endpoint is a port of a bridge: the first thousand pairs of the first bridge, and so on.
     pub namespace: Option<usize>,
     pub name: String,
     pub address: Option<(Ipv4Addr, u8)>,
 }
 
 pub struct Route {
-    /// `None` is the default route.
+    /// `None` for the default route.
     pub to: Option<(Ipv4Addr, u8)>,
     pub via: Ipv4Addr,
-    /// The pair and the end of it that leads to the gateway.
+    /// The pair and its endpoint that lead to the gateway.
     pub over: (usize, usize),
 }
 
@@ -29,20 +29,20 @@ pub struct Namespace {
     pub name: String,
     pub forwards: bool,
     pub routes: Vec<Route>,
-    /// The ends in it, by pair and end.
+    /// The endpoints in it, by pair and endpoint.
     pub ends: Vec<(usize, usize)>,
 }
 
 pub struct Network {
     pub name: String,
-    /// The addresses of the bridges in `host`, which are called `bridge0` and so on.
+    /// The addresses of the bridges in `host`, named `bridge0`, `bridge1` and so on.
     pub bridges: Vec<(Ipv4Addr, u8)>,
     pub namespaces: Vec<Namespace>,
     pub pairs: Vec<[End; 2]>,
 }
 
 impl Network {
-    /// `star-N`, `torus-N` (N × N routers) or `fat-tree-K`.
+    /// Parses `star-N`, `torus-N` (N × N routers) or `fat-tree-K`.
     pub fn named(name: &str) -> Option<Self> {
         let (shape, size) = name.rsplit_once('-')?;
         let size: usize = size.parse().ok()?;
@@ -74,7 +74,7 @@ impl Network {
         pair
     }
 
-    /// A cable between two namespaces, with a /31 of its own out of 10.0.0.0/8; an end is named after what it leads to.
+    /// Adds a veth pair between two namespaces, with a /31 from 10.0.0.0/8. Each endpoint is named after the namespace of its peer.
     fn connect(&mut self, a: usize, b: usize) -> usize {
         let first = 0x0a00_0000 + u32::try_from(self.pairs.len()).expect("few pairs") * 2;
         let ends = [(a, b, 0), (b, a, 1)].map(|(namespace, other, offset)| End {
@@ -85,14 +85,14 @@ impl Network {
         self.add_pair(ends)
     }
 
-    /// A route of the namespace at that end of the pair, through the other end.
+    /// Adds a route in the namespace of that endpoint, with the peer as gateway.
     fn route(&mut self, pair: usize, from: usize, to: Option<(Ipv4Addr, u8)>) {
         let ends = &self.pairs[pair];
         let (Some(namespace), Some((via, _))) = (ends[from].namespace, ends[1 - from].address) else { return };
         self.namespaces[namespace].routes.push(Route { to, via, over: (pair, from) });
     }
 
-    /// The lab file.
+    /// Returns the lab file.
     pub fn yaml(&self) -> String {
         let mut text = format!("name: {LAB}\nnamespaces:\n");
         if !self.bridges.is_empty() {
@@ -156,7 +156,7 @@ fn star(name: &str, size: usize) -> Network {
     network
 }
 
-/// Routers in a square whose edges are joined, each with routes to the east and to the south.
+/// Routers in a grid with connected edges, each with routes to the east and to the south.
 fn torus(name: &str, size: usize) -> Network {
     let mut network = Network::new(name);
     for place in 0..size * size {

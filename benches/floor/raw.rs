@@ -1,4 +1,4 @@
-//! The raw program: the same networks with the same marks, by the fewest and cheapest system calls that are known to do it.
+//! The raw program. It creates the same networks with the same marks, by the fewest and cheapest known system calls.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -15,12 +15,12 @@ use super::settings;
 
 const DIRECTORY: &str = "/run/netns";
 const GROUP: u32 = 0x4000_0001;
-/// Numbers for the links to be born with.
+/// The first interface index of the links.
 const FIRST_INDEX: u32 = 1 << 20;
 const FIRST_BRIDGE: u32 = FIRST_INDEX - 1000;
-/// More gain nothing.
+/// More threads gain nothing.
 const THREADS: usize = 2;
-/// Each waits for readers of the mount table to be done (RCU), and the kernel lets all that wait have one such wait together.
+/// Each unmount waits for readers of the mount table (RCU), and concurrent unmounts share one wait.
 const UNMOUNTING_THREADS: usize = 24;
 
 const IFLA_IFNAME: u16 = 3;
@@ -39,29 +39,29 @@ const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// A namespace to work in.
-struct Place {
+/// A namespace to configure.
+struct NamespaceHandle {
     file: File,
     socket: Socket,
 }
 
-/// Namespaces on two threads; then every link, born up in its namespace; then, namespace by namespace, the rest. The bridge comes
-/// up last: a port of a bridge that is up costs the more the more ports there are, since the kernel sends what IPv6 says when a
-/// link comes up to all of them. It snoops after that: each port that begins to forward starts the queries anew on all that do.
+/// Creates the namespaces on two threads, then all links directly in their namespaces, then everything else for each namespace.
+/// Sets the bridge up last: while a bridge is up, the initial IPv6 messages of each new port are sent to all existing ports. Enables
+/// snooping after that: each port that begins to forward restarts the queries on all forwarding ports.
 pub fn apply(network: &Network) -> io::Result<()> {
     std::fs::create_dir_all(DIRECTORY)?;
-    let places = make_namespaces(network)?;
+    let handles = make_namespaces(network)?;
     let host = Socket::open()?;
     let mut messages = Messages::default();
     for (number, address) in network.bridges.iter().enumerate() {
         bridge(&mut messages, number, *address);
     }
     for (number, ends) in network.pairs.iter().enumerate() {
-        pair(&mut messages, &places, number, ends);
+        pair(&mut messages, &handles, number, ends);
     }
     host.execute(&messages)?;
-    for (namespace, place) in network.namespaces.iter().zip(&places) {
-        place.socket.execute(&settings(network, namespace))?;
+    for (namespace, handle) in network.namespaces.iter().zip(&handles) {
+        handle.socket.execute(&settings(network, namespace))?;
     }
     let mut messages = Messages::default();
     for number in 0..network.bridges.len() {
@@ -72,7 +72,7 @@ pub fn apply(network: &Network) -> io::Result<()> {
     host.execute(&messages)
 }
 
-fn make_namespaces(network: &Network) -> io::Result<Vec<Place>> {
+fn make_namespaces(network: &Network) -> io::Result<Vec<NamespaceHandle>> {
     let share = network.namespaces.len().div_ceil(THREADS).max(1);
     let make_all = |part: &[Namespace]| part.iter().map(make_namespace).collect::<io::Result<Vec<_>>>();
     std::thread::scope(|scope| {
@@ -82,8 +82,8 @@ fn make_namespaces(network: &Network) -> io::Result<Vec<Place>> {
     })
 }
 
-/// Makes a namespace around the calling thread, marks it, brings its `lo` up, and gives it a name.
-fn make_namespace(namespace: &Namespace) -> io::Result<Place> {
+/// Moves the calling thread to a new namespace, marks it, sets its `lo` up, and gives it a name.
+fn make_namespace(namespace: &Namespace) -> io::Result<NamespaceHandle> {
     unshare(CloneFlags::CLONE_NEWNET)?;
     let (file, socket) = (File::open("/proc/thread-self/ns/net")?, Socket::open()?);
     let mark = format!("topo:{LAB}/{}", namespace.name);
@@ -98,7 +98,7 @@ fn make_namespace(namespace: &Namespace) -> io::Result<Place> {
     let path = format!("{DIRECTORY}/{}", namespace.name);
     File::options().write(true).create_new(true).mode(0o444).open(&path)?.write_all(mark.as_bytes())?;
     mount(Some("/proc/thread-self/ns/net"), path.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
-    Ok(Place { file, socket })
+    Ok(NamespaceHandle { file, socket })
 }
 
 fn bridge_index(number: usize) -> u32 {
@@ -115,7 +115,7 @@ fn bridge(messages: &mut Messages, number: usize, address: (Ipv4Addr, u8)) {
     add_address(messages, index, address, Some(116));
 }
 
-/// The kind of a bridge, and whether it listens to who wants which group.
+/// Adds the kind of a bridge, with multicast snooping on or off.
 fn snooping(messages: &mut Messages, on: u8) {
     messages.nested(IFLA_LINKINFO, |messages| {
         messages.attribute(IFLA_INFO_KIND, b"bridge");
@@ -123,7 +123,7 @@ fn snooping(messages: &mut Messages, on: u8) {
     });
 }
 
-/// The mark of a link in `host`, in the same send as its birth, and before it comes up.
+/// Adds the mark of a link in `host`, in the same send as its creation, before it is up.
 fn mark(messages: &mut Messages, index: u32) {
     messages.begin_together(netlink::RTM_SETLINK, 0, &netlink::link(index, false));
     messages.attribute(IFLA_IFALIAS, format!("topo:{LAB}").as_bytes());
@@ -133,18 +133,18 @@ fn index(pair: usize, end: usize) -> u32 {
     FIRST_INDEX + u32::try_from(pair * 2 + end).expect("few links")
 }
 
-/// Both ends at once, each in its place with its number. The first end in the message can come up by it, the other cannot; so one
-/// in `host`, which needs a message for its mark anyway, is the other.
-fn pair(messages: &mut Messages, places: &[Place], number: usize, ends: &[End; 2]) {
+/// Creates both endpoints in their namespaces with chosen indices. The message can set only the first endpoint up. An endpoint in
+/// `host` needs another message for its mark anyway, so it is the second.
+fn pair(messages: &mut Messages, handles: &[NamespaceHandle], number: usize, ends: &[End; 2]) {
     let (first, second) = if ends[0].namespace.is_none() { (1, 0) } else { (0, 1) };
     messages.begin(netlink::RTM_NEWLINK, netlink::CREATE, &netlink::link(index(number, first), true));
-    end(messages, places, &ends[first]);
+    end(messages, handles, &ends[first]);
     messages.nested(IFLA_LINKINFO, |messages| {
         messages.attribute(IFLA_INFO_KIND, b"veth");
         messages.nested(IFLA_INFO_DATA, |messages| {
             messages.nested(VETH_INFO_PEER, |messages| {
                 messages.raw(&netlink::link(index(number, second), false));
-                end(messages, places, &ends[second]);
+                end(messages, handles, &ends[second]);
             });
         });
     });
@@ -156,17 +156,17 @@ fn pair(messages: &mut Messages, places: &[Place], number: usize, ends: &[End; 2
     }
 }
 
-fn end(messages: &mut Messages, places: &[Place], end: &End) {
+fn end(messages: &mut Messages, handles: &[NamespaceHandle], end: &End) {
     messages.attribute(IFLA_IFNAME, end.name.as_bytes());
     messages.attribute(IFLA_NUM_TX_QUEUES, &1_u32.to_ne_bytes());
     messages.attribute(IFLA_NUM_RX_QUEUES, &1_u32.to_ne_bytes());
     match end.namespace {
-        Some(namespace) => messages.attribute(IFLA_NET_NS_FD, &places[namespace].file.as_raw_fd().to_ne_bytes()),
+        Some(namespace) => messages.attribute(IFLA_NET_NS_FD, &handles[namespace].file.as_raw_fd().to_ne_bytes()),
         None => messages.attribute(IFLA_GROUP, &GROUP.to_ne_bytes()),
     }
 }
 
-/// What goes through a namespace's own socket: second ends up, addresses, routes.
+/// Adds the messages for a namespace's own socket: set second endpoints up, add addresses and routes.
 fn settings(network: &Network, namespace: &Namespace) -> Messages {
     let mut messages = Messages::default();
     for &(pair, end) in &namespace.ends {
@@ -205,7 +205,7 @@ fn add_address(messages: &mut Messages, index: u32, (address, length): (Ipv4Addr
     }
 }
 
-/// The dumps that a plan needs: links, addresses and routes of every namespace and of the host.
+/// Runs the dumps that a plan needs: links, addresses and routes of every namespace and of `host`.
 pub fn dump(network: &Network) -> io::Result<()> {
     let share = network.namespaces.len().div_ceil(THREADS).max(1);
     std::thread::scope(|scope| {
@@ -222,7 +222,7 @@ pub fn dump(network: &Network) -> io::Result<()> {
     })
 }
 
-/// One family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of all families.
+/// Dumps one family at a time, because the kernel holds the lock of all networks (rtnl) during a dump of all families.
 fn dump_here(buffer: &mut Vec<u8>, forwards: bool) -> io::Result<()> {
     const SKIP_STATISTICS: u32 = 8;
     let socket = Socket::open()?;
@@ -244,7 +244,7 @@ fn dump_here(buffer: &mut Vec<u8>, forwards: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks for `net.ipv4.ip_forward`: a tenth of the time that it takes to read the file, whose name the kernel looks for among those
+/// Requests `net.ipv4.ip_forward` by message. This takes a tenth of the time of reading the file, which the kernel searches among those
 /// of all namespaces.
 fn forwarding() -> Messages {
     const NETCONFA_IFINDEX: u16 = 1;
@@ -255,8 +255,8 @@ fn forwarding() -> Messages {
     messages
 }
 
-/// Removes everything, and returns when nothing of it can be seen any more: all links in `host` by one message, then the
-/// namespaces. The other way round the kernel's own cleaning up stands in the way of the message.
+/// Deletes everything and waits until it is gone: all links in `host` by one message, then the namespaces. In the reverse order the
+/// kernel's cleanup delays the message.
 pub fn destroy(network: &Network) -> io::Result<()> {
     if !network.bridges.is_empty() {
         let mut messages = Messages::default();

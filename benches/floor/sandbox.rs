@@ -1,4 +1,4 @@
-//! A machine's network to itself: fresh network and mount namespaces, a `/run` of its own, and the kernel at rest.
+//! An isolated environment: new network and mount namespaces, a private `/run`, and an idle kernel.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use nix::unistd::{getegid, geteuid};
 
 use super::netlink::{self, Messages, Socket};
 
-/// Moves the calling process, which must have no other threads, into namespaces of its own, without privileges if need be.
+/// Moves the calling process, which must be single-threaded, into new namespaces. Works without privileges too.
 pub fn enter() -> io::Result<()> {
     let (user, group) = (geteuid(), getegid());
     let fresh = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
@@ -32,9 +32,9 @@ pub fn enter() -> io::Result<()> {
     socket.execute(&messages)
 }
 
-/// Waits until the kernel has cleaned up after every namespace that is gone: it does so in the order in which they went, so that
-/// one made and dropped now is the last. It takes all that wait at once; a second one is in the round after that.
-pub fn rest() -> io::Result<()> {
+/// Waits until the kernel has cleaned up all deleted namespaces. It cleans up in the order of deletion, so a namespace that is created
+/// and dropped now is the last. It processes all waiting ones in one batch; a second namespace is in the next batch.
+pub fn wait_until_idle() -> io::Result<()> {
     let socket = Socket::open()?;
     socket.listen_for_namespaces()?;
     for _ in 0..2 {
@@ -52,33 +52,33 @@ pub fn rest() -> io::Result<()> {
         known.attribute(NETNSA_FD, &file.as_raw_fd().to_ne_bytes());
         Socket::open()?.execute(&known)?;
         drop(file);
-        socket.wait_for_namespace_to_go(CANARY)?;
+        socket.wait_for_namespace_deletion(CANARY)?;
     }
     Ok(())
 }
 
-/// A number by which no other namespace is known.
+/// An unused namespace identifier.
 const CANARY: i32 = 1_000_000_000;
 
-/// How long a process took, and the most memory that it had, in KiB.
+/// The duration of a process and its peak memory, in KiB.
 pub struct Cost {
     pub seconds: f64,
     pub memory: f64,
 }
 
-/// Runs a program to its end.
+/// Runs a program until it exits.
 pub fn run(command: &mut std::process::Command) -> io::Result<Cost> {
     let start = std::time::Instant::now();
     let child = command.spawn()?;
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
     let process = i32::try_from(child.id()).map_err(io::Error::other)?;
-    // SAFETY: both pointers lead to values that live until the call returns; the child is waited for nowhere else.
+    // SAFETY: both pointers are valid for the duration of the call, and nothing else waits for the child.
     let waited = unsafe { libc::wait4(process, &raw mut status, 0, usage.as_mut_ptr()) };
     let seconds = start.elapsed().as_secs_f64();
     if waited != process || status != 0 {
         return Err(io::Error::other(format!("{command:?} failed ({status})")));
     }
-    // SAFETY: wait4(2) has filled it in, and zeros are a value of it.
+    // SAFETY: it was zeroed, which is a valid value, and filled by wait4(2).
     let memory = unsafe { usage.assume_init() }.ru_maxrss;
     #[expect(clippy::cast_precision_loss, reason = "no process has that much memory")]
     Ok(Cost { seconds, memory: memory as f64 })

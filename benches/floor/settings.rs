@@ -1,5 +1,5 @@
-//! Kernel settings, written in mounts of procfs that nobody else sees: in /proc the kernel would look for each file among those of all
-//! namespaces.
+//! Writes sysctls in private mounts of procfs. In /proc, looking up a file is slower, because the files of all namespaces share one
+//! hash chain.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -10,14 +10,14 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-/// Files opened in one mount.
+/// The number of files to open in one mount.
 const FILES: usize = 64;
 
 thread_local! {
     static TREE: RefCell<Option<(OwnedFd, usize)>> = const { RefCell::new(None) };
 }
 
-/// Writes a setting of the calling thread's network namespace.
+/// Writes a sysctl of the network namespace of the calling thread.
 pub fn write(path: &str, value: &[u8]) -> io::Result<()> {
     TREE.with_borrow_mut(|tree| {
         let (root, left) = match tree.take().filter(|(_, left)| *left > 0) {

@@ -16,7 +16,7 @@ use crate::plan::Plan;
 use crate::record::Record;
 use crate::report::{json, text};
 use crate::runtime::records;
-use crate::spec::glance;
+use crate::spec::prescan as glance;
 
 /// Exit status of `--detailed-exitcode` when there are changes.
 const CHANGES: u8 = 2;

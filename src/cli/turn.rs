@@ -10,7 +10,7 @@ use crate::name::LabName;
 use crate::record::Record;
 use crate::runtime::lock::Lock;
 use crate::runtime::records;
-use crate::spec::glance;
+use crate::spec::prescan as glance;
 
 /// A lab that nobody else may change.
 pub struct Turn {

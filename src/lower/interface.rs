@@ -8,7 +8,7 @@ use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, Queues};
 use crate::spec::file::{InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
 use crate::yaml::Path;
-use crate::yaml::document::Part;
+use crate::yaml::document::Subtree;
 use crate::yaml::problem::{Problems, ends_of, keys, link_ends, whole};
 
 /// All namespaces by name.
@@ -68,12 +68,12 @@ impl Namespace<'_> {
     }
 
     /// What tells which interfaces it has.
-    pub(super) fn name_parts(&self) -> [Part; 2] {
+    pub(super) fn name_parts(&self) -> [Subtree; 2] {
         [keys(self.path().then("interfaces")), link_ends()]
     }
 
     /// What tells which addresses it reaches.
-    pub(super) fn reach_parts(&self) -> Vec<Part> {
+    pub(super) fn reach_parts(&self) -> Vec<Subtree> {
         let ends = self.interfaces.values().filter_map(|interface| interface.end.as_ref()).map(|end| whole(end.path()));
         let parts = [whole(self.path().then("interfaces")), keys(self.path().then("routes")), link_ends()];
         parts.into_iter().chain(ends).collect()
@@ -104,7 +104,7 @@ impl Interface<'_> {
     }
 
     /// All of its kind's options.
-    pub(super) fn kind_part(&self) -> Part {
+    pub(super) fn kind_part(&self) -> Subtree {
         whole(self.section_path().then(self.link.kind.name()))
     }
 
@@ -217,7 +217,7 @@ fn take_link<'l>(table: &mut Table<'l>, index: usize, spec: &'l LinkSpec, proble
     let pair = match spec.endpoints.as_slice() {
         [first, second] if first.interface() == second.interface() => {
             let path = link_path(index).then("endpoints").then(1);
-            problems.error(path, format!("both ends of the link are `{}`", first.interface()));
+            problems.error(path, format!("both endpoints of the link are `{}`", first.interface()));
             None
         }
         [first, second] => Some([first.interface(), second.interface()]),
@@ -244,11 +244,11 @@ fn mention<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId) {
 
 fn wrong_number(index: usize, given: usize, problems: &mut Problems) {
     let (given, hint) = match given {
-        0 => ("none is given here".into(), "name them: `endpoints: [one:eth0, other:eth0]`"),
-        1 => ("one is given here".into(), "name the other end too"),
-        more => (format!("{more} are given here"), "to join more than two interfaces, make a bridge with `ports`"),
+        0 => ("none is given".into(), "name both: `endpoints: [one:eth0, other:eth0]`"),
+        1 => ("only one is given".into(), "add the other endpoint"),
+        more => (format!("{more} are given"), "to connect more than two interfaces, use a bridge with `ports`"),
     };
-    let message = format!("a link has two ends, and {given}");
+    let message = format!("a link has exactly two endpoints, but {given}");
     let problem = problems.error(link_path(index).then("endpoints"), message).hint(hint);
     problem.needs(ends_of(link_path(index)));
 }
@@ -260,12 +260,16 @@ fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, 
     };
     let interface = namespace.interfaces.entry(id.name).or_insert_with(|| Interface::new(id.clone(), None));
     if let Some(other) = &interface.end {
-        let problem = problems.error(end.path(), format!("`{id}` is the end of two links"));
-        problem.also(other.path(), "the other one").hint("an interface is the end of one link; give this one another name");
+        let problem = problems.error(end.path(), format!("`{id}` is an endpoint of two links"));
+        problem
+            .also(other.path(), "also used here")
+            .hint("an interface can be an endpoint of one link only; choose another name");
         return;
     }
     if id.name.is_loopback() {
-        problems.error(end.path(), "`lo` is the loopback, which cannot be the end of a link").hint("choose another name");
+        problems
+            .error(end.path(), "`lo` is the loopback interface and cannot be an endpoint of a link")
+            .hint("choose another name");
         return;
     }
     interface.link.kind = Kind::Veth(Veth { peer: Some(peer.into()) });
@@ -277,7 +281,7 @@ fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, 
 /// An error about a reference to a namespace that is not declared.
 pub(super) fn unknown_namespace(table: &Table<'_>, path: Path, name: &NamespaceName, problems: &mut Problems) {
     let known = table.keys().map(NamespaceName::as_str);
-    let problem = problems.unknown(path, format!("the namespace `{name}` is not declared"), name.as_str(), known);
+    let problem = problems.unknown(path, format!("namespace `{name}` is not declared"), name.as_str(), known);
     problem.needs(keys(Path::root().then("namespaces")));
     problem.hint.get_or_insert_with(|| format!("declare it: `{name}: {{}}` under `namespaces`"));
 }

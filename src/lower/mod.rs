@@ -25,7 +25,7 @@ use crate::spec::{Diagnostic, LabFile, Loaded, Severity};
 use crate::state::State;
 pub use crate::yaml::Problem;
 use crate::yaml::Problems;
-use crate::yaml::document::Part;
+use crate::yaml::document::Subtree;
 
 /// What a lab file asks for.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +37,7 @@ pub struct Lowered {
 }
 
 impl Lowered {
-    /// Whether anything keeps the lab from being made.
+    /// Returns whether any diagnostic is an error.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
@@ -87,7 +87,7 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
 pub fn diagnostics(problems: &[Problem], loaded: &Loaded<'_>) -> Vec<Diagnostic> {
     let Some(document) = &loaded.document else { return Vec::new() };
     let partial = loaded.has_errors();
-    let mut known: HashMap<&Part, bool> = HashMap::new();
+    let mut known: HashMap<&Subtree, bool> = HashMap::new();
     let mut is_whole = |part| *known.entry(part).or_insert_with(|| document.is_whole(part));
     let credible = problems.iter().filter(|problem| !partial || problem.needs.iter().all(&mut is_whole));
     let diagnostics = credible.map(|problem| {

@@ -9,7 +9,7 @@ use crate::resource::object::site::{Declared, Interface, Item, List, Lowered, Pl
 use crate::resource::object::table::{self, Container, Registered, Sorted, Tables, Visit};
 use crate::resource::object::{Object, for_each_object};
 use crate::spec::file::Listed as Lists;
-use crate::yaml::document::Part;
+use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
 
 /// Declared objects with their namespaces.
@@ -144,7 +144,7 @@ impl Places for Namespace<'_> {
         }
     }
 
-    fn reach_parts(&self) -> Vec<Part> {
+    fn reach_parts(&self) -> Vec<Subtree> {
         Namespace::reach_parts(self)
     }
 

@@ -82,7 +82,7 @@ fn parent_of(table: &Table<'_>, interface: &Interface<'_>, problems: &mut Proble
         return None;
     };
     if let (Kind::Macvlan(_) | Kind::Vlan(_), Kind::Loopback) = (&interface.link.kind, &below.link.kind) {
-        problems.error(path(), format!("a {} cannot be on a loopback", interface.link.kind.name()));
+        problems.error(path(), format!("the parent of a {} cannot be a loopback interface", interface.link.kind.name()));
     }
     Some(id)
 }
@@ -92,7 +92,7 @@ fn absent_hint(id: &LinkId) -> String {
     if id.namespace.is_host() {
         format!("if it exists already, declare it under `host`: `{}: {{ external: true }}`", id.name)
     } else {
-        format!("declare it under the `interfaces` of `{}`, or make it the end of a link", id.namespace)
+        format!("declare it under the `interfaces` of `{}`, or make it an endpoint of a link", id.namespace)
     }
 }
 
@@ -110,8 +110,8 @@ fn underlay_of(
     if let (Some(given), Some(parent)) = (given, parent)
         && *given != parent.namespace
     {
-        let message = format!("the parent `{parent}` is not in the underlay `{given}`");
-        problems.error(interface.kind_path("underlay"), message).hint("leave out `underlay`: it is the parent's namespace");
+        let message = format!("parent `{parent}` is not in the underlay namespace `{given}`");
+        problems.error(interface.kind_path("underlay"), message).hint("remove `underlay`; it defaults to the parent's namespace");
     }
     let own = || parent.map_or(&interface.id.namespace, |parent| &parent.namespace);
     Some(given.unwrap_or_else(own).clone())
@@ -163,8 +163,8 @@ fn report_circle(table: &Table<'_>, graph: &DiGraph<LinkId, Need>, members: &[No
             break;
         };
         let word = match edge.weight() {
-            Need::Parent => "is on",
-            Need::Port => "has the port",
+            Need::Parent => "has parent",
+            Need::Port => "has port",
         };
         words.push(format!("`{}` {word} `{}`", graph[at], graph[edge.target()]));
         at = edge.target();
@@ -174,7 +174,7 @@ fn report_circle(table: &Table<'_>, graph: &DiGraph<LinkId, Need>, members: &[No
         true => interface.kind_path("ports"),
         false => interface.kind_path("parent"),
     };
-    problems.error(path, format!("these links need one another: {}", words.join(", "))).hint("give one of them another parent");
+    problems.error(path, format!("circular link dependency: {}", words.join(", "))).hint("give one of them another parent");
 }
 
 /// The parent that the kernel gives a macvlan on a macvlan: that at the bottom.
@@ -201,12 +201,12 @@ fn check_mtus(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Proble
             _ => below,
         };
         if mtu > most {
-            let message = format!("the mtu of {mtu} is too large: `{parent}` below has one of {below}");
+            let message = format!("mtu {mtu} is too large: the parent `{parent}` has mtu {below}");
             let problem = problems.error(interface.setting_path("mtu"), message);
-            let why = if most < below { ", because of the outer headers" } else { "" };
-            problem.hint(format!("at most {most} is possible{why}"));
+            let why = if most < below { " (the outer headers take the rest)" } else { "" };
+            problem.hint(format!("use at most {most}{why}"));
             if let Some(below) = find(table, &parent).filter(|below| below.link.settings.mtu.is_some()) {
-                problem.also(below.setting_path("mtu"), "the mtu below");
+                problem.also(below.setting_path("mtu"), "mtu of the parent");
             }
         }
     }
@@ -225,21 +225,21 @@ fn check_macvlans(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Pr
             let others = macvlans.iter().filter(|other| other.id != only.id).map(|other| format!("`{}`", other.id));
             let others: Vec<String> = others.take(3).collect();
             let message = format!(
-                "a macvlan with `mode: passthru` must be the only one on `{parent}`, which {} is on too",
+                "a macvlan with `mode: passthru` must be the only macvlan on `{parent}`, which also carries {}",
                 others.join(", ")
             );
-            problems.error(only.kind_path("mode"), message).hint("use `mode: bridge`, or give each a parent of its own");
+            problems.error(only.kind_path("mode"), message).hint("use `mode: bridge`, or a separate parent for each");
         }
         for interface in macvlans.iter().filter(passthru).filter(|interface| interface.link.settings.mac.is_some()) {
-            let message = format!("a macvlan with `mode: passthru` has the hardware address of `{parent}`");
-            problems.error(interface.setting_path("mac"), message).hint(format!("give `{parent}` the `mac`"));
+            let message = format!("a macvlan with `mode: passthru` takes its MAC address from `{parent}`");
+            problems.error(interface.setting_path("mac"), message).hint(format!("set `mac` on `{parent}` instead"));
         }
         check_same_macs(&parent, &macvlans, problems);
         let Some(port) = find(table, &parent).filter(|below| below.link.settings.master.is_some()) else { continue };
         let Some(master) = port.link.settings.master else { continue };
-        let message = format!("`{parent}` is a port of `{master}`, so that it cannot carry a macvlan");
+        let message = format!("`{parent}` is a port of `{master}` and cannot be the parent of a macvlan");
         let problem = problems.error(macvlans[0].kind_path("parent"), message);
-        problem.hint(format!("make `{}:{master}` the parent", parent.namespace));
+        problem.hint(format!("use `{}:{master}` as the parent", parent.namespace));
     }
 }
 
@@ -248,8 +248,8 @@ fn check_same_macs(parent: &LinkId, macvlans: &[&Interface<'_>], problems: &mut 
     for interface in macvlans {
         let Some(mac) = interface.link.settings.mac else { continue };
         if let Some(first) = seen.insert(mac, *interface) {
-            let message = format!("`{}` and `{}` have the same hardware address on `{parent}`", first.id, interface.id);
-            problems.error(interface.setting_path("mac"), message).also(first.setting_path("mac"), "the other one");
+            let message = format!("`{}` and `{}` have the same MAC address on `{parent}`", first.id, interface.id);
+            problems.error(interface.setting_path("mac"), message).also(first.setting_path("mac"), "also used here");
         }
     }
 }
@@ -261,9 +261,9 @@ fn check_vlans(upper: &[&Interface<'_>], problems: &mut Problems) {
         let Some(id) = vlan.id else { continue };
         let outer = vlan.protocol == Some(VlanProtocol::Dot1Ad);
         if let Some(first) = seen.insert((parent.clone(), id, outer), interface) {
-            let message = format!("`{}` and `{}` are both VLAN {id} of `{parent}`", first.id, interface.id);
+            let message = format!("`{}` and `{}` have the same VLAN ID {id} on `{parent}`", first.id, interface.id);
             let problem = problems.error(interface.kind_path("id"), message);
-            problem.also(first.kind_path("id"), "the other one").needs(interface.kind_part()).needs(first.kind_part());
+            problem.also(first.kind_path("id"), "also used here").needs(interface.kind_part()).needs(first.kind_part());
         }
     }
 }
@@ -280,12 +280,14 @@ fn check_vxlans(upper: &[&Interface<'_>], problems: &mut Problems) {
         let ipv6 = vxlan.remote.or(vxlan.local).is_some_and(|address| address.is_ipv6());
         let flags = [vxlan.external, vxlan.gbp, vxlan.udp6zerocsumrx].map(|flag| flag == Some(true));
         if let Some(first) = seen.insert((underlay.clone(), id, port, ipv6, flags), interface) {
-            let message =
-                format!("`{}` and `{}` have the same id {id} and port {port} over `{underlay}`", first.id, interface.id);
+            let message = format!(
+                "`{}` and `{}` have the same VNI {id} and UDP port {port} in the underlay `{underlay}`",
+                first.id, interface.id
+            );
             let problem = problems.error(interface.kind_path("id"), message);
             problem
-                .also(first.kind_path("id"), "the other one")
-                .hint("give one of them another `id` or `port`")
+                .also(first.kind_path("id"), "also used here")
+                .hint("use a different `id` or `port` for one of them")
                 .needs(interface.kind_part())
                 .needs(first.kind_part());
         }
@@ -299,7 +301,7 @@ pub(super) fn known(namespace: &super::interface::Namespace<'_>, name: LinkName,
     }
     let id = LinkId::new(&namespace.name, name);
     let names = namespace.names();
-    let message = format!("there is no interface `{id}`");
+    let message = format!("interface `{id}` is not declared");
     let problem = problems.unknown(path, message, &name.as_str(), names.iter().map(String::as_str));
     problem.needs_all(namespace.name_parts()).hint.get_or_insert_with(|| absent_hint(&id));
     false

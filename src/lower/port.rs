@@ -56,8 +56,8 @@ fn count(ports: &Ports, master: &Interface<'_>, problems: &mut Problems) {
     if number > most {
         let (id, kind) = (&master.id, master.link.kind.name());
         let problem =
-            problems.error(master.kind_path("ports"), format!("`{id}` has {number} ports; a {kind} takes at most {most}"));
-        problem.hint("several of them, joined by veth pairs, take more");
+            problems.error(master.kind_path("ports"), format!("`{id}` has {number} ports; a {kind} can have at most {most}"));
+        problem.hint("use several of them, connected by veth pairs");
     }
 }
 
@@ -75,7 +75,7 @@ fn take(
             let id = LinkId::new(&namespace.name, port);
             let problem =
                 problems.error(path.clone(), format!("`{id}` cannot be a port of both `{first}` and `{}`", master.id.name));
-            problem.also(place.clone(), "the other one").hint("an interface is a port of one link at most");
+            problem.also(place.clone(), "also listed here").hint("an interface can be a port of one link only");
         }
         None => drop(ports.insert(port, (master.id.name, path.clone()))),
     }
@@ -97,7 +97,7 @@ fn expand(
     let found: Vec<LinkName> =
         namespace.interfaces.values().filter(|interface| candidate(interface)).map(|interface| interface.id.name).collect();
     if found.is_empty() {
-        let message = format!("`{}` matches no interface of `{}`", escape(&pattern.0), namespace.name);
+        let message = format!("pattern `{}` matches no interface of `{}`", escape(&pattern.0), namespace.name);
         problems.warning(path.clone(), message).needs_all(namespace.name_parts());
     }
     found
@@ -114,7 +114,7 @@ fn named(
         Ok(name) => name,
         Err(error) => {
             let problem = problems.error(path.clone(), error.to_string());
-            problem.hint("a port is an interface of the same namespace, or a glob with `*` and `?`");
+            problem.hint("name an interface of the same namespace, or use a glob with `*` and `?`");
             return None;
         }
     };
@@ -131,8 +131,8 @@ fn named(
     }
     let port = &namespace.interfaces[&name];
     if let (Kind::Bridge(_), Kind::Bridge(_)) = (&master.link.kind, &port.link.kind) {
-        let problem = problems.error(path.clone(), format!("`{}` is a bridge, which cannot be a port of a bridge", port.id));
-        problem.hint("join the two by a link with an end in each");
+        let problem = problems.error(path.clone(), format!("`{}` is a bridge and cannot be a port of another bridge", port.id));
+        problem.hint("connect the two bridges with a veth pair");
         return None;
     }
     Some(name)

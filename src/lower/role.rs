@@ -44,7 +44,7 @@ pub(super) fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: 
         Role::External => interface.link.external = !owned,
     }
     if let (Some(what), Some((key, _))) = (role.excludes_kinds(), kinds.first()) {
-        let message = format!("`{}` is {what}; it cannot be a {key} too", interface.id);
+        let message = format!("`{}` is {what} and cannot also be a {key}", interface.id);
         let problem = problems.error(interface.section_path().then(*key), message);
         problem.hint(format!("remove `{key}`"));
         if let Some(end) = &interface.end {
@@ -56,9 +56,9 @@ pub(super) fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: 
 impl Role {
     fn excludes_kinds(self) -> Option<&'static str> {
         match self {
-            Self::End => Some("the end of a link"),
-            Self::Loopback => Some("the loopback"),
-            Self::External => Some("external, which means that others make it"),
+            Self::End => Some("an endpoint of a link"),
+            Self::Loopback => Some("the loopback interface"),
+            Self::External => Some("external (created outside the lab)"),
             Self::Kind => None,
         }
     }
@@ -68,9 +68,11 @@ fn check_external(interface: &Interface<'_>, role: Role, owned: bool, problems: 
     let path = interface.section_path().then("external");
     if owned {
         let problem = problems.error(path, "only interfaces of `host` can be external");
-        problem.hint("a namespace of the lab holds what the lab declares and nothing else");
+        problem.hint("remove `external`; the namespaces of a lab contain only what the lab declares");
     } else if let Role::End = role {
-        problems.error(path, format!("`{}` is the end of a link, which topo makes", interface.id)).hint("remove `external`");
+        problems
+            .error(path, format!("`{}` is an endpoint of a link and cannot be external", interface.id))
+            .hint("remove `external`");
     }
 }
 
@@ -89,18 +91,18 @@ fn choose_of(interface: &mut Interface<'_>, kinds: &mut Vec<(&'static str, Kind)
 }
 
 fn no_kind(interface: &Interface<'_>, path: Path, owned: bool, problems: &mut Problems) {
-    let message = format!("`{}` has no kind, and no link ends there", interface.id);
+    let message = format!("interface `{}` is undefined", interface.id);
     let problem = problems.error(path.clone(), message).needs(keys(path)).needs(link_ends());
     let kinds = list(InterfaceSpec::KINDS.iter().copied());
     let external = if owned { "" } else { ", or `external: true` if it exists already" };
-    problem.hint(format!("give it one of {kinds}{external}, or make it the end of a link under `links`"));
+    problem.hint(format!("set one of {kinds}{external}, or make it an endpoint under `links`"));
 }
 
 fn check_name(interface: &Interface<'_>, problems: &mut Problems) {
     let name = interface.id.name.as_str();
     if name == "all" || name == "default" {
-        let message = format!("an interface cannot be called `{name}`");
+        let message = format!("`{name}` is not a valid interface name");
         let problem = problems.error(interface.path(), message);
-        problem.hint("the kernel's settings of that name stand for other interfaces; choose another name");
+        problem.hint("the kernel reserves `all` and `default` for sysctls; choose another name");
     }
 }

@@ -90,8 +90,8 @@ fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
     let (mut settings, twice) = interface.scalars();
     if let Some(end) = &interface.end {
         for key in twice {
-            let problem = problems.error(end.path().then(key), format!("`{key}` of `{}` is given twice", interface.id));
-            problem.also(interface.section_path().then(key), "the other place").hint("remove one of the two");
+            let problem = problems.error(end.path().then(key), format!("`{key}` of `{}` is set twice", interface.id));
+            problem.also(interface.section_path().then(key), "also set here").hint("remove one of the two");
         }
         settings.mtu = settings.mtu.or(end.spec.mtu);
         settings.up = settings.up.or(end.spec.up);
@@ -106,8 +106,8 @@ fn check_mtu(interface: &Interface<'_>, problems: &mut Problems) {
     if let Some(mtu) = interface.link.settings.mtu
         && !(LEAST_MTU..=most).contains(&mtu)
     {
-        let message = format!("an mtu of {mtu} is not possible");
-        problems.error(interface.setting_path("mtu"), message).hint(format!("the range is {LEAST_MTU} to {most} bytes"));
+        let message = format!("mtu {mtu} is out of range ({LEAST_MTU} to {most})");
+        problems.error(interface.setting_path("mtu"), message);
     }
 }
 
@@ -147,8 +147,8 @@ fn check_macs(namespace: &Namespace<'_>, problems: &mut Problems) {
         let Some(mac) = interface.link.settings.mac else { continue };
         match seen.get(&mac) {
             Some(first) if !may_share_mac(interface, first) => {
-                let message = format!("`{}` has the hardware address of `{}`", interface.id, first.id);
-                problems.warning(interface.setting_path("mac"), message).also(first.setting_path("mac"), "the other one");
+                let message = format!("`{}` has the same MAC address as `{}`", interface.id, first.id);
+                problems.warning(interface.setting_path("mac"), message).also(first.setting_path("mac"), "also used here");
             }
             Some(_) => {}
             None => drop(seen.insert(mac, interface)),
@@ -163,14 +163,15 @@ fn check_altnames(namespace: &Namespace<'_>, problems: &mut Problems) {
             let path = interface.altname_path(index);
             let shown = escape(name);
             if name.is_empty() {
-                problems.error(path, "a further name cannot be empty");
+                problems.error(path, "an alternative name cannot be empty");
             } else if let Some(reason) = unusable_altname(name) {
-                problems.error(path, format!("`{shown}` cannot be a further name: {reason}"));
+                problems.error(path, format!("invalid alternative name `{shown}`: {reason}"));
             } else if name.parse().is_ok_and(|name: LinkName| namespace.interfaces.contains_key(&name)) {
-                problems.error(path, format!("`{shown}` is the name of an interface of `{}`", namespace.name));
+                problems
+                    .error(path, format!("alternative name `{shown}` is the name of another interface of `{}`", namespace.name));
             } else if let Some(first) = seen.get(name) {
-                let message = format!("`{shown}` is a further name of two interfaces of `{}`", namespace.name);
-                problems.error(path, message).also(first.clone(), "the other one");
+                let message = format!("duplicate alternative name `{shown}` in `{}`", namespace.name);
+                problems.error(path, message).also(first.clone(), "also used here");
             } else {
                 seen.insert(name, path);
             }
@@ -180,13 +181,13 @@ fn check_altnames(namespace: &Namespace<'_>, problems: &mut Problems) {
 
 fn unusable_altname(name: &str) -> Option<String> {
     if name.len() > ALTNAME_LENGTH {
-        return Some(format!("it is {} bytes long, and at most {ALTNAME_LENGTH} are allowed", name.len()));
+        return Some(format!("it is {} bytes long, but at most {ALTNAME_LENGTH} are allowed", name.len()));
     }
     let refused = name.chars().find(|c| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%'));
     match refused {
-        Some(' ') => Some("it holds a blank".into()),
-        Some(character) => Some(format!("it holds `{}`", escape(&character.to_string()))),
-        None if matches!(name, "." | "..") => Some("it is a directory's".into()),
+        Some(' ') => Some("it contains a space".into()),
+        Some(character) => Some(format!("it contains `{}`", escape(&character.to_string()))),
+        None if matches!(name, "." | "..") => Some("it is the name of a directory entry".into()),
         None => None,
     }
 }
@@ -199,7 +200,7 @@ fn check_queues(interface: &Interface<'_>, problems: &mut Problems) {
             && !(1..=MOST_QUEUES).contains(&count)
         {
             let path = super::interface::link_path(end.link).then(key);
-            problems.error(path, format!("{count} queues are not possible")).hint(format!("the range is 1 to {MOST_QUEUES}"));
+            problems.error(path, format!("`{key}` {count} is out of range (1 to {MOST_QUEUES})"));
         }
     }
 }
@@ -217,9 +218,9 @@ fn compare_ends(table: &Table<'_>, problems: &mut Problems) {
         if belongs && mtu(interface) != mtu(other) {
             let (given, open) = if interface.link.settings.mtu.is_some() { (interface, other) } else { (other, interface) };
             let message =
-                format!("`{}` has an mtu of {}, the other end `{}` one of {}", given.id, mtu(given), open.id, mtu(open));
+                format!("mtu mismatch: `{}` has mtu {}, its peer `{}` has mtu {}", given.id, mtu(given), open.id, mtu(open));
             let problem = problems.warning(given.setting_path("mtu"), message);
-            problem.hint("the larger packets are lost; set the `mtu` of the link instead of that of an end");
+            problem.hint("larger packets are lost; set `mtu` on the link instead of on one endpoint");
         }
     }
 }

@@ -86,8 +86,8 @@ fn take<'s>(
     };
     match settings.get(&key) {
         Some((_, first)) => {
-            let problem = problems.error(place.path(namespace), format!("`{key}` is given twice"));
-            problem.also(first.path(namespace), "the other place").hint("remove one of the two");
+            let problem = problems.error(place.path(namespace), format!("`{key}` is set twice"));
+            problem.also(first.path(namespace), "also set here").hint("remove one of the two");
         }
         None => drop(settings.insert(key, (Sysctl::new(&value.0), place))),
     }

@@ -245,7 +245,7 @@ fn a_route_to_an_interface_makes_gateways_reachable_in_its_own_table_and_from_ma
             "namespaces:\n  red:\n    {TWO_INTERFACES}
     routes: [{{ to: 172.16.0.1, dev: b, table: 7 }}, {{ to: 10.1.0.0/16, via: 172.16.0.1 }}]"
         ),
-        "no IPv4 address of `red` reaches the gateway `172.16.0.1`",
+        "no IPv4 network of `red` contains the gateway `172.16.0.1`",
     );
 }
 
@@ -269,8 +269,8 @@ fn a_neighbour_need_not_be_proven() {
          route red 10.2.0.0/16: via=fe80::1 dev=b
          route red fd01::/64: via=fe80::1 dev=a",
     );
-    route_refused("to: 10.1.0.0/16, via: 203.0.113.1, dev: a", "the gateway `203.0.113.1` is not reached over `red:a`");
-    route_refused("to: 10.1.0.0/16, via: 10.0.0.1", "the gateway `10.0.0.1` is an address of `red` itself");
+    route_refused("to: 10.1.0.0/16, via: 203.0.113.1, dev: a", "gateway `203.0.113.1` is not reachable over `red:a`");
+    route_refused("to: 10.1.0.0/16, via: 10.0.0.1", "gateway `10.0.0.1` is a local address of `red`");
 }
 
 #[test]
@@ -338,15 +338,15 @@ fn work_grows_with_the_file_and_not_with_its_square() {
 fn one_mistake_is_one_problem() {
     refused(
         "namespaces: { red: { interfaces: { a: { addresses: [10.0.0.1/24] } } } }\nlinks: [{ endpoints: [red:a] }]",
-        "a link has two ends, and one is given here",
+        "a link has exactly two endpoints, but only one is given",
     );
     refused(
         "namespaces: { red: { interfaces: { a: {}, v: { vlan: { parent: a, id: 1 } } } } }\nlinks: [{ endpoints: [red:a, red:a] }]",
-        "both ends of the link are `red:a`",
+        "both endpoints of the link are `red:a`",
     );
     refused(
         "namespaces: { red: { interfaces: { a: { mtu: 1400 } }, routes: [{ to: 10.0.0.0/8, dev: a }] } }",
-        "`red:a` has no kind, and no link ends there",
+        "interface `red:a` is undefined",
     );
 }
 
@@ -358,5 +358,5 @@ fn a_bridge_takes_as_many_ports_as_the_kernel_gives_it() {
         (0..number).map(pair).fold(head.to_owned(), |text, pair| text + &pair)
     };
     assert_eq!(lowered(&pairs(1023)).problems, []);
-    refused(&pairs(1024), "`host:br0` has 1024 ports; a bridge takes at most 1023");
+    refused(&pairs(1024), "`host:br0` has 1024 ports; a bridge can have at most 1023");
 }

@@ -1,4 +1,4 @@
-//! Names of interfaces, alone and with the namespace that they are in.
+//! Names of interfaces, with and without their namespace.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,15 +7,15 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{LINK_NAME_LENGTH, NameError, NamespaceName, check, escape};
+use super::{LINK_NAME_LENGTH, NameError, NamespaceName, escape, validate};
 
-/// The name of an interface: 1 to 15 bytes, held inline because a lab has thousands of them.
+/// The name of an interface: 1 to 15 bytes, stored inline because a lab has thousands of them.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"), description = "The name of an interface.")]
 pub struct LinkName(#[schemars(with = "String")] [u8; LINK_NAME_LENGTH]);
 
-/// By bytes, all of them in one comparison: sorted sets of names are what most of the work is done on.
+/// Orders by bytes, in one integer comparison: most of the work is done on sorted collections of names.
 impl Ord for LinkName {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.number().cmp(&other.number())
@@ -38,7 +38,7 @@ impl LinkName {
     /// `lo`, which every namespace has.
     pub const LOOPBACK: Self = Self(*b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0");
 
-    /// A name as the kernel reports it, whatever it holds; bytes beyond the kernel's own limit are cut.
+    /// Takes a name reported by the kernel, without validation. Ignores bytes beyond the maximum length.
     pub fn from_kernel(name: &[u8]) -> Self {
         let name = name.split(|&b| b == 0).next().unwrap_or_default();
         let length = name.len().min(LINK_NAME_LENGTH);
@@ -47,24 +47,24 @@ impl LinkName {
         Self(bytes)
     }
 
-    /// All bytes as one number, the first of them the highest.
+    /// Returns the bytes as one big-endian number.
     fn number(&self) -> u128 {
         let mut bytes = [0; LINK_NAME_LENGTH + 1];
         bytes[..LINK_NAME_LENGTH].copy_from_slice(&self.0);
         u128::from_be_bytes(bytes)
     }
 
-    /// The bytes of the name, without padding.
+    /// Returns the bytes of the name, without padding.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.split(|&b| b == 0).next().unwrap_or_default()
     }
 
-    /// The name as text; a byte that is not UTF-8 becomes U+FFFD.
+    /// Returns the name as a string. Invalid UTF-8 becomes U+FFFD.
     pub fn as_str(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }
 
-    /// Whether this is `lo`.
+    /// Returns whether this is `lo`.
     pub fn is_loopback(&self) -> bool {
         *self == Self::LOOPBACK
     }
@@ -73,7 +73,7 @@ impl LinkName {
 impl FromStr for LinkName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        check(text, LINK_NAME_LENGTH)?;
+        validate(text, LINK_NAME_LENGTH)?;
         Ok(Self::from_kernel(text.as_bytes()))
     }
 }
@@ -103,23 +103,23 @@ impl fmt::Debug for LinkName {
     }
 }
 
-/// One interface of one namespace, written `namespace:interface`.
+/// An interface in a namespace, written `namespace:interface`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LinkId {
-    /// Where the interface lives.
+    /// The namespace.
     pub namespace: NamespaceName,
-    /// Its name there.
+    /// The name of the interface.
     pub name: LinkName,
 }
 
 impl LinkId {
-    /// The name of no interface, which comes before all others in order.
+    /// Returns a value that orders before all interfaces, as the lower bound of a range.
     pub fn lowest() -> Self {
         Self { namespace: NamespaceName::lowest(), name: LinkName([0; LINK_NAME_LENGTH]) }
     }
 
-    /// The interface `name` of `namespace`.
+    /// Creates the identifier of the interface `name` in `namespace`.
     pub fn new(namespace: &NamespaceName, name: LinkName) -> Self {
         Self { namespace: namespace.clone(), name }
     }
@@ -159,12 +159,12 @@ impl fmt::Debug for LinkId {
     }
 }
 
-/// An interface as a lab file refers to it: `interface` in the same namespace, or `namespace:interface`.
+/// A reference to an interface in a lab file: `interface` in the same namespace, or `namespace:interface`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,62}:)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"))]
 pub struct LinkRef {
-    /// The namespace, when the reference names one.
+    /// The namespace, if given.
     #[schemars(with = "String")]
     pub namespace: Option<NamespaceName>,
     /// The interface.
@@ -172,7 +172,7 @@ pub struct LinkRef {
 }
 
 impl LinkRef {
-    /// The interface meant when the reference stands in `namespace`.
+    /// Resolves a reference that is used in `namespace`.
     pub fn resolve(&self, namespace: &NamespaceName) -> LinkId {
         LinkId::new(self.namespace.as_ref().unwrap_or(namespace), self.name)
     }

@@ -1,4 +1,4 @@
-//! Names that are texts of their own: of labs, sandboxes and namespaces.
+//! Names of labs, sandboxes and namespaces, stored as shared strings.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HOST, NAME_LENGTH, NameError, check};
+use super::{HOST, NAME_LENGTH, NameError, validate};
 
-/// A text that all copies of a name share. Most comparisons, of which a large lab needs millions, are over after its first bytes,
-/// and those are kept where no pointer must be followed.
+/// A string shared by all copies of a name, with its first bytes stored inline. A large lab needs millions of comparisons, and the
+/// inline bytes decide most of them without following the pointer.
 #[derive(Clone, PartialEq, Eq)]
 struct Text {
-    /// The first bytes as one number, the first of them the highest; zeros where there are none.
+    /// The first eight bytes as a big-endian number, padded with zeros.
     head: u64,
     whole: Arc<str>,
 }
@@ -29,16 +29,16 @@ impl Text {
         Self { head: u64::from_be_bytes(head), whole: text.into() }
     }
 
-    fn ends_in_head(&self) -> bool {
+    fn fits_in_head(&self) -> bool {
         self.whole.len() <= size_of::<u64>()
     }
 }
 
-/// By bytes, as texts are.
+/// Orders by bytes, like `str`.
 impl Ord for Text {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.head.cmp(&other.head).then_with(|| match self.ends_in_head() && other.ends_in_head() {
-            // A name holds no zero byte, so that none is the beginning of another with the same head.
+        self.head.cmp(&other.head).then_with(|| match self.fits_in_head() && other.fits_in_head() {
+            // A name contains no zero byte, so two names that fit and have the same head are equal.
             true => Ordering::Equal,
             false => self.whole.cmp(&other.whole),
         })
@@ -48,7 +48,7 @@ impl Ord for Text {
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.head.hash(state);
-        if !self.ends_in_head() {
+        if !self.fits_in_head() {
             self.whole.hash(state);
         }
     }
@@ -69,7 +69,7 @@ macro_rules! shared_name {
         pub struct $name(#[schemars(with = "String")] Text);
 
         impl $name {
-            /// The name as text.
+            /// Returns the name as a string.
             pub fn as_str(&self) -> &str {
                 &self.0.whole
             }
@@ -78,7 +78,7 @@ macro_rules! shared_name {
         impl FromStr for $name {
             type Err = NameError;
             fn from_str(text: &str) -> Result<Self, NameError> {
-                check(text, NAME_LENGTH)?;
+                validate(text, NAME_LENGTH)?;
                 Ok(Self(Text::new(text)))
             }
         }
@@ -111,31 +111,31 @@ macro_rules! shared_name {
 }
 
 shared_name! {
-    /// The name of a lab: marks what the lab owns.
-    LabName, "The name of the lab; it marks what the lab owns."
+    /// The name of a lab; marks the objects that the lab owns.
+    LabName, "The name of the lab; marks the objects that the lab owns."
 }
 
 shared_name! {
-    /// The name of a sandbox: a world of its own for labs, told from others of the same user.
+    /// The name of a sandbox, unique for a user.
     SandboxName, "The name of a sandbox."
 }
 shared_name! {
-    /// The name of a network namespace as `ip netns` shows it, or `host` for the one topo runs in.
+    /// The name of a network namespace as shown by `ip netns`, or `host` for the namespace that topo runs in.
     NamespaceName, "The name of a network namespace, or `host`."
 }
 
 impl NamespaceName {
-    /// The reserved namespace `host`.
+    /// Returns the reserved name `host`.
     pub fn host() -> Self {
         Self(Text::new(HOST))
     }
 
-    /// The name of no namespace, which comes before all others in order.
+    /// Returns a value that orders before all names, as the lower bound of a range.
     pub(super) fn lowest() -> Self {
         Self(Text::new(""))
     }
 
-    /// Whether this is the namespace topo runs in.
+    /// Returns whether this is `host`, the namespace that topo runs in.
     pub fn is_host(&self) -> bool {
         self.as_str() == HOST
     }
@@ -152,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_are_in_the_order_of_their_texts(one in "[a-c_.-]{0,12}", other in "[a-c_.-]{0,12}") {
+        fn names_order_like_strings(one in "[a-c_.-]{0,12}", other in "[a-c_.-]{0,12}") {
             prop_assert_eq!(Text::new(&one).cmp(&Text::new(&other)), one.cmp(&other));
             prop_assert_eq!(Text::new(&one) == Text::new(&other), one == other);
         }
@@ -163,7 +163,7 @@ mod tests {
             prop_assert_eq!(state.hash_one(Text::new(&name)), state.hash_one(Text::new(&name)));
             let (link, again) = (LinkName::from_kernel(name.as_bytes()), LinkName::from_kernel(format!("{name}\0x").as_bytes()));
             prop_assert_eq!(state.hash_one(link), state.hash_one(again));
-            // Those that hash alike are found by a search through them.
+            // Different names should not collide.
             prop_assert!(name == other || state.hash_one(Text::new(&name)) != state.hash_one(Text::new(&other)));
         }
     }

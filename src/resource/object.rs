@@ -33,7 +33,7 @@ macro_rules! for_each_object {
     ($then:ident) => {
         $then! {
             interface {
-                /// Addresses, in the order in which the kernel is given them.
+                /// Addresses, in the order in which they are added.
                 addresses => Address($crate::resource::address::Address),
             }
             namespace {

@@ -1,11 +1,11 @@
-//! A [`Document`] into [`LabFile`] by way of serde, all problems in one run.
+//! Decodes a [`Document`] into a [`LabFile`] with serde, and reports all problems in one pass.
 //!
-//! What cannot be decoded is reported once, then left out, and decoding goes on: an item of a list is skipped, an optional field
-//! stays empty, and a map that loses a field that it needs is skipped as a whole. What is missing only because it was left out is
-//! not reported again. Scalars are read as what is asked for, so that a name may look like a number.
+//! An invalid value is reported once and skipped, then decoding continues: an invalid list item is dropped, an optional field
+//! stays empty, and a map without a required field is dropped as a whole. A field that is missing because its value was skipped is
+//! not reported again. The expected type decides how a scalar is read, so a name may look like a number.
 //!
-//! A key with nothing after it, or with `null`, is an empty map or list where such is asked for: `bridge:` is `bridge: {}`. Where a
-//! single value is asked for, it is an error: a template that has lost its value must not go unnoticed.
+//! A key without a value, or with `null`, is an empty map or list where one is expected: `bridge:` means `bridge: {}`. Where a
+//! scalar is expected it is an error, because a template may have lost the value.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -17,19 +17,19 @@ use self::node::Decoder;
 use super::file::LabFile;
 use crate::name::escape;
 use crate::yaml::diagnostic::Diagnostic;
-use crate::yaml::document::{Content, Document, Entry, Node, Scalar, Span, first_place};
+use crate::yaml::document::{Content, Document, Entry, Node, Scalar, Span};
 use crate::yaml::parse::{PROBLEM_LIMIT, shortened};
-use crate::yaml::suggest::{list, meant};
+use crate::yaml::suggest::{list, suggestion};
 
+mod access;
 mod node;
-mod parts;
 
-/// Decodes a lab. Problems are added to `diagnostics`, and what was left out is marked in the document.
+/// Decodes a lab. Adds problems to `diagnostics` and records in the document what was skipped.
 pub fn lab(document: &mut Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<LabFile> {
     let context = Context::default();
     let lab = LabFile::decode(&document.root, &context);
     diagnostics.extend(context.problems.into_inner());
-    document.refused = context.refused.into_inner();
+    document.skipped = context.skipped.into_inner();
     lab
 }
 
@@ -38,7 +38,7 @@ impl LabFile {
         if let Ok(lab) = context.value::<Self>(root, None) {
             return Some(lab);
         }
-        // The name is the one thing that a lab cannot do without; the rest of the file has problems of its own to be found.
+        // `name` is the only required key. Decode the rest with a placeholder name, to report its problems too.
         let Content::Mapping(entries) = &root.content else { return None };
         let name = Scalar { text: "unnamed".into(), plain: true };
         let name = Node { span: Span::default(), content: Content::Scalar(name) };
@@ -49,54 +49,54 @@ impl LabFile {
     }
 }
 
-/// What the standard library says of a text that is no address, without saying which.
-const NO_ADDRESS: &str = "invalid IP address syntax";
+/// The standard library's error for an invalid IP address. It does not quote the address.
+const INVALID_ADDRESS: &str = "invalid IP address syntax";
 
-/// How the message about a value ends that is not there.
-const NOTHING_FOUND: &str = ", found nothing";
+/// The end of the message about a missing value.
+const FOUND_NOTHING: &str = ", found nothing";
 
-/// A value to be quoted in a message.
+/// Returns a value as messages quote it.
 fn quote(scalar: &Scalar<'_>) -> String {
     let text = shortened(&scalar.text);
     if scalar.plain { escape(&text).into_owned() } else { format!("\"{}\"", escape(&text)) }
 }
 
-/// What is common to the decoding of one document.
+/// The state shared by all decoders of one document.
 #[derive(Default)]
 struct Context {
     problems: RefCell<Vec<Diagnostic>>,
-    /// The keys and list items that are left out, by their places.
-    refused: RefCell<HashSet<Span>>,
+    /// The spans of skipped keys and list items.
+    skipped: RefCell<HashSet<Span>>,
 }
 
 /// Why a value could not be decoded.
 #[derive(Debug)]
-enum Fault {
-    /// For a reason that was reported, and that has been left out of the document by now.
+enum DecodeError {
+    /// An invalid value inside it was reported and skipped.
     Reported,
-    /// For one that is about the value as a whole.
-    Fresh(Box<Problem>),
+    /// The value itself is invalid; not reported yet.
+    Invalid(Box<Problem>),
 }
 
 #[derive(Debug)]
 struct Problem {
     message: String,
     hint: Option<String>,
-    /// The field that a map lacks.
+    /// The required field that is missing from the map.
     missing: Option<&'static str>,
 }
 
 impl Context {
-    /// Decodes a value, again and again without what was found wrong inside of it. `Err` means that the value itself is wrong,
-    /// which has been reported.
+    /// Decodes a value. When something inside is invalid, skips that and tries again. `Err` means that the value itself is invalid;
+    /// this has been reported.
     fn value<'de, T: Deserialize<'de>>(&self, node: &Node<'_>, owner: Option<&Entry<'_>>) -> Result<T, ()> {
         loop {
-            let refused = self.refused.borrow().len();
+            let skipped = self.skipped.borrow().len();
             match T::deserialize(Decoder { node, context: self }) {
                 Ok(value) => return Ok(value),
-                Err(Fault::Reported) if self.refused.borrow().len() > refused => {}
-                Err(Fault::Reported) => return Err(()),
-                Err(Fault::Fresh(problem)) => {
+                Err(DecodeError::Reported) if self.skipped.borrow().len() > skipped => {}
+                Err(DecodeError::Reported) => return Err(()),
+                Err(DecodeError::Invalid(problem)) => {
                     self.report_value(*problem, node, owner);
                     return Err(());
                 }
@@ -106,23 +106,24 @@ impl Context {
 
     fn report_value(&self, mut problem: Problem, node: &Node<'_>, owner: Option<&Entry<'_>>) {
         if let (Some(missing), Content::Mapping(entries)) = (problem.missing, &node.content) {
-            let refused = self.refused.borrow();
-            let meant = |entry: &Entry<'_>| entry.key == missing || meant(&entry.key, &[missing]).is_some();
-            if entries.iter().any(|entry| refused.contains(&entry.key_span) && meant(entry)) {
+            let skipped = self.skipped.borrow();
+            let is_missing = |entry: &Entry<'_>| entry.key == missing || suggestion(&entry.key, &[missing]).is_some();
+            if entries.iter().any(|entry| skipped.contains(&entry.key_span) && is_missing(entry)) {
                 return;
             }
         }
-        if let (Content::Scalar(scalar), NO_ADDRESS) = (&node.content, problem.message.as_str()) {
-            problem.message = format!("`{}` is not an address such as `192.0.2.1` or `2001:db8::1`", quote(scalar));
+        if let (Content::Scalar(scalar), INVALID_ADDRESS) = (&node.content, problem.message.as_str()) {
+            problem.message = format!("`{}` is not a valid IP address", quote(scalar));
+            problem.hint = Some("write it like `192.0.2.1` or `2001:db8::1`".into());
         }
-        if let (Some(owner), true, Some(expected)) = (owner, node.is_null(), problem.message.strip_suffix(NOTHING_FOUND)) {
-            problem.message = format!("the key `{}` has no value; {expected}", escape(&shortened(&owner.key)));
-            problem.hint.get_or_insert_with(|| "give it one, or remove the key".into());
+        if let (Some(owner), true, Some(expected)) = (owner, node.is_null(), problem.message.strip_suffix(FOUND_NOTHING)) {
+            problem.message = format!("key `{}` has no value: {expected}", escape(&shortened(&owner.key)));
+            problem.hint.get_or_insert_with(|| "add a value or remove the key".into());
         }
         let span = match (&node.content, owner) {
             (Content::Scalar(scalar), _) if !scalar.is_null() => node.span,
             (_, Some(owner)) => owner.key_span,
-            (_, None) => first_place(node),
+            (_, None) => node.first_span(),
         };
         self.report(problem, span);
     }
@@ -139,41 +140,41 @@ impl Context {
         });
     }
 
-    fn refuse(&self, span: Span) {
-        self.refused.borrow_mut().insert(span);
+    fn skip(&self, span: Span) {
+        self.skipped.borrow_mut().insert(span);
     }
 
-    fn is_refused(&self, span: Span) -> bool {
-        let refused = self.refused.borrow();
-        !refused.is_empty() && refused.contains(&span)
+    fn is_skipped(&self, span: Span) -> bool {
+        let skipped = self.skipped.borrow();
+        !skipped.is_empty() && skipped.contains(&span)
     }
 }
 
-impl Fault {
+impl DecodeError {
     fn new(message: impl Into<String>) -> Self {
-        Self::Fresh(Box::new(Problem { message: message.into(), hint: None, missing: None }))
+        Self::Invalid(Box::new(Problem { message: message.into(), hint: None, missing: None }))
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
-        if let Self::Fresh(problem) = &mut self {
+        if let Self::Invalid(problem) = &mut self {
             problem.hint = Some(hint.into());
         }
         self
     }
 }
 
-impl Display for Fault {
+impl Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reported => f.write_str("reported before"),
-            Self::Fresh(problem) => f.write_str(&problem.message),
+            Self::Reported => f.write_str("already reported"),
+            Self::Invalid(problem) => f.write_str(&problem.message),
         }
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for DecodeError {}
 
-impl de::Error for Fault {
+impl de::Error for DecodeError {
     fn custom<T: Display>(message: T) -> Self {
         Self::new(message.to_string())
     }
@@ -199,21 +200,21 @@ impl de::Error for Fault {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new(format!("`{field}` is given twice, once under another name")).hint("remove one of the two")
+        Self::new(format!("`{field}` is given twice, once by its other name")).hint("remove one of the two")
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let message = format!("the key `{field}` is missing");
-        Self::Fresh(Box::new(Problem { message, hint: None, missing: Some(field) }))
+        let message = format!("missing key `{field}`");
+        Self::Invalid(Box::new(Problem { message, hint: None, missing: Some(field) }))
     }
 }
 
-fn unknown(what: &str, word: &str, known: &'static [&'static str]) -> Fault {
-    let fault = Fault::new(format!("unknown {what} `{}`", escape(&shortened(word))));
-    match meant(word, known) {
-        Some(meant) => fault.hint(format!("did you mean `{meant}`?")),
-        None if known.is_empty() => fault.hint("nothing can be set here; leave it empty: `{}`"),
-        None => fault.hint(format!("possible {what}s are {}", list(known.iter().copied()))),
+fn unknown(what: &str, word: &str, known: &'static [&'static str]) -> DecodeError {
+    let error = DecodeError::new(format!("unknown {what} `{}`", escape(&shortened(word))));
+    match suggestion(word, known) {
+        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+        None if known.is_empty() => error.hint("it has no keys; write `{}`"),
+        None => error.hint(format!("valid {what}s: {}", list(known.iter().copied()))),
     }
 }
 
@@ -246,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_may_look_like_a_number() {
+    fn a_string_may_look_like_a_number() {
         let lab = lab("name: 007\nnamespaces: { 10: {}, true: {}, 1e3: {} }");
         assert_eq!(lab.name.as_str(), "007");
         assert_eq!(lab.namespaces.keys().map(NamespaceName::as_str).collect::<Vec<_>>(), ["10", "1e3", "true"]);
     }
 
     #[test]
-    fn nothing_is_an_empty_map_or_list() {
+    fn a_missing_value_is_an_empty_map_or_list() {
         let lab =
             lab("name: a\nlinks:\nnamespaces: { x: , y: ~, z: { routes: null, interfaces: { d: { dummy: , altnames: } } } }");
         assert_eq!(lab.namespaces.len(), 3);
@@ -263,15 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_single_value() {
+    fn a_missing_scalar_is_an_error() {
         let text = "name: a\nnamespaces: { x: { interfaces: { d: { dummy: , mtu: , mac: ~, up: null } }, sysctls: { a: }, routes: [{ to: }] } }";
         let problems = problems(text);
         assert_eq!(problems.len(), 5, "{problems:?}");
-        assert!(problems.iter().all(|problem| problem.contains("has no value; expected")), "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.contains("has no value: expected")), "{problems:?}");
     }
 
     #[test]
-    fn settings_of_the_kernel_keep_their_text() {
+    fn sysctl_values_keep_their_text() {
         let lab = lab(
             r#"{name: a, namespaces: {x: {sysctls: {a: 1, b: true, c: "true", d: 1 2 3, e: 0x10, f: -1, g: 1.5, h: "08"}}}}"#,
         );
@@ -286,13 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_once() {
+    fn every_problem_is_reported_once() {
         let text = "name: a\nnamespaces: { x: { routes: [{ to: 1, bad: 1 }, { to: 2 }, { to: default, via: x, dev: '-' }], a: 1, b: 1 } }";
         assert_eq!(problems(text).len(), 7);
     }
 
     #[test]
-    fn a_list_keeps_what_is_right() {
+    fn a_list_keeps_its_valid_items() {
         let loaded = load("name: a\nnamespaces: { x: { routes: [{ to: 10.0.0.0/8 }, { to: x }, { to: 10.0.0.1, foo: 1 }] } }");
         let lab = loaded.lab.unwrap();
         let to: Vec<_> = lab.namespaces.values().next().unwrap().routes.iter().map(|route| route.to.to_string()).collect();
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_out_is_not_missed() {
+    fn a_skipped_value_is_not_reported_as_missing() {
         assert_eq!(problems("name: a b\nnamespaces: {}").len(), 1);
         assert_eq!(problems("nmae: a\nnamespaces: {}").len(), 1);
         assert_eq!(problems("name: a\nlinks: [{ endpoint: [] }, { endpoints: 5 }]").len(), 2);

@@ -1,4 +1,4 @@
-//! The lab file as written: types that mirror the YAML, with nothing resolved and nothing filled in.
+//! The types of the lab file. They mirror the YAML; references and defaults are not resolved.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use crate::resource::address::AddressSpec;
 use crate::resource::link::for_each_kind;
 use crate::resource::object::{Object, for_each_object};
 use crate::value::Mac;
-use crate::{scalar, text_or_map};
+use crate::{scalar, string_or_map};
 
-/// A lab: namespaces, what is in them, and the links between them.
+/// A lab: namespaces, their contents, and the links between them.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabFile {
-    /// The name of the lab; it marks what the lab owns.
+    /// The name of the lab; marks the objects that the lab owns.
     pub name: LabName,
-    /// The network namespaces, by name. `host` is the one that topo runs in.
+    /// The network namespaces, by name. `host` is the namespace that topo runs in.
     #[serde(default)]
     pub namespaces: BTreeMap<NamespaceName, NamespaceSpec>,
     /// Veth pairs.
@@ -31,14 +31,14 @@ macro_rules! define_namespace {
         interface { $($interface:tt)* }
         namespace { $($(#[$doc:meta])* $list:ident => $variant:ident($type:ty),)* }
     ) => {
-        /// A network namespace and what is inside it.
+        /// A network namespace and its contents.
         #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct NamespaceSpec {
-            /// Interfaces by name. `lo` is always there, and up.
+            /// Interfaces by name. `lo` always exists and is up.
             pub interfaces: BTreeMap<LinkName, Box<InterfaceSpec>>,
             $($(#[$doc])* pub $list: Vec<<$type as Object>::Spec>,)*
-            /// Kernel settings below `net.`, such as `net.ipv4.ip_forward: 1`.
+            /// Sysctls below `net.`, such as `net.ipv4.ip_forward: 1`.
             pub sysctls: BTreeMap<String, SysctlValue>,
         }
 
@@ -91,32 +91,32 @@ macro_rules! list_in_interfaces {
 }
 for_each_object!(list_in_interfaces);
 
-/// Calls the macro with the settings that every interface has, wherever it is described.
+/// Calls the macro with the settings that all interfaces have, for both places where they can be set.
 macro_rules! with_settings {
     ($then:ident { $($head:tt)* }) => {
         $then! {
             { $($head)* }
-            /// Addresses, in the order in which the kernel is given them.
+            /// Addresses, in the order in which they are added.
             addresses: Vec<AddressSpec>,
-            /// Hardware address (IFLA_ADDRESS); without one the kernel draws its own.
+            /// MAC address (IFLA_ADDRESS); the kernel chooses one by default.
             mac: Option<Mac>,
-            /// Largest packet in bytes, 68 to 65535 (IFLA_MTU).
+            /// Maximum packet size in bytes, 68 to 65535 (IFLA_MTU).
             mtu: Option<u32>,
             /// Administratively up; default true (IFF_UP).
             up: Option<bool>,
             /// Length of the transmit queue in packets, default 1000 (IFLA_TXQLEN).
             txqueuelen: Option<u32>,
-            /// Further names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
+            /// Alternative names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
             altnames: Option<Vec<String>>,
             /// Use ARP; default true.
             arp: Option<bool>,
             /// Use multicast; default true.
             multicast: Option<bool>,
-            /// Receive all multicast; default false.
+            /// Receive all multicast packets; default false.
             allmulti: Option<bool>,
-            /// Receive everything; default false.
+            /// Promiscuous mode: receive all packets; default false.
             promisc: Option<bool>,
-            /// Settings of this interface, by family: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
+            /// Sysctls of this interface: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
             sysctls: BTreeMap<String, SysctlValue>,
         }
     };
@@ -124,7 +124,7 @@ macro_rules! with_settings {
 
 macro_rules! define_settings {
     ({} $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// What may be said of any interface.
+        /// The settings of any interface.
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct SettingsSpec {
             $($(#[$doc])* pub $field: $type,)+
@@ -135,31 +135,31 @@ with_settings!(define_settings {});
 
 macro_rules! define_interface {
     ({ $($key:ident => $variant:ident($kind:ty)),+ $(,)? } $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// An interface: exactly one kind (or `external: true`, or the end of a link, or `lo`), and its settings.
+        /// An interface: its kind and its settings. An endpoint of a link, `lo` or an `external` interface has no kind.
         #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct InterfaceSpec {
             $(
-                #[doc = concat!("Makes it a ", stringify!($key), ".")]
+                #[doc = concat!("Makes the interface a ", stringify!($key), ".")]
                 pub $key: Option<Box<$kind>>,
             )+
-            /// It exists already: it may be referred to and given settings, but is never created or deleted.
+            /// The interface exists already: it can be referenced and configured, but is never created or deleted.
             pub external: Option<bool>,
             $($(#[$doc])* pub $field: $type,)+
         }
 
         impl InterfaceSpec {
-            /// The keys that choose a kind.
+            /// The keys of all kinds.
             pub const KINDS: &'static [&'static str] = &[$(stringify!($key)),+];
 
-            /// The keys that choose the kind, of those that are set, with the kind.
+            /// Returns the kinds that are set, with their keys.
             pub fn kinds(&self) -> Vec<(&'static str, crate::resource::link::Kind)> {
                 let mut kinds = Vec::new();
                 $(kinds.extend(self.$key.as_deref().map(|kind| (stringify!($key), crate::resource::link::Kind::from(kind.clone()))));)+
                 kinds
             }
 
-            /// The settings alone.
+            /// Returns the settings.
             pub fn settings(&self) -> SettingsSpec {
                 SettingsSpec { $($field: self.$field.clone()),+ }
             }
@@ -173,7 +173,7 @@ for_each_kind!(interface_of_kinds);
 
 macro_rules! define_endpoint {
     ({} $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// The end of a link in its long form: where it is, and its settings.
+        /// The long form of a link endpoint, with settings.
         #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct LongEndpoint {
@@ -184,7 +184,7 @@ macro_rules! define_endpoint {
         }
 
         impl LongEndpoint {
-            /// The settings alone.
+            /// Returns the settings.
             pub fn settings(&self) -> SettingsSpec {
                 SettingsSpec { $($field: self.$field.clone()),+ }
             }
@@ -193,26 +193,26 @@ macro_rules! define_endpoint {
 }
 with_settings!(define_endpoint {});
 
-/// A veth pair: one object with two ends.
+/// A veth pair.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkSpec {
-    /// The two ends: `namespace:interface`, or a map with `interface` and settings.
+    /// The two endpoints: `namespace:interface`, or a map with `interface` and settings.
     #[schemars(length(min = 2, max = 2))]
     pub endpoints: Vec<Endpoint>,
-    /// The mtu of both ends; an end may say otherwise.
+    /// The mtu of both endpoints; an endpoint can override it.
     pub mtu: Option<u32>,
-    /// Whether both ends are up; an end may say otherwise.
+    /// Whether both endpoints are up; an endpoint can override it.
     pub up: Option<bool>,
-    /// The length of both transmit queues; an end may say otherwise.
+    /// The length of both transmit queues; an endpoint can override it.
     pub txqueuelen: Option<u32>,
-    /// Transmit queues of each end, default 1 (IFLA_NUM_TX_QUEUES).
+    /// Transmit queues of each endpoint, default 1 (IFLA_NUM_TX_QUEUES).
     pub numtxqueues: Option<u32>,
-    /// Receive queues of each end, default 1 (IFLA_NUM_RX_QUEUES).
+    /// Receive queues of each endpoint, default 1 (IFLA_NUM_RX_QUEUES).
     pub numrxqueues: Option<u32>,
 }
 
-/// One end of a link.
+/// An endpoint of a link.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[serde(untagged)]
 pub enum Endpoint {
@@ -223,7 +223,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Which interface it is.
+    /// Returns the interface.
     pub fn interface(&self) -> &LinkId {
         match self {
             Self::Short(id) => id,
@@ -231,7 +231,7 @@ impl Endpoint {
         }
     }
 
-    /// The long form, if it is in that.
+    /// Returns the long form, if it is used.
     pub fn long(&self) -> Option<&LongEndpoint> {
         match self {
             Self::Short(_) => None,
@@ -240,24 +240,24 @@ impl Endpoint {
     }
 }
 
-/// The value of a kernel setting: a number, a truth value (1 or 0) or a text.
+/// The value of a sysctl: a number, a boolean (1 or 0) or a string.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(extend("type" = ["string", "integer", "boolean"]))]
 pub struct SysctlValue(#[schemars(with = "String")] pub String);
 
-text_or_map!(Endpoint, "`namespace:interface` or a map", Endpoint::Short, |long| Endpoint::Long(Box::new(long)));
+string_or_map!(Endpoint, "`namespace:interface` or a map", Endpoint::Short, |long| Endpoint::Long(Box::new(long)));
 scalar!(
     SysctlValue,
-    "a number, a truth value or a text",
+    "a number, a boolean or a string",
     |number: i128| Ok::<_, String>(SysctlValue(number.to_string())),
     |text: &str| if text.contains('\n') || text.len() > 1000 {
-        Err("a setting's value is one line of at most 1000 bytes".to_owned())
+        Err("a sysctl value must be one line of at most 1000 bytes".to_owned())
     } else {
         Ok(SysctlValue(text.to_owned()))
     }
 );
 impl LinkSpec {
-    /// A reference as it stands in the file, for messages.
+    /// Describes the link in messages.
     pub fn describe(&self) -> String {
         self.endpoints.iter().map(|end| end.interface().to_string()).collect::<Vec<_>>().join(" <-> ")
     }

@@ -1,11 +1,11 @@
-//! The lab file: text into [`LabFile`], with every problem and its place.
+//! Parses the text of a lab file into a [`LabFile`] and reports every problem with its position.
 //!
-//! [`crate::yaml`] reads the text into a tree, [`decode`] turns that into [`mod@file`](mod@file), and shows what is wrong.
-//! What names mean, and whether things fit together, is left to [`crate::lower`].
+//! [`crate::yaml`] parses the text into a tree, [`decode`] decodes that into the types of [`mod@file`](mod@file). Resolving
+//! references and checking values against each other is the task of [`crate::lower`].
 
 pub mod decode;
 pub mod file;
-pub mod glance;
+pub mod prescan;
 pub mod schema;
 
 pub use file::LabFile;
@@ -13,17 +13,17 @@ pub use file::LabFile;
 use crate::yaml::parse;
 pub use crate::yaml::{Colour, Diagnostic, Document, Path, Severity, render};
 
-/// What was read of a lab file.
+/// The result of loading a lab file.
 pub struct Loaded<'t> {
-    /// The lab; with errors among the diagnostics, as much of it as could be read, if anything.
+    /// The lab. With errors among the diagnostics, only the valid parts, or `None`.
     pub lab: Option<LabFile>,
-    /// The text's structure, to find places in; `None` when the text is no YAML.
+    /// The parsed YAML, for looking up positions; `None` when the text is not valid YAML.
     pub document: Option<Document<'t>>,
-    /// What is wrong with it.
+    /// The problems found.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads a lab file's text.
+/// Parses and decodes the text of a lab file.
 pub fn load(text: &str) -> Loaded<'_> {
     let mut diagnostics = Vec::new();
     let mut document = parse::parse(text, &mut diagnostics);
@@ -32,7 +32,7 @@ pub fn load(text: &str) -> Loaded<'_> {
 }
 
 impl Loaded<'_> {
-    /// Whether anything keeps the lab from being made.
+    /// Returns whether any diagnostic is an error.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }

@@ -1,11 +1,12 @@
-//! The JSON schema of lab files, by which editors check them: from the types, with null exactly where [`super::decode`] takes
-//! nothing for an empty map or list.
+//! The JSON schema of lab files, for completion and checks in editors.
+//!
+//! It is generated from the types. Null is allowed exactly where [`super::decode`] reads a missing value as an empty map or list.
 
 use serde_json::{Map, Value, json};
 
 use super::file::LabFile;
 
-/// The schema.
+/// Returns the schema.
 pub fn schema() -> Value {
     let mut schema = schemars::schema_for!(LabFile).to_value();
     let definitions = schema["$defs"].clone();
@@ -18,7 +19,7 @@ fn walk(schema: &mut Value, definitions: &Value) {
         Value::Object(object) => {
             for (key, part) in object {
                 if let ("properties" | "patternProperties", Value::Object(values)) = (key.as_str(), &mut *part) {
-                    values.values_mut().for_each(|value| settle_null(value, definitions));
+                    values.values_mut().for_each(|value| set_nullable(value, definitions));
                 }
                 walk(part, definitions);
             }
@@ -28,18 +29,18 @@ fn walk(schema: &mut Value, definitions: &Value) {
     }
 }
 
-/// What may stand after a key: null for maps and lists, and for nothing else.
-fn settle_null(value: &mut Value, definitions: &Value) {
+/// Allows null for maps and lists, and forbids it for all other values.
+fn set_nullable(value: &mut Value, definitions: &Value) {
     let Value::Object(object) = value else { return };
     object.retain(|key, value| key != "default" || !value.is_null());
-    forbid(object);
-    // A list that needs items cannot be nothing.
+    forbid_null(object);
+    // A list with a minimum length cannot be empty.
     if is_collection(object, definitions) && !object.contains_key("minItems") {
-        allow(object);
+        allow_null(object);
     }
 }
 
-fn forbid(object: &mut Map<String, Value>) {
+fn forbid_null(object: &mut Map<String, Value>) {
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
@@ -57,7 +58,7 @@ fn forbid(object: &mut Map<String, Value>) {
     }
 }
 
-fn allow(object: &mut Map<String, Value>) {
+fn allow_null(object: &mut Map<String, Value>) {
     if let Some(name) = object.get_mut("type") {
         *name = json!([name, "null"]);
     } else if let Some(reference) = object.remove("$ref") {
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn null_is_for_maps_and_lists() {
+    fn null_is_allowed_for_maps_and_lists_only() {
         let schema = schema();
         let interface = &schema["$defs"]["InterfaceSpec"]["properties"];
         assert_eq!(interface["mtu"]["type"], "integer");

@@ -1,6 +1,6 @@
-//! Problems of a lab file with their places, and how they are shown: the line, underlined, and what to do about it.
+//! Problems of a lab file with their positions, and their rendering with the source line and a hint.
 //!
-//! Whatever the file holds, nothing but printable characters and line ends is written, apart from the colours asked for.
+//! The output contains only printable characters and newlines, whatever the file contains, and colour sequences if requested.
 
 use std::fmt::Write;
 
@@ -9,74 +9,74 @@ use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Padding, 
 use super::document::Span;
 use crate::name::escape;
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The lab cannot be made.
+    /// The lab cannot be applied.
     Error,
-    /// It can, but hardly as it was meant.
+    /// The lab can be applied, but is probably not what the user wants.
     Warning,
 }
 
 /// A problem of a lab file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
-    /// What is wrong: a lowercase phrase.
+    /// The message: a lowercase phrase.
     pub message: String,
-    /// Where; `None` for the file as a whole.
+    /// The position; `None` for the whole file.
     pub span: Option<Span>,
-    /// What to say at the place itself; may be empty.
+    /// The label at the position; may be empty.
     pub label: String,
-    /// Other places that have to do with it, and how.
+    /// Related positions with their labels.
     pub related: Vec<(Span, String)>,
-    /// What to do about it.
+    /// How to fix it.
     pub hint: Option<String>,
 }
 
-/// Whether to write colours.
+/// Whether to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
     /// Plain text.
     Never,
-    /// With the escape sequences of a terminal.
+    /// ANSI escape sequences.
     Always,
 }
 
 impl Diagnostic {
-    /// An error about the file as a whole.
+    /// Creates an error about the whole file.
     pub fn error(message: impl Into<String>) -> Self {
         Self::new(Severity::Error, message)
     }
 
-    /// A problem of the file as a whole.
+    /// Creates a problem of the whole file.
     pub fn new(severity: Severity, message: impl Into<String>) -> Self {
         Self { severity, message: message.into(), span: None, label: String::new(), related: Vec::new(), hint: None }
     }
 
-    /// With its place.
+    /// Sets the position.
     #[must_use]
     pub fn at(mut self, span: Span) -> Self {
         self.span = Some(span);
         self
     }
 
-    /// With a word at its place.
+    /// Sets the label at the position.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// With another place, and what that has to do with it.
+    /// Adds a related position with its label.
     #[must_use]
     pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
         self.related.push((span, label.into()));
         self
     }
 
-    /// With what to do about it.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -84,11 +84,11 @@ impl Diagnostic {
     }
 }
 
-/// Most problems that are shown; more than that help nobody.
+/// The maximum number of problems that are shown.
 const SHOWN_LIMIT: usize = 100;
 
-/// Shows the problems of the file `path`, sorted by place, one after the other with an empty line between: the first hundred, and
-/// how many more there are.
+/// Renders the problems of the file `path`, sorted by position and separated by empty lines. Shows the first hundred, then the
+/// number of remaining ones.
 pub fn render(diagnostics: &[Diagnostic], path: &str, text: &str, colour: Colour) -> String {
     let source = Source::new(path, text);
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
@@ -103,20 +103,20 @@ pub fn render(diagnostics: &[Diagnostic], path: &str, text: &str, colour: Colour
             out.push('\n');
         }
         let shown = renderer.render(&[group(diagnostic, &source)]);
-        for line in shown.lines().filter(|line| !is_nameless(line)) {
+        for line in shown.lines().filter(|line| !is_empty_origin(line)) {
             out.push_str(line.trim_end());
             out.push('\n');
         }
     }
     if let Some(more) = sorted.len().checked_sub(SHOWN_LIMIT).filter(|more| *more > 0) {
-        let _ = writeln!(out, "\nand {more} more problems, which are not shown");
+        let _ = writeln!(out, "\n{more} more problems not shown");
     }
     out
 }
 
-/// Whether the line is the renderer's heading of a snippet without a path. The heading stands above it, with the column in the
-/// file, while the renderer knows only that in the part of the line that is shown.
-fn is_nameless(line: &str) -> bool {
+/// Returns whether the line is the renderer's heading of a snippet without a path. [`origin`] writes the heading instead, because
+/// the renderer knows the column within the shown part of the line, not within the file.
+fn is_empty_origin(line: &str) -> bool {
     let mut visible = String::new();
     let mut rest = line;
     while let Some((before, after)) = rest.split_once('\u{1b}') {
@@ -127,48 +127,49 @@ fn is_nameless(line: &str) -> bool {
     visible.trim() == ":::"
 }
 
-/// Longest part of a source line that is shown, in characters.
+/// The maximum number of characters shown of a source line.
 const LINE_LIMIT: usize = 120;
 
-/// Lines are counted from the last of the places that lie so many bytes apart.
-const STRIDE: usize = 1 << 16;
+/// The distance in bytes between the offsets whose line numbers are stored.
+const CHUNK: usize = 1 << 16;
 
-/// A text, and how to find its lines.
+/// A text with an index of its line numbers.
 struct Source<'t> {
     path: String,
     text: &'t str,
-    /// The line ends before each multiple of [`STRIDE`]. All line starts would take more memory than a text of empty lines.
+    /// The number of newlines before each multiple of [`CHUNK`]. The offsets of all lines would take more memory than a text of
+    /// empty lines.
     line_ends: Vec<usize>,
 }
 
-/// What is shown of a line: safe to print, cut to a useful length, with the range to underline in it.
-struct Shown {
+/// The shown part of a source line: escaped, cut to [`LINE_LIMIT`], with the range to underline.
+struct Excerpt {
     line: usize,
     column: usize,
     text: String,
-    mark: std::ops::Range<usize>,
+    underline: std::ops::Range<usize>,
 }
 
 impl<'t> Source<'t> {
     fn new(path: &str, text: &'t str) -> Self {
         let mut line_ends = vec![0];
-        for part in text.as_bytes().chunks(STRIDE) {
+        for part in text.as_bytes().chunks(CHUNK) {
             line_ends.push(line_ends[line_ends.len() - 1] + count_line_ends(part));
         }
         Self { path: escape(path).into_owned(), text, line_ends }
     }
 
-    fn show(&self, span: Span) -> Shown {
+    fn excerpt(&self, span: Span) -> Excerpt {
         let start = self.boundary(span.start as usize);
-        let stride = start / STRIDE;
-        let index = self.line_ends[stride] + count_line_ends(&self.text.as_bytes()[stride * STRIDE..start]);
+        let chunk = start / CHUNK;
+        let index = self.line_ends[chunk] + count_line_ends(&self.text.as_bytes()[chunk * CHUNK..start]);
         let begin = self.text[..start].rfind('\n').map_or(0, |end| end + 1);
         let end = self.text[start..].find('\n').map_or(self.text.len(), |end| start + end);
         let line = self.text[begin..end].trim_end_matches('\r');
         let (from, to) = ((start - begin).min(line.len()), (self.boundary(span.end as usize).max(start) - begin).min(line.len()));
-        let (text, mark) = printable(line, from, from + line[from..to].trim_end().len());
+        let (text, underline) = printable(line, from, from + line[from..to].trim_end().len());
         let bom = usize::from(begin == 0 && line.starts_with('\u{feff}') && from > 0);
-        Shown { line: index + 1, column: line[..from].chars().count() + 1 - bom, text, mark }
+        Excerpt { line: index + 1, column: line[..from].chars().count() + 1 - bom, text, underline }
     }
 
     fn boundary(&self, at: usize) -> usize {
@@ -184,11 +185,11 @@ fn count_line_ends(text: &[u8]) -> usize {
     text.split(|byte| *byte == b'\n').count() - 1
 }
 
-/// The part of a line around `from..to` that can be shown, and where that range is in it.
+/// Returns the printable excerpt of a line around `from..to`, and that range within the excerpt.
 fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usize>) {
     let long = line.char_indices().nth(LINE_LIMIT).is_some();
     let far = line[..from].char_indices().nth(LINE_LIMIT / 2).is_some();
-    let (begin, cut_begin) = if long && far { (back(line, from, LINE_LIMIT / 4), "...") } else { (0, "") };
+    let (begin, cut_begin) = if long && far { (offset_before(line, from, LINE_LIMIT / 4), "...") } else { (0, "") };
     let mut text = cut_begin.to_owned();
     let (mut start, mut end) = (None, None);
     for (taken, (at, character)) in line[begin..].char_indices().map(|(at, character)| (begin + at, character)).enumerate() {
@@ -214,8 +215,8 @@ fn printable(line: &str, from: usize, to: usize) -> (String, std::ops::Range<usi
     (text.clone(), start..end.unwrap_or(text.len()).max(start))
 }
 
-/// The place some characters before another.
-fn back(line: &str, from: usize, characters: usize) -> usize {
+/// Returns the offset that is a number of characters before `from`.
+fn offset_before(line: &str, from: usize, characters: usize) -> usize {
     line[..from].char_indices().rev().nth(characters - 1).map_or(0, |(at, _)| at)
 }
 
@@ -229,34 +230,35 @@ fn group<'a>(diagnostic: &'a Diagnostic, source: &Source<'a>) -> Group<'a> {
         let group = group.element(Origin::path(source.path.clone()));
         return group.elements(hint(diagnostic));
     };
-    let primary = source.show(span);
+    let primary = source.excerpt(span);
     let mut places = vec![(AnnotationKind::Primary, primary, &diagnostic.label)];
-    places.extend(diagnostic.related.iter().map(|(span, label)| (AnnotationKind::Context, source.show(*span), label)));
+    places.extend(diagnostic.related.iter().map(|(span, label)| (AnnotationKind::Context, source.excerpt(*span), label)));
     let mut group = group.element(origin(source, &places[0].1));
     let mut rest = places.as_slice();
     while let Some((first, others)) = rest.split_first() {
-        let same = others.iter().take_while(|(_, shown, _)| shown.line == first.1.line && shown.text == first.1.text).count();
+        let same =
+            others.iter().take_while(|(_, excerpt, _)| excerpt.line == first.1.line && excerpt.text == first.1.text).count();
         let (these, later) = rest.split_at(1 + same);
         group = group.element(snippet(these));
         rest = later;
-        if let Some((_, shown, _)) = rest.first() {
-            group = group.element(Padding).element(origin(source, shown));
+        if let Some((_, excerpt, _)) = rest.first() {
+            group = group.element(Padding).element(origin(source, excerpt));
         }
     }
     let hint = hint(diagnostic);
     if hint.is_empty() { group } else { group.element(Padding).elements(hint) }
 }
 
-fn origin<'a>(source: &Source<'a>, shown: &Shown) -> Origin<'a> {
-    Origin::path(source.path.clone()).line(shown.line).char_column(shown.column)
+fn origin<'a>(source: &Source<'a>, excerpt: &Excerpt) -> Origin<'a> {
+    Origin::path(source.path.clone()).line(excerpt.line).char_column(excerpt.column)
 }
 
-fn snippet<'a>(places: &[(AnnotationKind, Shown, &'a String)]) -> Element<'a> {
-    let shown = &places[0].1;
-    let mut snippet = Snippet::source(shown.text.clone()).line_start(shown.line);
-    for (kind, shown, label) in places {
+fn snippet<'a>(places: &[(AnnotationKind, Excerpt, &'a String)]) -> Element<'a> {
+    let first = &places[0].1;
+    let mut snippet = Snippet::source(first.text.clone()).line_start(first.line);
+    for (kind, excerpt, label) in places {
         let label = (!label.is_empty()).then(|| escape(label));
-        snippet = snippet.annotation(kind.span(shown.mark.clone()).label(label));
+        snippet = snippet.annotation(kind.span(excerpt.underline.clone()).label(label));
     }
     snippet.into()
 }

@@ -1,7 +1,7 @@
-//! A YAML document as a tree that knows where each of its parts stands in the text.
+//! A YAML document as a tree of nodes with their positions in the text.
 //!
-//! Anchors, aliases and merge keys are resolved; an alias shares the nodes of its anchor, so that a small text stays small in
-//! memory whatever it expands to. What the scalars mean is left to [`super::decode`].
+//! Anchors, aliases and merge keys are resolved. An alias shares the nodes of its anchor, so memory use does not grow with the
+//! expanded size. Scalars are not interpreted; [`super::decode`] does that.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,25 +12,25 @@ use super::path::{Path, Segment};
 /// A range of bytes in the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
-    /// Where it begins.
+    /// The offset of the first byte.
     pub start: u32,
-    /// Where the next thing begins.
+    /// The offset after the last byte.
     pub end: u32,
 }
 
-/// A value with its place.
+/// A value with its position.
 #[derive(Debug, Clone)]
 pub struct Node<'t> {
-    /// Where it stands. Of a block collection that is where it begins.
+    /// The position. For a block collection, an empty range at its start.
     pub span: Span,
-    /// What it is.
+    /// The value.
     pub content: Content<'t>,
 }
 
-/// What a node can be.
+/// The value of a node.
 #[derive(Debug, Clone)]
 pub enum Content<'t> {
-    /// A single value.
+    /// A scalar.
     Scalar(Scalar<'t>),
     /// A list.
     Sequence(Rc<[Node<'t>]>),
@@ -38,12 +38,12 @@ pub enum Content<'t> {
     Mapping(Rc<[Entry<'t>]>),
 }
 
-/// A single value, not interpreted.
+/// An uninterpreted scalar.
 #[derive(Debug, Clone)]
 pub struct Scalar<'t> {
     /// The text without quotes, escapes resolved.
     pub text: Cow<'t, str>,
-    /// Whether it stands without quotes and without the tag `!!str`, so that `true` may be a truth value and `1` a number.
+    /// Whether it has neither quotes nor the tag `!!str`, so that `true` may be a boolean and `1` a number.
     pub plain: bool,
 }
 
@@ -52,14 +52,24 @@ pub struct Scalar<'t> {
 pub struct Entry<'t> {
     /// The key.
     pub key: Cow<'t, str>,
-    /// Where the key stands.
+    /// The position of the key.
     pub key_span: Span,
     /// The value.
     pub value: Node<'t>,
 }
 
 impl Node<'_> {
-    /// Whether this is a null: nothing, `~` or `null`, without quotes.
+    /// Returns the position to report for a value without a key: its own, or for a block map that of the first key.
+    pub fn first_span(&self) -> Span {
+        match &self.content {
+            Content::Mapping(entries) if self.span.end <= self.span.start + 1 => {
+                entries.first().map_or(self.span, |entry| entry.key_span)
+            }
+            Content::Scalar(_) | Content::Sequence(_) | Content::Mapping(_) => self.span,
+        }
+    }
+
+    /// Returns whether this is null: empty, `~` or `null`, without quotes.
     pub fn is_null(&self) -> bool {
         match &self.content {
             Content::Scalar(scalar) => scalar.is_null(),
@@ -67,7 +77,7 @@ impl Node<'_> {
         }
     }
 
-    /// How many items or entries it has; 0 of a single value.
+    /// Returns the number of items or entries; 0 for a scalar.
     pub fn length(&self) -> usize {
         match &self.content {
             Content::Scalar(_) => 0,
@@ -76,147 +86,142 @@ impl Node<'_> {
         }
     }
 
-    /// The word for what it is.
+    /// Returns the word for its type in messages.
     pub fn describe(&self) -> &'static str {
         match &self.content {
             Content::Scalar(scalar) if scalar.is_null() => "nothing",
-            Content::Scalar(_) => "a single value",
+            Content::Scalar(_) => "a scalar",
             Content::Sequence(_) => "a list",
             Content::Mapping(_) => "a map",
         }
     }
 }
 
+impl Entry<'_> {
+    /// Returns the position to report: that of a scalar value, otherwise of the key.
+    fn span(&self) -> Span {
+        match &self.value.content {
+            Content::Scalar(scalar) if !scalar.is_null() => self.value.span,
+            Content::Scalar(_) | Content::Sequence(_) | Content::Mapping(_) => self.key_span,
+        }
+    }
+}
+
 impl Scalar<'_> {
-    /// Whether this is a null of YAML's core schema.
+    /// Returns whether this is a null of YAML's core schema.
     pub fn is_null(&self) -> bool {
         self.plain && matches!(&*self.text, "" | "~" | "null" | "Null" | "NULL")
     }
 }
 
-/// What a path leads to.
+/// The result of looking up a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// The best place to point at: a scalar or a list item itself, of a collection the key that it stands under.
+pub struct Location {
+    /// The position to report: that of a scalar or list item itself, or of the key of a collection.
     pub span: Span,
-    /// Whether the whole path is there; otherwise the place is that of its longest beginning.
-    pub complete: bool,
+    /// Whether the whole path exists. Otherwise `span` is the position of its longest existing prefix.
+    pub exact: bool,
 }
 
-/// A part of a document.
+/// A selection of nodes: those below a path, down to some depth.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Part {
-    /// What it is below.
+pub struct Subtree {
+    /// The root of the subtree.
     pub path: Path,
-    /// Down to so many levels: 1 for the keys or items alone.
+    /// The number of levels to include; 1 for the keys or items alone.
     pub levels: usize,
-    /// Of the maps among them, this key alone.
+    /// If set, only this key of each map is included.
     pub only: Option<&'static str>,
 }
 
 /// A parsed document.
 #[derive(Debug, Clone)]
 pub struct Document<'t> {
-    /// Its one value.
+    /// The root node.
     pub root: Node<'t>,
-    /// The keys and list items, by their places, that could not be decoded and were left out.
-    pub refused: HashSet<Span>,
-    /// Whether something was left out that has no place in the tree, such as a key that stands a second time.
-    pub torn: bool,
+    /// The spans of the keys and list items that decoding skipped as invalid.
+    pub skipped: HashSet<Span>,
+    /// Whether parsing dropped something that is not in the tree, such as a duplicate key.
+    pub incomplete: bool,
 }
 
 impl<'t> Document<'t> {
-    /// The place of what `path` leads to.
-    pub fn find(&self, path: &Path) -> Found {
+    /// Looks up the position of `path`.
+    pub fn find(&self, path: &Path) -> Location {
         let mut node = &self.root;
-        let mut span = first_place(node);
+        let mut span = node.first_span();
         let mut key = span;
         for segment in path.segments() {
-            match self.step(node, segment) {
-                Step::Same => span = key,
-                Step::Value(entry) => (node, span, key) = (&entry.value, place(entry), entry.key_span),
-                Step::Item(item) => (node, span) = (item, first_place(item)),
-                Step::Nowhere => return Found { span, complete: false },
+            match self.follow(node, segment) {
+                Target::SameNode => span = key,
+                Target::Value(entry) => (node, span, key) = (&entry.value, entry.span(), entry.key_span),
+                Target::Item(item) => (node, span) = (item, item.first_span()),
+                Target::Missing => return Location { span, exact: false },
             }
         }
-        Found { span, complete: true }
+        Location { span, exact: true }
     }
 
-    /// Whether nothing was left out of that part. Where its path leads nowhere, what is missing may be something that was left out.
-    pub fn is_whole(&self, part: &Part) -> bool {
-        if self.torn || self.refused.is_empty() {
-            return !self.torn;
+    /// Returns whether nothing of the subtree was skipped. If its path does not exist, checks the last node that does, because the
+    /// missing one may have been skipped there.
+    pub fn is_whole(&self, subtree: &Subtree) -> bool {
+        if self.incomplete || self.skipped.is_empty() {
+            return !self.incomplete;
         }
         let mut node = &self.root;
-        for segment in part.path.segments() {
-            match self.step(node, segment) {
-                Step::Same => {}
-                Step::Value(entry) if self.refused.contains(&entry.key_span) => return false,
-                Step::Value(entry) => node = &entry.value,
-                Step::Item(item) => node = item,
-                Step::Nowhere => return self.holds_all(node, 1, None),
+        for segment in subtree.path.segments() {
+            match self.follow(node, segment) {
+                Target::SameNode => {}
+                Target::Value(entry) if self.skipped.contains(&entry.key_span) => return false,
+                Target::Value(entry) => node = &entry.value,
+                Target::Item(item) => node = item,
+                Target::Missing => return self.is_decoded(node, 1, None),
             }
         }
-        self.holds_all(node, part.levels, part.only)
+        self.is_decoded(node, subtree.levels, subtree.only)
     }
 
-    fn holds_all(&self, node: &Node<'t>, levels: usize, only: Option<&str>) -> bool {
+    /// Returns whether nothing was skipped in that many levels of a node.
+    fn is_decoded(&self, node: &Node<'t>, levels: usize, only: Option<&str>) -> bool {
         let Some(below) = levels.checked_sub(1) else { return true };
-        let holds = |place: &Span, node: &Node<'t>| !self.refused.contains(place) && self.holds_all(node, below, only);
+        let is_decoded = |span: &Span, node: &Node<'t>| !self.skipped.contains(span) && self.is_decoded(node, below, only);
         match &node.content {
             Content::Scalar(_) => true,
-            Content::Sequence(items) => items.iter().all(|item| holds(&item.span, item)),
+            Content::Sequence(items) => items.iter().all(|item| is_decoded(&item.span, item)),
             Content::Mapping(entries) => {
-                let mut counted = entries.iter().filter(|entry| only.is_none_or(|only| entry.key == only));
-                counted.all(|entry| holds(&entry.key_span, &entry.value))
+                let mut included = entries.iter().filter(|entry| only.is_none_or(|only| entry.key == only));
+                included.all(|entry| is_decoded(&entry.key_span, &entry.value))
             }
         }
     }
 
-    fn step<'n>(&self, node: &'n Node<'t>, segment: &Segment) -> Step<'n, 't> {
+    fn follow<'n>(&self, node: &'n Node<'t>, segment: &Segment) -> Target<'n, 't> {
         match (segment, &node.content) {
-            (Segment::Itself, _) => Step::Same,
-            (Segment::Key(name), Content::Mapping(entries)) => entry(entries, name).map_or(Step::Nowhere, Step::Value),
+            (Segment::KeyItself, _) => Target::SameNode,
+            (Segment::Key(name), Content::Mapping(entries)) => entry(entries, name).map_or(Target::Missing, Target::Value),
             (Segment::Index(index), Content::Sequence(items)) => {
-                let mut items = items.iter().filter(|item| !self.refused.contains(&item.span));
-                items.nth(*index).map_or(Step::Nowhere, Step::Item)
+                let mut items = items.iter().filter(|item| !self.skipped.contains(&item.span));
+                items.nth(*index).map_or(Target::Missing, Target::Item)
             }
-            (Segment::Key(_) | Segment::Index(_), _) => Step::Nowhere,
+            (Segment::Key(_) | Segment::Index(_), _) => Target::Missing,
         }
     }
 }
 
-/// Where a segment leads.
-enum Step<'n, 't> {
-    Same,
+/// The target of a path segment.
+enum Target<'n, 't> {
+    SameNode,
     Value(&'n Entry<'t>),
     Item(&'n Node<'t>),
-    Nowhere,
+    Missing,
 }
 
 fn entry<'n, 't>(entries: &'n [Entry<'t>], key: &str) -> Option<&'n Entry<'t>> {
     let named = |key: &str| entries.iter().find(|entry| entry.key == key);
     named(key).or_else(|| match key {
-        // The other names that a vxlan's options go by.
+        // Alternative option names of vxlan.
         "parent" => named("dev"),
         "remote" => named("group"),
         _ => None,
     })
-}
-
-fn place(entry: &Entry<'_>) -> Span {
-    match &entry.value.content {
-        Content::Scalar(scalar) if !scalar.is_null() => entry.value.span,
-        Content::Scalar(_) | Content::Sequence(_) | Content::Mapping(_) => entry.key_span,
-    }
-}
-
-/// Where to point for a value that has no key: itself, if it is written on its own, or its first key.
-pub fn first_place(node: &Node<'_>) -> Span {
-    match &node.content {
-        Content::Mapping(entries) if node.span.end <= node.span.start + 1 => {
-            entries.first().map_or(node.span, |entry| entry.key_span)
-        }
-        Content::Scalar(_) | Content::Sequence(_) | Content::Mapping(_) => node.span,
-    }
 }

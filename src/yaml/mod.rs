@@ -1,7 +1,7 @@
-//! YAML text into a tree that knows its places, and problems shown at those places.
+//! The YAML parser: text into a tree with positions, and problems rendered with an excerpt of the text.
 //!
-//! [`parse`] reads a text into a [`document`]; a [`path`] leads to a value in it; a [`problem`] is about a path, a
-//! [`diagnostic`] about a place in the text. What keys and values mean is left to [`crate::spec`] and [`crate::resource`].
+//! [`parse`] parses a text into a [`document`]; a [`path`] leads to a value in it. A [`problem`] has a path, a
+//! [`diagnostic`] a position in the text. The meaning of keys and values is defined by [`crate::spec`] and [`crate::resource`].
 
 pub mod diagnostic;
 pub mod document;

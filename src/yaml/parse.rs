@@ -1,7 +1,7 @@
-//! YAML text into a [`Document`]: aliases and merge keys resolved, limits kept, every problem with its place.
+//! Parses YAML text into a [`Document`]. Resolves aliases and merge keys, and enforces limits.
 //!
-//! Limits: 16 MiB of text, 64 levels, 750,000 nodes counted with each use of an alias, 10,000 anchors, 16,000 namespaces. They are
-//! checked while the text is read and before anything is copied, so that a small text cannot ask for a large memory.
+//! The limits are 16 MiB of text, 64 levels, 750,000 nodes (each use of an alias counts), 10,000 anchors and 16,000 namespaces. They
+//! are checked during parsing and before nodes are copied, so a small file cannot cause large memory use.
 
 mod builder;
 mod mapping;
@@ -15,44 +15,44 @@ use self::builder::Builder;
 use super::diagnostic::Diagnostic;
 use super::document::{Document, Span};
 
-/// Longest text, in bytes.
+/// The maximum length of the text, in bytes.
 pub const TEXT_LIMIT: usize = 16 << 20;
-/// Most levels of lists and maps.
+/// The maximum nesting depth of lists and maps.
 pub const DEPTH_LIMIT: usize = 64;
-/// Most nodes, aliases counted as what they stand for.
+/// The maximum number of nodes. An alias counts as many as its anchor.
 pub const NODE_LIMIT: usize = 750_000;
-/// Most anchors: every one of them is kept until the end.
+/// The maximum number of anchors. All of them are kept until the end.
 pub const ANCHOR_LIMIT: usize = 10_000;
-/// Most namespaces. Few machines allow as many (user.max_net_namespaces), and what is said of so many that are all wrong still fits
-/// into 64 MiB.
+/// The maximum number of namespaces. Few machines allow as many (user.max_net_namespaces), and the diagnostics for as many invalid
+/// namespaces still fit into 64 MiB.
 pub const NAMESPACE_LIMIT: usize = 16_000;
 
-/// Most problems that are kept, so that they cannot take more memory than the text.
+/// The maximum number of problems that are kept, which bounds their memory.
 pub const PROBLEM_LIMIT: usize = 1000;
 
-/// Parses a text. Problems that leave a usable document are added to `diagnostics`; after others there is none.
+/// Parses a text. Adds problems to `diagnostics`; returns `None` if one of them leaves no usable document.
 pub fn parse<'t>(text: &'t str, diagnostics: &mut Vec<Diagnostic>) -> Option<Document<'t>> {
     if text.len() > TEXT_LIMIT {
-        let message = format!("the file has {} bytes; at most {TEXT_LIMIT} are allowed", text.len());
+        let message = format!("the file has {} bytes, but at most {TEXT_LIMIT} are allowed", text.len());
         diagnostics.push(Diagnostic::error(message));
         return None;
     }
     let mut builder = Builder::new(diagnostics);
     let parser = Parser::new_from_str_with_options(text, options! { emit_comments: false });
     for event in parser {
-        let step = match event {
-            Ok((event, span)) => builder.take(event, &span),
-            Err(error) => Err(syntax::explained(text, &error)),
+        let result = match event {
+            Ok((event, span)) => builder.handle(event, &span),
+            Err(error) => Err(syntax::diagnostic(text, &error)),
         };
-        if let Err(diagnostic) = step {
+        if let Err(diagnostic) = result {
             builder.diagnostics.push(*diagnostic);
             return None;
         }
     }
     match builder.root() {
-        Some(root) if !root.is_null() => Some(Document { root, refused: HashSet::new(), torn: !diagnostics.is_empty() }),
+        Some(root) if !root.is_null() => Some(Document { root, skipped: HashSet::new(), incomplete: !diagnostics.is_empty() }),
         Some(_) | None => {
-            let hint = "a lab begins with its name, such as `name: demo`";
+            let hint = "a lab needs at least a name: `name: demo`";
             diagnostics.push(Diagnostic::error("the file is empty").at(Span::default()).hint(hint));
             None
         }
@@ -65,7 +65,7 @@ fn report(diagnostics: &mut Vec<Diagnostic>, diagnostic: Diagnostic) {
     }
 }
 
-/// Enough of a text to recognise it by.
+/// Returns the first 60 characters of a text, for messages.
 pub fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
@@ -124,14 +124,14 @@ mod tests {
         out
     }
 
-    fn refusal(text: &str) -> String {
+    fn parse_error(text: &str) -> String {
         let mut diagnostics = Vec::new();
         assert!(parse(text, &mut diagnostics).is_none());
         diagnostics.pop().unwrap().message
     }
 
     #[test]
-    fn what_is_written_wins_over_what_is_merged_and_the_earlier_over_the_later() {
+    fn explicit_keys_override_merged_keys_and_earlier_merges_override_later_ones() {
         assert_eq!(tree("a: &a {x: 1, y: 1}\nb: {y: 2, <<: *a}"), "{a={x=1 y=1 } b={y=2 x=1 } }");
         assert_eq!(tree("a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b]}"), "{a={x=1 } b={x=2 y=2 } c={x=1 y=2 } }");
         assert_eq!(tree("a: &a {x: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: *b}"), "{a={x=1 } b={y=2 x=1 } c={y=2 x=1 } }");
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_key_written_in_place_is_an_ordinary_map() {
+    fn a_merge_key_takes_an_inline_map() {
         assert_eq!(tree("b: {<<: {x: 1}, y: 2}"), "{b={y=2 x=1 } }");
     }
 
     #[test]
-    fn an_alias_points_to_where_its_text_stands() {
+    fn an_alias_has_the_position_of_its_anchor() {
         let text = "a: &a\n  x: 1\nb: *a\n";
         let document = parse(text, &mut Vec::new()).unwrap();
         let found = document.find(&Path::root().then("b").then("x"));
@@ -153,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_found_where_it_should_be() {
+    fn a_missing_path_has_the_position_of_its_longest_prefix() {
         let text = "a:\n  b: [1, {c: 2}]\n";
         let document = parse(text, &mut Vec::new()).unwrap();
         let at = |path: Path| {
             let found = document.find(&path);
-            (&text[found.span.start as usize..found.span.end as usize], found.complete)
+            (&text[found.span.start as usize..found.span.end as usize], found.exact)
         };
         assert_eq!(at(Path::root().then("a").then("x").then("y")), ("a", false));
         assert_eq!(at(Path::root().then("a").then("b")), ("b", true));
@@ -168,33 +168,33 @@ mod tests {
         assert_eq!(at(Path::root().then("a").then("b").then(2)), ("b", false));
     }
 
-    /// Anchored values, each of which is made of the one before.
+    /// Returns anchored values, each built from the previous one.
     fn chain(first: &str, length: usize, value: impl Fn(&str, usize) -> String) -> String {
         let values = (1..length).map(|level| format!("a{level}: &a{level} {}\n", value(&format!("*a{}", level - 1), level)));
         std::iter::once(format!("a0: &a0 {first}\n")).chain(values).collect()
     }
 
     #[test]
-    fn limits_are_reached_without_much_work() {
-        assert!(refusal(&"[".repeat(100_000)).contains("nested"));
-        assert!(refusal(&"- ".repeat(100_000)).contains("nested"));
-        assert!(refusal(&"{a: ".repeat(100_000)).contains("nested"));
-        assert!(refusal(&"x".repeat(TEXT_LIMIT + 1)).contains("bytes"));
+    fn exceeding_a_limit_is_detected_quickly() {
+        assert!(parse_error(&"[".repeat(100_000)).contains("nested"));
+        assert!(parse_error(&"- ".repeat(100_000)).contains("nested"));
+        assert!(parse_error(&"{a: ".repeat(100_000)).contains("nested"));
+        assert!(parse_error(&"x".repeat(TEXT_LIMIT + 1)).contains("bytes"));
         let bomb = chain("[x, x]", 60, |below, _| format!("{{ x: {below}, y: {below} }}"));
-        assert!(refusal(&bomb).contains(&NODE_LIMIT.to_string()));
+        assert!(parse_error(&bomb).contains(&NODE_LIMIT.to_string()));
         let merged = chain("{ x0: 0 }", 3000, |below, level| format!("{{ <<: {below}, x{level}: 0 }}"));
-        assert!(refusal(&merged).contains(&NODE_LIMIT.to_string()));
+        assert!(parse_error(&merged).contains(&NODE_LIMIT.to_string()));
     }
 
     #[test]
     fn anchors_are_limited() {
         let anchors = |count: usize| (0..count).map(|n| format!("- &a{n} x\n")).collect::<String>();
         assert!(parse(&anchors(ANCHOR_LIMIT), &mut Vec::new()).is_some());
-        assert!(refusal(&anchors(ANCHOR_LIMIT + 1)).contains("anchors"));
+        assert!(parse_error(&anchors(ANCHOR_LIMIT + 1)).contains("anchors"));
     }
 
     #[test]
-    fn namespaces_are_limited_wherever_their_map_comes_from() {
+    fn namespaces_are_limited_also_through_aliases_and_merge_keys() {
         let map = |count: usize| (0..count).map(|n| format!("n{n},")).collect::<String>();
         let allowed = map(NAMESPACE_LIMIT);
         let too_many = map(NAMESPACE_LIMIT + 1);
@@ -205,13 +205,13 @@ mod tests {
             format!("{{ a: &a {{ {too_many} }}, namespaces: *a }}"),
             format!("{{ a: &a {{ {too_many} }}, namespaces: {{ <<: *a }} }}"),
         ] {
-            assert!(refusal(&text).contains("namespaces"));
+            assert!(parse_error(&text).contains("namespaces"));
         }
     }
 
     #[test]
-    fn deep_aliases_count_with_their_levels() {
+    fn aliases_count_towards_the_depth() {
         let deep = chain("[x]", 70, |below, _| format!("[{below}]"));
-        assert!(refusal(&deep).contains("nested"));
+        assert!(parse_error(&deep).contains("nested"));
     }
 }

@@ -1,18 +1,18 @@
-//! Where something stands in a lab file, by keys and positions instead of bytes: `namespaces/blue/routes/0/via`.
+//! Positions in a lab file by keys and indices instead of bytes: `namespaces/blue/routes/0/via`.
 
 use std::fmt;
 
 use crate::name::{LinkName, NamespaceName, escape};
 
-/// One step down.
+/// One segment of a [`Path`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Segment {
-    /// Into a map, by key.
+    /// The value of a key of a map.
     Key(String),
-    /// Into a list, by position from 0.
+    /// An item of a list, counted from 0.
     Index(usize),
-    /// Not down, but to the key that the way led through last.
-    Itself,
+    /// The last key of the path itself, instead of its value.
+    KeyItself,
 }
 
 impl From<&str> for Segment {
@@ -45,30 +45,30 @@ impl From<usize> for Segment {
     }
 }
 
-/// The way from the root of a lab file to something in it.
+/// A path from the root of a lab file to a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(Vec<Segment>);
 
 impl Path {
-    /// The file as a whole.
+    /// Returns the path of the whole file.
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// The same way and a step more.
+    /// Appends a segment.
     #[must_use]
     pub fn then(mut self, segment: impl Into<Segment>) -> Self {
         self.0.push(segment.into());
         self
     }
 
-    /// The same way, but to the key at its end instead of what stands under it.
+    /// Makes the path point to its last key instead of the value.
     #[must_use]
     pub fn key(self) -> Self {
-        self.then(Segment::Itself)
+        self.then(Segment::KeyItself)
     }
 
-    /// The steps from the root.
+    /// Returns the segments from the root.
     pub fn segments(&self) -> &[Segment] {
         &self.0
     }
@@ -77,11 +77,11 @@ impl Path {
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, segment) in self.0.iter().enumerate() {
-            if position > 0 && *segment != Segment::Itself {
+            if position > 0 && *segment != Segment::KeyItself {
                 f.write_str("/")?;
             }
             match segment {
-                Segment::Itself => {}
+                Segment::KeyItself => {}
                 Segment::Key(key) => f.write_str(&escape(key))?,
                 Segment::Index(index) => write!(f, "{index}")?,
             }

@@ -1,6 +1,6 @@
 //! Problems that show once the whole lab is known, by the path of what they are about.
 
-use crate::yaml::document::Part;
+use crate::yaml::document::Subtree;
 use crate::yaml::parse::PROBLEM_LIMIT;
 use crate::yaml::suggest::closest;
 use crate::yaml::{Path, Severity};
@@ -8,42 +8,42 @@ use crate::yaml::{Path, Severity};
 /// Something about the lab that cannot be, or that can hardly be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// What it is about.
     pub path: Path,
-    /// What is wrong: a lowercase phrase.
+    /// The message: a lowercase phrase.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub hint: Option<String>,
     /// What else has to do with it, and how.
     pub related: Vec<(Path, String)>,
     /// The parts of the file that it counts on: it may show only because one of them could not be read.
-    pub needs: Vec<Part>,
+    pub needs: Vec<Subtree>,
 }
 
 /// All that stands there.
-pub fn whole(path: Path) -> Part {
-    Part { path, levels: usize::MAX, only: None }
+pub fn whole(path: Path) -> Subtree {
+    Subtree { path, levels: usize::MAX, only: None }
 }
 
 /// The keys that stand there, whatever their values hold.
-pub fn keys(path: Path) -> Part {
-    Part { path, levels: 1, only: None }
+pub fn keys(path: Path) -> Subtree {
+    Subtree { path, levels: 1, only: None }
 }
 
 /// Which interfaces are ends of links: the links, and the items of their `endpoints`.
-pub fn link_ends() -> Part {
-    Part { path: Path::root().then("links"), levels: 3, only: Some("endpoints") }
+pub fn link_ends() -> Subtree {
+    Subtree { path: Path::root().then("links"), levels: 3, only: Some("endpoints") }
 }
 
 /// The same for one link.
-pub fn ends_of(link: Path) -> Part {
-    Part { path: link, levels: 2, only: Some("endpoints") }
+pub fn ends_of(link: Path) -> Subtree {
+    Subtree { path: link, levels: 2, only: Some("endpoints") }
 }
 
 impl Problem {
-    /// With what to do about it.
+    /// Sets the hint.
     pub fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
         self
@@ -56,12 +56,12 @@ impl Problem {
     }
 
     /// It may show only because something of that part could not be read.
-    pub fn needs(&mut self, part: Part) -> &mut Self {
+    pub fn needs(&mut self, part: Subtree) -> &mut Self {
         self.needs_all([part])
     }
 
     /// It may show only because something of those parts could not be read.
-    pub fn needs_all(&mut self, parts: impl IntoIterator<Item = Part>) -> &mut Self {
+    pub fn needs_all(&mut self, parts: impl IntoIterator<Item = Subtree>) -> &mut Self {
         self.needs.extend(parts);
         self
     }

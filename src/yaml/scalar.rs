@@ -1,8 +1,8 @@
 //! Ways in which values of the lab file are written: macros that implement [`serde::Deserialize`] for them.
 
-/// Reads "a text of that form, or a map of that type", keeping the error of whichever the file meant.
+/// Implements `Deserialize` for a short form (a string) or a long form (a map). Errors are those of the form that the file uses.
 #[macro_export]
-macro_rules! text_or_map {
+macro_rules! string_or_map {
     ($type:ty, $expecting:literal, $text:expr, $map:expr) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

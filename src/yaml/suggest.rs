@@ -1,9 +1,9 @@
-//! "Did you mean": the known word that is closest to an unknown one.
+//! Suggestions for unknown words ("did you mean"), and lists of known ones.
 
-/// Most words of a list that are written out.
-const LISTED: usize = 20;
+/// The maximum number of words that [`list`] writes out.
+const LIST_LIMIT: usize = 20;
 
-/// The closest of `known`, if any is close enough to have been meant: a third of its letters may differ, and case.
+/// Returns the word of `known` that is closest to `word`. Ignores case; up to a third of the letters may differ.
 pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word: String = word.chars().take(64).collect::<String>().to_lowercase();
     let length = word.chars().count();
@@ -21,8 +21,8 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     best.map(|(_, candidate)| candidate)
 }
 
-/// What others call it: words that people know from other programs, and what they may mean here.
-const OTHER_WORDS: [(&str, &str); 16] = [
+/// Terms of other programs, and the keys that they correspond to.
+const SYNONYMS: [(&str, &str); 16] = [
     ("address", "addresses"),
     ("destination", "to"),
     ("device", "dev"),
@@ -41,22 +41,22 @@ const OTHER_WORDS: [(&str, &str); 16] = [
     ("vni", "id"),
 ];
 
-/// The known word that was meant, by its spelling or because other programs call it so.
-pub fn meant<'k>(word: &str, known: &'k [&'k str]) -> Option<&'k str> {
-    let mut others = OTHER_WORDS.iter().filter(|(other, _)| *other == word);
+/// Returns the known word that `word` is a synonym or misspelling of.
+pub fn suggestion<'k>(word: &str, known: &'k [&'k str]) -> Option<&'k str> {
+    let mut synonyms = SYNONYMS.iter().filter(|(other, _)| *other == word);
     let known_words = || known.iter().copied();
-    let by_meaning = others.find_map(|(_, meant)| known_words().find(|known| known == meant));
-    by_meaning.or_else(|| closest(word, known_words()))
+    let synonym = synonyms.find_map(|(_, key)| known_words().find(|known| known == key));
+    synonym.or_else(|| closest(word, known_words()))
 }
 
-/// Words as a list: `` `a`, `b` and `c` ``.
+/// Formats words as a list: `` `a`, `b` and `c` ``.
 pub fn list<'w>(words: impl IntoIterator<Item = &'w str>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     match words.as_slice() {
         [] => String::new(),
         [one] => one.clone(),
-        [most @ .., last] if words.len() <= LISTED => format!("{} and {last}", most.join(", ")),
-        many => format!("{} and {} more", many[..LISTED].join(", "), many.len() - LISTED),
+        [most @ .., last] if words.len() <= LIST_LIMIT => format!("{} and {last}", most.join(", ")),
+        many => format!("{} and {} more", many[..LIST_LIMIT].join(", "), many.len() - LIST_LIMIT),
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_recognised_and_a_different_word_is_not() {
+    fn a_misspelling_is_recognised_and_a_different_word_is_not() {
         assert_eq!(closest("adresses", ["addresses", "routes"]), Some("addresses"));
         assert_eq!(closest("MTU", ["mac", "mtu"]), Some("mtu"));
         assert_eq!(closest("stp-state", ["stp_state"]), Some("stp_state"));

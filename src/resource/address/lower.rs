@@ -49,9 +49,9 @@ fn of_interface(
         if items.len() > 1
             && let Some(first) = seen.insert(spec.address, item.position)
         {
-            let message = format!("`{}:{link}` has the address `{}` twice", site.namespace, spec.address);
+            let message = format!("`{}:{link}` has the duplicate address `{}`", site.namespace, spec.address);
             let problem = problems.error(place.path(), message);
-            problem.also(site.path::<Address>(first), "the other place").hint("remove one of the two");
+            problem.also(site.path::<Address>(first), "also set here").hint("remove one of the two");
             continue;
         }
         check_address(&spec, place, problems);
@@ -110,9 +110,9 @@ fn lifetime(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) -> Op
     let (valid, preferred) = match (spec.valid_lft, spec.preferred_lft) {
         (None, None) => return None,
         (None, Some(_)) => {
-            let problem = problems.error(place.key("preferred_lft"), "`preferred_lft` needs a `valid_lft`");
+            let problem = problems.error(place.key("preferred_lft"), "`preferred_lft` requires `valid_lft`");
             problem.needs(whole(place.path()));
-            problem.hint("say how long the address is valid, at least as long as it is preferred");
+            problem.hint("set `valid_lft` to at least the same value");
             return None;
         }
         (Some(valid), preferred) => (valid, preferred.unwrap_or(valid)),
@@ -121,16 +121,16 @@ fn lifetime(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) -> Op
         if lifetime.0 % 1_000_000 != 0 || lifetime >= Duration::seconds(u32::MAX.into()) {
             let given = if key == "valid_lft" { spec.valid_lft } else { spec.preferred_lft };
             if given.is_some() {
-                let problem = problems.error(place.key(key), format!("`{lifetime}` is no lifetime of an address"));
-                problem.hint("whole seconds are possible, less than 4294967295s; leave it out for an address that stays");
+                let problem = problems.error(place.key(key), format!("invalid address lifetime `{lifetime}`"));
+                problem.hint("use whole seconds below 4294967295s, or remove it for an unlimited lifetime");
             }
         }
     }
     if valid.0 == 0 {
-        problems.error(place.key("valid_lft"), "an address must be valid for at least a second");
+        problems.error(place.key("valid_lft"), "`valid_lft` must be at least 1s");
     }
     if preferred > valid {
-        let message = format!("the address cannot be preferred for longer ({preferred}) than it is valid ({valid})");
+        let message = format!("`preferred_lft` ({preferred}) is longer than `valid_lft` ({valid})");
         problems.error(place.key("preferred_lft"), message);
     }
     Some(Lifetime { valid, preferred })
@@ -139,11 +139,11 @@ fn lifetime(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) -> Op
 fn check_address(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
     let ip = spec.address.ip();
     if let Some(what) = unusable(ip) {
-        problems.error(place.path(), format!("`{ip}` is {what}, which no interface can have"));
+        problems.error(place.path(), format!("`{ip}` is {what} and cannot be assigned to an interface"));
         return;
     }
     if ip.is_ipv6() && ip.is_loopback() && !place.link.is_loopback() {
-        problems.error(place.path(), format!("`{ip}` is the loopback's address, which only `lo` can have"));
+        problems.error(place.path(), format!("`{ip}` is the loopback address and can be assigned to `lo` only"));
     }
     check_network(spec, place, problems);
     check_family(spec, place, problems);
@@ -172,7 +172,7 @@ fn check_network(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) 
         return;
     };
     let message = format!("`{}` is the {what} address of `{}`", net.addr(), net.trunc());
-    problems.warning(place.path(), message).hint("an interface usually has an address between the two");
+    problems.warning(place.path(), message).hint("use a host address, between the network address and the broadcast address");
 }
 
 fn check_family(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
@@ -182,16 +182,19 @@ fn check_family(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
     };
     let other = |ip: Option<IpAddr>| ip.filter(|ip| ip.is_ipv4() != ipv4);
     if let Some(peer) = other(spec.peer) {
-        refuse("peer", format!("the peer `{peer}` is of another family than `{}`", spec.address.ip()));
+        refuse("peer", format!("peer `{peer}` and address `{}` have different families", spec.address.ip()));
     } else if let Some((peer, what)) = spec.peer.and_then(|peer| Some((peer, unusable(peer)?))) {
-        refuse("peer", format!("`{peer}` is {what}, which no interface can have"));
+        refuse("peer", format!("peer `{peer}` is {what} and cannot be assigned to an interface"));
     }
     if ipv4 {
         if spec.nodad {
-            refuse("nodad", "`nodad` is for IPv6 addresses only".into());
+            refuse("nodad", "`nodad` is valid for IPv6 addresses only".into());
         }
         if let Some(broadcast) = other(spec.broadcast) {
-            refuse("broadcast", format!("the broadcast address `{broadcast}` is of another family than `{}`", spec.address.ip()));
+            refuse(
+                "broadcast",
+                format!("broadcast address `{broadcast}` and address `{}` have different families", spec.address.ip()),
+            );
         }
         if let Some(label) = &spec.label {
             let rest = label.strip_prefix(&*place.link.as_str());
@@ -202,7 +205,7 @@ fn check_family(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
                 let label = escape(label);
                 refuse(
                     "label",
-                    format!("the label `{label}` is not `{name}`, or `{name}:` and more, of at most {LABEL_LENGTH} bytes"),
+                    format!("invalid label `{label}`: use `{name}` or `{name}:SUFFIX`, at most {LABEL_LENGTH} bytes"),
                 );
             }
         }
@@ -210,7 +213,7 @@ fn check_family(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
     }
     let ipv4_only = [("label", spec.label.is_some()), ("broadcast", spec.broadcast.is_some()), ("scope", spec.scope.is_some())];
     for (key, _) in ipv4_only.into_iter().filter(|(_, given)| *given) {
-        refuse(key, format!("`{key}` is for IPv4 addresses only"));
+        refuse(key, format!("`{key}` is valid for IPv4 addresses only"));
     }
 }
 
@@ -220,8 +223,8 @@ fn check_ipv6(site: &Site<'_>, link: LinkName, problems: &mut Problems) {
     let path = || site.path::<Address>(*position);
     site.refuse_small_mtu(interface, &format!("the address `{address}`"), path, problems);
     if interface.without_ipv6 {
-        let message = format!("`{}` cannot have the address `{address}`: IPv6 is switched off there", interface.id);
-        problems.error(path(), message).hint("remove the sysctl `disable_ipv6`, or the address");
+        let message = format!("`{}` cannot have the address `{address}`: IPv6 is disabled", interface.id);
+        problems.error(path(), message).hint("remove the sysctl `disable_ipv6` or the address");
     }
 }
 
@@ -233,7 +236,7 @@ fn warn_of_repetition(site: &Site<'_>, problems: &mut Problems) {
                 Some((first, place)) if first.id != interface.id => {
                     let message = format!("`{}` and `{}` both have the address `{}`", interface.id, first.id, address.ip());
                     let problem = problems.warning(site.path::<Address>(*position), message);
-                    problem.also(site.path::<Address>(*place), "the other one");
+                    problem.also(site.path::<Address>(*place), "also used here");
                 }
                 Some(_) => {}
                 None => drop(seen.insert(address.ip(), (interface, *position))),

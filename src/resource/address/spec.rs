@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{Address, AddressKey};
 use crate::resource::route::Scope;
-use crate::text_or_map;
+use crate::string_or_map;
 use crate::value::{Duration, InterfaceAddress};
 
-/// An address: `192.0.2.1/24`, or a map with `address` and more.
+/// An address: `192.0.2.1/24`, or a map with `address` and attributes.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum AddressSpec {
     /// The address alone.
     Short(InterfaceAddress),
-    /// With its attributes.
+    /// The address with attributes.
     Long(Box<LongAddress>),
 }
-text_or_map!(AddressSpec, "an address or a map", AddressSpec::Short, |long| AddressSpec::Long(Box::new(long)));
+string_or_map!(AddressSpec, "an address or a map", AddressSpec::Short, |long| AddressSpec::Long(Box::new(long)));
 
 /// An address with its attributes, ip-address(8).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,22 +33,22 @@ pub struct LongAddress {
     /// An IPv4 broadcast address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broadcast: Option<IpAddr>,
-    /// Where it is valid.
+    /// The area where the address is valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// An IPv4 label: the interface's name, or that name, a colon and more; at most 15 bytes.
+    /// An IPv4 label: the interface's name, or `NAME:SUFFIX`; at most 15 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// No duplicate address detection; IPv6 only.
+    /// Skip duplicate address detection; IPv6 only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nodad: bool,
-    /// No connected route.
+    /// Do not create the connected route.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub noprefixroute: bool,
-    /// Removed after this time, whole seconds.
+    /// Time until the address is removed, in whole seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_lft: Option<Duration>,
-    /// Deprecated after this time, whole seconds, at most `valid_lft`.
+    /// Time until the address is deprecated, in whole seconds, at most `valid_lft`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferred_lft: Option<Duration>,
     /// Metric of the connected route.
@@ -75,7 +75,7 @@ impl LongAddress {
 }
 
 impl AddressSpec {
-    /// In the long form.
+    /// Converts to the long form.
     pub fn long(&self) -> LongAddress {
         match self {
             Self::Short(address) => LongAddress::of(*address),

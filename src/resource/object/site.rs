@@ -8,7 +8,7 @@ use super::Object;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::LEAST_MTU;
 use crate::value::InterfaceAddress;
-use crate::yaml::document::Part;
+use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
 
 /// The smallest mtu with which an interface has IPv6 (IPV6_MIN_MTU).
@@ -54,7 +54,7 @@ impl Position {
 
 /// A namespace as declared.
 pub struct Site<'s> {
-    /// Its name.
+    /// The name.
     pub namespace: &'s NamespaceName,
     /// Whether topo makes it, so that everything in it is the lab's.
     pub owned: bool,
@@ -68,7 +68,7 @@ pub struct Site<'s> {
 
 /// An interface of a [`Site`].
 pub struct Interface {
-    /// Its name.
+    /// The name.
     pub id: LinkId,
     /// Whether it is up, or will be.
     pub up: bool,
@@ -101,7 +101,7 @@ pub trait Places {
     /// The path of a setting of an interface.
     fn setting(&self, link: LinkName, key: &str) -> Path;
     /// The parts of the file that tell which addresses the namespace reaches.
-    fn reach_parts(&self) -> Vec<Part>;
+    fn reach_parts(&self) -> Vec<Subtree>;
     /// Reports that there is no such interface.
     fn unknown_interface(&self, name: LinkName, path: Path, problems: &mut Problems);
 }
@@ -115,9 +115,9 @@ impl Site<'_> {
     /// Reports an mtu that is too small for IPv6, which `what` needs: the kernel disables IPv6 on such an interface.
     pub fn refuse_small_mtu(&self, interface: &Interface, what: &str, place: impl Fn() -> Path, problems: &mut Problems) {
         if let Some(mtu) = interface.mtu.filter(|mtu| (LEAST_MTU..LEAST_IPV6_MTU).contains(mtu)) {
-            let message = format!("with an mtu of {mtu} `{}` has no IPv6, which {what} needs", interface.id);
+            let message = format!("mtu {mtu} of `{}` is too small for IPv6, which {what} requires", interface.id);
             let problem = problems.error(self.places.setting(interface.id.name, "mtu"), message);
-            problem.also(place(), "needs IPv6").hint(format!("IPv6 needs an mtu of at least {LEAST_IPV6_MTU}"));
+            problem.also(place(), "requires IPv6").hint(format!("use an mtu of at least {LEAST_IPV6_MTU}"));
         }
     }
 

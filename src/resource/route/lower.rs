@@ -11,7 +11,7 @@ use super::{Family, IPV6_METRIC, MAIN_TABLE, NextHop, Route, RouteKey, RouteSpec
 use crate::resource::link::LEAST_MTU;
 use crate::resource::object::site::{Item, Lowered, Position, Site};
 use crate::value::Destination;
-use crate::yaml::document::Part;
+use crate::yaml::document::Subtree;
 use crate::yaml::problem::whole;
 use crate::yaml::{Path, Problems};
 
@@ -62,11 +62,11 @@ pub(super) fn lower(items: &[Item<'_, RouteSpec>], site: &Site<'_>, lowered: &mu
 }
 
 fn refuse_second(context: &Context<'_>, key: &RouteKey, first: Position, problems: &mut Problems) {
-    let message = format!("`{}` has the route `{key}` twice", context.site.namespace);
+    let message = format!("duplicate route `{key}` in `{}`", context.site.namespace);
     let problem = problems.error(context.path(), message);
     let first = context.site.path::<Route>(first);
-    problem.also(first.clone(), "the other one").needs(context.part()).needs(whole(first));
-    problem.hint("give them different metrics, or make them one route with `nexthops`");
+    problem.also(first.clone(), "first defined here").needs(context.part()).needs(whole(first));
+    problem.hint("use different metrics, or one route with `nexthops`");
 }
 
 fn key_in(spec: &RouteSpec, table: u32) -> RouteKey {
@@ -103,9 +103,9 @@ fn table_number(spec: &RouteSpec, tables: &BTreeMap<String, u32>) -> Option<u32>
 fn unknown_table(spec: &RouteSpec, tables: &BTreeMap<String, u32>, path: Path, problems: &mut Problems) {
     let Some(Table::Name(name)) = &spec.table else { return };
     let known = TABLES.iter().map(|(name, _)| *name).chain(tables.keys().map(String::as_str));
-    let message = format!("there is no routing table `{}`", crate::name::escape(name));
+    let message = format!("unknown routing table `{}`", crate::name::escape(name));
     let problem = problems.unknown(path.then("table"), message, name, known);
-    problem.hint.get_or_insert_with(|| "use its number, or name it in /etc/iproute2/rt_tables".into());
+    problem.hint.get_or_insert_with(|| "use its number, or define it in /etc/iproute2/rt_tables".into());
 }
 
 fn route(context: &Context<'_>, problems: &mut Problems) -> Option<Route> {
@@ -132,17 +132,18 @@ fn check_family(context: &Context<'_>, problems: &mut Problems) {
     if let (Destination::Prefix(prefix), Some(given)) = (spec.to, spec.family)
         && (given == Family::Inet6) != context.ipv6
     {
-        let problem = problems.error(context.path().then("family"), format!("`{prefix}` is an {family} prefix"));
-        problem.hint("leave out `family`: the destination says it");
+        let problem =
+            problems.error(context.path().then("family"), format!("`family` contradicts the {family} prefix `{prefix}`"));
+        problem.hint("remove `family`; the destination implies it");
     }
     if let Some(src) = spec.src {
         let path = context.path().then("src");
         if src.is_ipv6() != context.ipv6 {
-            problems.error(path, format!("`{src}` cannot be the source of an {family} route"));
+            problems.error(path, format!("`{src}` is not a valid source address of an {family} route"));
         } else if context.site.owned && !context.reach.is_own(src) {
-            let message = format!("`{src}` is no address of `{}`", context.site.namespace);
+            let message = format!("source address `{src}` is not assigned in `{}`", context.site.namespace);
             let problem = problems.error(path, message).needs_all(context.site.places.reach_parts());
-            problem.hint("the source must be one of the namespace's own addresses");
+            problem.hint("use an address of an interface of the namespace");
         }
     }
 }
@@ -152,25 +153,24 @@ fn check_attributes(context: &Context<'_>, problems: &mut Problems) {
     let path = |key: &str| context.path().then(key);
     for (key, given) in [("scope", spec.scope.is_some()), ("tos", spec.tos.is_some())] {
         if context.ipv6 && given {
-            problems.error(path(key), format!("`{key}` is for IPv4 routes only"));
+            problems.error(path(key), format!("`{key}` is valid for IPv4 routes only"));
         }
     }
     if let Some(tos) = spec.tos.filter(|tos| tos & 3 != 0) {
-        let problem = problems.error(path("tos"), format!("`{tos}` is no type of service: its last two bits must be 0"));
-        problem.hint("the type of service is the upper six bits, such as 0x10");
+        let problem = problems.error(path("tos"), format!("invalid type of service {tos}: the two low bits must be 0"));
+        problem.hint("use a multiple of 4, such as `0x10`");
     }
     if let Some(mtu) = spec.mtu.filter(|mtu| !(LEAST_MTU..=MOST_MTU).contains(mtu)) {
-        let problem = problems.error(path("mtu"), format!("an mtu of {mtu} is not possible"));
-        problem.hint(format!("the range is {} to {MOST_MTU} bytes", LEAST_MTU));
+        problems.error(path("mtu"), format!("mtu {mtu} is out of range ({LEAST_MTU} to {MOST_MTU})"));
     }
     let gateway = spec.via.is_some() || spec.nexthops.iter().any(|hop| hop.via.is_some());
     match spec.scope {
         Some(Scope::Nowhere) => {
-            problems.error(path("scope"), "a route cannot have the scope `nowhere`");
+            problems.error(path("scope"), "a route cannot have scope `nowhere`");
         }
         Some(scope @ (Scope::Link | Scope::Host)) if gateway && !context.ipv6 => {
-            let problem = problems.error(path("scope"), format!("a route by a gateway cannot have the scope `{scope}`"));
-            problem.hint("leave out `scope`, or the gateway");
+            let problem = problems.error(path("scope"), format!("a route with a gateway cannot have scope `{scope}`"));
+            problem.hint("remove `scope` or the gateway");
         }
         Some(_) | None => {}
     }
@@ -182,7 +182,7 @@ fn refuse_ways(context: &Context<'_>, problems: &mut Problems) {
     for (key, _) in given.into_iter().chain([("onlink", spec.onlink)]).filter(|(_, given)| *given) {
         let kind = serde_json::json!(spec.kind);
         let kind = kind.as_str().unwrap_or_default();
-        let message = format!("a route of type `{kind}` leads nowhere, so that it cannot have `{key}`");
+        let message = format!("a route of type `{kind}` cannot have `{key}`");
         problems.error(context.path().then(key), message).hint(format!("remove `{key}` or `type`"));
     }
 }
@@ -193,23 +193,23 @@ fn several(context: &Context<'_>, problems: &mut Problems) -> Vec<NextHop> {
         if given {
             let message = format!("a route cannot have both `{key}` and `nexthops`");
             let problem = problems.error(context.path().then(key), message);
-            problem.also(context.path().then("nexthops"), "the next hops").hint(format!("give each next hop its own `{key}`"));
+            problem.also(context.path().then("nexthops"), "the next hops").hint(format!("set `{key}` on each next hop instead"));
         }
     }
     let mut hops = Vec::new();
     for (index, hop) in spec.nexthops.iter().enumerate() {
         let hop = Hop { via: hop.via, dev: hop.dev, onlink: hop.onlink, weight: hop.weight, index: Some(index) };
         if context.ipv6 && hop.via.is_none() && hop.dev.is_some() && spec.nexthops.len() > 1 {
-            let message = "each of several next hops of an IPv6 route needs a gateway";
+            let message = "each next hop of an IPv6 multipath route requires a gateway";
             problems.error(hop.path(context), message).hint("add `via`");
             continue;
         }
         let Some(resolved) = nexthop::resolve(context, &hop, problems) else { continue };
         let twin = hops.iter().position(|other: &NextHop| other.via == resolved.via && other.dev == resolved.dev);
         if let Some(twin) = twin.filter(|_| context.ipv6) {
-            let problem = problems.error(hop.path(context), "the same next hop is given twice");
+            let problem = problems.error(hop.path(context), "duplicate next hop");
             let first = context.path().then("nexthops").then(twin);
-            problem.also(first, "the other one").hint("give one of them a larger `weight` instead");
+            problem.also(first, "first given here").hint("use one next hop with a larger `weight`");
         }
         hops.push(resolved);
     }
@@ -223,7 +223,7 @@ impl Context<'_> {
     }
 
     /// The whole of the route, for problems that may come from what could not be read of it.
-    pub(super) fn part(&self) -> Part {
+    pub(super) fn part(&self) -> Subtree {
         whole(self.path())
     }
 

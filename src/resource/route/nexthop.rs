@@ -34,7 +34,7 @@ impl Hop {
 pub(super) fn resolve(context: &Context<'_>, hop: &Hop, problems: &mut Problems) -> Option<NextHop> {
     let before = problems.count;
     if let Some(weight) = hop.weight.filter(|weight| !(1..=256).contains(weight)) {
-        problems.error(hop.path(context).then("weight"), format!("{weight} is no weight")).hint("the range is 1 to 256");
+        problems.error(hop.path(context).then("weight"), format!("weight {weight} is out of range (1 to 256)"));
     }
     if let Some(dev) = hop.dev {
         check_dev(context, hop, dev, problems);
@@ -67,8 +67,8 @@ fn check_dev(context: &Context<'_>, hop: &Hop, dev: LinkName, problems: &mut Pro
         return;
     };
     if !interface.up {
-        let problem = problems.error(path(), format!("`{}` is not up, and the kernel takes no route over it", interface.id));
-        problem.also(context.site.places.setting(dev, "up"), "said here").hint("remove the route, or `up: false`");
+        let problem = problems.error(path(), format!("`{}` is down; the kernel rejects routes over it", interface.id));
+        problem.also(context.site.places.setting(dev, "up"), "set down here").hint("remove the route, or `up: false`");
     }
 }
 
@@ -77,26 +77,24 @@ fn check_gateway(context: &Context<'_>, hop: &Hop, via: IpAddr, problems: &mut P
     let path = || hop.path(context).then("via");
     let namespace = context.site.namespace;
     if context.is_local() {
-        problems
-            .error(path(), "a route of type `local` ends at this machine, so that it cannot have a gateway")
-            .hint("remove `via`");
+        problems.error(path(), "a route of type `local` cannot have a gateway").hint("remove `via`");
     } else if context.ipv6 && via.is_ipv4() {
-        problems.error(path(), format!("an IPv6 route cannot go by way of the IPv4 gateway `{via}`"));
+        problems.error(path(), format!("an IPv6 route cannot have the IPv4 gateway `{via}`"));
     } else if via.is_multicast() || via.is_unspecified() || via.is_loopback() {
-        problems.error(path(), format!("`{via}` cannot be a gateway")).hint("a gateway is the address of a neighbour");
+        problems.error(path(), format!("`{via}` is not a valid gateway")).hint("use the unicast address of a neighbour");
     } else if context.reach.is_own(via) {
-        let problem = problems.error(path(), format!("the gateway `{via}` is an address of `{namespace}` itself"));
-        problem.hint("a gateway is the address of a neighbour");
+        let problem = problems.error(path(), format!("gateway `{via}` is a local address of `{namespace}`"));
+        problem.hint("use the unicast address of a neighbour");
     } else if let Some(network) = context.reach.is_broadcast(via, context.table) {
-        problems.error(path(), format!("the gateway `{via}` is the broadcast address of `{network}`"));
+        problems.error(path(), format!("gateway `{via}` is the broadcast address of `{network}`"));
     } else if hop.onlink && hop.dev.is_none() {
-        let problem = problems.error(hop.path(context).then("onlink"), "`onlink` needs `dev`");
+        let problem = problems.error(hop.path(context).then("onlink"), "`onlink` requires `dev`");
         problem.needs(context.part());
-        problem.hint("no address tells over which interface the gateway is reached; name it with `dev`");
+        problem.hint("name the interface that leads to the gateway with `dev`");
     } else if is_link_local(via) && hop.dev.is_none() {
-        let problem = problems.error(path(), format!("the link-local gateway `{via}` needs `dev`"));
+        let problem = problems.error(path(), format!("link-local gateway `{via}` requires `dev`"));
         problem.needs(context.part());
-        problem.hint(format!("every interface has link-local neighbours; {}", interfaces(context)));
+        problem.hint(format!("name the interface with `dev`; {}", interfaces(context)));
     } else {
         return true;
     }
@@ -118,20 +116,18 @@ fn find_dev(context: &Context<'_>, hop: &Hop, via: IpAddr, problems: &mut Proble
         [dev] => Some(*dev),
         [] => {
             let family = Context::family_of(via);
-            let message = format!("no {family} address of `{namespace}` reaches the gateway `{via}`");
+            let message = format!("no {family} network of `{namespace}` contains the gateway `{via}`");
             let problem = problems.error(path(), message).needs(context.part()).needs_all(context.site.places.reach_parts());
-            let name_it = if context.site.owned {
-                ""
-            } else {
-                "; if an address outside of the lab reaches it, name the interface with `dev`"
-            };
+            let name_it =
+                if context.site.owned { "" } else { "; if an address outside the lab reaches it, name the interface with `dev`" };
             problem.hint(format!("{}{name_it}", context.reach.explain(namespace, via)));
             None
         }
         several => {
             let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-            let message = format!("the gateway `{via}` is reached over {}", list(names.iter().map(String::as_str)));
-            problems.error(path(), message).hint(format!("choose one, such as `dev: {}`", names[0]));
+            let message =
+                format!("gateway `{via}` is reachable over several interfaces: {}", list(names.iter().map(String::as_str)));
+            problems.error(path(), message).hint(format!("name one of them, such as `dev: {}`", names[0]));
             None
         }
     }
@@ -143,28 +139,28 @@ fn check_reach(context: &Context<'_>, hop: &Hop, via: IpAddr, dev: LinkName, pro
     if hop.onlink || is_link_local(via) || interface.shared || context.reach.is_over(via, dev, context.table) {
         return;
     }
-    let message = format!("the gateway `{via}` is not reached over `{}`", interface.id);
+    let message = format!("gateway `{via}` is not reachable over `{}`", interface.id);
     let problem = problems.error(hop.path(context).then("via"), message);
     problem.needs(context.part()).needs_all(context.site.places.reach_parts());
     let explanation = context.reach.explain(context.site.namespace, via);
-    problem.hint(format!("{explanation}; with `onlink: true` the kernel takes the gateway for a neighbour anyway"));
+    problem.hint(format!("{explanation}; with `onlink: true` the kernel does not check this"));
 }
 
 fn check_ipv6(context: &Context<'_>, hop: &Hop, interface: &Interface, problems: &mut Problems) {
     context.site.refuse_small_mtu(interface, "a route", || hop.path(context), problems);
     if interface.without_ipv6 {
-        let message = format!("IPv6 is switched off on `{}`, and the kernel takes no route over it", interface.id);
-        problems.error(hop.path(context), message).hint("remove the sysctl `disable_ipv6`, or the route");
+        let message = format!("IPv6 is disabled on `{}`; the kernel rejects IPv6 routes over it", interface.id);
+        problems.error(hop.path(context), message).hint("remove the sysctl `disable_ipv6` or the route");
     }
 }
 
 fn no_way(context: &Context<'_>, hop: &Hop, problems: &mut Problems) {
     if context.is_local() {
-        let problem = problems.error(hop.path(context), "a route of type `local` needs `dev`").needs(context.part());
-        problem.hint("`dev: lo` is usual");
+        let problem = problems.error(hop.path(context), "a route of type `local` requires `dev`").needs(context.part());
+        problem.hint("add `dev: lo`, the usual interface");
         return;
     }
-    let problem = problems.error(hop.path(context), "the route says neither `via` nor `dev`").needs(context.part());
+    let problem = problems.error(hop.path(context), "the route has neither `via` nor `dev`").needs(context.part());
     problem.hint(format!("name a gateway or an interface; {}", interfaces(context)));
 }
 
@@ -173,7 +169,7 @@ fn interfaces(context: &Context<'_>) -> String {
     let mut names: Vec<String> = context.site.names();
     names.retain(|name| name != "lo");
     if names.is_empty() {
-        return format!("`{}` has no interface but `lo`", context.site.namespace);
+        return format!("`{}` has no interface other than `lo`", context.site.namespace);
     }
     let more = if names.len() > SHOWN { ", ..." } else { "" };
     names.truncate(SHOWN);

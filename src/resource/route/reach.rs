@@ -42,11 +42,11 @@ impl Reach {
             for Assigned { address, network, connected, .. } in &interface.addresses {
                 reach.own.insert(address.ip());
                 if !interface.up {
-                    reach.unreachable.push((*network, format!("`{name}` has `{address}`, but is not up")));
+                    reach.unreachable.push((*network, format!("`{name}` has `{address}`, but is down")));
                 } else if *connected {
                     reach.add(*network, Way { dev: name, table: MAIN_TABLE });
                 } else if network.prefix_len() < network.max_prefix_len() {
-                    let why = format!("`{name}` has `{address}`, but `noprefixroute` keeps its network unreachable");
+                    let why = format!("`{name}` has `{address}`, but `noprefixroute` suppresses the route to its network");
                     reach.unreachable.push((*network, why));
                 }
             }
@@ -125,7 +125,7 @@ impl Reach {
         match (shown.is_empty(), more) {
             (true, _) => {
                 let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-                format!("no interface of `{namespace}` has an {family} address with a network")
+                format!("`{namespace}` has no connected {family} network")
             }
             (false, 0) => format!("`{namespace}` reaches {}", shown.join("; ")),
             (false, more) => format!("`{namespace}` reaches {}; and {more} more", shown.join("; ")),

@@ -15,7 +15,7 @@ use crate::value::Destination;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteSpec {
-    /// `default` or a prefix; a lone address is a host route.
+    /// `default` or a prefix; an address without prefix length is a host route.
     pub to: Destination,
     /// The family of a `default` without a gateway; default `inet`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,34 +23,34 @@ pub struct RouteSpec {
     /// The gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<IpAddr>,
-    /// The interface of this namespace; may be left out where only one reaches the gateway.
+    /// The outgoing interface; optional if the gateway is reachable over one interface only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dev: Option<LinkName>,
-    /// Several ways instead of `via` and `dev` (ECMP).
+    /// The next hops of a multipath route (ECMP), instead of `via` and `dev`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nexthops: Vec<NextHopSpec>,
-    /// What the route does; default `unicast`.
+    /// The route type; default `unicast`.
     #[serde(rename = "type", default, skip_serializing_if = "is_unicast")]
     pub kind: RouteType,
-    /// The preference, lower first; default 0, for IPv6 1024.
+    /// The metric; lower is preferred. Default 0, for IPv6 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<u32>,
     /// The table, by number or by its name in rt_tables; default `main`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<Table>,
-    /// The source address of the machine's own packets.
+    /// The preferred source address of locally generated packets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub src: Option<IpAddr>,
-    /// How far the destination is; IPv4 only.
+    /// The scope of the destination; IPv4 only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// The type of service that the route is for; IPv4 only.
+    /// The type of service (TOS) that the route matches; IPv4 only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tos: Option<u8>,
-    /// Take the gateway for reachable although no address says so; needs `dev`.
+    /// Treat the gateway as directly reachable even if no address covers it; requires `dev`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub onlink: bool,
-    /// The path's mtu in bytes.
+    /// The path mtu in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
 }
@@ -60,20 +60,20 @@ fn is_unicast(kind: &RouteType) -> bool {
     *kind == RouteType::Unicast
 }
 
-/// One way of several.
+/// A next hop of a multipath route.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NextHopSpec {
     /// The gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<IpAddr>,
-    /// The interface; may be left out where only one reaches the gateway.
+    /// The outgoing interface; optional if the gateway is reachable over one interface only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dev: Option<LinkName>,
-    /// Its share among the ways, 1 to 256; default 1.
+    /// The weight relative to the other next hops, 1 to 256; default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
-    /// Take the gateway for reachable although no address says so; needs `dev`.
+    /// Treat the gateway as directly reachable even if no address covers it; requires `dev`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub onlink: bool,
 }
@@ -88,13 +88,13 @@ pub enum Family {
     Inet6,
 }
 
-/// A routing table as written: a number, or a name of rt_tables.
+/// A routing table: its number, or a name from rt_tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Table {
-    /// Its number, from 1.
+    /// The number, from 1.
     Number(u32),
-    /// Its name.
+    /// The name.
     Name(String),
 }
 scalar!(

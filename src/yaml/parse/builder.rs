@@ -1,26 +1,27 @@
-//! Events of the YAML parser into the nodes of a document, counted so that the limits hold before anything is copied.
+//! Builds the nodes of a document from the events of the YAML parser, and checks the limits before nodes are copied.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use granit_parser::{Event, ScalarStyle, StructureStyle, Tag};
 
-use super::mapping::{Key, Merge, refuse_duplicates};
+use super::mapping::{Key, Merge, remove_duplicates};
 use super::{ANCHOR_LIMIT, DEPTH_LIMIT, NAMESPACE_LIMIT, NODE_LIMIT, report, shortened, span_of, too_deep};
 use crate::name::escape;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::document::{Content, Entry, Node, Scalar, Span};
 
-/// A limit that was reached, or another reason to stop.
-pub(super) type Step = Result<(), Box<Diagnostic>>;
+/// The error is the reason to stop parsing, such as an exceeded limit.
+pub(super) type BuildResult = Result<(), Box<Diagnostic>>;
 
-/// What has been read so far.
+/// The state of parsing.
 pub(super) struct Builder<'t, 'd> {
     pub(super) diagnostics: &'d mut Vec<Diagnostic>,
+    /// The open collections, the innermost last.
     frames: Vec<Frame<'t>>,
-    /// The items of all lists that are being read, those of the innermost last.
+    /// The items of all open lists, those of the innermost last.
     items: Vec<Node<'t>>,
-    /// The entries of all maps that are being read, those of the innermost last.
+    /// The entries of all open maps, those of the innermost last.
     entries: Vec<Entry<'t>>,
     anchors: HashMap<usize, Anchor<'t>>,
     count: usize,
@@ -28,25 +29,25 @@ pub(super) struct Builder<'t, 'd> {
     documents: usize,
 }
 
-/// A collection that is being read.
+/// An open collection.
 struct Frame<'t> {
-    content: Open<'t>,
+    collection: Collection<'t>,
     span: Span,
     anchor: usize,
-    /// Nodes read when it began.
+    /// The number of nodes before it.
     count: usize,
-    /// Levels below, so far.
+    /// The height of its subtree so far.
     height: usize,
 }
 
-enum Open<'t> {
-    /// A list, with the position of its first item.
+enum Collection<'t> {
+    /// A list, with the index of its first item in `Builder::items`.
     Sequence(usize),
-    /// A map, with the position of its first entry.
+    /// A map, with the index of its first entry in `Builder::entries`.
     Mapping { first: usize, key: Key<'t>, merge: Merge<'t> },
 }
 
-/// What an alias stands for.
+/// An anchored node, with its node count and height.
 struct Anchor<'t> {
     node: Node<'t>,
     nodes: usize,
@@ -67,37 +68,37 @@ impl<'t, 'd> Builder<'t, 'd> {
         }
     }
 
-    /// The value of the document, once all events are taken.
+    /// Returns the root node, after the last event.
     pub(super) fn root(self) -> Option<Node<'t>> {
         self.root
     }
 
-    pub(super) fn take(&mut self, event: Event<'t>, at: &granit_parser::Span) -> Step {
+    pub(super) fn handle(&mut self, event: Event<'t>, at: &granit_parser::Span) -> BuildResult {
         let span = span_of(at);
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    let error = Diagnostic::error("a second YAML document begins here").at(span);
-                    return Err(Box::new(error.hint("a lab file is one document; remove the `---`")));
+                    let error = Diagnostic::error("the file contains a second YAML document").at(span);
+                    return Err(Box::new(error.hint("remove the `---`, or move the document to another file")));
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.check_tag(tag.as_deref(), at, &["str", "int", "bool", "null", "float"]);
                 let plain = style == ScalarStyle::Plain && tag.is_none_or(|tag| tag.core_suffix() != Some("str"));
-                // A value that is left out comes as `~` without a place.
+                // The parser reports a missing value as `~` with an empty span.
                 let text = if plain && span.start == span.end { Cow::Borrowed("") } else { text };
                 self.count_nodes(1, 0, span)?;
-                self.finish(Node { span, content: Content::Scalar(Scalar { text, plain }) }, anchor, 1, 0)?;
+                self.insert(Node { span, content: Content::Scalar(Scalar { text, plain }) }, anchor, 1, 0)?;
             }
             Event::SequenceStart(style, anchor, tag) => {
                 self.check_tag(tag.as_deref(), at, &["seq"]);
-                self.open(Open::Sequence(self.items.len()), style, span, anchor)?;
+                self.open(Collection::Sequence(self.items.len()), style, span, anchor)?;
             }
             Event::MappingStart(style, anchor, tag) => {
                 self.check_tag(tag.as_deref(), at, &["map"]);
-                let open = Open::Mapping { first: self.entries.len(), key: Key::None, merge: Merge::default() };
-                self.open(open, style, span, anchor)?;
+                let map = Collection::Mapping { first: self.entries.len(), key: Key::None, merge: Merge::default() };
+                self.open(map, style, span, anchor)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
             Event::Alias(anchor) => self.alias(anchor, span)?,
@@ -112,14 +113,14 @@ impl<'t, 'd> Builder<'t, 'd> {
             return;
         }
         let span = at.tag_span().map_or_else(|| span_of(at), |span| span_of(&span));
-        let message = format!("the tag `{}` has no meaning in a lab file", escape(&shortened(&tag.original())));
-        report(self.diagnostics, Diagnostic::error(message).at(span).hint("remove it"));
+        let message = format!("unsupported tag `{}`", escape(&shortened(&tag.original())));
+        report(self.diagnostics, Diagnostic::error(message).at(span).hint("remove the tag"));
     }
 
-    fn count_nodes(&mut self, nodes: usize, levels: usize, span: Span) -> Step {
+    fn count_nodes(&mut self, nodes: usize, levels: usize, span: Span) -> BuildResult {
         self.count = self.count.saturating_add(nodes);
         if self.count > NODE_LIMIT {
-            let message = format!("the file holds more than {NODE_LIMIT} values, aliases included");
+            let message = format!("the file has more than {NODE_LIMIT} values, including expanded aliases");
             return Err(Box::new(Diagnostic::error(message).at(span)));
         }
         if self.frames.len() + levels > DEPTH_LIMIT {
@@ -128,43 +129,43 @@ impl<'t, 'd> Builder<'t, 'd> {
         Ok(())
     }
 
-    fn open(&mut self, content: Open<'t>, style: StructureStyle, span: Span, anchor: usize) -> Step {
+    fn open(&mut self, collection: Collection<'t>, style: StructureStyle, span: Span, anchor: usize) -> BuildResult {
         let count = self.count;
         self.count_nodes(1, 1, span)?;
-        // The end of a block collection is where something else begins, so that only that of `[…]` and `{…}` is of use.
+        // The parser reports the end of a block collection too late: where the next token begins. Keep that of `[…]` and `{…}` only.
         let span = if style == StructureStyle::Flow { span } else { Span { start: span.start, end: span.start } };
-        self.frames.push(Frame { content, span, anchor, count, height: 1 });
+        self.frames.push(Frame { collection, span, anchor, count, height: 1 });
         Ok(())
     }
 
-    fn close(&mut self, end: Span) -> Step {
+    fn close(&mut self, end: Span) -> BuildResult {
         let Some(mut frame) = self.frames.pop() else { return Ok(()) };
         if frame.span.start != frame.span.end {
             frame.span.end = end.end;
         }
-        let content = match frame.content {
-            Open::Sequence(first) => Content::Sequence(self.items.drain(first..).collect()),
-            Open::Mapping { first, merge, .. } => {
-                refuse_duplicates(&mut self.entries, first, self.diagnostics);
-                merge.finish(&mut self.entries, first);
+        let content = match frame.collection {
+            Collection::Sequence(first) => Content::Sequence(self.items.drain(first..).collect()),
+            Collection::Mapping { first, merge, .. } => {
+                remove_duplicates(&mut self.entries, first, self.diagnostics);
+                merge.append(&mut self.entries, first);
                 Content::Mapping(self.entries.drain(first..).collect())
             }
         };
         let nodes = self.count - frame.count;
-        self.finish(Node { span: frame.span, content }, frame.anchor, nodes, frame.height)
+        self.insert(Node { span: frame.span, content }, frame.anchor, nodes, frame.height)
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Step {
+    fn alias(&mut self, anchor: usize, span: Span) -> BuildResult {
         let Some(Anchor { node, nodes, height }) = self.anchors.get(&anchor) else {
-            return Err(Box::new(Diagnostic::error("an alias cannot stand inside of what it refers to").at(span)));
+            return Err(Box::new(Diagnostic::error("an alias cannot be used inside its own anchor").at(span)));
         };
         let (node, nodes, height) = (node.clone(), *nodes, *height);
         self.count_nodes(nodes, height, span)?;
-        self.finish(node, 0, nodes, height)
+        self.insert(node, 0, nodes, height)
     }
 
-    /// Puts a complete node where it belongs: into the open collection, or at the root.
-    fn finish(&mut self, node: Node<'t>, anchor: usize, nodes: usize, height: usize) -> Step {
+    /// Inserts a complete node into the innermost open collection, or makes it the root.
+    fn insert(&mut self, node: Node<'t>, anchor: usize, nodes: usize, height: usize) -> BuildResult {
         if anchor != 0 {
             self.anchors.insert(anchor, Anchor { node: node.clone(), nodes, height });
             if self.anchors.len() > ANCHOR_LIMIT {
@@ -176,10 +177,10 @@ impl<'t, 'd> Builder<'t, 'd> {
             self.root.get_or_insert(node);
             return Ok(());
         };
-        // What is merged does not stand below the map, but becomes part of it.
-        let merges = matches!(&frame.content, Open::Mapping { key: Key::Merge(_), .. });
+        // A merged map becomes part of this map and adds no level.
+        let merges = matches!(&frame.collection, Collection::Mapping { key: Key::Merge(_), .. });
         frame.height = frame.height.max(if merges { height } else { height + 1 });
-        let Open::Mapping { first, key, merge } = &mut frame.content else {
+        let Collection::Mapping { first, key, merge } = &mut frame.collection else {
             self.items.push(node);
             return Ok(());
         };
@@ -190,32 +191,32 @@ impl<'t, 'd> Builder<'t, 'd> {
                 let length = self.entries.len() - *first;
                 return self.check_namespaces(length);
             }
-            Key::Merge(span) => merge.take(&node, span, self.diagnostics),
-            Key::Refused => {}
+            Key::Merge(span) => merge.add(&node, span, self.diagnostics),
+            Key::Invalid => {}
         }
         Ok(())
     }
 
-    /// Refuses a file with too many namespaces as soon as that shows: while their map is being read, now of that length, or when
-    /// it is complete.
-    fn check_namespaces(&self, length: usize) -> Step {
+    /// Rejects a file with too many namespaces as early as possible: while their map, now of `length`, is open, or when it is
+    /// complete.
+    fn check_namespaces(&self, length: usize) -> BuildResult {
         let Some(entry) = self.entries.last() else { return Ok(()) };
-        let reading = match self.frames.as_slice() {
+        let open = match self.frames.as_slice() {
             [root, _] => length > NAMESPACE_LIMIT && root.is_at("namespaces"),
             _ => false,
         };
         let complete = self.frames.len() == 1 && entry.key == "namespaces" && entry.value.length() > NAMESPACE_LIMIT;
-        if reading || complete {
+        if open || complete {
             let error = Diagnostic::error(format!("the lab has more than {NAMESPACE_LIMIT} namespaces")).at(entry.key_span);
-            return Err(Box::new(error.hint("divide it into several labs, on several machines")));
+            return Err(Box::new(error.hint("split it into several labs on several machines")));
         }
         Ok(())
     }
 }
 
 impl Frame<'_> {
-    /// Whether the value of that key is being read.
+    /// Returns whether the next node is the value of that key.
     fn is_at(&self, name: &str) -> bool {
-        matches!(&self.content, Open::Mapping { key: Key::Some(key, _), .. } if key == name)
+        matches!(&self.collection, Collection::Mapping { key: Key::Some(key, _), .. } if key == name)
     }
 }

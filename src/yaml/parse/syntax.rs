@@ -1,4 +1,4 @@
-//! What the YAML parser says of a text that it cannot read, in words that a user can act on.
+//! Turns errors of the YAML parser into diagnostics with hints.
 
 use granit_parser::{ErrorKind, ScanError};
 
@@ -7,49 +7,45 @@ use crate::name::escape;
 use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::document::Span;
 
-/// The parser's error with its place.
-pub(super) fn explained(text: &str, error: &ScanError) -> Box<Diagnostic> {
-    let start = offset(error.marker());
+/// Returns the diagnostic for an error of the parser.
+pub(super) fn diagnostic(text: &str, cause: &ScanError) -> Box<Diagnostic> {
+    let start = offset(cause.marker());
     let length = text.get(start as usize..).and_then(|rest| rest.chars().next()).filter(|c| *c != '\n').map_or(0, char::len_utf8);
     let span = Span { start, end: start + u32::try_from(length).unwrap_or_default() };
-    let (message, hint) = explain(error);
-    let diagnostic = Diagnostic::error(message).at(span);
-    Box::new(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) })
+    let (message, hint) = explain(cause);
+    let error = Diagnostic::error(message).at(span);
+    Box::new(if hint.is_empty() { error } else { error.hint(hint) })
 }
 
-/// The usual mistakes in words that a user can act on.
+/// Returns the message and the hint, which may be empty.
 fn explain(error: &ScanError) -> (String, &'static str) {
     let text = |message: &str, hint: &'static str| (message.to_owned(), hint);
     match error.kind() {
-        ErrorKind::UnknownAnchor => text(
-            "this alias refers to an anchor that does not stand before it",
-            "an alias `*name` needs an anchor `&name` before it; put quotes around a text that begins with `*`",
-        ),
+        ErrorKind::UnknownAnchor => {
+            text("undefined anchor", "define `&name` before the alias `*name`, or quote a string that begins with `*`")
+        }
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
         | ErrorKind::TabInIndentation
         | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabInPlainScalar => text("YAML does not allow a tab here", "indent with blanks"),
-        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => text(
-            "a `:` cannot stand here",
-            "put what belongs to a key on lines of its own or between `{` and `}`, and put quotes around a text with `: `",
-        ),
-        ErrorKind::ExpectedBlockMappingKey => {
-            text("a key is expected here", "check the indentation: the keys of a map stand below one another")
+        | ErrorKind::TabInPlainScalar => text("a tab is not allowed here", "indent with spaces"),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
+            text("unexpected `:`", "put a nested map on its own lines or in `{…}`, and quote a string that contains `: `")
         }
-        ErrorKind::SimpleKeyExpected => text("a `:` is missing after this key", "check the line, and its indentation"),
-        ErrorKind::UnclosedQuotedScalar => text("this quote is not closed", ""),
+        ErrorKind::ExpectedBlockMappingKey => text("expected a key", "indent all keys of a map equally"),
+        ErrorKind::SimpleKeyExpected => text("missing `:` after the key", "check the line and its indentation"),
+        ErrorKind::UnclosedQuotedScalar => text("unterminated quoted string", ""),
         ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
-            (format!("a `{open}` is closed by a `{close}`"), "check that every `[` and `{` is closed")
+            (format!("mismatched brackets: `{open}` is closed by `{close}`"), "check that every `[` and `{` is closed")
         }
-        ErrorKind::UnclosedFlowCollection { open } => (format!("this `{open}` is not closed"), ""),
+        ErrorKind::UnclosedFlowCollection { open } => (format!("unclosed `{open}`"), ""),
         ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator => {
-            text("a comma or the end of the list or map is expected here", "check that every `[` and `{` is closed")
+            text("expected a comma or the end of the list or map", "check that every `[` and `{` is closed")
         }
         ErrorKind::RecursionLimitExceeded => (too_deep(), ""),
         ErrorKind::UnexpectedCharacter { character } => {
-            (format!("the character `{}` cannot stand here", escape(&character.to_string())), "")
+            (format!("unexpected character `{}`", escape(&character.to_string())), "")
         }
-        _ => (format!("this is not valid YAML: {}", error.info()), ""),
+        _ => (format!("invalid YAML: {}", error.info()), ""),
     }
 }

@@ -1,4 +1,4 @@
-//! The parts of lists and maps for serde, one by one: what cannot be decoded is left out, and something else put in its place.
+//! Serde access to lists, maps and enums. Invalid items and entries are skipped; a default takes the place of a skipped field.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -6,34 +6,34 @@ use serde::de::{
 };
 
 use super::node::Decoder;
-use super::{Context, Fault};
+use super::{Context, DecodeError};
 use crate::yaml::document::{Entry, Node};
 
-/// The items of a list.
+/// Access to the items of a list.
 pub(super) struct Items<'n, 't> {
     pub(super) items: std::slice::Iter<'n, Node<'t>>,
     pub(super) context: &'n Context,
-    /// Whether an item that cannot be decoded may be left out.
-    pub(super) skip: bool,
+    /// Whether to skip invalid items; otherwise the list is invalid.
+    pub(super) skip_invalid: bool,
 }
 
 impl<'de> SeqAccess<'de> for Items<'_, '_> {
-    type Error = Fault;
+    type Error = DecodeError;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
         let Some(node) = self.items.next() else { return Ok(None) };
         seed.deserialize(Decoder { node, context: self.context }).map(Some)
     }
 
-    fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>, Fault> {
+    fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>, DecodeError> {
         for node in self.items.by_ref() {
-            if self.skip && self.context.is_refused(node.span) {
+            if self.skip_invalid && self.context.is_skipped(node.span) {
                 continue;
             }
             match self.context.value(node, None) {
                 Ok(value) => return Ok(Some(value)),
-                Err(()) if self.skip => self.context.refuse(node.span),
-                Err(()) => return Err(Fault::Reported),
+                Err(()) if self.skip_invalid => self.context.skip(node.span),
+                Err(()) => return Err(DecodeError::Reported),
             }
         }
         Ok(None)
@@ -44,7 +44,7 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
     }
 }
 
-/// The entries of a map.
+/// Access to the entries of a map.
 pub(super) struct Entries<'n, 't> {
     entries: std::slice::Iter<'n, Entry<'t>>,
     context: &'n Context,
@@ -57,42 +57,42 @@ impl<'n, 't> Entries<'n, 't> {
     }
 
     fn key<'de, K: Deserialize<'de>>(&self, entry: &Entry<'_>) -> Option<K> {
-        if self.context.is_refused(entry.key_span) {
+        if self.context.is_skipped(entry.key_span) {
             return None;
         }
-        let key: StrDeserializer<'_, Fault> = entry.key.as_ref().into_deserializer();
+        let key: StrDeserializer<'_, DecodeError> = entry.key.as_ref().into_deserializer();
         match K::deserialize(key) {
             Ok(key) => Some(key),
-            Err(fault) => {
-                if let Fault::Fresh(problem) = fault {
+            Err(error) => {
+                if let DecodeError::Invalid(problem) = error {
                     self.context.report(*problem, entry.key_span);
                 }
-                self.context.refuse(entry.key_span);
+                self.context.skip(entry.key_span);
                 None
             }
         }
     }
 }
 
-/// Stands in for a value that was refused, if the field can do without.
-struct Refused;
+/// Decodes to the empty value of a skipped field, if its type has one.
+struct SkippedValue;
 
-impl<'de> Deserializer<'de> for Refused {
-    type Error = Fault;
+impl<'de> Deserializer<'de> for SkippedValue {
+    type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Fault> {
-        Err(Fault::Reported)
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::Reported)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_none()
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_seq(serde::de::value::SeqDeserializer::new(std::iter::empty::<u8>()))
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_map(serde::de::value::MapDeserializer::new(std::iter::empty::<(u8, u8)>()))
     }
 
@@ -101,11 +101,11 @@ impl<'de> Deserializer<'de> for Refused {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, DecodeError> {
         self.deserialize_map(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -116,21 +116,21 @@ impl<'de> Deserializer<'de> for Refused {
 }
 
 impl<'de> MapAccess<'de> for Entries<'_, '_> {
-    type Error = Fault;
+    type Error = DecodeError;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        self.value = self.entries.find(|entry| !self.context.is_refused(entry.key_span));
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, DecodeError> {
+        self.value = self.entries.find(|entry| !self.context.is_skipped(entry.key_span));
         let Some(entry) = self.value else { return Ok(None) };
-        let key: StrDeserializer<'_, Fault> = entry.key.as_ref().into_deserializer();
+        let key: StrDeserializer<'_, DecodeError> = entry.key.as_ref().into_deserializer();
         seed.deserialize(key).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        let entry = self.value.take().ok_or(Fault::Reported)?;
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
+        let entry = self.value.take().ok_or(DecodeError::Reported)?;
         seed.deserialize(Decoder { node: &entry.value, context: self.context })
     }
 
-    fn next_key<K: Deserialize<'de>>(&mut self) -> Result<Option<K>, Fault> {
+    fn next_key<K: Deserialize<'de>>(&mut self) -> Result<Option<K>, DecodeError> {
         while let Some(entry) = self.entries.next() {
             if let Some(key) = self.key(entry) {
                 self.value = Some(entry);
@@ -140,25 +140,25 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
         Ok(None)
     }
 
-    fn next_value<T: Deserialize<'de>>(&mut self) -> Result<T, Fault> {
-        let entry = self.value.take().ok_or(Fault::Reported)?;
+    fn next_value<T: Deserialize<'de>>(&mut self) -> Result<T, DecodeError> {
+        let entry = self.value.take().ok_or(DecodeError::Reported)?;
         let context = self.context;
         context.value(&entry.value, Some(entry)).or_else(|()| {
-            context.refuse(entry.key_span);
-            T::deserialize(Refused).map_err(|_| Fault::Reported)
+            context.skip(entry.key_span);
+            T::deserialize(SkippedValue).map_err(|_| DecodeError::Reported)
         })
     }
 
-    fn next_entry<K: Deserialize<'de>, T: Deserialize<'de>>(&mut self) -> Result<Option<(K, T)>, Fault> {
+    fn next_entry<K: Deserialize<'de>, T: Deserialize<'de>>(&mut self) -> Result<Option<(K, T)>, DecodeError> {
         while let Some(entry) = self.entries.next() {
-            if self.context.is_refused(entry.key_span) {
+            if self.context.is_skipped(entry.key_span) {
                 continue;
             }
-            // Also under a key that is refused there may be more to say.
+            // Decode the value of an invalid key too, to report its problems.
             let (key, value) = (self.key(entry), self.context.value(&entry.value, Some(entry)));
             match (key, value) {
                 (Some(key), Ok(value)) => return Ok(Some((key, value))),
-                (_, Err(())) => self.context.refuse(entry.key_span),
+                (_, Err(())) => self.context.skip(entry.key_span),
                 (None, Ok(_)) => {}
             }
         }
@@ -170,38 +170,38 @@ impl<'de> MapAccess<'de> for Entries<'_, '_> {
     }
 }
 
-/// A choice with a value, written as a map of one entry.
-pub(super) struct Choice<'n, 't> {
+/// Access to an enum variant with a value, written as a map with one entry.
+pub(super) struct Variant<'n, 't> {
     pub(super) entry: &'n Entry<'t>,
     pub(super) context: &'n Context,
 }
 
-impl<'de> EnumAccess<'de> for Choice<'_, '_> {
-    type Error = Fault;
+impl<'de> EnumAccess<'de> for Variant<'_, '_> {
+    type Error = DecodeError;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
-        let key: StrDeserializer<'_, Fault> = self.entry.key.as_ref().into_deserializer();
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), DecodeError> {
+        let key: StrDeserializer<'_, DecodeError> = self.entry.key.as_ref().into_deserializer();
         Ok((seed.deserialize(key)?, self))
     }
 }
 
-impl<'de> VariantAccess<'de> for Choice<'_, '_> {
-    type Error = Fault;
+impl<'de> VariantAccess<'de> for Variant<'_, '_> {
+    type Error = DecodeError;
 
-    fn unit_variant(self) -> Result<(), Fault> {
+    fn unit_variant(self) -> Result<(), DecodeError> {
         Deserialize::deserialize(Decoder { node: &self.entry.value, context: self.context })
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DecodeError> {
         seed.deserialize(Decoder { node: &self.entry.value, context: self.context })
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, DecodeError> {
         Decoder { node: &self.entry.value, context: self.context }.deserialize_tuple(length, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, DecodeError> {
         Decoder { node: &self.entry.value, context: self.context }.deserialize_map(visitor)
     }
 }

@@ -1,15 +1,16 @@
-//! What a first glance at a lab file's text tells, long before it has been parsed: guesses, on which nothing may rest but what is begun
-//! early.
+//! Guesses names from the text of a lab file before it is parsed, so that work on them can begin early.
+//!
+//! The guesses cover the usual layout only and may be wrong; the result of a run must not depend on them.
 
 use crate::name::{LabName, NamespaceName};
 
-/// The lab's name.
+/// Guesses the lab's name.
 pub fn name(text: &str) -> Option<LabName> {
     let value = text.lines().find_map(|line| line.strip_prefix("name:"))?;
     scalar(value).parse().ok()
 }
 
-/// The namespaces that the file declares, without `host`: the keys that stand first below `namespaces:`.
+/// Guesses the declared namespaces, without `host`: the keys of the first indentation level below `namespaces:`.
 pub fn namespaces(text: &str) -> impl Iterator<Item = NamespaceName> {
     let mut lines = text.lines();
     let _ = lines.find(|line| line.strip_prefix("namespaces:").is_some_and(|rest| scalar(rest).is_empty()));
@@ -23,7 +24,7 @@ pub fn namespaces(text: &str) -> impl Iterator<Item = NamespaceName> {
     )
 }
 
-/// A short text without what follows or surrounds it.
+/// Strips a comment, spaces and quotes from a scalar.
 fn scalar(text: &str) -> &str {
     text.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\''])
 }
@@ -37,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_seen_where_a_file_usually_has_them() {
+    fn names_are_found_in_the_usual_layout() {
         let text = "# a lab\nname: \"demo\" # so it is called\nnamespaces:   # here\n\n  host: {}\n  # the first\n  a: { routes: [] }\n  \
                     'b':\n    interfaces:\n      c: {}\n  d:\nlinks:\n  - e: f\n";
         assert_eq!(name(text).unwrap().as_str(), "demo");
@@ -45,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_otherwise_is_not_guessed_at() {
+    fn other_layouts_yield_nothing() {
         assert!(name("{ name: demo }").is_none());
         for text in
             ["", "namespaces:", "namespaces: { a: {} }", "namespaces:\nlinks:\n  a: b\n", "namespaces:\n  - a\n  - b c: d\n"]
