@@ -1,10 +1,10 @@
-//! What is done in another way when there is much of it.
+//! Kernel settings of namespaces and interfaces.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::fs;
 
-use super::harness::tools::{inside, rounds};
-use super::harness::{apply, bridge, destroy, in_namespaces, ip, lab, sh};
+use super::harness::tools::inside;
+use super::harness::{Feature, in_namespaces, ip, needs, rounds, sh};
 use super::links::lives_and_dies;
 
 /// In each namespace another value, so that one that was written or read elsewhere shows. More files than are opened in /proc.
@@ -30,41 +30,24 @@ fn settings_arrive_in_each_of_many_namespaces() {
     });
 }
 
-/// A bridge with this many ports is born without snooping.
-const PORTS: usize = 40;
-
-fn wide_bridge(options: &str) -> String {
-    let links = (0..PORTS).map(|number| format!("  - endpoints: [a:p{number}, b:e{number}]\n")).collect::<String>();
-    format!(
-        "name: wide\nnamespaces:\n  a: {{ interfaces: {{ br0: {{ bridge: {{ ports: [\"p*\"]{options} }} }} }} }}\n  b: {{}}\nlinks:\n{links}"
-    )
-}
-
-fn snooping() -> serde_json::Value {
-    ip(&["-n", "a", "link", "show", "br0"])[0]["linkinfo"]["info_data"]["mcast_snooping"].clone()
-}
-
 #[test]
-fn a_bridge_snoops_once_its_many_ports_are_there() {
+fn defaults_for_interfaces_are_in_force_before_they_are_born() {
     in_namespaces(|| {
-        lives_and_dies(&wide_bridge(""), || {
-            assert_eq!(snooping(), 1);
-            let ports = bridge(&["-n", "a", "link"]);
-            let forwards = |port: &&serde_json::Value| port["state"] == "forwarding";
-            assert_eq!(ports.as_array().unwrap().iter().filter(forwards).count(), PORTS);
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let yaml = "name: dflt
+namespaces:
+  a:
+    sysctls: { net.ipv6.conf.default.disable_ipv6: 1, net.ipv4.conf.default.rp_filter: 2 }
+    interfaces: { eth0: { addresses: [10.0.0.1/24] } }
+  b: {}
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            let addresses = ip(&["-n", "a", "address", "show", "eth0"]).to_string();
+            assert!(!addresses.contains("inet6"), "{addresses}");
+            sh("ip netns exec a sh -c 'test $(cat /proc/sys/net/ipv4/conf/eth0/rp_filter) = 2'");
         });
-        lives_and_dies(&wide_bridge(", mcast_snooping: false"), || assert_eq!(snooping(), 0));
-    });
-}
-
-#[test]
-fn a_bridge_that_was_left_without_snooping_gets_it() {
-    in_namespaces(|| {
-        let file = lab(&wide_bridge(""));
-        apply(&file);
-        inside(Some("a"), || sh("ip link set br0 type bridge mcast_snooping 0"));
-        apply(&file).says("mcast_snooping: false -> true");
-        assert_eq!(snooping(), 1);
-        destroy(&file);
     });
 }

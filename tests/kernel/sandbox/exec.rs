@@ -201,10 +201,12 @@ fn signals_to_all_are_as_one_would_expect_of_a_single_command() {
             drop(lines);
             // What was started to ignore a signal, as by nohup(1), goes on, and its commands too.
             let topo = user.program().to_str().unwrap();
-            let script = format!("trap '' HUP; exec {topo} exec --all -- sh -c 'echo begun; kill -HUP $$; sleep 0.5; exit 7'");
+            let wait = "until test -e sent; do sleep 0.05; done";
+            let script = format!("trap '' HUP; exec {topo} exec --all -- sh -c 'echo begun; kill -HUP $$; {wait}; exit 7'");
             let mut child = user.command("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
             let lines = begun(&mut child);
             kill(number(&child), Signal::SIGHUP).unwrap();
+            user.file("sent", "");
             assert_eq!(child.wait().unwrap().code(), Some(7));
             drop(lines);
             // TSTP stops all, CONT lets all go on.
