@@ -12,7 +12,7 @@ mod points;
 
 use std::fs;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::harness::fingerprint::{difference, fingerprint};
 use super::harness::tools::Outcome;
@@ -231,13 +231,14 @@ fn check_refusal(scenario: &Scenario, point: &Point, outcome: &Outcome, first: &
 
 /// Links that were made again need a moment until they have carrier and addresses.
 fn restored_in_time(before: &str) -> Result<(), String> {
-    for _ in 0..30 {
-        if comparable(&fingerprint()) == comparable(before) {
-            return Ok(());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let compared = same(&comparable(before), &comparable(&fingerprint()));
+        if compared.is_ok() || Instant::now() >= deadline {
+            return compared;
         }
         sleep(Duration::from_millis(100));
     }
-    same(&comparable(before), &comparable(&fingerprint()))
 }
 
 /// A fingerprint without what the kernel does not let one put back: which namespace it is that has a name, and in which order

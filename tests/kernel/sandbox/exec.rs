@@ -228,14 +228,15 @@ fn signals_to_all_are_as_one_would_expect_of_a_single_command() {
             assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
             drop(lines);
             // Those that could be started are not left behind when one could not.
-            let script = format!("ulimit -n 24; exec {topo} exec --all -- sleep 4321");
+            // A time that no other run of this test waits for.
+            let sleep = format!("sleep 4321.{}", std::process::id());
+            let script = format!("ulimit -n 24; exec {topo} exec --all many -- {sleep}");
             let many: String = (0..12).map(|n| format!("  n{n}: {{}}\n")).collect();
             let file = user.file("many.yaml", &format!("name: many\nnamespaces:\n{many}"));
             user.topo(&["apply", &file]).ok();
-            let script = script.replace("--all", "--all many");
             let outcome = user.command("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(outcome.status.code(), Some(125), "{}", String::from_utf8_lossy(&outcome.stderr));
-            eventually("none is left", || !tools::text("ps", &["-eo", "args"]).lines().any(|line| line == "sleep 4321"));
+            eventually("none is left", || !tools::text("ps", &["-eo", "args"]).lines().any(|line| line == sleep));
             // What the first commands have started goes with the sandbox.
             user.topo(&["sandbox", "stop", "default"]).ok();
             user.topo(&["apply", &user.file("lab.yaml", PAIR)]).ok();

@@ -1,8 +1,12 @@
 //! Shells show where they are.
 
+use std::fs::DirEntry;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+
+use nix::unistd::geteuid;
 
 use super::super::harness::programs::{explain_missing, find};
 use super::super::harness::{User, eventually, skip, with_users};
@@ -56,8 +60,11 @@ fn the_prompt_names_the_namespace() {
         }
         user.topo(&["destroy", "pair"]).ok();
         user.assert_nothing_left();
+        let own = user.number().unwrap_or(geteuid().as_raw());
+        let is_own = |entry: &DirEntry| entry.metadata().is_ok_and(|metadata| metadata.uid() == own);
         let left = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-        let left: Vec<_> = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("topo-zsh")).collect();
+        let left: Vec<_> =
+            left.filter(|entry| is_own(entry) && entry.file_name().to_string_lossy().starts_with("topo-zsh")).collect();
         assert!(left.is_empty(), "{left:?}");
     });
 }
