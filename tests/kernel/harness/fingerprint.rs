@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::programs::command;
-use super::tools::{batch, inside, namespaces};
+use super::tools::{PATIENCE, batch, inside, namespaces};
 
 /// Members of iproute2's JSON that count time.
 const TIMERS: [&str; 7] =
@@ -147,10 +147,10 @@ pub fn assert_restored(before: &str) {
     assert!(after == before, "the machine is not as it was:\n{}", difference(before, &after));
 }
 
-/// Insists that the machine is as it was within ten seconds, where the kernel does some of the work in its own time.
+/// Insists that the machine is as it was in time, where the kernel does some of the work in its own.
 #[track_caller]
 pub fn eventually_restored(before: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while fingerprint() != before {
         if Instant::now() >= deadline {
             return assert_restored(before);

@@ -141,7 +141,7 @@ impl User {
         Outcome::from(&self.topo_command(arguments).output().expect("timeout can be run"))
     }
 
-    /// Insists that an address answers, within ten seconds: a new link needs a moment.
+    /// Insists that an address answers in time: a new link needs a moment.
     #[track_caller]
     pub fn assert_reaches(&self, namespace: &str, address: &str) {
         let ping = ["exec", namespace, "--", "ping", "-n", "-c", "1", "-W", "1", address];

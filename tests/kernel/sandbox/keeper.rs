@@ -94,13 +94,16 @@ fn killed_at_every_step_it_leaves_nothing() {
     });
 }
 
-/// How long it takes to apply the lab without a sandbox.
+/// How long it takes to make a sandbox and apply the lab in it, at best.
 fn time_of_apply(user: &User, file: &str) -> Duration {
-    let began = Instant::now();
-    user.topo(&["apply", file]).ok();
-    let took = began.elapsed();
-    user.topo(&["destroy", "pair"]).ok();
-    took
+    let measure = |_| {
+        let began = Instant::now();
+        user.topo(&["apply", file]).ok();
+        let took = began.elapsed();
+        user.topo(&["destroy", "pair"]).ok();
+        took
+    };
+    (0..3).map(measure).min().unwrap()
 }
 
 #[test]
