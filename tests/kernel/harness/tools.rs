@@ -67,10 +67,10 @@ pub fn topo(arguments: &[&str]) -> Outcome {
     Outcome::from(&command.output().expect("timeout can be run"))
 }
 
-/// Runs topo under strace(1) with these options, which may have it disturb calls; a run that hangs ends after a minute with status 124.
+/// Runs topo under strace(1) with these options, which may have it disturb calls; a run that hangs ends after two minutes with status 124.
 pub fn strace(options: &[&str], arguments: &[&str]) -> Outcome {
     let mut command = command("timeout");
-    command.args(["--kill-after=5", "60"]).arg(path_of("strace")).arg("-f").args(options).arg(TOPO).args(arguments);
+    command.args(["--kill-after=5", "120"]).arg(path_of("strace")).arg("-f").args(options).arg(TOPO).args(arguments);
     Outcome::from(&command.stdin(Stdio::null()).output().expect("timeout can be run"))
 }
 
