@@ -2,15 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+#[path = "common/lab.rs"]
+mod lab;
+
 use std::path::{Path, PathBuf};
 
-use topo::apply::{Goal, OnFailure, apply, prepare};
-use topo::kernel::Unattended;
-use topo::kernel::memory::{Memory, Network};
-use topo::name::LabName;
-use topo::report::{json, text};
-use topo::state::State;
+use lab::{Lab, Machine, Plan, plan_json, plan_text};
 
 fn examples() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -20,14 +17,13 @@ fn examples() -> Vec<PathBuf> {
     paths
 }
 
-fn load(path: &Path) -> (LabName, State) {
-    let text = std::fs::read_to_string(path).unwrap();
-    let loaded = topo::spec::load(&text);
-    assert!(loaded.diagnostics.is_empty(), "{}: {:?}", path.display(), loaded.diagnostics);
-    let lab = loaded.lab.unwrap();
-    let lowered = topo::lower::lower(&lab, &BTreeMap::new());
-    assert!(lowered.problems.is_empty(), "{}: {:?}", path.display(), lowered.problems);
-    (lab.name, lowered.state)
+fn load(path: &Path) -> Lab {
+    Lab::read(&std::fs::read_to_string(path).unwrap())
+}
+
+/// The plan on an empty machine.
+fn plan(lab: &Lab) -> Plan {
+    Machine::empty(&lab.name).plan(&lab.desired).unwrap()
 }
 
 /// Compares with the golden file, or writes it when asked to.
@@ -42,35 +38,28 @@ fn check(golden: &Path, text: &str) {
 #[test]
 fn every_example_plans_as_its_golden_says() {
     for path in examples() {
-        let (lab, desired) = load(&path);
-        let (_, plan) = prepare(&mut Memory::new(lab.clone()), &Goal::apply(lab, desired)).unwrap();
         let golden =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path.file_stem().unwrap()).with_extension("plan");
-        check(&golden, &text::plan(&plan, text::Colour::None));
+        check(&golden, &plan_text(&plan(&load(&path))));
     }
 }
 
 #[test]
 fn every_example_is_built_kept_and_removed_without_a_trace_in_memory() {
     for path in examples() {
-        let (lab, desired) = load(&path);
-        let before = Network::default();
-        let mut kernel = Memory::with_network(lab.clone(), before.clone());
-        for goal in [Goal::apply(lab.clone(), desired.clone()), Goal::destroy(lab.clone(), desired.clone())] {
-            let (live, plan) = prepare(&mut kernel, &goal).unwrap();
-            apply(&mut kernel, &goal, &live, &plan, OnFailure::Keep, &mut Unattended).unwrap();
-            let (_, again) = prepare(&mut kernel, &goal).unwrap();
-            assert!(again.is_empty(), "{}: {}", path.display(), text::plan(&again, text::Colour::None));
-        }
-        assert_eq!(kernel.network.fingerprint(), before.fingerprint(), "{}", path.display());
+        let lab = load(&path);
+        let mut machine = Machine::empty(&lab.name);
+        let before = machine.fingerprint();
+        machine.must_apply(&lab).unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
+        machine.must_destroy(&lab).unwrap_or_else(|problem| panic!("{}: {problem}", path.display()));
+        assert_eq!(machine.fingerprint(), before, "{}", path.display());
     }
 }
 
 #[test]
 fn the_plan_as_json_has_the_documented_shape() {
-    let (lab, desired) = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml"));
-    let (_, plan) = prepare(&mut Memory::new(lab.clone()), &Goal::apply(lab, desired)).unwrap();
-    let json = json::plan(&plan);
+    let plan = plan(&load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart.yaml")));
+    let json = plan_json(&plan);
     assert_eq!(json["format_version"], 1);
     assert_eq!(json["summary"]["add"], plan.summary().add);
     let changes = json["changes"].as_array().unwrap();
@@ -86,8 +75,8 @@ fn the_plan_as_json_has_the_documented_shape() {
 #[test]
 fn the_schema_is_current_and_accepts_every_example() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/lab.schema.json");
-    check(&path, &topo::cli::schema_text());
-    let schema: serde_json::Value = serde_json::from_str(&topo::cli::schema_text()).unwrap();
+    check(&path, &lab::schema());
+    let schema: serde_json::Value = serde_json::from_str(&lab::schema()).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     for path in examples() {
         let lab: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();

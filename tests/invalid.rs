@@ -2,12 +2,13 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test --test invalid` writes those files anew; read what changed before it is committed.
 
-use std::collections::BTreeMap;
+#[path = "common/lab.rs"]
+mod lab;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use topo::spec::{Colour, Loaded};
-use topo::{lower, spec};
+use lab::Reading;
 
 fn inputs() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid");
@@ -19,15 +20,10 @@ fn inputs() -> Vec<PathBuf> {
 }
 
 /// All that is said about a file, as `topo validate` says it.
-fn shown(path: &Path, colour: Colour) -> String {
+fn shown(path: &Path, coloured: bool) -> String {
     let text = fs::read_to_string(path).expect("readable");
-    let Loaded { lab, document, diagnostics } = spec::load(&text);
-    let loaded = Loaded { lab: None, document, diagnostics };
-    let problems = lab.map(|lab| lower::lower(&lab, &BTreeMap::new()).problems).unwrap_or_default();
-    let mut all = loaded.diagnostics.clone();
-    all.extend(lower::diagnostics(&problems, &loaded));
     let name = path.file_name().expect("a file").to_string_lossy();
-    spec::render(&all, &name, &text, colour)
+    Reading::of(&text, &name, coloured).shown
 }
 
 #[test]
@@ -37,7 +33,7 @@ fn every_problem_is_told_as_expected() {
     let inputs = inputs();
     assert!(inputs.len() >= 50, "only {} files found", inputs.len());
     for input in inputs {
-        let shown = shown(&input, Colour::Never);
+        let shown = shown(&input, false);
         assert!(!shown.is_empty(), "{} has no problem", input.display());
         let golden = input.with_extension("stderr");
         if update {
@@ -52,7 +48,7 @@ fn every_problem_is_told_as_expected() {
 #[test]
 fn nothing_but_printable_characters_is_written() {
     for input in inputs() {
-        let plain = shown(&input, Colour::Never);
+        let plain = shown(&input, false);
         let bad = plain
             .chars()
             .find(|c| *c != '\n' && (c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')));
@@ -64,7 +60,7 @@ fn nothing_but_printable_characters_is_written() {
 #[test]
 fn colours_change_nothing_else() {
     for input in inputs() {
-        let coloured = shown(&input, Colour::Always);
+        let coloured = shown(&input, true);
         let mut without = String::new();
         let mut rest = coloured.as_str();
         while let Some((before, after)) = rest.split_once("\u{1b}[") {
@@ -73,6 +69,6 @@ fn colours_change_nothing_else() {
         }
         without.push_str(rest);
         let trimmed = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-        assert_eq!(trimmed(&without), trimmed(&shown(&input, Colour::Never)), "{}", input.display());
+        assert_eq!(trimmed(&without), trimmed(&shown(&input, false)), "{}", input.display());
     }
 }

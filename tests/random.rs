@@ -1,5 +1,7 @@
 //! Random labs, planned, applied, changed, broken and destroyed in memory.
 
+#[path = "common/lab.rs"]
+mod lab;
 #[path = "common/labs.rs"]
 mod labs;
 #[path = "common/machine.rs"]
@@ -69,7 +71,7 @@ fn rolled_back(labs: &[String]) -> Verdict {
     for position in 0..machine.operations(&labs[1])? {
         let before = machine.fingerprint();
         let mut broken = machine.clone();
-        broken.memory.fail_at(position, nix::libc::ENOMEM);
+        broken.memory().fail_at(position, nix::libc::ENOMEM);
         let error = broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("an operation fails");
         prop_assert!(error.rolled_back(), "operation {}: {}", position, machine::aftermath(&error));
         check_same(&broken.fingerprint(), &before, &format!("operation {position}"))?;
@@ -112,9 +114,9 @@ fn mended(labs: &[String]) -> Verdict {
     machine.apply(&labs[0])?;
     for position in 0..machine.operations(&labs[1])? {
         let mut broken = machine.clone();
-        broken.memory.fail_from(position, nix::libc::ENOMEM);
+        broken.memory().fail_from(position, nix::libc::ENOMEM);
         broken.try_apply(&labs[1], OnFailure::RollBack)?.expect_err("every operation fails");
-        broken.memory.heal();
+        broken.memory().heal();
         broken.apply(&labs[1])?;
         broken.destroy(&labs[1])?;
         check_same(&broken.fingerprint(), &original, &format!("operation {position}"))?;

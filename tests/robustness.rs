@@ -1,24 +1,20 @@
 //! Whatever a lab file holds, reading it ends, with a state or with problems that can be shown.
 
-use std::collections::BTreeMap;
+#[path = "common/lab.rs"]
+mod lab;
+
 use std::fs;
 use std::path::Path;
 
+use lab::Reading;
 use proptest::prelude::*;
-use topo::spec::{Colour, Severity};
-use topo::{lower, spec};
 
 /// Reads a text all the way; what is written about it must be safe to print.
 fn read(text: &str) -> bool {
-    let loaded = spec::load(text);
-    let lowered = loaded.lab.as_ref().map(|lab| lower::lower(lab, &BTreeMap::new()));
-    let mut diagnostics = lower::diagnostics(lowered.as_ref().map_or(&[], |lowered| &lowered.problems), &loaded);
-    diagnostics.extend(loaded.diagnostics.clone());
-    let shown = spec::render(&diagnostics, "lab.yaml", text, Colour::Never);
+    let Reading { lab, has_errors, shown } = Reading::of(text, "lab.yaml", false);
     assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
-    let errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-    assert!(errors || loaded.lab.is_some(), "nothing was read of {text:?}, and no error says why");
-    lowered.is_some_and(|lowered| !lowered.has_errors()) && !loaded.has_errors()
+    assert!(lab.is_some() || has_errors, "nothing was read of {text:?}, and no error says why");
+    lab.is_some()
 }
 
 /// Every example, and every file that is refused.

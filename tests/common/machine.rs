@@ -1,32 +1,25 @@
-//! A machine in memory on which labs are applied as the command line does it, record included.
+//! What is done to a machine in memory in random tests: labs are applied, broken, killed on their way, and compared.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prop_assert;
 use proptest::test_runner::TestCaseError;
-use topo::apply::{Aftermath, ApplyError, Goal, OnFailure, apply, prepare};
+use topo::apply::{Aftermath, ApplyError, OnFailure};
 use topo::diff::Change;
+use topo::kernel::Kernel;
 use topo::kernel::memory::Memory;
-use topo::kernel::{Kernel, Unattended};
-use topo::lower::lower;
-use topo::name::{LabName, LinkId, LinkName};
-use topo::record::Record;
+use topo::name::{LinkId, LinkName};
 use topo::resource::address::Address;
 use topo::resource::sysctl::SysctlKey;
-use topo::spec::load;
 use topo::state::State;
 use topo::value::InterfaceAddress;
 
+use super::lab;
+
 /// What a lab file asks for.
 pub fn desired(text: &str) -> State {
-    let loaded = load(text);
-    let problems: Vec<_> = loaded.diagnostics.iter().map(|diagnostic| diagnostic.message.clone()).collect();
-    assert!(!loaded.has_errors(), "{problems:#?}\n{text}");
-    let lowered = lower(loaded.lab.as_ref().expect("there are no errors"), &BTreeMap::new());
-    let problems: Vec<_> = lowered.problems.iter().map(|problem| problem.message.clone()).collect();
-    assert!(!lowered.has_errors(), "{problems:#?}\n{text}");
-    lowered.state
+    let reading = lab::Reading::of(text, "lab.yaml", false);
+    reading.lab.unwrap_or_else(|| panic!("{}\n{text}", reading.shown)).desired
 }
 
 /// What others do to a lab.
@@ -48,22 +41,21 @@ pub enum Act {
 /// What a check came to.
 pub type Verdict = Result<(), TestCaseError>;
 
-/// A machine with an `eth0` of its own, and what is written down there about the lab.
+/// A machine with an `eth0` of its own, on which failures are verdicts.
 #[derive(Debug, Clone)]
-pub struct Machine {
-    pub memory: Memory,
-    record: Record,
-}
+pub struct Machine(lab::Machine);
 
 impl Machine {
     pub fn new() -> Self {
-        let mut memory = Memory::new(lab_name());
-        memory.network.add_device(&"host:eth0".parse().expect("it is a name")).expect("nothing is in the way");
-        Self { memory, record: Record::default() }
+        Self(lab::Machine::with_uplink(&"random".parse().expect("it is a name")))
+    }
+
+    pub fn memory(&mut self) -> &mut Memory {
+        &mut self.0.memory
     }
 
     pub fn fingerprint(&self) -> String {
-        self.memory.network.fingerprint()
+        self.0.fingerprint()
     }
 
     /// Applies a lab, which must succeed.
@@ -74,33 +66,19 @@ impl Machine {
 
     /// Applies a lab; the inner result says what became of it.
     pub fn try_apply(&mut self, text: &str, on_failure: OnFailure) -> Result<Result<(), ApplyError>, TestCaseError> {
-        self.change(Goal::apply(lab_name(), desired(text)), on_failure)
+        self.0.apply(&desired(text), on_failure).map_err(|error| fail("preparing", &error))
     }
 
     /// Destroys the lab by its file.
     pub fn destroy(&mut self, text: &str) -> Verdict {
-        let destroyed = self.change(Goal::destroy(lab_name(), desired(text)), OnFailure::Keep)?;
+        let destroyed = self.0.destroy(&desired(text)).map_err(|error| fail("preparing", &error))?;
         destroyed.map_err(|error| fail(&format!("destroying\n{text}"), &error))
     }
 
     /// Destroys the lab by its name alone.
     pub fn destroy_by_name(&mut self) -> Verdict {
-        let destroyed = self.change(Goal::destroy(lab_name(), State::default()), OnFailure::Keep)?;
+        let destroyed = self.0.destroy(&State::default()).map_err(|error| fail("preparing", &error))?;
         destroyed.map_err(|error| fail("destroying by name", &error))
-    }
-
-    /// Writes down, changes, and writes down again, in the command line's order.
-    fn change(&mut self, goal: Goal, on_failure: OnFailure) -> Result<Result<(), ApplyError>, TestCaseError> {
-        let goal = goal.with_record(self.record.clone());
-        let (before, plan) = prepare(&mut self.memory, &goal).map_err(|error| fail("preparing", &error))?;
-        self.record = goal.record.before(&goal.desired, &before);
-        let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, &mut Unattended);
-        match &outcome {
-            Ok(()) => self.record = self.record.settled(&goal.desired),
-            Err(error) if error.rolled_back() => self.record = goal.record,
-            Err(_) => {}
-        }
-        Ok(outcome)
     }
 
     /// How many operations it takes to make the network this lab's.
@@ -109,8 +87,7 @@ impl Machine {
     }
 
     fn plan(&mut self, text: &str) -> Result<Vec<String>, TestCaseError> {
-        let goal = Goal::apply(lab_name(), desired(text)).with_record(self.record.clone());
-        let (_, plan) = prepare(&mut self.memory, &goal).map_err(|error| fail("preparing", &error))?;
+        let plan = self.0.plan(&desired(text)).map_err(|error| fail("preparing", &error))?;
         Ok(plan.operations().iter().map(ToString::to_string).collect())
     }
 
@@ -124,19 +101,19 @@ impl Machine {
     /// The machine after an apply was killed before the operation at this position.
     pub fn killed_at(&self, position: usize, text: &str) -> Result<Self, TestCaseError> {
         let mut killed = self.clone();
-        killed.memory.fail_from(position, nix::libc::EINTR);
+        killed.memory().fail_from(position, nix::libc::EINTR);
         let outcome = killed.try_apply(text, OnFailure::Keep)?;
         prop_assert!(outcome.is_err(), "it is not killed");
-        killed.memory.heal();
+        killed.memory().heal();
         Ok(killed)
     }
 
     /// Does something to one of the lab's own links or namespaces; what the kernel refuses is not done.
     pub fn tamper(&mut self, act: Act, which: usize) {
-        let live = self.memory.observe(&State::default()).expect("the network can be read");
+        let live = self.memory().observe(&State::default()).expect("the network can be read");
         let links: Vec<_> = live.state.links.keys().cloned().filter(|id| !id.name.is_loopback()).collect();
         let spaces: Vec<_> = live.state.namespaces.iter().cloned().collect();
-        let network = &mut self.memory.network;
+        let network = &mut self.memory().network;
         let outcome = match (links.get(which % links.len().max(1)), spaces.get(which % spaces.len().max(1)), act) {
             (Some(link), _, Act::Delete) => network.delete(link),
             (Some(link), _, Act::Up(up)) => network.set_up(link, up),
@@ -175,7 +152,7 @@ impl Machine {
                 interest.sysctls.entry(id).or_insert(setting);
             }
         }
-        let live = self.memory.observe(&interest).expect("the network can be read");
+        let live = self.memory().observe(&interest).expect("the network can be read");
         let mut state = live.state;
         for (id, link) in &mut state.links {
             if wanted.link(id).is_none_or(|link| link.settings.mac.is_none()) {
@@ -195,10 +172,6 @@ fn addresses<'s>(state: &'s State, link: &'s LinkId) -> impl Iterator<Item = (In
     let all = state.objects::<Address>().iter();
     let of_link = all.filter(|((namespace, key), _)| *namespace == link.namespace && key.link == link.name);
     of_link.map(|((_, key), address)| (key.address, address))
-}
-
-fn lab_name() -> LabName {
-    "random".parse().expect("it is a name")
 }
 
 fn fail(doing: &str, error: &(dyn std::error::Error + 'static)) -> TestCaseError {

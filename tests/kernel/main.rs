@@ -7,24 +7,27 @@
 
 mod harness;
 
+mod addresses;
 mod adopt;
 mod blog;
+mod command_line;
 mod concurrency;
 mod crash;
 mod drift;
 mod examples;
 mod failure;
 mod hostile;
-mod inhabitants;
 mod interrupt;
+mod link_settings;
 mod links;
 mod lookalike;
-mod many;
 mod ownership;
 mod privilege;
+mod processes_inside;
 mod random;
-mod repeat;
 mod routes;
 mod sandbox;
-mod settings;
+mod sysctls;
+mod system_calls;
 mod update;
+mod wide_bridge;

@@ -4,7 +4,8 @@ use std::fs;
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, destroy, example, in_namespaces, ip, lab, needs, settled_fingerprint, sh, text, topo,
+    Feature, apply, assert_no_changes, destroy, example, in_namespaces, ip, lab, needs, settled_fingerprint, sh, start_inside,
+    text, topo,
 };
 
 /// Makes something foreign, insists that the blog lab is refused with its name and changes nothing.
@@ -185,8 +186,7 @@ fn a_running_process_does_not_keep_the_namespace_in_sight() {
         }
         let before = settled_fingerprint();
         apply(&example("blog"));
-        let mut sleeper = std::process::Command::new("ip").args(["netns", "exec", "blue", "sleep", "100"]).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        let mut sleeper = start_inside("blue", "exec sleep 100");
         destroy("blog");
         assert_restored(&before);
         apply(&example("blog"));

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::tools::TOPO;
-use super::harness::{Feature, eventually, example, in_namespaces, lab, needs, settled_fingerprint};
+use super::harness::{Feature, command, eventually, example, in_namespaces, lab, needs, settled_fingerprint};
 
 /// The numbers of a process's permitted capabilities.
 fn capabilities(process: u32) -> Vec<u32> {
@@ -47,11 +47,11 @@ fn two_capabilities_are_enough() {
             return;
         }
         let before = settled_fingerprint();
-        for command in ["apply", "plan", "destroy"] {
-            let mut restricted = Command::new("setpriv");
-            restricted.args(["--bounding-set=-all,+net_admin,+sys_admin", TOPO, command]).arg(example("blog"));
-            let output = restricted.output().expect("setpriv can be run; please install it");
-            assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        for subcommand in ["apply", "plan", "destroy"] {
+            let mut restricted = command("setpriv");
+            restricted.args(["--bounding-set=-all,+net_admin,+sys_admin", TOPO, subcommand]).arg(example("blog"));
+            let output = restricted.output().expect("setpriv can be run");
+            assert!(output.status.success(), "{subcommand}: {}", String::from_utf8_lossy(&output.stderr));
         }
         assert_restored(&before);
     });
@@ -61,10 +61,12 @@ fn two_capabilities_are_enough() {
 fn without_privileges_nothing_changes_and_the_remedy_is_told() {
     in_namespaces(|| {
         let before = settled_fingerprint();
-        let mut restricted = Command::new("setpriv");
-        let output = restricted.args(["--bounding-set=-all", TOPO, "apply"]).arg(example("quickstart")).output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(1) && stderr.contains("hint: ") && stderr.contains("sudo"), "{stderr}");
-        assert_restored(&before);
+        for without in [["--bounding-set=-all"].as_slice(), &["--bounding-set=-all", "--inh-caps=-all"]] {
+            let mut restricted = command("setpriv");
+            let output = restricted.args(without).args([TOPO, "apply"]).arg(example("quickstart")).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(1) && stderr.contains("hint: ") && stderr.contains("sudo"), "{stderr}");
+            assert_restored(&before);
+        }
     });
 }

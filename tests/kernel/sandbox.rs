@@ -5,7 +5,7 @@ mod forbidden;
 mod hostile;
 mod keeper;
 mod labs;
-mod places;
+mod machine_or_sandbox;
 mod races;
 mod shell;
 mod uplink;

@@ -1,15 +1,14 @@
 //! A changed lab: in place wherever the kernel can, and without disturbing what does not change.
 
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, assert_view, destroy, in_namespaces, indices, ip, lab, needs, ping_ok,
-    settled_fingerprint, topo, view,
+    Feature, apply, assert_no_changes, assert_view, command_in, destroy, eventually, in_namespaces, indices, ip, lab, needs,
+    ping_ok, settled_fingerprint, topo, view,
 };
 
 const BASE: &str = "
@@ -100,23 +99,40 @@ fn settings() -> String {
 }
 
 /// Pings five hundred times a second until it is stopped.
-struct Flood(Child);
+struct Flood {
+    ping: Child,
+    interface: &'static str,
+}
 
 impl Flood {
-    fn start(namespace: &str, address: &str) -> Self {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", namespace, "ping", "-n", "-q", "-i", "0.002", "-W", "5", address]);
-        let flood = Self(command.stdout(Stdio::piped()).spawn().expect("ping can be run"));
-        std::thread::sleep(Duration::from_millis(300));
+    /// Pings an address of the namespace over this interface.
+    fn start(namespace: &str, interface: &'static str, address: &str) -> Self {
+        let mut command = command_in(namespace, "ping");
+        command.args(["-n", "-q", "-i", "0.002", "-W", "5", address]);
+        let flood = Self { ping: command.stdout(Stdio::piped()).spawn().expect("ping can be run"), interface };
+        flood.wait_for(20);
         flood
+    }
+
+    /// Waits until this many more packets have left.
+    fn wait_for(&self, packets: u64) {
+        let before = self.packets();
+        eventually("a flood of packets", || self.packets() >= before + packets);
+    }
+
+    /// The number of packets that have left by the interface, as proc_pid_net(5) has it: the tenth number of its line.
+    fn packets(&self) -> u64 {
+        let interfaces = std::fs::read_to_string(format!("/proc/{}/net/dev", self.ping.id())).expect("ping runs");
+        let numbers = interfaces.lines().find_map(|line| line.trim().strip_prefix(self.interface)?.strip_prefix(':'));
+        numbers.map_or(0, |numbers| numbers.split_whitespace().nth(9).unwrap().parse().unwrap())
     }
 
     /// The numbers of packets sent and received.
     fn stop(self) -> (u64, u64) {
         // The answer to the last packet may still be under way: ping counts it only if it waits.
-        let pid = Pid::from_raw(i32::try_from(self.0.id()).expect("a process number"));
+        let pid = Pid::from_raw(i32::try_from(self.ping.id()).expect("a process number"));
         kill(pid, Signal::SIGINT).expect("ping still runs");
-        let output = self.0.wait_with_output().expect("ping ends");
+        let output = self.ping.wait_with_output().expect("ping ends");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let numbers = text.lines().find(|line| line.contains("packets transmitted")).unwrap_or_else(|| panic!("{text}"));
         let mut numbers = numbers.split(", ").map(|part| part.split_whitespace().next().unwrap().parse());
@@ -132,7 +148,7 @@ fn an_untouched_link_loses_no_packet_while_others_change() {
         }
         apply(&lab(BASE));
         ping_ok("a", "10.9.0.2");
-        let flood = Flood::start("a", "10.9.0.2");
+        let flood = Flood::start("a", "quiet", "10.9.0.2");
         let others = [
             ("links:\n", "links:\n  - endpoints: [a:more, b:more]\n"),
             ("  - endpoints: [a:eth0, b:eth0]", "  - { endpoints: [a:eth0, b:eth0], mtu: 1300, numtxqueues: 2 }"),
@@ -146,6 +162,7 @@ fn an_untouched_link_loses_no_packet_while_others_change() {
             apply(&changed(from, to));
             apply(&lab(BASE));
         }
+        flood.wait_for(100);
         let (sent, received) = flood.stop();
         assert!(sent > 100, "{sent} packets are no flood");
         // The packet that was on its way when ping was stopped may go unanswered.

@@ -99,8 +99,12 @@ pub enum Table {
 }
 scalar!(
     Table,
-    "a table's number or name",
-    |number: i128| u32::try_from(number).ok().filter(|n| *n > 0).map(Table::Number).ok_or("a table's number is 1 to 4294967295"),
+    "a table number or name",
+    |number: i128| u32::try_from(number)
+        .ok()
+        .filter(|n| *n > 0)
+        .map(Table::Number)
+        .ok_or("table number is out of range (1 to 4294967295)"),
     |text: &str| Ok::<_, String>(Table::Name(text.to_owned()))
 );
 

@@ -15,18 +15,21 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::{getegid, geteuid};
 
+use super::programs::search_path;
+
 /// Names the test that the process was started for.
 const INSIDE: &str = "TOPO_KERNEL_TEST_INSIDE";
 
 /// Runs `test` in fresh namespaces; it must be the whole body of a test function.
 pub fn in_namespaces<F: FnOnce()>(test: F) {
     let name = test_name::<F>();
-    if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
+    if is_inside(&name) {
         set_up();
         test();
     } else {
         let as_root = std::env::var("TOPO_KERNEL_TEST_AS_ROOT").is_ok_and(|value| value == "1");
-        run_again(&name, as_root);
+        let namespaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+        run_again(&name, if as_root { namespaces } else { namespaces | CloneFlags::CLONE_NEWUSER });
     }
 }
 
@@ -34,15 +37,21 @@ pub fn in_namespaces<F: FnOnce()>(test: F) {
 /// ordinary user who runs the tests is one already, and needs no namespaces.
 pub fn with_users<F: FnOnce()>(test: F) {
     let name = test_name::<F>();
-    if !geteuid().is_root() {
-        test();
-    } else if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
-        set_up();
-        cover_tmp();
-        test();
-    } else {
-        run_again(&name, true);
+    match (is_inside(&name), geteuid().is_root()) {
+        (true, true) => {
+            set_up();
+            cover_tmp();
+            test();
+        }
+        (true, false) => test(),
+        (false, true) => run_again(&name, CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS),
+        (false, false) => run_again(&name, CloneFlags::empty()),
     }
+}
+
+/// Whether this process was started for that test.
+fn is_inside(name: &str) -> bool {
+    std::env::var(INSIDE).is_ok_and(|inside| inside == name)
 }
 
 /// Puts an empty /tmp in the place of the machine's, in which only what the tests themselves are part of is still there.
@@ -70,14 +79,12 @@ fn test_name<F>() -> String {
     path.split_once("::").expect("a path begins with the crate").1.to_owned()
 }
 
-fn run_again(name: &str, as_root: bool) {
-    let mut namespaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
-    if !as_root {
-        namespaces |= CloneFlags::CLONE_NEWUSER;
-    }
+/// Runs the test in a process of its own that is in these new namespaces, and finds the programs for root, too.
+fn run_again(name: &str, namespaces: CloneFlags) {
     let (uid_map, gid_map) = (format!("0 {} 1\n", geteuid()), format!("0 {} 1\n", getegid()));
     let mut command = Command::new(std::env::current_exe().expect("the test binary has a path"));
     command.args(["--exact", name, "--nocapture", "--include-ignored"]).env(INSIDE, name).env("RUST_BACKTRACE", "0");
+    command.env("PATH", search_path());
     command.env_remove("XDG_RUNTIME_DIR").env_remove("TOPO_SANDBOX");
     command.stdin(Stdio::null());
     // SAFETY: between fork and exec only system calls are made; the texts exist already.
@@ -85,7 +92,7 @@ fn run_again(name: &str, as_root: bool) {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             unshare(namespaces)?;
-            if !as_root {
+            if namespaces.contains(CloneFlags::CLONE_NEWUSER) {
                 write_file(c"/proc/self/setgroups", b"deny")?;
                 write_file(c"/proc/self/uid_map", uid_map.as_bytes())?;
                 write_file(c"/proc/self/gid_map", gid_map.as_bytes())?;
@@ -128,7 +135,7 @@ fn set_up() {
     fs::DirBuilder::new().mode(0o700).create("/run/user/0").expect("the new /run/user is empty");
     // A sysfs of the new network namespace; some container runtimes forbid it, and nothing here needs it.
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none);
-    super::sh("ip link set lo up");
+    super::text("ip", &["link", "set", "lo", "up"]);
 }
 
 /// Which settings of this machine are known to forbid what entering needs.

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
+
+use super::programs::{self, missing_in};
 
 /// Something that not every kernel is built with.
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +48,13 @@ impl Feature {
 
     fn lacking(self) -> bool {
         let script = format!("ip link add p0 type veth peer name p1 && {}", self.probe());
-        let mut command = Command::new("sh");
+        let mut command;
         if nix::unistd::geteuid().is_root() {
+            command = programs::command("sh");
             // SAFETY: a single system call between fork and exec.
             unsafe { command.pre_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?)) };
         } else {
-            command = Command::new("unshare");
+            command = programs::command("unshare");
             command.args(["-Urn", "sh"]);
         }
         command.args(["-c", &script]);
@@ -61,7 +63,8 @@ impl Feature {
         let unsupported = ["Unknown device type", "not supported", "No such file or directory", "Invalid argument"];
         assert!(
             output.status.success() || unsupported.iter().any(|text| stderr.contains(text)),
-            "probing for {self:?} failed in an unexpected way: {stderr}"
+            "probing for {self:?} failed in an unexpected way: {stderr}{}",
+            missing_in(&script)
         );
         !output.status.success()
     }
@@ -74,14 +77,20 @@ pub fn lacks(feature: Feature) -> bool {
 
 /// Whether the kernel has all of it. Where it has not, says so, and fails where nothing may be skipped.
 #[must_use]
+#[track_caller]
 pub fn needs(features: &[Feature]) -> bool {
     let lacking: Vec<_> = features.iter().filter(|feature| feature.lacking()).map(|feature| format!("{feature:?}")).collect();
     if lacking.is_empty() {
         return true;
     }
-    let lacking = lacking.join(", ");
-    let required = std::env::var("TOPO_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
-    assert!(!required, "this kernel lacks {lacking}, and TOPO_REQUIRE_KERNEL=1 says that it must not");
-    writeln!(io::stderr(), "skipped: this kernel lacks {lacking}").expect("standard error can be written to");
+    skip(&format!("this kernel lacks {}", lacking.join(", ")));
     false
+}
+
+/// Says why a test, or a part of it, does not run. Where nothing may be skipped that is a failure.
+#[track_caller]
+pub fn skip(reason: &str) {
+    let required = std::env::var("TOPO_REQUIRE_KERNEL").is_ok_and(|value| value == "1");
+    assert!(!required, "{reason}, and TOPO_REQUIRE_KERNEL=1 says that nothing may be skipped");
+    writeln!(io::stderr(), "skipped: {reason}").expect("standard error can be written to");
 }

@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::tools::{batch, inside, namespaces};
+use super::programs::command;
+use super::tools::{PATIENCE, batch, inside, namespaces};
 
 /// Members of iproute2's JSON that count time.
 const TIMERS: [&str; 7] =
@@ -65,7 +65,7 @@ pub fn settled_fingerprint() -> String {
 }
 
 fn usable(namespace: &str) -> bool {
-    Command::new("ip").args(["-n", namespace, "link"]).output().is_ok_and(|output| output.status.success())
+    command("ip").args(["-n", namespace, "link"]).output().is_ok_and(|output| output.status.success())
 }
 
 /// What is to be seen in the namespace of the calling thread.
@@ -87,8 +87,9 @@ fn section() -> String {
         }
     }
     out.push_str("# nft list ruleset\n");
-    let ruleset = Command::new("nft").args(["list", "ruleset"]).output();
-    out.extend(ruleset.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()));
+    // A kernel without nftables has no rules.
+    let ruleset = command("nft").args(["list", "ruleset"]).output().expect("nft can be run");
+    out.push_str(&String::from_utf8_lossy(&ruleset.stdout));
     out.push_str("# settings\n");
     let mut settings = Vec::new();
     read_settings(Path::new("/proc/sys/net"), &mut settings);
@@ -144,6 +145,18 @@ pub fn difference(before: &str, after: &str) -> String {
 pub fn assert_restored(before: &str) {
     let after = fingerprint();
     assert!(after == before, "the machine is not as it was:\n{}", difference(before, &after));
+}
+
+/// Insists that the machine is as it was in time, where the kernel does some of the work in its own.
+#[track_caller]
+pub fn eventually_restored(before: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while fingerprint() != before {
+        if Instant::now() >= deadline {
+            return assert_restored(before);
+        }
+        sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -3,16 +3,18 @@
 pub mod enter;
 pub mod feature;
 pub mod fingerprint;
+pub mod programs;
 pub mod tools;
 pub mod user;
 pub mod view;
 
 pub use enter::{in_namespaces, with_users};
-pub use feature::{Feature, lacks, needs};
+pub use feature::{Feature, lacks, needs, skip};
 pub use fingerprint::settled_fingerprint;
+pub use programs::command;
 pub use tools::{
-    apply, assert_no_changes, bridge, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, rounds, sh, strace,
-    text, topo, traced, until_it_listens,
+    apply, assert_no_changes, bridge, command_in, destroy, eventually, example, indices, ip, lab, ping_fails, ping_ok, rounds,
+    sh, start_inside, strace, text, topo, traced, until_it_listens,
 };
 pub use user::User;
 pub use view::{assert_view, settled_view, view};

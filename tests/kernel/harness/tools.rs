@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use super::programs::{command, missing_in, path_of};
 
 /// The binary under test.
 pub const TOPO: &str = env!("CARGO_BIN_EXE_topo");
@@ -60,16 +62,16 @@ impl Outcome {
 
 /// Runs topo; a run that hangs ends after two minutes with status 124.
 pub fn topo(arguments: &[&str]) -> Outcome {
-    let mut command = Command::new("timeout");
+    let mut command = command("timeout");
     command.args(["--kill-after=5", "120", TOPO]).args(arguments).env_remove("NO_COLOR").stdin(Stdio::null());
     Outcome::from(&command.output().expect("timeout can be run"))
 }
 
-/// Runs topo under strace(1) with these options, which may have it disturb calls; a run that hangs ends after a minute with status 124.
+/// Runs topo under strace(1) with these options, which may have it disturb calls; a run that hangs ends after two minutes with status 124.
 pub fn strace(options: &[&str], arguments: &[&str]) -> Outcome {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", "60", "strace", "-f"]).args(options).arg(TOPO).args(arguments);
-    Outcome::from(&command.stdin(Stdio::null()).output().expect("strace can be run; please install it"))
+    let mut command = command("timeout");
+    command.args(["--kill-after=5", "120"]).arg(path_of("strace")).arg("-f").args(options).arg(TOPO).args(arguments);
+    Outcome::from(&command.stdin(Stdio::null()).output().expect("timeout can be run"))
 }
 
 /// What strace(1) with these options writes of a run of topo, which must succeed.
@@ -117,16 +119,16 @@ pub fn example(name: &str) -> String {
 /// Runs a shell script, which must succeed.
 #[track_caller]
 pub fn sh(script: &str) {
-    let output = Command::new("sh").args(["-ec", script]).stdin(Stdio::null()).output().expect("sh can be run");
+    let output = command("sh").args(["-ec", script]).stdin(Stdio::null()).output().expect("sh can be run");
     let outcome = Outcome::from(&output);
-    assert_eq!(outcome.status, 0, "`{script}` failed: {}{}", outcome.stdout, outcome.stderr);
+    assert_eq!(outcome.status, 0, "`{script}` failed: {}{}{}", outcome.stdout, outcome.stderr, missing_in(script));
 }
 
 /// What a program prints; it must succeed.
 #[track_caller]
 pub fn text(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("cannot run {program}: {error}; please install it"));
+    let output = command(program).args(arguments).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
     let outcome = Outcome::from(&output);
     assert_eq!(outcome.status, 0, "{program} {arguments:?} failed: {}", outcome.stderr);
     outcome.stdout
@@ -156,7 +158,7 @@ pub fn bridge(arguments: &[&str]) -> Value {
 /// What several commands of `ip -j -d` or `bridge -j -d` show, each with the command, from one run of the program.
 #[track_caller]
 pub fn batch(program: &str, options: &[&str], commands: &[&'static str]) -> Vec<(&'static str, Value)> {
-    let mut command = Command::new(program);
+    let mut command = command(program);
     command.args(["-j", "-d"]).args(options).args(["-batch", "-"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ip can be run");
     let lines: String = commands.iter().map(|command| format!("{command}\n")).collect();
@@ -216,34 +218,55 @@ pub fn until_it_listens(process: u32) {
     });
 }
 
-/// Waits until something is so, at most ten seconds.
+/// How long a test waits for what takes a moment. The kernel tells of a link's carrier late on a machine whose processors are busy, or
+/// whose other namespaces change; only a failure takes as long as this.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until something is so.
 #[track_caller]
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not come about within ten seconds");
-        sleep(Duration::from_millis(50));
+        assert!(Instant::now() < deadline, "{what} did not come about within {PATIENCE:?}");
+        sleep(Duration::from_millis(5));
     }
 }
 
+/// A program that is to run in a namespace (`host`: the machine's own).
+#[track_caller]
+pub fn command_in(namespace: &str, program: &str) -> Command {
+    if namespace == "host" {
+        return command(program);
+    }
+    let mut inside = command("ip");
+    inside.args(["netns", "exec", namespace]).arg(path_of(program));
+    inside
+}
+
+/// Starts a shell script in a namespace, and waits until it runs there.
+#[track_caller]
+pub fn start_inside(namespace: &str, script: &str) -> Child {
+    let child = command_in(namespace, "sh").args(["-c", script]).stdin(Stdio::null()).spawn().expect("ip can be run");
+    let process = format!("/proc/{}", child.id());
+    let here = fs::read_link("/proc/self/ns/net").expect("/proc is mounted");
+    eventually("the process inside", || {
+        let entered = fs::read_link(format!("{process}/ns/net")).is_ok_and(|there| there != here);
+        entered && fs::read_to_string(format!("{process}/comm")).is_ok_and(|name| name != "ip\n")
+    });
+    child
+}
+
+#[track_caller]
 fn ping(namespace: &str, address: &str, wait: &str) -> Outcome {
-    let ping = ["ping", "-n", "-c", "1", "-W", wait, address];
-    let mut command = if namespace == "host" {
-        let mut command = Command::new(ping[0]);
-        command.args(&ping[1..]);
-        command
-    } else {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", namespace]).args(ping);
-        command
-    };
+    let mut command = command_in(namespace, "ping");
+    command.args(["-n", "-c", "1", "-W", wait, address]);
     Outcome::from(&command.stdin(Stdio::null()).output().expect("ping can be run"))
 }
 
-/// Insists that an address answers, within ten seconds: a new link needs a moment for neighbour discovery.
+/// Insists that an address answers in time: a new link needs a moment for neighbour discovery.
 #[track_caller]
 pub fn ping_ok(namespace: &str, address: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let outcome = ping(namespace, address, "1");
         if outcome.status == 0 {

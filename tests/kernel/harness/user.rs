@@ -10,6 +10,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
+use super::feature::skip;
+use super::programs;
 use super::tools::{Outcome, TOPO};
 
 /// Who a program is started as.
@@ -64,6 +66,16 @@ impl User {
         }
     }
 
+    /// The number of a user whom root has made up. Where the test is run by an ordinary user, says that what follows is skipped.
+    #[track_caller]
+    pub fn needs_number(&self) -> Option<u32> {
+        let number = self.number();
+        if number.is_none() {
+            skip("only root can make up other users");
+        }
+        number
+    }
+
     /// The program under test, where this user may run it.
     pub fn program(&self) -> &Path {
         &self.topo
@@ -92,17 +104,22 @@ impl User {
     }
 
     /// A program as this user starts it, with nothing in the environment but what every session has.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    #[track_caller]
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let program = match program.as_ref().to_str() {
+            Some(name) if !name.contains('/') => programs::path_of(name),
+            _ => program.as_ref().to_owned(),
+        };
         let mut command = match self.identity {
             Identity::Own => Command::new(program),
             Identity::MadeUp(number) => {
-                let mut command = Command::new("setpriv");
+                let mut command = programs::command("setpriv");
                 command.args([format!("--reuid={number}"), format!("--regid={number}")]);
                 command.args(["--clear-groups", "--inh-caps=-all", "--"]).arg(program);
                 command
             }
             Identity::Deprived => {
-                let mut command = Command::new("setpriv");
+                let mut command = programs::command("setpriv");
                 command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]).arg(program);
                 command
             }
@@ -124,7 +141,7 @@ impl User {
         Outcome::from(&self.topo_command(arguments).output().expect("timeout can be run"))
     }
 
-    /// Insists that an address answers, within ten seconds: a new link needs a moment.
+    /// Insists that an address answers in time: a new link needs a moment.
     #[track_caller]
     pub fn assert_reaches(&self, namespace: &str, address: &str) {
         let ping = ["exec", namespace, "--", "ping", "-n", "-c", "1", "-W", "1", address];

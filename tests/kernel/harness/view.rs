@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::fingerprint::difference;
-use super::tools::{batch, inside, namespaces};
+use super::tools::{PATIENCE, batch, inside, namespaces};
 
 /// The view of the machine and of every named namespace.
 pub fn view() -> String {
@@ -33,10 +33,11 @@ pub fn settled_view() -> String {
     last
 }
 
-/// Waits until the view is this one, at most ten seconds: carrier and duplicate address detection take a moment.
+/// Waits until the view is this one: carrier and duplicate address detection take a moment.
 #[track_caller]
 pub fn assert_view(expected: &str, why: &str) {
-    for _ in 0..100 {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         if view() == expected {
             return;
         }

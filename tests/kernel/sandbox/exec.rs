@@ -201,10 +201,12 @@ fn signals_to_all_are_as_one_would_expect_of_a_single_command() {
             drop(lines);
             // What was started to ignore a signal, as by nohup(1), goes on, and its commands too.
             let topo = user.program().to_str().unwrap();
-            let script = format!("trap '' HUP; exec {topo} exec --all -- sh -c 'echo begun; kill -HUP $$; sleep 0.5; exit 7'");
+            let wait = "until test -e sent; do sleep 0.05; done";
+            let script = format!("trap '' HUP; exec {topo} exec --all -- sh -c 'echo begun; kill -HUP $$; {wait}; exit 7'");
             let mut child = user.command("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
             let lines = begun(&mut child);
             kill(number(&child), Signal::SIGHUP).unwrap();
+            user.file("sent", "");
             assert_eq!(child.wait().unwrap().code(), Some(7));
             drop(lines);
             // TSTP stops all, CONT lets all go on.
@@ -226,14 +228,15 @@ fn signals_to_all_are_as_one_would_expect_of_a_single_command() {
             assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
             drop(lines);
             // Those that could be started are not left behind when one could not.
-            let script = format!("ulimit -n 24; exec {topo} exec --all -- sleep 4321");
+            // A time that no other run of this test waits for.
+            let sleep = format!("sleep 4321.{}", std::process::id());
+            let script = format!("ulimit -n 24; exec {topo} exec --all many -- {sleep}");
             let many: String = (0..12).map(|n| format!("  n{n}: {{}}\n")).collect();
             let file = user.file("many.yaml", &format!("name: many\nnamespaces:\n{many}"));
             user.topo(&["apply", &file]).ok();
-            let script = script.replace("--all", "--all many");
             let outcome = user.command("sh").args(["-c", &script]).output().unwrap();
             assert_eq!(outcome.status.code(), Some(125), "{}", String::from_utf8_lossy(&outcome.stderr));
-            eventually("none is left", || !tools::text("ps", &["-eo", "args"]).lines().any(|line| line == "sleep 4321"));
+            eventually("none is left", || !tools::text("ps", &["-eo", "args"]).lines().any(|line| line == sleep));
             // What the first commands have started goes with the sandbox.
             user.topo(&["sandbox", "stop", "default"]).ok();
             user.topo(&["apply", &user.file("lab.yaml", PAIR)]).ok();

@@ -1,7 +1,7 @@
 //! Systems that forbid sandboxes, and what is said then.
 
 use super::super::harness::tools::Outcome;
-use super::super::harness::{User, sh, with_users};
+use super::super::harness::{User, command, sh, with_users};
 use super::PAIR;
 
 /// Runs topo without privileges after a script that root of a user namespace runs.
@@ -54,11 +54,11 @@ fn a_user_of_a_user_namespace_has_sandboxes_too() {
 fn a_changed_root_directory_is_named() {
     with_users(|| {
         let user = User::new();
-        let Some(number) = user.number() else { return };
+        let Some(number) = user.needs_number() else { return };
         let file = user.file("lab.yaml", PAIR);
         sh("mkdir /tmp/root && cd /tmp/root && ln -s usr/bin usr/lib usr/lib64 usr/sbin . && \
             for name in usr etc proc dev tmp; do mkdir $name && mount --rbind /$name $name; done");
-        let mut command = std::process::Command::new("chroot");
+        let mut command = command("chroot");
         command.arg(format!("--userspec={number}:{number}")).arg("/tmp/root").arg(user.program()).args(["apply", &file]);
         let outcome = Outcome::from(&command.env("XDG_RUNTIME_DIR", user.runtime()).output().unwrap()).exits(1);
         outcome.says("a program in a changed root directory, chroot(2)").says("hint: run topo outside of it");

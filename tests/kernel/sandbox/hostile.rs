@@ -33,7 +33,7 @@ fn what_is_planted_in_the_place_of_the_directory_is_refused() {
         user.make_directory(&own);
         sh(&format!("chmod 750 {}", own.display()));
         refused("is open to other users");
-        if user.number().is_some() {
+        if user.needs_number().is_some() {
             sh(&format!("chmod 700 {0} && chown 1 {0}", own.display()));
             refused("belongs to another user");
         }
@@ -85,7 +85,7 @@ fn planted_files_are_not_followed() {
 fn without_a_runtime_directory_one_in_tmp_is_the_users_own() {
     with_users(|| {
         let user = User::new();
-        let Some(number) = user.number() else { return };
+        let Some(number) = user.needs_number() else { return };
         let file = user.file("lab.yaml", PAIR);
         let place = format!("/tmp/topo-{number}");
         let run = |arguments: &[&str], runtime: Option<&Path>| {

@@ -1,8 +1,9 @@
 //! The keeper: how little it takes, and what its end at any moment means.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -93,20 +94,35 @@ fn killed_at_every_step_it_leaves_nothing() {
     });
 }
 
+/// How long it takes to make a sandbox and apply the lab in it, at best.
+fn time_of_apply(user: &User, file: &str) -> Duration {
+    let measure = |_| {
+        let began = Instant::now();
+        user.topo(&["apply", file]).ok();
+        let took = began.elapsed();
+        user.topo(&["destroy", "pair"]).ok();
+        took
+    };
+    (0..3).map(measure).min().unwrap()
+}
+
 #[test]
 fn killed_at_any_moment_of_a_command_it_leaves_nothing() {
     with_users(|| {
         let user = User::new();
         let file = user.file("lab.yaml", PAIR);
-        for step in 0..rounds(40) {
+        let (took, steps) = (time_of_apply(&user, &file), rounds(40));
+        let mut killed = 0;
+        for step in 0..steps {
             if step % 2 == 0 {
                 user.topo(&["apply", &file]).ok();
             }
             let arguments: &[&str] = if step % 4 == 0 { &["destroy", "pair"] } else { &["apply", &file] };
             let child = user.start(arguments);
-            sleep(Duration::from_micros(step * 700));
+            // A sample of the moments of a run, whichever they turn out to be.
+            sleep(took * u32::try_from(step).unwrap() / u32::try_from(steps).unwrap());
             for keeper in user.keepers() {
-                let _ = kill(Pid::from_raw(keeper), Signal::SIGKILL);
+                killed += u64::from(kill(Pid::from_raw(keeper), Signal::SIGKILL).is_ok());
             }
             let output = child.wait_with_output().unwrap();
             let stderr = String::from_utf8_lossy(&output.stderr);
@@ -116,6 +132,7 @@ fn killed_at_any_moment_of_a_command_it_leaves_nothing() {
             user.topo(&["destroy", "pair"]).ok();
             user.assert_nothing_left();
         }
+        assert!(killed * 4 >= steps, "{killed} keepers were killed in {steps} runs");
     });
 }
 
@@ -124,15 +141,19 @@ fn a_command_that_is_killed_leaves_a_sandbox_that_the_next_one_finds() {
     with_users(|| {
         let user = User::new();
         let file = user.file("lab.yaml", PAIR);
-        for step in 0..rounds(30) {
+        let (took, steps) = (time_of_apply(&user, &file), rounds(30));
+        let mut killed = 0;
+        for step in 0..steps {
             let mut child = user.start(&["apply", &file]);
-            sleep(Duration::from_micros(step * 700));
+            // A sample of the moments of a run, whichever they turn out to be.
+            sleep(took * u32::try_from(step).unwrap() / u32::try_from(steps).unwrap());
             let _ = child.kill();
-            child.wait().unwrap();
+            killed += u64::from(child.wait().unwrap().signal() == Some(Signal::SIGKILL as i32));
             user.topo(&["apply", "--lock-timeout", "10s", &file]).ok();
             user.topo(&["destroy", "pair"]).ok();
             user.assert_nothing_left();
         }
+        assert!(killed * 4 >= steps, "{killed} of {steps} runs were killed");
     });
 }
 

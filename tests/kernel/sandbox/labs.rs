@@ -178,7 +178,7 @@ fn users_see_nothing_of_each_other() {
         two.topo(&["list"]).ok().says("There is no lab here.");
         two.topo(&["exec", "a", "--", "true"]).exits(125);
         // Nor by each other's directories and processes.
-        if one.number().is_some() {
+        if one.needs_number().is_some() {
             let mut borrowed = two.topo_command(&["exec", "a", "--", "true"]);
             let output = borrowed.env("XDG_RUNTIME_DIR", one.runtime()).output().unwrap();
             assert_eq!(output.status.code(), Some(125), "{}", String::from_utf8_lossy(&output.stderr));

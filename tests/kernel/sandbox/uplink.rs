@@ -3,13 +3,10 @@
 use std::io::Write as _;
 use std::net::{TcpListener, UdpSocket};
 
+use super::super::harness::programs::{explain_missing, find};
 use super::super::harness::tools::inside;
-use super::super::harness::{User, eventually, sh, with_users};
+use super::super::harness::{User, eventually, sh, skip, with_users};
 use super::PAIR;
-
-fn installed(program: &str) -> bool {
-    std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|path| path.join(program).is_file())
-}
 
 /// Is a name server to which every name is that of 203.0.113.7, and none has an IPv6 address (RFC 1035, section 4).
 fn answer_queries(socket: &UdpSocket) {
@@ -49,9 +46,7 @@ fn without_a_program_the_remedy_is_told() {
 fn host_reaches_out_and_nothing_reaches_in() {
     with_users(|| {
         let user = User::new();
-        if user.number().is_none() {
-            return;
-        }
+        let Some(number) = user.needs_number() else { return };
         // The device as most systems have it.
         sh("mknod /tmp/tun c 10 200 && chmod 666 /tmp/tun && mount --bind /tmp/tun /dev/net/tun");
         // A machine with a way to a server.
@@ -69,8 +64,12 @@ fn host_reaches_out_and_nothing_reaches_in() {
         let file = user.file("lab.yaml", PAIR);
         let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok();
         for program in ["pasta", "slirp4netns"] {
-            if !installed(program) || !tun {
-                eprintln!("skipped: {program} or /dev/net/tun is not there");
+            if find(program).is_none() {
+                skip(&explain_missing(program));
+                continue;
+            }
+            if !tun {
+                skip("there is no /dev/net/tun");
                 continue;
             }
             let uplink = format!("--uplink={program}");
@@ -101,7 +100,7 @@ fn host_reaches_out_and_nothing_reaches_in() {
             eventually("the end of the program", || {
                 !super::super::harness::text("ps", &["-eo", "comm,uid"])
                     .lines()
-                    .any(|line| line.starts_with(program) && line.ends_with(&user.number().unwrap().to_string()))
+                    .any(|line| line.starts_with(program) && line.ends_with(&number.to_string()))
             });
             user.assert_nothing_left();
         }

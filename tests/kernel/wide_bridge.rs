@@ -1,36 +1,10 @@
-//! What is done in another way when there is much of it.
+//! Bridges with many ports, which are made without multicast snooping; it is switched on at the end.
 
-use std::fmt::Write;
-use std::fs;
-
-use super::harness::tools::{inside, rounds};
+use super::harness::tools::inside;
 use super::harness::{apply, bridge, destroy, in_namespaces, ip, lab, sh};
 use super::links::lives_and_dies;
 
-/// In each namespace another value, so that one that was written or read elsewhere shows. More files than are opened in /proc.
-#[test]
-fn settings_arrive_in_each_of_many_namespaces() {
-    in_namespaces(|| {
-        let limit = |number: u64| number % 200 + 2;
-        let count = rounds(200).max(60);
-        let mut yaml = "name: many\nnamespaces:\n".to_owned();
-        for number in 0..count {
-            let limit = limit(number);
-            writeln!(yaml, "  n{number}: {{ sysctls: {{ net.ipv4.ip_forward: 1, net.ipv6.conf.default.hop_limit: {limit} }} }}")
-                .unwrap();
-        }
-        lives_and_dies(&yaml, || {
-            for number in 0..count {
-                let read = |path: &str| fs::read_to_string(format!("/proc/sys/net/{path}")).unwrap();
-                let values =
-                    inside(Some(&format!("n{number}")), || [read("ipv4/ip_forward"), read("ipv6/conf/default/hop_limit")]);
-                assert_eq!(values, ["1\n".to_owned(), format!("{}\n", limit(number))], "n{number}");
-            }
-        });
-    });
-}
-
-/// A bridge with this many ports is born without snooping.
+/// Enough ports for a bridge to be made without snooping.
 const PORTS: usize = 40;
 
 fn wide_bridge(options: &str) -> String {

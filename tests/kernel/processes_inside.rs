@@ -1,26 +1,16 @@
-//! Processes inside of namespaces that go: warned about, ended on demand, and nobody else.
-
-use std::process::{Child, Command};
+//! Processes in namespaces that are destroyed: topo warns about them, or ends them on demand, and no others.
 
 use super::harness::fingerprint::assert_restored;
-use super::harness::{apply, eventually, in_namespaces, lab, settled_fingerprint, sh, topo};
+use super::harness::{apply, command, in_namespaces, lab, settled_fingerprint, sh, start_inside, topo};
 
 const LAB: &str = "name: lived\nnamespaces: { a: {}, b: {} }\n";
-
-fn inside(namespace: &str, script: &str) -> Child {
-    let child = Command::new("ip").args(["netns", "exec", namespace, "sh", "-c", script]).spawn().unwrap();
-    let link = format!("/proc/{}/ns/net", child.id());
-    let here = std::fs::read_link("/proc/self/ns/net").unwrap();
-    eventually("the process inside", || std::fs::read_link(&link).is_ok_and(|there| there != here));
-    child
-}
 
 #[test]
 fn a_process_inside_is_warned_about_and_lives_on() {
     in_namespaces(|| {
         let before = settled_fingerprint();
         apply(&lab(LAB));
-        let mut child = inside("a", "exec sleep 100");
+        let mut child = start_inside("a", "exec sleep 100");
         let warning = format!("process {} (sleep) is inside namespace `a`", child.id());
         topo(&["destroy", "lived"]).ok().says(&warning).says("--kill");
         assert_restored(&before);
@@ -36,10 +26,10 @@ fn processes_inside_are_ended_on_demand_and_nobody_else() {
         sh("ip netns add foreign");
         let before = settled_fingerprint();
         apply(&lab(LAB));
-        let mut polite = inside("a", "exec sleep 100");
-        let mut stubborn = inside("b", "trap '' TERM; while :; do sleep 0.1; done");
-        let mut elsewhere = inside("foreign", "exec sleep 100");
-        let mut outside = Command::new("sleep").arg("100").spawn().unwrap();
+        let mut polite = start_inside("a", "exec sleep 100");
+        let mut stubborn = start_inside("b", "trap '' TERM; while :; do sleep 0.1; done");
+        let mut elsewhere = start_inside("foreign", "exec sleep 100");
+        let mut outside = command("sleep").arg("100").spawn().unwrap();
         let outcome = topo(&["destroy", "--kill", "lived"]).ok();
         let outcome = outcome.says(&format!("Ended process {} (sleep) in namespace `a`", polite.id()));
         outcome.says(&format!("Ended process {} (sh) in namespace `b`", stubborn.id()));

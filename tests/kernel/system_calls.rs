@@ -1,12 +1,7 @@
-//! What is already so is left alone: neither a second apply nor any plan sends a write to the kernel.
-
-use std::process::Command;
+//! The system calls of a run: a plan and an apply without changes write nothing, and no namespace is made needlessly.
 
 use super::harness::fingerprint::assert_restored;
-use super::harness::tools::TOPO;
-use super::harness::{
-    Feature, apply, assert_no_changes, example, in_namespaces, lab, needs, settled_fingerprint, sh, topo, traced,
-};
+use super::harness::{Feature, example, in_namespaces, lab, needs, settled_fingerprint, topo, traced};
 
 /// The requests among the netlink messages that strace saw: `RTM_NEW…`, `RTM_DEL…` and `RTM_SET…`, by name or by number.
 fn writes(trace: &str) -> Vec<String> {
@@ -100,83 +95,5 @@ fn validate_needs_no_kernel() {
     in_namespaces(|| {
         let trace = calls_of("socket,setns,unshare", &["validate", &example("blog")]);
         assert!(!trace.contains("socket(") && !trace.contains("setns(") && !trace.contains("unshare("), "{trace}");
-    });
-}
-
-#[test]
-fn a_plan_says_what_there_is_to_do_by_its_exit_status() {
-    in_namespaces(|| {
-        let file = example("quickstart");
-        topo(&["plan", "--detailed-exitcode", &file]).exits(2).says("+ ").says("Plan: ");
-        topo(&["plan", &file]).ok();
-        apply(&file);
-        topo(&["plan", "--detailed-exitcode", &file]).exits(0).says("No changes. The network matches the lab.");
-    });
-}
-
-#[test]
-fn a_saved_plan_is_applied_once_and_then_stale() {
-    in_namespaces(|| {
-        let file = example("quickstart");
-        let plan = lab("");
-        topo(&["plan", "--out", &plan, &file]).ok();
-        topo(&["apply", &plan]).ok();
-        topo(&["plan", "--detailed-exitcode", &file]).exits(0);
-        topo(&["destroy", &file]).ok();
-        topo(&["plan", "--out", &plan, &file]).ok();
-        apply(&file);
-        topo(&["apply", &plan]).exits(1).says("stale");
-    });
-}
-
-#[test]
-fn the_json_plan_counts_its_changes() {
-    in_namespaces(|| {
-        let outcome = topo(&["plan", "--json", &example("quickstart")]).ok();
-        let plan: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("the plan is JSON");
-        assert!(plan["format_version"].is_string() || plan["format_version"].is_number(), "{plan}");
-        let changes = plan["changes"].as_array().expect("a list of changes");
-        let creations = changes.iter().filter(|change| change["action"] == "create").count();
-        assert_eq!(plan["summary"]["add"].as_u64(), Some(creations as u64), "{plan}");
-        assert_eq!(plan["summary"]["destroy"], 0);
-        assert!(changes.iter().all(|change| change["address"].is_string() && change["kind"].is_string()), "{plan}");
-    });
-}
-
-#[test]
-fn a_lab_is_read_from_standard_input() {
-    in_namespaces(|| {
-        let script = format!("{TOPO} apply - < {}", example("quickstart"));
-        sh(&script);
-        assert_no_changes(&example("quickstart"));
-    });
-}
-
-#[test]
-fn a_lab_that_is_being_changed_is_not_changed_by_another() {
-    in_namespaces(|| {
-        let file = example("quickstart");
-        sh("mkdir -p /run/topo");
-        let mut holder =
-            Command::new("flock").args(["/run/topo/quickstart.lock", "sleep", "2"]).spawn().expect("flock can be run");
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        topo(&["apply", &file]).exits(1).says("quickstart");
-        topo(&["plan", "--detailed-exitcode", &file]).exits(2);
-        topo(&["apply", "--lock-timeout", "60s", &file]).ok();
-        holder.wait().expect("flock ends");
-        assert_no_changes(&file);
-    });
-}
-
-#[test]
-fn without_privileges_nothing_is_changed_and_the_remedy_is_told() {
-    in_namespaces(|| {
-        let before = settled_fingerprint();
-        let without = ["--bounding-set=-all", "--inh-caps=-all", TOPO, "apply", &example("quickstart")];
-        let output = Command::new("setpriv").args(without).output().expect("setpriv can be run");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains("hint: ") && stderr.contains("root"), "{stderr}");
-        assert_restored(&before);
     });
 }

@@ -4,14 +4,14 @@ use std::fs;
 use std::process::Command;
 
 use super::super::harness::tools::TOPO;
-use super::super::harness::{User, in_namespaces, sh, text, topo, with_users};
+use super::super::harness::{User, in_namespaces, sh, skip, text, topo, with_users};
 use super::{PAIR, alone};
 
 #[test]
 fn root_works_on_the_machine_and_in_a_sandbox_if_asked_to() {
     with_users(|| {
         if !nix::unistd::geteuid().is_root() {
-            return;
+            return skip("only root can work on the machine itself");
         }
         let user = User::new();
         fs::create_dir("/tmp/runtime").unwrap();
@@ -72,11 +72,8 @@ fn root_over_no_network_works_in_a_sandbox() {
 fn files_below_run_stay_what_they_are() {
     with_users(|| {
         let user = User::new();
-        if user.number().is_none() {
-            return;
-        }
-        let below = std::path::Path::new("/run/user");
-        let own = below.join(user.number().unwrap().to_string());
+        let Some(number) = user.needs_number() else { return };
+        let own = std::path::Path::new("/run/user").join(number.to_string());
         user.make_directory(&own);
         fs::write("/run/note", "text").unwrap();
         sh("ln -s user /run/link && mkdir /run/topo && touch /run/netns/machines");

@@ -1,0 +1,244 @@
+//! The command line without a network: usage, exit status, the three streams, colour. What needs namespaces is in `tests/kernel`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const TOPO: &str = env!("CARGO_BIN_EXE_topo");
+const VALID: &str = "name: quick\nnamespaces: { a: {} }\n";
+/// Two problems, in lines 2 and 3.
+const INVALID: &str = "name: wrong\nbogus: 1\nnamespaces: { a: { bogus: 1 } }\n";
+const ESCAPE: char = '\u{1b}';
+
+/// How a run of topo ended, and what it wrote.
+#[derive(Debug)]
+struct Outcome {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// A directory of a test's own, in which topo runs.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// With a file in it.
+    fn with(name: &str, content: impl AsRef<[u8]>) -> Self {
+        let place = Self::new();
+        fs::write(place.0.join(name), content).unwrap();
+        place
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(TOPO);
+        command.args(arguments).current_dir(&self.0).env_remove("NO_COLOR").env_remove("TOPO_SANDBOX").stdin(Stdio::null());
+        command
+    }
+
+    fn topo(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(&mut self.command(arguments))
+    }
+
+    /// With this text on standard input.
+    fn topo_reading(&self, arguments: &[&str], input: &[u8]) -> Outcome {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        Outcome::from(child.wait_with_output().unwrap())
+    }
+
+    /// What topo shows on a terminal, which script(1) is to it.
+    fn on_terminal(&self, arguments: &str, no_color: Option<&str>) -> String {
+        let mut command = Command::new("script");
+        command.args(["-qec", &format!("{TOPO} {arguments}"), "/dev/null"]).current_dir(&self.0).env_remove("NO_COLOR");
+        if let Some(value) = no_color {
+            command.env("NO_COLOR", value);
+        }
+        let output = command.stdin(Stdio::null()).output().expect("script(1) is installed (on Debian: apt install bsdutils)");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl From<std::process::Output> for Outcome {
+    fn from(output: std::process::Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("topo writes UTF-8");
+        Self { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+impl Outcome {
+    fn of(command: &mut Command) -> Self {
+        Self::from(command.output().unwrap())
+    }
+
+    /// Insists on an exit status, and that nothing is said on standard output.
+    #[track_caller]
+    fn exits(self, status: i32) -> Self {
+        assert_eq!((self.status, self.stdout.as_str()), (Some(status), ""), "{}", self.stderr);
+        self
+    }
+
+    /// Insists on a text on standard error.
+    #[track_caller]
+    fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "`{text}` is not in\n{}", self.stderr);
+        self
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let place = Place::new();
+    for arguments in [["--help"].as_slice(), &["-h"], &["help"], &["help", "plan"], &["plan", "--help"], &["--version"]] {
+        let outcome = place.topo(arguments);
+        assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(!outcome.stdout.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(place.topo(&["--version"]).stdout, format!("topo {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_help_names_every_command() {
+    let help = Place::new().topo(&["--help"]).stdout;
+    for command in ["plan", "apply", "destroy", "exec", "shell", "list", "sandbox", "validate", "schema"] {
+        assert!(help.lines().any(|line| line.split_whitespace().next() == Some(command)), "{command} is not in\n{help}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_1_since_2_means_changes() {
+    let place = Place::with("lab.yaml", VALID);
+    let cases: [&[&str]; 10] = [
+        &[],
+        &["no-such-command"],
+        &["plan", "--no-such-option"],
+        &["validate", "lab.yaml", "lab.yaml"],
+        &["validate", ""],
+        &["destroy"],
+        &["sandbox"],
+        &["apply", "--lock-timeout", "soon"],
+        &["--color=sometimes", "schema"],
+        &["--sandbox=no/name", "plan"],
+    ];
+    for arguments in cases {
+        let outcome = place.topo(arguments);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (Some(1), ""), "{arguments:?}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("Usage: topo") || outcome.stderr.contains("error: "),
+            "{arguments:?}: {}",
+            outcome.stderr
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_of_exec_and_shell_exits_with_125_since_1_may_be_the_commands() {
+    let place = Place::new();
+    for arguments in [["exec"].as_slice(), &["exec", "a"], &["exec", "--no-such-option", "a", "--", "true"], &["shell"]] {
+        place.topo(arguments).exits(125).says("error: ");
+    }
+}
+
+#[test]
+fn validate_reads_a_file_standard_input_or_the_default() {
+    let place = Place::with("lab.yaml", VALID);
+    fs::write(place.0.join("bad.yaml"), INVALID).unwrap();
+    place.topo(&["validate"]).exits(0).says("`lab.yaml`");
+    place.topo(&["validate", "./lab.yaml"]).exits(0).says("`quick`");
+    place.topo_reading(&["validate", "-"], VALID.as_bytes()).exits(0).says("`<stdin>`");
+    place.topo(&["validate", "bad.yaml"]).exits(1).says("bad.yaml:2:1").says("bad.yaml:3:20").says("2 errors");
+    place.topo_reading(&["validate", "-"], INVALID.as_bytes()).exits(1).says("<stdin>:2:1");
+    place.topo(&["validate", "-"]).exits(1).says("<stdin>:1:1");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_the_reason() {
+    let place = Place::with("latin1.yaml", b"name: \xff\n");
+    fs::create_dir(place.0.join("directory.yaml")).unwrap();
+    for command in ["validate", "plan"] {
+        place.topo(&[command, "missing.yaml"]).exits(1).says("`missing.yaml`: no such file");
+        place.topo(&[command, "directory.yaml"]).exits(1).says("`directory.yaml`: is a directory");
+        place.topo(&[command, "latin1.yaml"]).exits(1).says("`latin1.yaml` is not UTF-8 text: line 1");
+        place.topo(&[command]).exits(1).says("`lab.yaml`: no such file").says("hint: ");
+    }
+    let outcome = place.topo(&["validate", "\u{1b}[31m"]).exits(1);
+    assert!(!outcome.stderr.contains(ESCAPE), "{}", outcome.stderr);
+}
+
+#[test]
+fn plan_shows_the_problems_of_a_file_as_validate_does() {
+    let place = Place::with("lab.yaml", INVALID);
+    let (validate, plan) = (place.topo(&["validate"]).exits(1), place.topo(&["plan"]).exits(1));
+    assert_eq!(plan.stderr, validate.stderr);
+    place.topo(&["plan", "--detailed-exitcode"]).exits(1);
+    place.topo(&["plan", "--json"]).exits(1);
+}
+
+#[test]
+fn colour_follows_the_terminal_no_color_and_the_option() {
+    let place = Place::with("lab.yaml", INVALID);
+    let coloured = |arguments: &str, no_color| place.on_terminal(arguments, no_color).contains(ESCAPE);
+    assert!(coloured("validate", None));
+    assert!(coloured("validate", Some("")), "an empty NO_COLOR is none");
+    assert!(!coloured("validate", Some("1")));
+    assert!(coloured("--color=always validate", Some("1")), "an option is stronger than the environment");
+    assert!(!coloured("validate --color=never", None));
+    let piped = |arguments: &[&str]| place.topo(arguments).stderr.contains(ESCAPE);
+    assert!(!piped(&["validate"]));
+    assert!(piped(&["validate", "--color=always"]));
+}
+
+#[test]
+fn the_schema_is_json_and_the_one_of_the_repository() {
+    let outcome = Place::new().topo(&["schema"]);
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(0), ""));
+    let schema: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert!(schema["properties"]["namespaces"].is_object());
+    let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/lab.schema.json");
+    assert_eq!(outcome.stdout, fs::read_to_string(stored).unwrap());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_topo_quietly() {
+    let place = Place::new();
+    for arguments in [["schema"], ["--help"]] {
+        let mut command = place.command(&arguments);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        // Neither a panic, 101, nor a signal.
+        let status = child.wait().unwrap().code();
+        assert!(said.is_empty() && matches!(status, Some(0 | 1)), "{arguments:?}: {status:?}: {said}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let place = Place::with("lab.yaml", INVALID);
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let outcome = Outcome::of(place.command(&["schema"]).stdout(full()).stderr(Stdio::piped()));
+    outcome.exits(1).says("error: no space left on device");
+    // Where nothing can be said, the exit status still tells.
+    assert_eq!(place.command(&["validate"]).stderr(full()).status().unwrap().code(), Some(1));
+}

@@ -1,0 +1,152 @@
+//! Reads lab files and applies them to a machine in memory, record included, as the command line does.
+//!
+//! Tests use the library through this file and `machine.rs` alone.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::collections::BTreeMap;
+
+use topo::apply::{ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
+use topo::kernel::Unattended;
+use topo::kernel::memory::Memory;
+use topo::lower;
+use topo::name::LabName;
+pub use topo::plan::Plan;
+use topo::record::Record;
+use topo::report::{json, text};
+use topo::spec::{self, Colour};
+use topo::state::State;
+
+/// A valid lab.
+#[derive(Debug, Clone)]
+pub struct Lab {
+    pub name: LabName,
+    pub desired: State,
+}
+
+impl Lab {
+    /// Reads a lab file, in which there must be nothing to complain about.
+    #[track_caller]
+    pub fn read(file: &str) -> Self {
+        let reading = Reading::of(file, "lab.yaml", false);
+        assert!(reading.shown.is_empty(), "{}", reading.shown);
+        reading.lab.expect("a file without problems is a lab")
+    }
+}
+
+/// What becomes of a lab file.
+#[derive(Debug)]
+pub struct Reading {
+    /// The lab, unless there are errors.
+    pub lab: Option<Lab>,
+    /// Whether some of the problems are errors rather than warnings.
+    pub has_errors: bool,
+    /// All problems, as `topo validate` shows them.
+    pub shown: String,
+}
+
+impl Reading {
+    /// Reads a lab file; problems are shown under its name.
+    pub fn of(file: &str, name: &str, coloured: bool) -> Self {
+        let mut loaded = spec::load(file);
+        let spec_lab = loaded.lab.take();
+        let lowered = spec_lab.as_ref().map(|lab| lower::lower(lab, &BTreeMap::new()));
+        let mut diagnostics = loaded.diagnostics.clone();
+        diagnostics.extend(lower::diagnostics(lowered.as_ref().map_or(&[], |lowered| &lowered.problems), &loaded));
+        let colour = if coloured { Colour::Always } else { Colour::Never };
+        let shown = spec::render(&diagnostics, name, file, colour);
+        let has_errors = loaded.has_errors() || lowered.as_ref().is_some_and(lower::Lowered::has_errors);
+        let lab = spec_lab.zip(lowered).filter(|_| !has_errors);
+        Self { lab: lab.map(|(lab, lowered)| Lab { name: lab.name, desired: lowered.state }), has_errors, shown }
+    }
+}
+
+/// A plan as text, without colour.
+pub fn plan_text(plan: &Plan) -> String {
+    text::plan(plan, text::Colour::None)
+}
+
+/// A plan as JSON.
+pub fn plan_json(plan: &Plan) -> serde_json::Value {
+    json::plan(plan)
+}
+
+/// The JSON schema of lab files.
+pub fn schema() -> String {
+    topo::cli::schema_text()
+}
+
+/// A machine in memory, and what is recorded there about a lab.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub memory: Memory,
+    name: LabName,
+    record: Record,
+}
+
+impl Machine {
+    /// A machine with nothing but `lo`, for a lab of this name.
+    pub fn empty(name: &LabName) -> Self {
+        Self { memory: Memory::new(name.clone()), name: name.clone(), record: Record::default() }
+    }
+
+    /// A machine with an `eth0` of its own.
+    pub fn with_uplink(name: &LabName) -> Self {
+        let mut machine = Self::empty(name);
+        machine.memory.network.add_device(&"host:eth0".parse().expect("it is a name")).expect("nothing is in the way");
+        machine
+    }
+
+    /// All that can be seen of its network.
+    pub fn fingerprint(&self) -> String {
+        self.memory.network.fingerprint()
+    }
+
+    /// What has to be done to make the network the one that is desired.
+    pub fn plan(&mut self, desired: &State) -> Result<Plan, PrepareError> {
+        let goal = Goal::apply(self.name.clone(), desired.clone()).with_record(self.record.clone());
+        Ok(prepare(&mut self.memory, &goal)?.1)
+    }
+
+    /// Makes the network the one that is desired; the inner result says what became of it.
+    pub fn apply(&mut self, desired: &State, on_failure: OnFailure) -> Result<Result<(), ApplyError>, PrepareError> {
+        self.change(Goal::apply(self.name.clone(), desired.clone()), on_failure)
+    }
+
+    /// Removes what the lab owns, and puts back what it has changed; of a lab whose file is lost, nothing is declared.
+    pub fn destroy(&mut self, declared: &State) -> Result<Result<(), ApplyError>, PrepareError> {
+        self.change(Goal::destroy(self.name.clone(), declared.clone()), OnFailure::Keep)
+    }
+
+    /// Records, changes, and records again, in the command line's order.
+    fn change(&mut self, goal: Goal, on_failure: OnFailure) -> Result<Result<(), ApplyError>, PrepareError> {
+        let goal = goal.with_record(self.record.clone());
+        let (before, plan) = prepare(&mut self.memory, &goal)?;
+        self.record = goal.record.before(&goal.desired, &before);
+        let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, &mut Unattended);
+        match &outcome {
+            Ok(()) => self.record = self.record.settled(&goal.desired),
+            Err(error) if error.rolled_back() => self.record = goal.record,
+            Err(_) => {}
+        }
+        Ok(outcome)
+    }
+
+    /// Applies a lab, which must leave nothing to do, and returns the plan that led there.
+    pub fn must_apply(&mut self, lab: &Lab) -> Result<String, String> {
+        let shown = plan_text(&self.plan(&lab.desired).map_err(|error| format!("{error:?}"))?);
+        let outcome = self.apply(&lab.desired, OnFailure::Keep).map_err(|error| format!("{error:?}"))?;
+        outcome.map_err(|error| format!("{shown}\n{error:?}"))?;
+        let rest = self.plan(&lab.desired).map_err(|error| format!("{error:?}"))?;
+        if rest.is_empty() { Ok(shown) } else { Err(format!("{shown}\nand after that\n{}", plan_text(&rest))) }
+    }
+
+    /// Destroys a lab, which must leave nothing to do.
+    pub fn must_destroy(&mut self, lab: &Lab) -> Result<(), String> {
+        let outcome = self.destroy(&lab.desired).map_err(|error| format!("{error:?}"))?;
+        outcome.map_err(|error| format!("{error:?}"))?;
+        let goal = Goal::destroy(self.name.clone(), lab.desired.clone()).with_record(self.record.clone());
+        let (_, rest) = prepare(&mut self.memory, &goal).map_err(|error| format!("{error:?}"))?;
+        if rest.is_empty() { Ok(()) } else { Err(format!("left after destroy:\n{}", plan_text(&rest))) }
+    }
+}
