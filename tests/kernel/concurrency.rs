@@ -262,7 +262,7 @@ fn a_second_signal_ends_at_once_and_the_next_run_tidies_up() {
                 sleep(Duration::from_millis(2));
             }
             let output = child.wait_with_output().unwrap();
-            at_once += usize::from(said(&output).contains("Stopped at once"));
+            at_once += usize::from(said(&output).contains("Stopped immediately"));
             assert!([Some(130), Some(0), None].contains(&output.status.code()), "{}", said(&output));
             destroy(&file);
             assert_restored(&before);
