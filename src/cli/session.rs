@@ -56,10 +56,11 @@ impl Session {
             // only tells where to start; the observation lists again.
             kernel.make_ahead(&listing, glance::namespaces(text));
         }
+        // Before the lock, so that an early signal does not leave its file behind.
+        let signals = Signals::listen().ok()?;
         let lock = LabLock::acquire(&lab, Duration::ZERO, || false).ok()?;
         let (start, record) = (Instant::now(), load_record(&lab).ok()?);
         let _ = kernel.look_ahead(listing, &record);
-        let signals = Signals::listen().ok()?;
         Some(Self { kernel, signals, lock, record, start })
     }
 

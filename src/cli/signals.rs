@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
@@ -42,11 +42,15 @@ fn handlers(signals: &[Signal]) -> io::Result<(Runtime, Vec<Handler>)> {
 }
 
 impl Signals {
-    /// Starts to listen for signals.
+    /// Starts to listen for signals, unless this process already does.
     ///
     /// # Errors
     /// If the system refuses a thread or a handler.
     pub fn listen() -> Result<Self, ListenError> {
+        static LISTENING: OnceLock<Signals> = OnceLock::new();
+        if let Some(signals) = LISTENING.get() {
+            return Ok(signals.clone());
+        }
         let signals = Self::default();
         let first = signals.clone();
         handle(&[Signal::SIGINT, Signal::SIGTERM], move |signal| {
@@ -58,7 +62,7 @@ impl Signals {
                 std::process::exit(i32::from(SIGNALLED + number));
             }
         })?;
-        Ok(signals)
+        Ok(LISTENING.get_or_init(|| signals).clone())
     }
 
     /// The exit status for the first signal, if one has arrived.
