@@ -1,7 +1,7 @@
 //! The command line: parses arguments, runs a command, and reports its result. Only this module prints.
 //!
-//! Each command is a file in `commands`: its arguments with their help, and [`Run`]. To add one, write the file, and add it to
-//! `commands`, to [`Command`] and to [`Command::as_run`].
+//! Each command is a file in `commands`: its arguments with their help, and `Run`. To add one, write the file, and add it to
+//! `commands`, to `Command` and to `Command::as_run`.
 
 mod args;
 mod change;

@@ -127,7 +127,7 @@ pub fn enter(option: Option<&SandboxName>, access: Access, output: &mut Output) 
     }
 }
 
-/// A sandbox, or why it could not be joined; and what to tell the user at the end.
+/// A sandbox or the reason why it cannot be joined, and a notice for the user.
 type Joined = (Result<Sandbox, SandboxError>, Option<String>);
 
 fn report_dead(name: &SandboxName, output: &mut Output) {
@@ -154,7 +154,7 @@ fn join_existing(name: &SandboxName, access: Access, output: &mut Output) -> Res
     Ok((Sandbox::temporary(name.clone()), None))
 }
 
-/// Joins a sandbox, which is created if it is not running.
+/// Joins a sandbox. Creates it if it is not running.
 fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, output: &mut Output) -> Result<Joined, Failure> {
     let lock = SandboxLock::acquire_or_create(name).map_err(explain_directory)?;
     let found = sandbox::find_or_clean_up(&lock).map_err(explain_directory)?;

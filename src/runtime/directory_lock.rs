@@ -18,7 +18,7 @@ pub(super) struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Locks the directory, which is created if necessary.
+    /// Locks the directory. Creates it if necessary.
     ///
     /// # Errors
     /// If it cannot be created or used, or is unsafe.

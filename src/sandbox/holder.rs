@@ -93,7 +93,7 @@ fn send(mut parent: &UnixStream, word: &str) -> io::Result<()> {
 /// Writes the PID file, and starts to watch for its removal.
 fn register(name: &SandboxName, directory: &OwnedFd) -> io::Result<Inotify> {
     let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-    // First what may fail, so that nothing is left behind.
+    // Created first, because it may fail, and nothing must be left behind then.
     let watch = Inotify::init(InitFlags::IN_CLOEXEC)?;
     let written = lock::write(directory.as_fd(), name, SandboxFile::Holder, &PidFile::of(own)?)?;
     // By descriptor: the name may already belong to another file.
