@@ -1,4 +1,4 @@
-//! The `topo` program: parse, run, print what went wrong, exit.
+//! The `topo` program.
 
 use std::process::ExitCode;
 

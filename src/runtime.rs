@@ -1,13 +1,15 @@
-//! What topo keeps in the file system while the machine runs: /run/topo, with a lock and, where needed, a record for each lab.
+//! The directory /run/topo: a lock and, if necessary, a record for each lab. Nothing in it survives a reboot.
 
+mod directory_lock;
 pub mod lock;
-mod presence;
 pub mod records;
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::Flock;
 
 use crate::kernel::linux::NAMESPACE_DIRECTORY;
 
@@ -17,13 +19,13 @@ pub const DIRECTORY: &str = "/run/topo";
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// It cannot be made or looked at.
+    /// It cannot be created or read.
     #[error("cannot use `{DIRECTORY}`")]
     Io(#[from] io::Error),
-    /// The directory of namespaces cannot be looked at.
-    #[error("cannot look at `{NAMESPACE_DIRECTORY}`")]
+    /// The directory of namespaces cannot be read.
+    #[error("cannot read `{NAMESPACE_DIRECTORY}`")]
     Namespaces(#[source] io::Error),
-    /// It is not to be trusted.
+    /// Another user could have changed it.
     #[error("`{}` {problem}", .path.display())]
     Unsafe {
         /// The directory.
@@ -33,8 +35,8 @@ pub enum DirectoryError {
     },
 }
 
-/// Whether a path still leads to a file that was opened by it.
-fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+/// Whether a path still refers to a file that was opened by it.
+fn is_same_file(path: &Path, file: &File) -> io::Result<bool> {
     let opened = file.metadata()?;
     match std::fs::symlink_metadata(path) {
         Ok(named) => Ok((named.ino(), named.dev()) == (opened.ino(), opened.dev())),
@@ -43,23 +45,23 @@ fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Makes the directory if there is none, and checks that nobody else can write to it. Returns whether it was made.
+/// Creates the directory, unless it exists, and checks that other users cannot write to it. Returns whether it was created.
 ///
 /// # Errors
-/// When it cannot be made, is no directory, or is writable for others.
-fn prepare() -> Result<bool, DirectoryError> {
-    let made = match std::fs::DirBuilder::new().mode(0o755).create(DIRECTORY) {
+/// If it cannot be created, is not a directory, or is writable by others.
+fn create() -> Result<bool, DirectoryError> {
+    let created = match std::fs::DirBuilder::new().mode(0o755).create(DIRECTORY) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        made => made.map(|()| true)?,
+        result => result.map(|()| true)?,
     };
-    check().inspect_err(|_| forget(made))?;
-    Ok(made)
+    check().inspect_err(|_| undo_create(created))?;
+    Ok(created)
 }
 
-/// Removes the directory if it was made in vain.
-fn forget(made: bool) {
-    if made {
-        // Fails where another process is already at work in it.
+/// Removes the directory again if this process has created it.
+fn undo_create(created: bool) {
+    if created {
+        // Fails if another process already uses it.
         let _ = std::fs::remove_dir(DIRECTORY);
     }
 }
@@ -75,41 +77,46 @@ fn check() -> Result<(), DirectoryError> {
         return refuse("belongs to another user");
     }
     if status.mode() & 0o022 != 0 {
-        return refuse("may be written to by others");
+        return refuse("is writable by other users");
     }
     Ok(())
 }
 
-/// Remembers that /run/netns was not there before topo, if it is not there.
+/// If /run/netns does not exist, remembers that topo creates it.
 ///
 /// # Errors
-/// When the directory cannot be used.
+/// If the directory cannot be used.
 pub fn note_namespace_directory() -> Result<(), DirectoryError> {
     match std::fs::symlink_metadata(NAMESPACE_DIRECTORY) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            prepare()?;
-            Ok(std::fs::write(made_marker(), "")?)
+            create()?;
+            Ok(std::fs::write(creation_marker(), "")?)
         }
         Err(error) => Err(DirectoryError::Namespaces(error)),
     }
 }
 
-/// Removes /run/netns, if it is empty and was not there before topo.
+/// Removes /run/netns if topo has created it and it is empty.
 fn remove_namespace_directory() {
-    if !made_marker().exists() {
+    if !creation_marker().exists() {
         return;
     }
     match std::fs::remove_dir(NAMESPACE_DIRECTORY) {
-        // Somebody has mounted something there, as `ip netns add` does: it is not topo's any more.
+        // Another program has mounted something there, as `ip netns add` does. The directory is no longer topo's.
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {}
         Err(_) => return,
     }
-    // What is left of the marker would only lead to another attempt.
-    let _ = std::fs::remove_file(made_marker());
+    // If this fails, topo only tries again later.
+    let _ = std::fs::remove_file(creation_marker());
 }
 
-fn made_marker() -> PathBuf {
+fn creation_marker() -> PathBuf {
     Path::new(DIRECTORY).join("made-run-netns")
+}
+
+/// Unlocks a file. Dropping a `Flock` panics on an error; this leaves the lock to the exit of the process instead.
+pub fn unlock(locked: Flock<File>) -> Option<File> {
+    locked.unlock().map_err(|(locked, _)| std::mem::forget(locked)).ok()
 }

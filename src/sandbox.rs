@@ -1,15 +1,16 @@
-//! Worlds of their own for labs: a user, network and mount namespace with a /run of its own, so that neither privileges nor
-//! unique names are needed, and the machine is left alone.
+//! Sandboxes: isolated networks for labs. A sandbox is a user, network and mount namespace with its own /run. It needs no
+//! privileges and does not change the machine.
 //!
-//! A sandbox lives as long as its [keeper], a small process that has nothing to do but to be there. It is found again through a
-//! [record](directory) in a directory of the user, and joined through a descriptor of the keeper. When the keeper has ended, the
-//! kernel frees all that was inside.
+//! A sandbox exists as long as its [holder] process, which does nothing else. Commands find the holder through a
+//! [PID file](pid_file) in the user's [runtime directory](directory), and join its namespaces through a pidfd. When the holder
+//! exits, the kernel frees everything in the sandbox.
 
 pub mod directory;
-pub mod keeper;
+pub mod holder;
 pub mod list;
-pub mod obstacle;
-pub mod record;
+pub mod lock;
+pub mod pid_file;
+pub mod restriction;
 pub mod start;
 pub mod uplink;
 
@@ -20,181 +21,183 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 
-use self::directory::{DirectoryError, File as Entry, Held};
-use self::start::{Keeper, StartError};
+use self::directory::DirectoryError;
+use self::lock::{SandboxFile, SandboxLock};
+use self::start::{Holder, StartError};
 use crate::kernel::linux::process::Process;
 use crate::name::SandboxName;
+use crate::runtime::unlock;
 
-/// The sandbox of those who name none.
+/// The sandbox to use if none is named.
 pub const DEFAULT: &str = "default";
-/// How long a process that ends may take until that can be seen.
-const LAST_BREATH: Duration = Duration::from_millis(500);
-/// How long a killed process may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for a process that seems to be exiting.
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long to wait for a process that was killed.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a sandbox cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The directory of records cannot be used.
+    /// The runtime directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// A new one could not be made.
+    /// A new sandbox cannot be created.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It is there, and cannot be joined.
+    /// The sandbox exists but cannot be joined.
     #[error("cannot join sandbox `{name}`")]
     Join {
-        /// Its name.
+        /// The sandbox's name.
         name: SandboxName,
         /// Why.
         source: io::Error,
     },
-    /// Its keeper has ended since it was found.
+    /// The holder has exited since it was found.
     #[error("sandbox `{0}` has ended")]
     Ended(SandboxName),
-    /// It could not be ended.
-    #[error("cannot end sandbox `{name}`")]
-    End {
-        /// Its name.
+    /// The sandbox cannot be stopped.
+    #[error("cannot stop sandbox `{name}`")]
+    Stop {
+        /// The sandbox's name.
         name: SandboxName,
         /// Why.
         source: io::Error,
     },
 }
 
-/// What a record leads to.
+/// A sandbox that has a PID file.
 #[derive(Debug)]
 pub enum Found {
-    /// The keeper is there; so is the record, open.
-    Alive(Process, File),
-    /// The keeper has ended, and with it all that was in the sandbox.
-    Gone,
+    /// The holder is running. The PID file is open.
+    Running(Process, File),
+    /// The holder has exited, so everything in the sandbox is gone.
+    Dead,
 }
 
-/// Looks for a sandbox.
+/// Looks for a sandbox; returns `None` if it has no PID file.
 ///
 /// # Errors
-/// When its record cannot be read.
-pub fn find(held: &Held) -> Result<Option<Found>, DirectoryError> {
-    let Some((record, file)) = held.read(Entry::Record)? else { return Ok(None) };
-    let keeper = record.find().map_err(held.failed(Entry::Record))?;
-    Ok(Some(keeper.map_or(Found::Gone, |keeper| Found::Alive(keeper, file))))
+/// If the PID file cannot be read.
+pub fn find(lock: &SandboxLock) -> Result<Option<Found>, DirectoryError> {
+    let Some((pid_file, file)) = lock.read(SandboxFile::Holder)? else { return Ok(None) };
+    let holder = pid_file.process().map_err(lock.error(SandboxFile::Holder))?;
+    Ok(Some(holder.map_or(Found::Dead, |holder| Found::Running(holder, file))))
 }
 
-/// The same, with what is left of one that has gone cleared away.
+/// Looks for a sandbox, and removes the files of a dead one.
 ///
 /// # Errors
-/// When the record cannot be read or removed.
-pub fn find_or_clear(held: &Held) -> Result<Option<Found>, DirectoryError> {
-    let found = find(held)?;
-    if matches!(found, Some(Found::Gone)) {
-        held.remove(Entry::Uplink)?;
-        held.remove(Entry::Record)?;
+/// If a file cannot be read or removed.
+pub fn find_or_clean_up(lock: &SandboxLock) -> Result<Option<Found>, DirectoryError> {
+    let found = find(lock)?;
+    if matches!(found, Some(Found::Dead)) {
+        lock.remove(SandboxFile::Uplink)?;
+        lock.remove(SandboxFile::Holder)?;
     }
     Ok(found)
 }
 
-/// A sandbox that this process works in.
+/// A sandbox that this process has joined.
 pub struct Sandbox {
     name: SandboxName,
-    /// That of a sandbox that is written down.
-    keeper: Option<Process>,
-    /// The record, locked together with all others that change something in the sandbox.
-    used: Option<Flock<File>>,
-    /// That of a sandbox that nobody else knows.
-    own: Option<Keeper>,
+    /// The holder, except in a temporary sandbox.
+    holder: Option<Process>,
+    /// The PID file with a shared lock, which every process holds that changes the sandbox.
+    in_use: Option<Flock<File>>,
+    /// The holder of a temporary sandbox.
+    temporary: Option<Holder>,
 }
 
 impl Sandbox {
-    /// Joins a sandbox that others have made. With `changes` it does not end before this value is dropped.
+    /// Joins an existing sandbox. With `changes`, no other process stops it for lack of labs until this value is dropped.
     ///
     /// # Errors
-    /// [`SandboxError::Ended`] when it has ended meanwhile; others when it is that of another user.
-    pub fn join(name: SandboxName, keeper: Process, record: File, changes: bool) -> Result<Self, SandboxError> {
+    /// [`SandboxError::Ended`] if it has ended meanwhile; others if it belongs to another user.
+    pub fn join(name: SandboxName, holder: Process, pid_file: File, changes: bool) -> Result<Self, SandboxError> {
         let failed = |source| SandboxError::Join { name: name.clone(), source };
-        let used = match changes {
-            true => Some(Flock::lock(record, FlockArg::LockShared).map_err(|(_, error)| failed(error.into()))?),
+        let in_use = match changes {
+            true => Some(Flock::lock(pid_file, FlockArg::LockShared).map_err(|(_, error)| failed(error.into()))?),
             false => None,
         };
-        if let Err(error) = keeper.join() {
-            // One that is on its way out cannot be joined any more, and does not count as ended yet.
-            let ended = keeper.has_ended(LAST_BREATH).unwrap_or(false);
+        if let Err(error) = holder.join() {
+            // A process that is exiting cannot be joined, but may not count as exited yet.
+            let ended = holder.has_ended(EXIT_TIMEOUT).unwrap_or(false);
             return Err(if ended { SandboxError::Ended(name) } else { failed(error) });
         }
-        Ok(Self { name, used, keeper: Some(keeper), own: None })
+        Ok(Self { name, in_use, holder: Some(holder), temporary: None })
     }
 
-    /// Makes and joins one that ends with this value.
+    /// Creates and joins a sandbox that ends with this value and that no other process can find.
     ///
     /// # Errors
-    /// When the system forbids it.
-    pub fn passing(name: SandboxName) -> Result<Self, SandboxError> {
-        let own = start::start(None)?;
-        own.process.join().map_err(|source| SandboxError::Join { name: name.clone(), source })?;
-        Ok(Self { name, used: None, keeper: None, own: Some(own) })
+    /// If the system does not allow it.
+    pub fn temporary(name: SandboxName) -> Result<Self, SandboxError> {
+        let holder = start::start(None)?;
+        holder.process.join().map_err(|source| SandboxError::Join { name: name.clone(), source })?;
+        Ok(Self { name, in_use: None, holder: None, temporary: Some(holder) })
     }
 
-    /// Its name.
+    /// The sandbox's name.
     pub fn name(&self) -> &SandboxName {
         &self.name
     }
 
     /// Whether it was joined to change something in it.
-    pub fn is_changing(&self) -> bool {
-        self.used.is_some()
+    pub fn is_in_use(&self) -> bool {
+        self.in_use.is_some()
     }
 
-    /// Whether it has ended, with all that was done in it.
+    /// Whether it has ended, and everything in it is gone.
     pub fn has_ended(&self) -> bool {
-        self.keeper.as_ref().is_some_and(|keeper| keeper.is_ending().unwrap_or(true))
+        self.holder.as_ref().is_some_and(|holder| holder.is_ending().unwrap_or(true))
     }
 
-    /// Leaves a sandbox that nobody else knows, so that it ends; one that is written down stays.
+    /// Leaves the sandbox. A temporary one ends.
     pub fn leave(self) {
-        if let Some(own) = self.own {
-            own.end();
+        if let Some(holder) = self.temporary {
+            holder.end();
         }
     }
 
-    /// Ends the sandbox, provided that nobody else changes anything in it and `is_empty` says so then. Says whether it did.
+    /// Stops the sandbox if no other process is changing it and `is_empty` returns true. Returns whether it was stopped.
     ///
     /// # Errors
-    /// When it cannot be ended.
-    pub fn end_if(self, held: &Held, is_empty: impl FnOnce() -> bool) -> Result<bool, SandboxError> {
-        let (Some(used), Some(keeper)) = (self.used, self.keeper) else { return Ok(false) };
-        let failed = |source: io::Error| SandboxError::End { name: self.name.clone(), source };
-        // Given up and taken again: of two that leave at the same time, the later one is alone.
-        let record = used.unlock().map_err(|(used, error)| {
-            std::mem::forget(used);
+    /// If it cannot be stopped.
+    pub fn stop_if(self, lock: &SandboxLock, is_empty: impl FnOnce() -> bool) -> Result<bool, SandboxError> {
+        let (Some(in_use), Some(holder)) = (self.in_use, self.holder) else { return Ok(false) };
+        let failed = |source: io::Error| SandboxError::Stop { name: self.name.clone(), source };
+        // Unlocked first: if two processes leave at the same time, only the later one gets the exclusive lock.
+        let pid_file = in_use.unlock().map_err(|(in_use, error)| {
+            std::mem::forget(in_use);
             failed(error.into())
         })?;
-        let Ok(alone) = Flock::lock(record, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
-        let ends = is_empty();
-        if ends {
-            end(held, &keeper).map_err(failed)?;
+        let Ok(exclusive) = Flock::lock(pid_file, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+        let stops = is_empty();
+        if stops {
+            kill_holder(lock, &holder).map_err(failed)?;
         }
-        let _ = directory::release(alone);
-        Ok(ends)
+        unlock(exclusive);
+        Ok(stops)
     }
 }
 
-/// Ends a keeper, and forgets where it was.
-fn end(held: &Held, keeper: &Process) -> io::Result<()> {
-    keeper.signal(Signal::SIGKILL)?;
-    if !keeper.has_ended(PATIENCE)? {
-        return Err(io::Error::other(format!("process {} does not end", keeper.number())));
+/// Kills the holder and removes its files.
+fn kill_holder(lock: &SandboxLock, holder: &Process) -> io::Result<()> {
+    holder.signal(Signal::SIGKILL)?;
+    if !holder.has_ended(KILL_TIMEOUT)? {
+        return Err(io::Error::other(format!("process {} does not exit", holder.number())));
     }
-    held.remove(Entry::Uplink).map_err(io::Error::other)?;
-    held.remove(Entry::Record).map_err(io::Error::other)
+    lock.remove(SandboxFile::Uplink).map_err(io::Error::other)?;
+    lock.remove(SandboxFile::Holder).map_err(io::Error::other)
 }
 
-/// Ends a sandbox with all processes that are in it; returns how many those were.
+/// Stops a sandbox and ends all processes in it. Returns their number.
 ///
 /// # Errors
-/// When one may not be ended.
-pub fn stop(held: &Held, keeper: &Process) -> Result<usize, SandboxError> {
-    let failed = |source| SandboxError::End { name: held.name().clone(), source };
-    let ended = list::end_inhabitants(keeper).map_err(failed)?;
-    end(held, keeper).map_err(failed)?;
+/// If a process cannot be ended.
+pub fn stop(lock: &SandboxLock, holder: &Process) -> Result<usize, SandboxError> {
+    let failed = |source| SandboxError::Stop { name: lock.name().clone(), source };
+    let ended = list::end_processes(holder).map_err(failed)?;
+    kill_holder(lock, holder).map_err(failed)?;
     Ok(ended)
 }

@@ -1,47 +1,79 @@
-//! What went wrong, for a person: the chain of causes, and the remedy.
+//! Errors as users see them: the chain of causes, notes and a hint.
 
 use std::error::Error;
 
-/// An error on its way to the user.
+use crate::yaml::suggest;
+
+/// The usual exit status of a failure.
+pub const STATUS: u8 = 1;
+
+/// An error that ends the command.
 #[derive(Debug)]
 pub struct Failure {
-    /// What went wrong; its sources say why. `None` when everything has been said.
+    /// What failed; its sources say why. `None` if everything has been printed.
     pub error: Option<Box<dyn Error>>,
-    /// The same with the places in the lab file that it is about, as it is to be printed; empty when there are none.
-    pub with_places: String,
-    /// What more there is to say, a line each.
+    /// The error with the lines of the lab file that it is about, ready to print; empty if there are none.
+    pub excerpt: String,
+    /// Additional lines.
     pub notes: Vec<String>,
-    /// What to do about it.
+    /// What the user can do about it.
     pub hint: Option<String>,
     /// The exit status.
-    pub code: u8,
+    pub status: u8,
+}
+
+/// A message with its cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Caused {
+    message: String,
+    source: Box<dyn Error>,
 }
 
 impl Failure {
-    /// A failure for which the text has been printed.
-    pub fn silent() -> Self {
-        Self { error: None, with_places: String::new(), notes: Vec::new(), hint: None, code: 1 }
+    /// A failure that has already been reported.
+    pub fn reported() -> Self {
+        Self { error: None, excerpt: String::new(), notes: Vec::new(), hint: None, status: STATUS }
     }
 
-    /// An error without further words.
+    /// A failure with only an error.
     pub fn new(error: impl Into<Box<dyn Error>>) -> Self {
-        Self { error: Some(error.into()), with_places: String::new(), notes: Vec::new(), hint: None, code: 1 }
+        Self { error: Some(error.into()), ..Self::reported() }
     }
 
-    /// With a remedy.
+    /// A failure with a message and the error that caused it.
+    pub fn with_cause(message: impl Into<String>, cause: impl Into<Box<dyn Error>>) -> Self {
+        Self::new(Caused { message: message.into(), source: cause.into() })
+    }
+
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The error and its causes, joined.
+    /// Suggests the known word that is most similar to a misspelt one, if any is.
+    #[must_use]
+    pub fn suggest<'k>(self, word: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
+        match suggest::closest(word, known) {
+            Some(closest) => self.hint(did_you_mean(closest)),
+            None => self,
+        }
+    }
+
+    /// The error and its causes in one line.
     pub fn chain(&self) -> Option<String> {
         self.error.as_deref().map(chain)
     }
 }
 
-/// An error and its causes, joined.
+/// Proposes another word.
+pub fn did_you_mean(word: &str) -> String {
+    format!("did you mean `{word}`?")
+}
+
+/// An error and its causes in one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let (mut error, mut text) = (error, phrase(error));
     while let Some(source) = error.source() {
@@ -56,33 +88,34 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// What the error says itself; the system's errors without their numbers.
+/// The error's own message; for the system's errors, without the number.
 fn phrase(error: &(dyn Error + 'static)) -> String {
     error.downcast_ref::<std::io::Error>().map_or_else(|| error.to_string(), crate::kernel::plain)
 }
 
 impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let privilege = lacks_privilege(&error);
+        let denied = is_permission_denied(&error);
         let failure = Self::new(error);
-        match privilege {
-            true => failure
-                .hint("only root of the whole machine may do that (`sudo`), not that of a sandbox or another user namespace"),
+        match denied {
+            true => {
+                failure.hint("this needs root on the machine itself (`sudo`); root in a sandbox or user namespace is not enough")
+            }
             false => failure,
         }
     }
 }
 
-fn lacks_privilege(error: &(dyn Error + 'static)) -> bool {
-    let mut error = Some(error);
-    while let Some(here) = error {
-        let denied = |number: i32| number == nix::libc::EPERM || number == nix::libc::EACCES;
-        if here.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error).is_some_and(denied)
-            || here.downcast_ref::<crate::kernel::Errno>().is_some_and(|errno| denied(errno.number))
-        {
+fn is_permission_denied(error: &(dyn Error + 'static)) -> bool {
+    let denied = |number: i32| number == nix::libc::EPERM || number == nix::libc::EACCES;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let system = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        let kernel = error.downcast_ref::<crate::kernel::Errno>().map(|errno| errno.number);
+        if system.or(kernel).is_some_and(denied) {
             return true;
         }
-        error = here.source();
+        next = error.source();
     }
     false
 }

@@ -1,4 +1,4 @@
-//! Lab files from disk or standard input, with everything that is wrong with them said.
+//! Reads and checks lab files, and prints their problems.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -13,76 +13,72 @@ use nix::sys::stat::Mode;
 
 use super::error::Failure;
 use super::output::Output;
-use super::saved;
+use super::saved_plan;
 use crate::kernel::linux::privilege;
 use crate::lower::{self, Problem};
 use crate::name::LabName;
 use crate::spec::{self, Colour, Diagnostic, LabFile, Severity};
 use crate::state::{ResourceId, State};
 
-/// The longest file that is read: far more than any lab needs.
-const LENGTH: u64 = 16 << 20;
-/// Where iproute2 keeps names of routing tables.
-const TABLES: [&str; 2] = ["/usr/share/iproute2/rt_tables", "/etc/iproute2/rt_tables"];
+/// The largest file that is accepted, in bytes: far more than any lab needs.
+const SIZE_LIMIT: u64 = 16 << 20;
+/// Where iproute2 keeps the names of routing tables.
+const TABLE_FILES: [&str; 2] = ["/usr/share/iproute2/rt_tables", "/etc/iproute2/rt_tables"];
 
 /// A lab, read and checked.
 pub struct Lab {
     /// Its name.
     pub name: LabName,
-    /// What it desires.
+    /// The desired state.
     pub desired: State,
-    /// Where that was read.
+    /// The text.
     pub source: Source,
 }
 
-/// A lab file's text, to point into.
+/// The text of a lab file.
 pub struct Source {
-    /// Its path as messages show it.
+    /// The file's name in messages.
     pub shown: String,
     /// The text.
     pub text: String,
 }
 
 impl Source {
-    /// Errors, each about resources, shown with the places that declare them; empty when one of the errors has no place.
-    pub fn point(&self, errors: &[(String, Vec<&ResourceId>)], colour: Colour) -> String {
+    /// Renders errors with the lines that declare the resources that each error is about. Empty if an error has no such line.
+    pub fn excerpt(&self, errors: &[(String, Vec<&ResourceId>)], colour: Colour) -> String {
         let loaded = spec::load(&self.text);
         let (Some(lab), Some(document)) = (&loaded.lab, &loaded.document) else { return String::new() };
         let tables = tables();
         let diagnostics = errors.iter().map(|(error, ids)| {
             let origins = lower::origins(lab, &tables, ids);
-            let mut places = origins.iter().flatten().map(|path| document.find(path).span);
-            let diagnostic = Diagnostic::error(error).at(places.next()?);
-            Some(places.fold(diagnostic, |diagnostic, place| diagnostic.also(place, "")))
+            let mut spans = origins.iter().flatten().map(|path| document.find(path).span);
+            let diagnostic = Diagnostic::error(error).at(spans.next()?);
+            Some(spans.fold(diagnostic, |diagnostic, span| diagnostic.also(span, "")))
         });
         let diagnostics: Option<Vec<_>> = diagnostics.collect();
         diagnostics.map(|all| spec::render(&all, &self.shown, &self.text, colour)).unwrap_or_default()
     }
 }
 
-/// Reads a text of bounded size.
+/// Reads a file, or standard input for `-`.
 pub fn read(path: &Path) -> Result<String, Failure> {
     let shown = display(path);
-    let failed = |error: io::Error| {
-        let missing = error.kind() == io::ErrorKind::NotFound;
-        let failure = Failure::new(format!("cannot read `{shown}`: {}", crate::kernel::plain(&error)));
-        match missing && path.as_os_str() == "lab.yaml" {
-            true => failure.hint("name a lab file, or make `lab.yaml`"),
-            false => failure,
-        }
-    };
     let mut bytes = Vec::new();
-    if path.as_os_str() == "-" {
-        io::stdin().lock().take(LENGTH + 1).read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        File::open(path).map_err(failed)?.take(LENGTH + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let read = match path.as_os_str() == "-" {
+        true => io::stdin().lock().take(SIZE_LIMIT + 1).read_to_end(&mut bytes),
+        false => File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)),
+    };
+    if let Err(error) = read {
+        let is_default = error.kind() == io::ErrorKind::NotFound && path.as_os_str() == "lab.yaml";
+        let failure = Failure::with_cause(format!("cannot read `{shown}`"), error);
+        return Err(if is_default { failure.hint("name a lab file, or create `lab.yaml`") } else { failure });
     }
-    if bytes.len() as u64 > LENGTH {
-        return Err(Failure::new(format!("`{shown}` is larger than {} MiB", LENGTH >> 20)));
+    if bytes.len() as u64 > SIZE_LIMIT {
+        return Err(Failure::new(format!("`{shown}` is larger than {} MiB", SIZE_LIMIT >> 20)));
     }
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&b| b == b'\n').count();
-        Failure::new(format!("`{shown}` is not UTF-8 text: line {line} holds a byte that belongs to no character"))
+        Failure::new(format!("`{shown}` is not UTF-8 text: invalid byte in line {line}"))
     })
 }
 
@@ -91,69 +87,73 @@ pub fn display(path: &Path) -> String {
     if path.as_os_str() == "-" { "<stdin>".into() } else { path.display().to_string() }
 }
 
-/// Looks into a lab file's text, which is to be done with no more privileges than what the kernel's network needs. Prints its
-/// warnings, or all its errors.
-pub fn lab_from_text(text: String, shown: &str, output: &mut Output) -> Result<Lab, Failure> {
-    let (name, desired) = checked(&text, shown, output, |lab| {
+/// Parses a lab file and computes the desired state. Prints warnings, or all errors. `shown` is the file's name.
+///
+/// Call it only after giving up privileges: the text is not trusted.
+pub fn parse(text: String, shown: &str, output: &mut Output) -> Result<Lab, Failure> {
+    let (name, desired) = load(&text, shown, output, |lab| {
         let lowered = lower::lower(lab, &tables());
         (lowered.state, lowered.problems)
     })?;
     Ok(Lab { name, desired, source: Source { shown: shown.to_owned(), text } })
 }
 
-/// Reads a lab file and looks for problems alone. Returns the lab's name.
-pub fn check(path: &Path, output: &mut Output) -> Result<LabName, Failure> {
+/// Checks a lab file without computing the desired state. Prints all problems. Returns the lab's name.
+pub fn validate(path: &Path, output: &mut Output) -> Result<LabName, Failure> {
     let text = read(path)?;
     privilege::keep(&[])?;
-    let (name, ()) = checked(&text, &display(path), output, |lab| ((), lower::check(lab, &tables())))?;
+    let (name, ()) = load(&text, &display(path), output, |lab| ((), lower::check(lab, &tables())))?;
     Ok(name)
 }
 
-/// Has `work_out` work on the lab that a text is, and says all that is wrong with it.
-fn checked<T>(
+/// Loads a lab file, processes it, and prints all problems that either step finds.
+fn load<T>(
     text: &str,
     shown: &str,
     output: &mut Output,
-    work_out: impl FnOnce(&LabFile) -> (T, Vec<Problem>),
+    process: impl FnOnce(&LabFile) -> (T, Vec<Problem>),
 ) -> Result<(LabName, T), Failure> {
-    if saved::is_meant(text) {
+    if saved_plan::is_saved_plan(text) {
         let failure = Failure::new(format!("`{shown}` is a saved plan, not a lab file"));
-        return Err(failure.hint("only `topo apply` takes a saved plan"));
+        return Err(failure.hint("only `topo apply` accepts a saved plan"));
     }
     let mut loaded = spec::load(text);
     let (result, problems) = match &loaded.lab {
         Some(lab) => {
-            let (result, problems) = work_out(lab);
+            let (result, problems) = process(lab);
             (Some((lab.name.clone(), result)), problems)
         }
         None => (None, Vec::new()),
     };
     let mut diagnostics = lower::diagnostics(&problems, &loaded);
     diagnostics.append(&mut loaded.diagnostics);
-    // To give back a large tree piece by piece takes a tenth of the time that reading it took, and the process soon ends.
+    // Dropping a large tree takes a tenth of the time of reading it, and the process exits soon.
     std::mem::forget(loaded);
     if !diagnostics.is_empty() {
-        output.tell(spec::render(&diagnostics, shown, text, output.diagnostic_colour()).trim_end());
+        output.message(spec::render(&diagnostics, shown, text, output.diagnostic_colour()).trim_end());
     }
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
     match result {
         Some(result) if errors == 0 => Ok(result),
         _ => {
-            let ending = match errors {
-                1 => "",
-                crate::yaml::parse::PROBLEM_LIMIT.. => "s or more",
-                _ => "s",
-            };
-            output.tell(&format!("\n`{shown}`: {errors} error{ending}"));
-            Err(Failure::silent())
+            output.message(&format!("\n`{shown}`: {}", count(errors)));
+            Err(Failure::reported())
         }
     }
 }
 
-/// The names of routing tables on this machine, as ip-route(8) reads them.
+fn count(errors: usize) -> String {
+    match errors {
+        1 => "1 error".to_owned(),
+        crate::yaml::parse::PROBLEM_LIMIT.. => format!("{errors} errors or more"),
+        _ => format!("{errors} errors"),
+    }
+}
+
+/// The names of this machine's routing tables, as ip-route(8) reads them.
 fn tables() -> BTreeMap<String, u32> {
-    let mut files: Vec<_> = TABLES.iter().map(PathBuf::from).collect();
-    files.extend(further_tables());
+    let mut files: Vec<_> = TABLE_FILES.iter().map(PathBuf::from).collect();
+    files.extend(table_directory());
     let mut tables = BTreeMap::new();
     for text in files.iter().filter_map(|path| std::fs::read_to_string(path).ok()) {
         for line in text.lines() {
@@ -166,8 +166,8 @@ fn tables() -> BTreeMap<String, u32> {
     tables
 }
 
-/// The files in /etc/iproute2/rt_tables.d. Read without the standard library's iterator, which panics when closing fails.
-fn further_tables() -> Vec<PathBuf> {
+/// The files in /etc/iproute2/rt_tables.d. Does not use the standard library's iterator, which panics if closing fails.
+fn table_directory() -> Vec<PathBuf> {
     let directory = Path::new("/etc/iproute2/rt_tables.d");
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let Ok(mut entries) = Dir::open(directory, flags, Mode::empty()) else { return Vec::new() };

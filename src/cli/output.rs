@@ -1,4 +1,4 @@
-//! Where texts go: plans and JSON to standard output, everything else to standard error; colour as the user wants it.
+//! Writes plans and JSON to standard output, everything else to standard error; decides whether to use colour.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -11,15 +11,15 @@ use crate::spec;
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum When {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set
     Auto,
-    /// Always.
+    /// Always
     Always,
-    /// Never.
+    /// Never
     Never,
 }
 
-/// The two streams.
+/// Standard output and standard error.
 pub struct Output {
     when: When,
     stdout: io::Stdout,
@@ -27,7 +27,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// With colour as the user asked.
+    /// Uses colour as the user asked.
     pub fn new(when: When) -> Self {
         Self { when, stdout: io::stdout(), stderr: io::stderr() }
     }
@@ -51,7 +51,7 @@ impl Output {
         self.colour(self.stderr.is_terminal())
     }
 
-    /// The same for what is said of lab files.
+    /// The same for the diagnostics of lab files.
     pub fn diagnostic_colour(&self) -> spec::Colour {
         match self.stderr_colour() {
             Colour::Ansi => spec::Colour::Always,
@@ -59,38 +59,48 @@ impl Output {
         }
     }
 
-    /// Prints to standard output. A reader that has gone away ends the program quietly.
+    /// Prints to standard output. If its reader has exited, the program ends without a message.
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
         let mut stdout = self.stdout.lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::silent()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::reported()),
             other => other.map_err(Failure::new),
         }
     }
 
-    /// Prints to standard error.
-    pub fn tell(&mut self, text: &str) {
+    /// Prints a line to standard error.
+    pub fn message(&mut self, text: &str) {
         let _ = writeln!(self.stderr, "{text}");
     }
 
-    /// Prints an error with its causes, notes and remedy.
+    /// Prints a warning.
+    pub fn warning(&mut self, text: &str) {
+        self.message(&format!("warning: {text}"));
+    }
+
+    /// Prints a hint.
+    pub fn hint(&mut self, text: &str) {
+        self.message(&format!("hint: {}", escape(text)));
+    }
+
+    /// Prints an error with its causes, notes and hint.
     pub fn failure(&mut self, failure: &Failure) {
         let colour = self.stderr_colour();
-        if failure.with_places.is_empty() {
+        if failure.excerpt.is_empty() {
             for line in failure.chain().iter().flat_map(|chain| chain.lines()) {
-                self.tell(&format!("{} {}", colour.paint(Action::Delete, "error:"), escape(line)));
+                self.message(&format!("{} {}", colour.paint(Action::Delete, "error:"), escape(line)));
             }
         } else {
-            self.tell(failure.with_places.trim_end());
+            self.message(failure.excerpt.trim_end());
             if !failure.notes.is_empty() {
-                self.tell("");
+                self.message("");
             }
         }
         for note in &failure.notes {
-            self.tell(&escape(note));
+            self.message(&escape(note));
         }
         if let Some(hint) = &failure.hint {
-            self.tell(&format!("hint: {}", escape(hint)));
+            self.hint(hint);
         }
     }
 }

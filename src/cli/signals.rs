@@ -1,9 +1,9 @@
-//! INT and TERM: the first asks to stop between operations, the second ends the program at once.
+//! Signal handling: the first INT or TERM stops between operations, the second one exits immediately.
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use nix::sys::signal::Signal;
 use tokio::runtime::Runtime;
@@ -12,20 +12,19 @@ use tokio::signal::unix::{Signal as Handler, SignalKind, signal};
 use crate::kernel::Progress;
 use crate::kernel::linux::process;
 
-/// Exit status of a program that a signal ended, less the signal's number.
-const SIGNALLED: u8 = 128;
+/// Added to a signal's number: the exit status of a program that the signal terminated.
+pub const SIGNALLED: u8 = 128;
 
-/// Signals cannot be waited for.
+/// Why signals cannot be handled.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot wait for signals")]
+#[error("cannot handle signals")]
 pub struct ListenError(#[from] io::Error);
 
-/// Which signal has come, if any.
+/// The first signal that has arrived, if any.
 #[derive(Debug, Clone, Default)]
 pub struct Signals(Arc<AtomicU8>);
 
-/// A runtime with a handler for each of these signals. tokio panics where the system refuses it a pair of sockets; here that is an error
-/// like any other.
+/// Creates a runtime with a handler for each signal. tokio panics if the system refuses a socket pair; this returns an error instead.
 fn handlers(signals: &[Signal]) -> io::Result<(Runtime, Vec<Handler>)> {
     let register = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -39,29 +38,35 @@ fn handlers(signals: &[Signal]) -> io::Result<(Runtime, Vec<Handler>)> {
     panic::set_hook(Box::new(|_| {}));
     let outcome = panic::catch_unwind(AssertUnwindSafe(register));
     panic::set_hook(hook);
-    outcome.unwrap_or_else(|_| Err(io::Error::other("the system refuses a pair of sockets")))
+    outcome.unwrap_or_else(|_| Err(io::Error::other("cannot create a socket pair")))
 }
 
 impl Signals {
-    /// Begins to listen.
+    /// Starts to listen for signals, unless this process already does.
     ///
     /// # Errors
-    /// When the system refuses a thread or a handler.
+    /// If the system refuses a thread or a handler.
     pub fn listen() -> Result<Self, ListenError> {
+        static LISTENING: OnceLock<Signals> = OnceLock::new();
+        if let Some(signals) = LISTENING.get() {
+            return Ok(signals.clone());
+        }
         let signals = Self::default();
-        let seen = signals.clone();
-        each(&[Signal::SIGINT, Signal::SIGTERM], move |signal| {
+        let first = signals.clone();
+        handle(&[Signal::SIGINT, Signal::SIGTERM], move |signal| {
             let number = signal as u8;
-            if seen.0.swap(number, Ordering::SeqCst) != 0 {
-                eprintln!("Stopped at once; the network may be half changed. `topo apply` or `topo destroy` continues.");
+            if first.0.swap(number, Ordering::SeqCst) != 0 {
+                eprintln!(
+                    "Stopped immediately. The network may be partly changed; run `topo apply` or `topo destroy` to continue."
+                );
                 std::process::exit(i32::from(SIGNALLED + number));
             }
         })?;
-        Ok(signals)
+        Ok(LISTENING.get_or_init(|| signals).clone())
     }
 
-    /// The exit status that the first signal asks for.
-    pub fn exit_code(&self) -> Option<u8> {
+    /// The exit status for the first signal, if one has arrived.
+    pub fn exit_status(&self) -> Option<u8> {
         match self.0.load(Ordering::SeqCst) {
             0 => None,
             number => Some(SIGNALLED + number),
@@ -69,35 +74,35 @@ impl Signals {
     }
 }
 
-/// The signals that are meant for those that this process waits for: HUP, INT, QUIT, TERM and TSTP, without those that it was started to
-/// ignore, as nohup(1) does: they are ignored by all.
+/// Receives the signals to forward to child processes: HUP, INT, QUIT, TERM and TSTP, except those that are ignored, as nohup(1)
+/// does; the children inherit that.
 ///
 /// # Errors
-/// When the system refuses a thread or a handler.
-pub fn relay() -> Result<mpsc::Receiver<Signal>, ListenError> {
-    let (seen, signals) = mpsc::channel();
+/// If the system refuses a thread or a handler.
+pub fn forward() -> Result<mpsc::Receiver<Signal>, ListenError> {
+    let (sender, signals) = mpsc::channel();
     let ignored = process::ignored_signals()?;
     let all = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTSTP];
-    let heeded: Vec<_> = all.into_iter().filter(|signal| !ignored.contains(*signal)).collect();
-    each(&heeded, move |signal| {
-        // Nobody waits for them any more.
-        let _ = seen.send(signal);
+    let handled: Vec<_> = all.into_iter().filter(|signal| !ignored.contains(*signal)).collect();
+    handle(&handled, move |signal| {
+        // Fails only after the receiver is gone.
+        let _ = sender.send(signal);
     })?;
     Ok(signals)
 }
 
-/// Has a thread call `seen` for each of these signals that comes.
-fn each(signals: &[Signal], seen: impl Fn(Signal) + Clone + Send + 'static) -> Result<(), ListenError> {
+/// Starts a thread that calls `callback` for each of the signals that arrives.
+fn handle(signals: &[Signal], callback: impl Fn(Signal) + Clone + Send + 'static) -> Result<(), ListenError> {
     let (runtime, handlers) = handlers(signals)?;
     let handlers: Vec<_> = signals.iter().copied().zip(handlers).collect();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
             let mut tasks = tokio::task::JoinSet::new();
             for (signal, mut handler) in handlers {
-                let seen = seen.clone();
+                let callback = callback.clone();
                 tasks.spawn(async move {
                     while handler.recv().await.is_some() {
-                        seen(signal);
+                        callback(signal);
                     }
                 });
             }
@@ -107,11 +112,11 @@ fn each(signals: &[Signal], seen: impl Fn(Signal) + Clone + Send + 'static) -> R
     Ok(())
 }
 
-/// Stops when a signal has come.
+/// Makes a signal stop the execution of a plan.
 pub struct Interruptible(pub Signals);
 
 impl Progress for Interruptible {
     fn stop(&self) -> bool {
-        self.0.exit_code().is_some()
+        self.0.exit_status().is_some()
     }
 }

@@ -1,4 +1,4 @@
-//! One `flock` for each lab, so that changes to it come one after another. Death releases it.
+//! Locks: one `flock` per lab, so that only one process at a time changes it. The kernel releases it when the process exits.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -9,33 +9,33 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::presence::{self, Presence};
-use super::{DIRECTORY, DirectoryError};
+use super::directory_lock::DirectoryLock;
+use super::{DIRECTORY, DirectoryError, unlock};
 use crate::name::{LabName, escape};
 
-/// How long to wait between two attempts.
-const PAUSE: Duration = Duration::from_millis(20);
-/// How often to try again when the system fails to lock at all.
+/// Interval between two attempts to lock.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How often to try again after an unexpected error.
 const ATTEMPTS: u32 = 3;
 
-/// Why a lab could not be locked.
+/// Why a lab cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process has it.
-    #[error("lab `{lab}` is being changed by {holder}")]
-    Held {
+    /// Another process has the lock.
+    #[error("lab `{lab}` is being changed by {process}")]
+    Locked {
         /// The lab.
         lab: LabName,
-        /// Who, as far as it says so itself.
-        holder: String,
+        /// The other process, as it describes itself.
+        process: String,
     },
     /// The user asked to stop waiting.
-    #[error("interrupted while lab `{lab}` was being changed by another process; nothing was changed")]
+    #[error("interrupted while waiting for another process that changes lab `{lab}`; nothing was changed")]
     Interrupted {
         /// The lab.
         lab: LabName,
     },
-    /// The directory or the file cannot be used.
+    /// The lock file cannot be used.
     #[error("cannot lock lab `{lab}`")]
     Io {
         /// The lab.
@@ -49,46 +49,38 @@ pub enum LockError {
     Directory(#[from] DirectoryError),
 }
 
-/// A lab that only this process may change, until the value is dropped.
-pub struct Lock {
-    /// Always there until the value is dropped.
+/// A locked lab: no other process may change it until the value is dropped.
+pub struct LabLock {
+    /// `None` only while the value is dropped.
     file: Option<Flock<File>>,
     path: PathBuf,
-    /// Given up after the file is gone.
-    _presence: Presence,
+    /// Declared last, because it must be released after the file is removed.
+    _directory: DirectoryLock,
 }
 
-impl Lock {
-    /// Locks a lab; waits up to `timeout` for another process to be done, unless `stop` says that waiting is to end.
+impl LabLock {
+    /// Locks a lab. Waits up to `timeout` for another process, or until `stop` returns true.
     ///
     /// # Errors
-    /// When another process keeps the lock, or the directory cannot be used or trusted.
-    pub fn take(lab: &LabName, timeout: Duration, stop: impl Fn() -> bool) -> Result<Self, LockError> {
+    /// If another process keeps the lock, or the directory cannot be used or is unsafe.
+    pub fn acquire(lab: &LabName, timeout: Duration, stop: impl Fn() -> bool) -> Result<Self, LockError> {
         let io = |source| LockError::Io { lab: lab.clone(), source };
         let path = Path::new(DIRECTORY).join(format!("{lab}.lock"));
         let deadline = Instant::now() + timeout;
         let mut failures = 0;
         loop {
-            let presence = Presence::take()?;
-            let opened = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(nix::libc::O_NOFOLLOW)
-                .open(&path);
-            let file = match opened {
-                // Somebody has removed the directory by hand.
+            let directory = DirectoryLock::acquire()?;
+            let file = match open(&path) {
+                // Somebody has removed the directory.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(io)?,
+                result => result.map_err(io)?,
             };
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => {
-                    let mut lock = Self { file: Some(file), path: path.clone(), _presence: presence };
-                    // A lock on a file that its last holder has removed meanwhile locks nobody out.
-                    if lock.is_current().map_err(io)? {
-                        lock.sign().map_err(io)?;
+                    let mut lock = Self { file: Some(file), path: path.clone(), _directory: directory };
+                    // The previous owner may have removed the file. Then a lock on it has no effect.
+                    if lock.is_valid().map_err(io)? {
+                        lock.write_pid().map_err(io)?;
                         return Ok(lock);
                     }
                 }
@@ -97,24 +89,25 @@ impl Lock {
                         return Err(LockError::Interrupted { lab: lab.clone() });
                     }
                     if Instant::now() >= deadline {
-                        return Err(LockError::Held { lab: lab.clone(), holder: holder(&mut file) });
+                        return Err(LockError::Locked { lab: lab.clone(), process: describe_owner(&mut file) });
                     }
-                    std::thread::sleep(PAUSE);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
                 Err((_, Errno::EINTR)) => {}
-                // The file that was made for it would be left behind; most such failures pass.
+                // Most such errors are temporary, and giving up would leave the new file behind.
                 Err(_) if failures < ATTEMPTS => failures += 1,
                 Err((_, error)) => return Err(io(error.into())),
             }
         }
     }
 
-    fn is_current(&self) -> io::Result<bool> {
+    /// Whether the locked file still has its name.
+    fn is_valid(&self) -> io::Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
-        super::leads_to(&self.path, file)
+        super::is_same_file(&self.path, file)
     }
 
-    fn sign(&mut self) -> io::Result<()> {
+    fn write_pid(&mut self) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         file.set_len(0)?;
         file.rewind()?;
@@ -122,15 +115,22 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for LabLock {
     fn drop(&mut self) {
-        // Removed while it is still held, so that nobody can have locked the same file in between.
+        // Removed while the lock is held, so that no other process can have locked the same file meanwhile.
         let _ = std::fs::remove_file(&self.path);
-        self.file.take().and_then(presence::release);
+        self.file.take().and_then(unlock);
     }
 }
 
-fn holder(file: &mut File) -> String {
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    options.open(path)
+}
+
+/// Describes the process that has written its PID to a lock file.
+fn describe_owner(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.take(32).read_to_string(&mut text));
     match (read, text.trim().parse::<u32>()) {

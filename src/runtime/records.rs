@@ -1,4 +1,4 @@
-//! Records on disk: /run/topo/LAB.json, valid until the next boot, replaced as a whole.
+//! Reads and writes records: /run/topo/LAB.json, valid until the next boot, replaced atomically.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,22 +14,22 @@ use super::DIRECTORY;
 use crate::name::LabName;
 use crate::record::Record;
 
-/// The longest record that is read: that of a lab of ten thousand namespaces is a tenth of it.
-const LENGTH: u64 = 64 << 20;
+/// The largest record that is read, in bytes: ten times that of a lab of ten thousand namespaces.
+const SIZE_LIMIT: u64 = 64 << 20;
 
-/// A record with what it is valid for.
+/// The content of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
-    /// /run may survive a boot; what is in the kernel does not.
+struct RecordFile {
+    /// The boot for which the record is valid. /run may survive a reboot; the state of the kernel does not.
     boot_id: String,
     record: Record,
 }
 
-/// Why a record could not be read or written.
+/// Why a record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// It could not be read.
+    /// The file cannot be read.
     #[error("cannot read `{}`", .path.display())]
     Read {
         /// The file.
@@ -37,7 +37,7 @@ pub enum RecordError {
         /// Why.
         source: io::Error,
     },
-    /// It could not be written.
+    /// The file cannot be written.
     #[error("cannot write `{}`", .path.display())]
     Write {
         /// The file.
@@ -51,18 +51,18 @@ fn path(lab: &LabName) -> PathBuf {
     PathBuf::from(format!("{DIRECTORY}/{lab}.json"))
 }
 
-/// What tells this run of the machine from all others.
+/// The ID of the current boot.
 ///
 /// # Errors
-/// When /proc cannot be read.
+/// If /proc cannot be read.
 pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// The lab's record; an empty one when there is none, or only one from before the last boot.
+/// Reads the lab's record. It is empty if there is no file, or one from an earlier boot.
 ///
 /// # Errors
-/// When there is one that cannot be read. What it says is then not known, so that nothing should be changed.
+/// If the file cannot be read. Nothing should be changed then, because its content is unknown.
 pub fn read(lab: &LabName) -> Result<Record, RecordError> {
     let path = path(lab);
     let failed = |source| RecordError::Read { path: path.clone(), source };
@@ -72,13 +72,13 @@ pub fn read(lab: &LabName) -> Result<Record, RecordError> {
         Err(error) => return Err(failed(error)),
     };
     let mut text = String::new();
-    file.take(LENGTH).read_to_string(&mut text).map_err(failed)?;
-    let written: Written = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
-    let valid = written.boot_id == boot_id().map_err(failed)?;
-    Ok(if valid { written.record } else { Record::default() })
+    file.take(SIZE_LIMIT).read_to_string(&mut text).map_err(failed)?;
+    let file: RecordFile = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
+    let is_valid = file.boot_id == boot_id().map_err(failed)?;
+    Ok(if is_valid { file.record } else { Record::default() })
 }
 
-/// Replaces the lab's record, so that it is on disk when this returns; an empty one is removed.
+/// Replaces the lab's record, and waits until it is on disk. An empty one is removed.
 fn write(lab: &LabName, record: &Record) -> Result<(), RecordError> {
     let path = path(lab);
     let failed = |source| RecordError::Write { path: path.clone(), source };
@@ -91,11 +91,10 @@ fn write(lab: &LabName, record: &Record) -> Result<(), RecordError> {
     replace(&path, lab, record).map_err(failed)
 }
 
-/// Replaces the lab's `old` record, which is there, unless the new one is the same, so that it is on disk when this returns; an empty
-/// one is removed. If that fails, the old one is there again.
+/// Replaces the lab's record if it has changed, and waits until it is on disk. If that fails, restores the old one.
 ///
 /// # Errors
-/// When the old one could not be replaced, or when it is not certain that the new one is on disk.
+/// If the old one cannot be replaced, or the new one may not be on disk.
 pub fn write_if_changed(lab: &LabName, old: &Record, new: &Record) -> Result<(), RecordError> {
     if old == new {
         return Ok(());
@@ -104,8 +103,8 @@ pub fn write_if_changed(lab: &LabName, old: &Record, new: &Record) -> Result<(),
 }
 
 fn replace(path: &std::path::Path, lab: &LabName, record: &Record) -> io::Result<()> {
-    let text = serde_json::to_string(&Written { boot_id: boot_id()?, record: record.clone() })?;
-    // The lab's lock is held, so that nobody else writes this file.
+    let text = serde_json::to_string(&RecordFile { boot_id: boot_id()?, record: record.clone() })?;
+    // The lab is locked, so no other process writes this file.
     discard_unfinished(lab)?;
     let temporary = unfinished(lab);
     let directory = File::open(DIRECTORY)?;
@@ -124,10 +123,10 @@ fn unfinished(lab: &LabName) -> PathBuf {
     PathBuf::from(format!("{DIRECTORY}/{lab}.json.new"))
 }
 
-/// Removes what a run that was killed had begun to write. The lab's lock must be held.
+/// Removes a partly written record of a process that was killed. The lab must be locked.
 ///
 /// # Errors
-/// When there is something that cannot be removed.
+/// If it cannot be removed.
 pub fn discard_unfinished(lab: &LabName) -> io::Result<()> {
     match std::fs::remove_file(unfinished(lab)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -135,7 +134,7 @@ pub fn discard_unfinished(lab: &LabName) -> io::Result<()> {
     }
 }
 
-/// The labs that something is written down for, sorted.
+/// The labs that have a record, sorted.
 pub fn labs() -> Vec<LabName> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let Ok(mut entries) = Dir::open(DIRECTORY, flags, Mode::empty()) else { return Vec::new() };

@@ -1,108 +1,105 @@
-//! Makes a sandbox: starts this program again as its [`keeper`], and maps its ids from outside.
+//! Creates a sandbox: starts this program again as the [`holder`], and maps its user and group IDs from outside.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::directory::Held;
-use super::keeper;
-use super::obstacle::{self, Obstacle};
+use super::holder;
+use super::lock::SandboxLock;
+use super::restriction::{self, Restriction};
 use crate::kernel::linux::isolate::{self, Step};
 use crate::kernel::linux::process::Process;
 
-/// How long the keeper may take for a step.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the holder may take for a step.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a sandbox could not be made.
+/// Why a sandbox cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The keeper could not be started or spoken to.
-    #[error("cannot start the sandbox's keeper")]
-    Keeper(#[source] io::Error),
-    /// The keeper ended before it was done.
-    #[error("the sandbox's keeper ended before the sandbox was made")]
+    /// The holder cannot be started, or communication with it fails.
+    #[error("cannot start the sandbox's holder process")]
+    Holder(#[source] io::Error),
+    /// The holder exited too early.
+    #[error("the sandbox's holder process exited before the sandbox was ready")]
     Ended,
-    /// The system refused a step.
+    /// The system refuses a step.
     #[error("cannot {}", .step.phrase())]
     Refused {
         /// The step.
         step: Step,
         /// Why.
         source: io::Error,
-        /// What stands in the way, as far as that can be told.
-        obstacle: Option<Obstacle>,
+        /// The restriction that causes this, if it is known.
+        restriction: Option<Restriction>,
     },
 }
 
-/// A keeper that has made its sandbox.
+/// A holder whose sandbox is ready.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Holder {
     /// The process.
     pub process: Process,
     child: Child,
-    /// A sandbox without a name ends when this is closed; to one that has a name it means nothing.
-    lifeline: UnixStream,
+    /// A temporary sandbox ends when this is closed. Other holders ignore it.
+    socket: UnixStream,
 }
 
-impl Keeper {
-    /// Ends a sandbox without a name.
+impl Holder {
+    /// Ends a temporary sandbox.
     pub fn end(mut self) {
-        drop(self.lifeline);
+        drop(self.socket);
         let _ = self.child.wait();
     }
 }
 
-/// Makes a sandbox, and its record if it is to have one.
+/// Creates a sandbox and its PID file; without a lock, a temporary sandbox.
 ///
 /// # Errors
-/// When the system forbids it.
-pub fn start(held: Option<&Held>) -> Result<Keeper, StartError> {
-    let (parent, child) = UnixStream::pair().map_err(StartError::Keeper)?;
-    let (process, child) = spawn(child, held).map_err(StartError::Keeper)?;
+/// If the system does not allow it.
+pub fn start(lock: Option<&SandboxLock>) -> Result<Holder, StartError> {
+    let (parent, child) = UnixStream::pair().map_err(StartError::Holder)?;
+    let (process, child) = spawn(child, lock).map_err(StartError::Holder)?;
     let lost = |error: io::Error| match error.kind() {
-        // A keeper that was killed leaves a closed socket.
+        // If the holder is killed, the socket is closed.
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => StartError::Ended,
-        _ => StartError::Keeper(error),
+        _ => StartError::Holder(error),
     };
-    parent.set_read_timeout(Some(PATIENCE)).map_err(StartError::Keeper)?;
-    let mut answers = BufReader::new(parent.try_clone().map_err(StartError::Keeper)?);
-    let name = held.map_or("", |held| held.name().as_str());
+    parent.set_read_timeout(Some(STEP_TIMEOUT)).map_err(StartError::Holder)?;
+    let mut answers = BufReader::new(parent.try_clone().map_err(StartError::Holder)?);
+    let name = lock.map_or("", |lock| lock.name().as_str());
     writeln!(&parent, "{name}").map_err(lost)?;
-    expect(&mut answers, "left").map_err(|failed| failed.unwrap_or(lost))?;
+    expect(&mut answers, "left").map_err(|unexpected| unexpected.into_error(lost))?;
     isolate::map(process.number()).map_err(|error| refused(Step::Map, error))?;
     writeln!(&parent, "mapped").map_err(lost)?;
-    expect(&mut answers, "ready").map_err(|failed| failed.unwrap_or(lost))?;
-    Ok(Keeper { process, child, lifeline: parent })
+    expect(&mut answers, "ready").map_err(|unexpected| unexpected.into_error(lost))?;
+    Ok(Holder { process, child, socket: parent })
 }
 
-fn spawn(socket: UnixStream, held: Option<&Held>) -> io::Result<(Process, Child)> {
-    // What runs is this very program, whatever has become of its file.
+fn spawn(socket: UnixStream, lock: Option<&SandboxLock>) -> io::Result<(Process, Child)> {
+    // This works even if the program's file was replaced.
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("topo").args(keeper::ARGUMENTS).env_clear();
-    let directory = match held {
-        Some(held) => {
-            use std::os::fd::AsFd;
-            Stdio::from(held.directory().as_fd().try_clone_to_owned()?)
-        }
+    command.arg0("topo").args(holder::ARGUMENTS).env_clear();
+    let directory = match lock {
+        Some(lock) => Stdio::from(lock.directory().as_fd().try_clone_to_owned()?),
         None => Stdio::null(),
     };
     command.stdin(OwnedFd::from(socket)).stdout(directory).stderr(Stdio::null());
-    let keeper = command.spawn()?;
-    // Not waited for: its number stays its own until this process ends.
-    Ok((Process::open(i32::try_from(keeper.id()).map_err(io::Error::other)?)?, keeper))
+    let holder = command.spawn()?;
+    // This process does not wait for the child before opening it, so the number cannot be reused.
+    Ok((Process::open(i32::try_from(holder.id()).map_err(io::Error::other)?)?, holder))
 }
 
-/// What the keeper said instead of what was expected.
+/// What the holder sent instead of the expected word.
 enum Unexpected {
     Failed(StartError),
     Lost(io::Error),
 }
 
 impl Unexpected {
-    fn unwrap_or(self, lost: impl Fn(io::Error) -> StartError) -> StartError {
+    fn into_error(self, lost: impl Fn(io::Error) -> StartError) -> StartError {
         match self {
             Self::Failed(error) => error,
             Self::Lost(error) => lost(error),
@@ -119,25 +116,25 @@ fn expect(answers: &mut impl BufRead, word: &str) -> Result<(), Unexpected> {
     if line == word {
         return Ok(());
     }
-    Err(failure(line).map_or_else(
-        || Unexpected::Lost(io::Error::other("it does not say what was expected")),
+    Err(parse_failure(line).map_or_else(
+        || Unexpected::Lost(io::Error::other("unexpected answer")),
         |(step, error)| Unexpected::Failed(refused(step, error)),
     ))
 }
 
-fn failure(line: &str) -> Option<(Step, io::Error)> {
+fn parse_failure(line: &str) -> Option<(Step, io::Error)> {
     let (phrase, number) = line.strip_prefix("failed ")?.rsplit_once(' ')?;
     let step = Step::ALL.into_iter().find(|step| step.phrase() == phrase)?;
     let error = match number.parse().ok()? {
-        0 => io::Error::other("it is not known why"),
+        0 => io::Error::other("unknown error"),
         number => io::Error::from_raw_os_error(number),
     };
     Some((step, error))
 }
 
 fn refused(step: Step, source: io::Error) -> StartError {
-    let obstacle = obstacle::find(step, &source);
-    StartError::Refused { step, source, obstacle }
+    let restriction = restriction::find(step, &source);
+    StartError::Refused { step, source, restriction }
 }
 
 #[cfg(test)]
@@ -145,11 +142,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_keeper_says_of_a_failure_is_understood() {
+    fn failures_that_the_holder_reports_are_parsed() {
         for step in Step::ALL {
-            let (found, error) = failure(&format!("failed {} 28", step.phrase())).unwrap();
+            let (found, error) = parse_failure(&format!("failed {} 28", step.phrase())).unwrap();
             assert_eq!((found, error.raw_os_error()), (step, Some(28)));
         }
-        assert!(failure("failed something 1").is_none() && failure("ready").is_none());
+        assert!(parse_failure("failed something 1").is_none() && parse_failure("ready").is_none());
     }
 }

@@ -1,6 +1,6 @@
-//! The way out of a sandbox: pasta(1) or slirp4netns(1), which carry what `host` sends over ordinary sockets of the user's.
+//! Connects a sandbox to the outside with pasta(1) or slirp4netns(1), which forward the traffic of `host` through ordinary sockets.
 //!
-//! A second small process, outside of the sandbox, starts the program, and ends it with the sandbox.
+//! A supervisor process outside the sandbox starts the program, and ends it when the sandbox ends.
 
 use std::fmt;
 use std::fs::File;
@@ -15,32 +15,34 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::Signal;
 
-use super::directory::{DirectoryError, File as Entry, Held};
-use super::record::Record;
+use super::directory::DirectoryError;
+use super::lock::{SandboxFile, SandboxLock};
+use super::pid_file::PidFile;
 use crate::kernel::linux::process::{self, Process};
 
-/// The first arguments that make the program the guard of an uplink; the keeper's number and beginning follow, and the program.
+/// The first arguments with which the program runs as a supervisor; the holder's PID and start time follow, and the program.
 pub const ARGUMENTS: [&str; 2] = ["sandbox", "uplink"];
-/// The device by which a program is the other end of an interface.
+/// The device through which a program provides an interface.
 const TUN: &str = "/dev/net/tun";
-/// How long the program may take until there is a way out.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long the program may take until the sandbox has a default route.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval between two checks for the default route.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A program that is a way out.
+/// A program that connects a sandbox to the outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
-    /// Of passt: IPv4 and IPv6 with the machine's own addresses.
+    /// Part of passt. IPv4 and IPv6 with the machine's own addresses.
     Pasta,
-    /// IPv4 behind 10.0.2.0/24.
+    /// IPv4 only, in 10.0.2.0/24.
     Slirp4netns,
 }
 
 impl Program {
-    /// All of them, the better first.
+    /// All programs, in order of preference.
     pub const ALL: [Self; 2] = [Self::Pasta, Self::Slirp4netns];
 
-    /// Its name.
+    /// The name of the command.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pasta => "pasta",
@@ -52,7 +54,7 @@ impl Program {
         Self::ALL.into_iter().find(|program| program.name() == name)
     }
 
-    /// Where it answers to queries for names, which it passes on to the machine's name server.
+    /// The address at which it forwards DNS queries to the machine's name server.
     pub fn name_server(self) -> &'static str {
         match self {
             Self::Pasta => "169.254.1.1",
@@ -60,23 +62,22 @@ impl Program {
         }
     }
 
-    /// Connects what it runs with the sandbox of a keeper; nothing of the machine itself can be reached, nor the sandbox from
-    /// there.
-    fn arguments(self, keeper: i32) -> Vec<String> {
-        let keeper = keeper.to_string();
+    /// The arguments that connect a holder's sandbox. The machine cannot be reached from the sandbox, and vice versa.
+    fn arguments(self, holder: i32) -> Vec<String> {
+        let holder = holder.to_string();
         let words: Vec<&str> = match self {
             Self::Pasta => {
                 let mut words = vec!["--config-net", "--foreground", "--quiet", "--no-map-gw", "--dns-forward"];
                 words.extend([self.name_server(), "--ns-ifname", "uplink"]);
                 words.extend(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
                 if nix::unistd::geteuid().is_root() {
-                    // It would become nobody, who may not enter root's sandbox.
+                    // By default it runs as nobody, who may not enter root's sandbox.
                     words.extend(["--runas", "0:0"]);
                 }
-                words.push(&keeper);
+                words.push(&holder);
                 words
             }
-            Self::Slirp4netns => vec!["--configure", "--mtu=65520", "--disable-host-loopback", &keeper, "uplink"],
+            Self::Slirp4netns => vec!["--configure", "--mtu=65520", "--disable-host-loopback", &holder, "uplink"],
         };
         words.into_iter().map(str::to_owned).collect()
     }
@@ -93,24 +94,24 @@ impl fmt::Display for Program {
     }
 }
 
-/// Why there is no way out.
+/// Why a sandbox cannot be connected.
 #[derive(Debug, thiserror::Error)]
 pub enum UplinkError {
-    /// No program is there.
-    #[error("no program for an uplink is installed")]
+    /// No program is installed.
+    #[error("no program for the uplink is installed")]
     Missing,
-    /// A device that all of them need cannot be used.
-    #[error("cannot use `{TUN}`, which an uplink needs")]
+    /// The device that all programs need cannot be used.
+    #[error("cannot use `{TUN}`, which the uplink needs")]
     Device(#[source] io::Error),
     /// The program failed.
-    #[error("{program} gives the sandbox no uplink{}", .said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
+    #[error("{program} failed to connect the sandbox{}", .message.as_ref().map(|message| format!(": {message}")).unwrap_or_default())]
     Failed {
         /// The program.
         program: Program,
-        /// What it complained about.
-        said: Option<String>,
+        /// The last line that it wrote to standard error.
+        message: Option<String>,
     },
-    /// It could not be started.
+    /// The program cannot be started.
     #[error("cannot start {program}")]
     Start {
         /// The program.
@@ -118,74 +119,78 @@ pub enum UplinkError {
         /// Why.
         source: io::Error,
     },
-    /// It could not be written down.
+    /// The PID file cannot be written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 }
 
-/// The first program that is installed.
+/// The preferred program that is installed.
 ///
 /// # Errors
-/// When none is.
-pub fn installed() -> Result<Program, UplinkError> {
+/// If none is.
+fn installed() -> Result<Program, UplinkError> {
     Program::ALL.into_iter().find(|program| program.is_installed()).ok_or(UplinkError::Missing)
 }
 
-/// The uplink that a sandbox has.
-pub fn find(held: &Held) -> Result<Option<Program>, DirectoryError> {
-    let Some((record, _)) = held.read(Entry::Uplink)? else { return Ok(None) };
-    let alive = record.find().map_err(held.failed(Entry::Uplink))?.is_some();
-    Ok(record.program.as_deref().and_then(Program::from_name).filter(|_| alive))
-}
-
-/// Gives a sandbox an uplink, unless it has one. Must be called from outside of it. Returns the program if it was started.
+/// The running uplink of a sandbox.
 ///
 /// # Errors
-/// When the program is missing or fails.
-pub fn open(held: &Held, keeper: &Process, wanted: Option<Program>) -> Result<Option<Program>, UplinkError> {
-    if find(held)?.is_some() {
+/// If its PID file cannot be read.
+pub fn find(lock: &SandboxLock) -> Result<Option<Program>, DirectoryError> {
+    let Some((pid_file, _)) = lock.read(SandboxFile::Uplink)? else { return Ok(None) };
+    let is_running = pid_file.process().map_err(lock.error(SandboxFile::Uplink))?.is_some();
+    Ok(pid_file.program.as_deref().and_then(Program::from_name).filter(|_| is_running))
+}
+
+/// Starts the uplink of a sandbox, unless it is running. Returns the program if it was started. Call it before joining the sandbox.
+///
+/// # Errors
+/// If the program is missing or fails.
+pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Result<Option<Program>, UplinkError> {
+    if find(lock)?.is_some() {
         return Ok(None);
     }
-    held.remove(Entry::Uplink)?;
+    lock.remove(SandboxFile::Uplink)?;
     let program = wanted.map_or_else(installed, Ok)?;
     if !program.is_installed() {
         return Err(UplinkError::Missing);
     }
     File::options().read(true).write(true).open(TUN).map_err(UplinkError::Device)?;
     let failed = |source| UplinkError::Start { program, source };
-    let said = memfd_create(c"uplink", MFdFlags::MFD_CLOEXEC).map_err(|error| failed(error.into()))?;
-    let guard = start(keeper, program, &said).map_err(failed)?;
-    let began = Instant::now();
+    let stderr = memfd_create(c"uplink", MFdFlags::MFD_CLOEXEC).map_err(|error| failed(error.into()))?;
+    let supervisor = start(holder, program, &stderr).map_err(failed)?;
+    let start = Instant::now();
     loop {
-        let gone = guard.has_ended(PAUSE).map_err(failed)?;
-        if !gone && leads_out(keeper.number()) {
+        let has_ended = supervisor.has_ended(POLL_INTERVAL).map_err(failed)?;
+        if !has_ended && has_default_route(holder.number()) {
             break;
         }
-        if gone || began.elapsed() > PATIENCE {
-            let _ = guard.signal(Signal::SIGTERM);
-            return Err(UplinkError::Failed { program, said: last_line(said.into()) });
+        if has_ended || start.elapsed() > START_TIMEOUT {
+            let _ = supervisor.signal(Signal::SIGTERM);
+            return Err(UplinkError::Failed { program, message: last_line(stderr.into()) });
         }
     }
-    let record = Record { program: Some(program.name().to_owned()), ..Record::of(guard.number()).map_err(failed)? };
-    held.write(Entry::Uplink, &record)?;
+    let pid_file = PidFile { program: Some(program.name().to_owned()), ..PidFile::of(supervisor.number()).map_err(failed)? };
+    lock.write(SandboxFile::Uplink, &pid_file)?;
     Ok(Some(program))
 }
 
-fn start(keeper: &Process, program: Program, said: &OwnedFd) -> io::Result<Process> {
+/// Starts the supervisor.
+fn start(holder: &Process, program: Program, stderr: &OwnedFd) -> io::Result<Process> {
     let mut command = Command::new("/proc/self/exe");
-    let (number, began) = (keeper.number().to_string(), process::began(keeper.number())?.to_string());
-    command.arg0("topo").args(ARGUMENTS).args([&number, &began, program.name()]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?);
+    let (pid, start_time) = (holder.number().to_string(), process::began(holder.number())?.to_string());
+    command.arg0("topo").args(ARGUMENTS).args([&pid, &start_time, program.name()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr.try_clone()?);
     Process::open(i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?)
 }
 
 /// Whether a process's network namespace has a default route.
-fn leads_out(process: i32) -> bool {
+fn has_default_route(process: i32) -> bool {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/net/{file}")).unwrap_or_default();
     let inet = read("route").lines().any(|line| line.split_whitespace().nth(1) == Some("00000000"));
     let unspecified = "0".repeat(32);
-    let leads = |line: &str| line.starts_with(&format!("{unspecified} 00 ")) && !line.ends_with(" lo");
-    inet || read("ipv6_route").lines().any(leads)
+    let is_default = |line: &str| line.starts_with(&format!("{unspecified} 00 ")) && !line.ends_with(" lo");
+    inet || read("ipv6_route").lines().any(is_default)
 }
 
 fn last_line(mut file: File) -> Option<String> {
@@ -194,26 +199,29 @@ fn last_line(mut file: File) -> Option<String> {
     text.lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
 }
 
-/// Is the guard: runs the program until it ends by itself, or the sandbox does.
-pub fn guard(arguments: &[String]) -> io::Result<()> {
-    let [number, began, program] = arguments else { return Ok(()) };
-    let (Ok(number), Ok(began), Some(program)) = (number.parse(), began.parse::<u64>(), Program::from_name(program)) else {
+/// Runs as the supervisor: starts the program, and ends it when the sandbox ends.
+///
+/// # Errors
+/// If the program cannot be started.
+pub fn supervise(arguments: &[String]) -> io::Result<()> {
+    let [pid, start_time, program] = arguments else { return Ok(()) };
+    let (Ok(pid), Ok(start_time), Some(program)) = (pid.parse(), start_time.parse::<u64>(), Program::from_name(program)) else {
         return Ok(());
     };
     process::close_from(3)?;
     nix::unistd::setsid()?;
     nix::sys::prctl::set_name(c"topo-uplink")?;
-    let keeper = Process::open(number)?;
-    if process::began(number)? != began {
+    let holder = Process::open(pid)?;
+    if process::began(pid)? != start_time {
         return Ok(());
     }
     let mut command = Command::new(program.name());
     process::die_with_starter(&mut command);
-    let mut running = command.args(program.arguments(number)).current_dir(Path::new("/")).spawn()?;
+    let mut running = command.args(program.arguments(pid)).current_dir(Path::new("/")).spawn()?;
     let child = Process::open(i32::try_from(running.id()).map_err(io::Error::other)?)?;
     process::forget_code();
     loop {
-        let mut either = [PollFd::new(keeper.as_fd(), PollFlags::POLLIN), PollFd::new(child.as_fd(), PollFlags::POLLIN)];
+        let mut either = [PollFd::new(holder.as_fd(), PollFlags::POLLIN), PollFd::new(child.as_fd(), PollFlags::POLLIN)];
         if poll(&mut either, PollTimeout::NONE).is_ok() {
             break;
         }
@@ -227,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_told_by_their_names() {
+    fn every_program_is_found_by_its_name() {
         for program in Program::ALL {
             assert_eq!(Program::from_name(program.name()), Some(program));
             assert!(program.arguments(12).contains(&"12".to_owned()));

@@ -280,7 +280,7 @@ fn a_second_signal_ends_at_once_and_the_next_run_tidies_up() {
             }
             let output = child.wait_with_output().unwrap();
             assert!([Some(130), Some(143)].contains(&output.status.code()), "{}", said(&output));
-            assert!(said(&output).contains("Stopped at once"), "{}", said(&output));
+            assert!(said(&output).contains("Stopped immediately"), "{}", said(&output));
             destroy(&file);
             assert_restored(&before);
         }

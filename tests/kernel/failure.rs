@@ -97,8 +97,8 @@ fn a_damaged_plan_file_is_called_that() {
         sh("touch /run/damaged; cp /run/plan /run/plan.yaml");
         let before = settled_fingerprint();
         let damages = [
-            ("head -c 100 /run/plan", "damaged plan file", "ends too early"),
-            ("head -c 10 /run/plan", "damaged plan file", "ends too early"),
+            ("head -c 100 /run/plan", "damaged plan file", "unexpected end of file"),
+            ("head -c 10 /run/plan", "damaged plan file", "unexpected end of file"),
             ("sed 's/name: s/name: t/' /run/plan", "damaged plan file", "changed"),
             ("sed 's/\"topo_saved_plan\":[0-9]*/\"topo_saved_plan\":99/' /run/plan", "version 99", "topo plan --out"),
             ("true", "empty", "topo plan --out"),

@@ -205,7 +205,7 @@ fn destroying_what_is_not_there_changes_nothing() {
         assert_restored(&before);
         assert_eq!(text("ip", &["netns", "list"]), "");
         apply(&example("quickstart"));
-        topo(&["destroy", "quickstrat"]).ok().says("has nothing here").says("did you mean `quickstart`?");
+        topo(&["destroy", "quickstrat"]).ok().says("does not exist").says("did you mean `quickstart`?");
         destroy("quickstart");
         assert_restored(&before);
     });

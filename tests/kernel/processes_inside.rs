@@ -11,7 +11,7 @@ fn a_process_inside_is_warned_about_and_lives_on() {
         let before = settled_fingerprint();
         apply(&lab(LAB));
         let mut child = start_inside("a", "exec sleep 100");
-        let warning = format!("process {} (sleep) is inside namespace `a`", child.id());
+        let warning = format!("process {} (sleep) runs in namespace `a`", child.id());
         topo(&["destroy", "lived"]).ok().says(&warning).says("--kill");
         assert_restored(&before);
         assert!(child.try_wait().unwrap().is_none(), "the process lives on");
@@ -31,8 +31,8 @@ fn processes_inside_are_ended_on_demand_and_nobody_else() {
         let mut elsewhere = start_inside("foreign", "exec sleep 100");
         let mut outside = command("sleep").arg("100").spawn().unwrap();
         let outcome = topo(&["destroy", "--kill", "lived"]).ok();
-        let outcome = outcome.says(&format!("Ended process {} (sleep) in namespace `a`", polite.id()));
-        outcome.says(&format!("Ended process {} (sh) in namespace `b`", stubborn.id()));
+        let outcome = outcome.says(&format!("Killed process {} (sleep) in namespace `a`", polite.id()));
+        outcome.says(&format!("Killed process {} (sh) in namespace `b`", stubborn.id()));
         assert_restored(&before);
         for child in [&mut polite, &mut stubborn] {
             assert!(child.try_wait().unwrap().is_some(), "it has ended");

@@ -282,7 +282,7 @@ fn files_of_a_namespace_stand_in_for_those_of_etc() {
         // A copy of /etc that this test may write to.
         sh("mkdir /run/etc && cp /etc/hosts /etc/resolv.conf /etc/passwd /run/etc/ && mount --bind /run/etc /etc");
         sh("mkdir -p /etc/netns/a && echo '192.0.2.1 only-here' > /etc/netns/a/hosts && echo x > /etc/netns/a/not-there");
-        topo(&["exec", "a", "--", "cat", "/etc/hosts"]).ok().says("only-here").says("cannot put a file over `/etc/not-there`");
+        topo(&["exec", "a", "--", "cat", "/etc/hosts"]).ok().says("only-here").says("cannot mount over `/etc/not-there`");
         let other = topo(&["exec", "b", "--", "cat", "/etc/hosts"]).ok();
         assert!(!other.stdout.contains("only-here"));
         assert!(!std::fs::read_to_string("/etc/hosts").unwrap().contains("only-here"));

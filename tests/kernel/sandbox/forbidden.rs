@@ -43,9 +43,9 @@ fn a_user_of_a_user_namespace_has_sandboxes_too() {
             Outcome::from(&command.output().unwrap())
         };
         nested(&["plan", &file]).ok().says("Plan: 6 to add");
-        nested(&["apply", &file]).ok().says("Made the sandbox `default`");
+        nested(&["apply", &file]).ok().says("Created sandbox `default`");
         user.assert_reaches("a", "10.0.0.2");
-        user.topo(&["destroy", "pair"]).ok().says("has ended");
+        user.topo(&["destroy", "pair"]).ok().says("Stopped sandbox `default`");
         user.assert_nothing_left();
     });
 }
@@ -61,7 +61,7 @@ fn a_changed_root_directory_is_named() {
         let mut command = command("chroot");
         command.arg(format!("--userspec={number}:{number}")).arg("/tmp/root").arg(user.program()).args(["apply", &file]);
         let outcome = Outcome::from(&command.env("XDG_RUNTIME_DIR", user.runtime()).output().unwrap()).exits(1);
-        outcome.says("a program in a changed root directory, chroot(2)").says("hint: run topo outside of it");
+        outcome.says("a process in a chroot(2)").says("hint: run topo outside the chroot");
         user.assert_nothing_left();
     });
 }

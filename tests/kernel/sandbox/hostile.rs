@@ -32,7 +32,7 @@ fn what_is_planted_in_the_place_of_the_directory_is_refused() {
         fs::remove_file(&own).unwrap();
         user.make_directory(&own);
         sh(&format!("chmod 750 {}", own.display()));
-        refused("is open to other users");
+        refused("is accessible to other users");
         if user.needs_number().is_some() {
             sh(&format!("chmod 700 {0} && chown 1 {0}", own.display()));
             refused("belongs to another user");
@@ -71,11 +71,11 @@ fn planted_files_are_not_followed() {
         user.make_directory(&own);
         for record in ["", "1\n", "x y z\n"] {
             user.file("run/topo/record-default", record);
-            user.topo(&["apply", &file]).exits(1).says("it is no record of a process");
+            user.topo(&["apply", &file]).exits(1).says("not a PID file");
         }
         // Somebody else's process.
         user.file("run/topo/record-default", "1 1 not-this-boot 1\n");
-        user.topo(&["apply", &file]).ok().says("The sandbox `default` has gone");
+        user.topo(&["apply", &file]).ok().says("Sandbox `default` and everything in it is gone");
         user.topo(&["destroy", "pair"]).ok();
         user.assert_nothing_left();
     });
@@ -106,7 +106,7 @@ fn without_a_runtime_directory_one_in_tmp_is_the_users_own() {
         sh(&format!("rm {place} && mkdir -m 700 {place}"));
         run(&["apply", &file], None).exits(1).says("belongs to another user");
         sh(&format!("rmdir {place} && chmod 777 /tmp"));
-        run(&["apply", &file], None).exits(1).says("`/tmp` lets every user rename");
+        run(&["apply", &file], None).exits(1).says("`/tmp` lets users rename");
         sh("chmod 1777 /tmp");
         assert_eq!(fs::read_dir("/tmp/attacker").unwrap().count(), 0);
         assert!(user.sandbox_processes().is_empty());

@@ -48,18 +48,18 @@ fn its_end_takes_all_with_it_and_the_next_command_says_so() {
         for next in [["plan", &file].as_slice(), &["apply", &file], &["destroy", "pair"], &["exec", "a", "--", "true"]] {
             user.topo(&["apply", &file]).ok();
             end(user.keepers()[0]);
-            let outcome = user.topo(next).says("The sandbox `default` has gone, with all that was in it");
+            let outcome = user.topo(next).says("Sandbox `default` and everything in it is gone");
             assert_eq!(outcome.status, if next[0] == "exec" { 125 } else { 0 }, "{next:?}: {}", outcome.stderr);
             if next[0] == "apply" {
-                outcome.says("Made the sandbox `default`").says("Plan: 6 to add");
+                outcome.says("Created sandbox `default`").says("Plan: 6 to add");
                 user.topo(&["destroy", "pair"]).ok();
             }
             user.assert_nothing_left();
         }
         user.topo(&["apply", &file]).ok();
         end(user.keepers()[0]);
-        user.topo(&["sandbox", "list"]).ok().says("gone");
-        user.topo(&["sandbox", "stop", "default"]).ok().says("had gone already");
+        user.topo(&["sandbox", "list"]).ok().says("dead");
+        user.topo(&["sandbox", "stop", "default"]).ok().says("was not running any more");
         user.assert_nothing_left();
     });
 }
@@ -84,10 +84,10 @@ fn killed_at_every_step_it_leaves_nothing() {
             command.arg(user.program()).args(["apply", &file]).status().unwrap();
             let stderr = fs::read_to_string(user.home.join("said")).unwrap();
             assert!(!stderr.contains("panicked"), "{inject}: {stderr}");
-            killed += usize::from(stderr.contains("the sandbox's keeper ended before the sandbox was made"));
+            killed += usize::from(stderr.contains("the sandbox's holder process exited before the sandbox was ready"));
             user.topo(&["apply", "--lock-timeout", "10s", &file]).ok();
             user.assert_reaches("a", "10.0.0.2");
-            user.topo(&["destroy", "pair"]).ok().says("has ended");
+            user.topo(&["destroy", "pair"]).ok().says("Stopped sandbox `default`");
             user.assert_nothing_left();
         }
         assert!(killed * 4 >= taken, "the keeper was killed {killed} times on its way");

@@ -31,7 +31,7 @@ fn every_example_lives_in_a_sandbox() {
         for (name, from, to) in EXAMPLES {
             let text = fs::read_to_string(directory.join(format!("{name}.yaml"))).unwrap();
             let file = user.file("lab.yaml", &text);
-            user.topo(&["apply", &file]).ok().says("Made the sandbox `default`");
+            user.topo(&["apply", &file]).ok().says("Created sandbox `default`");
             user.assert_reaches(from, to);
             user.topo(&["plan", "--detailed-exitcode"]).ok().says("No changes.");
             user.topo(&["exec", from, "--", "ip", "link", "set", "lo", "mtu", "9000"]).ok();
@@ -42,7 +42,7 @@ fn every_example_lives_in_a_sandbox() {
             user.topo(&["apply", &file]).ok();
             user.assert_reaches(from, to);
             user.topo(&["list"]).ok().says(name);
-            user.topo(&["destroy", name]).ok().says("has ended with its last lab");
+            user.topo(&["destroy", name]).ok().says("Stopped sandbox `default`");
             user.assert_nothing_left();
         }
         assert_eq!(before, mounts());
@@ -54,14 +54,14 @@ fn a_sandbox_ends_with_its_last_lab_and_not_before() {
     with_users(|| {
         let user = User::new();
         let (one, two) = (user.file("one.yaml", &alone("one")), user.file("two.yaml", &alone("two")));
-        user.topo(&["apply", &one]).ok().says("Made the sandbox `default`. It has no uplink");
+        user.topo(&["apply", &one]).ok().says("Created sandbox `default`. It is not connected to the outside");
         let keepers = user.keepers();
         user.topo(&["apply", &two]).ok();
         assert_eq!(user.keepers(), keepers);
         user.topo(&["destroy", "one"]).ok();
         user.topo(&["exec", "two", "--", "true"]).ok();
         assert_eq!(user.keepers(), keepers);
-        user.topo(&["destroy", &two]).ok().says("The sandbox `default` has ended with its last lab.");
+        user.topo(&["destroy", &two]).ok().says("Stopped sandbox `default`: it has no labs left.");
         user.assert_nothing_left();
     });
 }
@@ -75,7 +75,7 @@ fn a_lab_without_namespaces_keeps_its_sandbox() {
         user.topo(&["apply", &file]).ok();
         user.topo(&["exec", "host", "--", "cat", "/proc/sys/net/ipv4/ip_forward"]).ok().says("1");
         user.topo(&["list"]).ok().says("settings");
-        user.topo(&["destroy", "settings"]).ok().says("has ended");
+        user.topo(&["destroy", "settings"]).ok().says("Stopped sandbox `default`");
         user.assert_nothing_left();
     });
 }
@@ -97,9 +97,9 @@ fn keep_keeps_and_stop_ends() {
             user.topo(&["sandbox", "list", "--json"]).stdout.contains("\"processes\":1")
         });
         user.topo(&["sandbox", "stop", "defautl"]).exits(1).says("did you mean `default`?");
-        user.topo(&["sandbox", "stop", "default"]).ok().says("and a process in it");
+        user.topo(&["sandbox", "stop", "default"]).ok().says("and 1 process in it");
         assert!(!inside.wait().unwrap().success());
-        user.topo(&["sandbox", "list"]).ok().says("There is no sandbox.");
+        user.topo(&["sandbox", "list"]).ok().says("No sandboxes.");
         user.assert_nothing_left();
     });
 }
@@ -110,13 +110,13 @@ fn without_a_sandbox_plan_shows_what_would_be_and_nothing_is_made() {
         let user = User::new();
         let file = user.file("lab.yaml", PAIR);
         user.topo(&["plan", "--detailed-exitcode", &file]).exits(2).says("Plan: 6 to add");
-        user.topo(&["destroy", "pair"]).ok().says("No changes. The lab `pair` has nothing here.");
-        user.topo(&["list"]).ok().says("There is no lab here.");
+        user.topo(&["destroy", "pair"]).ok().says("No changes. Lab `pair` does not exist.");
+        user.topo(&["list"]).ok().says("No labs.");
         user.topo(&["exec", "a", "--", "true"])
             .exits(125)
             .says("there is no sandbox `default`")
-            .says("hint: `topo apply LAB` makes it");
-        user.topo(&["--sandbox", "ci", "shell", "a"]).exits(125).says("hint: `topo apply --sandbox=ci LAB` makes it");
+            .says("hint: create it with `topo apply LAB`");
+        user.topo(&["--sandbox", "ci", "shell", "a"]).exits(125).says("hint: create it with `topo apply --sandbox=ci LAB`");
         user.topo(&["validate", &file]).ok();
         user.assert_nothing_left();
     });
@@ -175,7 +175,7 @@ fn users_see_nothing_of_each_other() {
         two.topo(&["destroy", "pair"]).ok();
         two.assert_files_gone();
         assert_eq!(one.keepers().len(), 1);
-        two.topo(&["list"]).ok().says("There is no lab here.");
+        two.topo(&["list"]).ok().says("No labs.");
         two.topo(&["exec", "a", "--", "true"]).exits(125);
         // Nor by each other's directories and processes.
         if one.needs_number().is_some() {
@@ -186,7 +186,7 @@ fn users_see_nothing_of_each_other() {
             let entered = two.command("nsenter").args(["-t", &keeper, "-U", "-n", "true"]).output().unwrap();
             assert!(!entered.status.success());
             let command = fs::read_to_string(format!("/proc/{keeper}/cmdline")).unwrap();
-            assert_eq!(command, "topo\0sandbox\0keep\0");
+            assert_eq!(command, "topo\0sandbox\0hold\0");
         }
         one.assert_reaches("a", "10.0.0.2");
         one.topo(&["destroy", "pair"]).ok();

@@ -26,19 +26,19 @@ fn root_works_on_the_machine_and_in_a_sandbox_if_asked_to() {
         sh(&format!("chmod 600 {file}"));
         root(&["apply", &file], "").ok();
         assert!(text("ip", &["netns", "list"]).contains('a'));
-        root(&["apply", &file, "--sandbox"], "").ok().says("Made the sandbox `default`");
-        root(&["apply", &file], "ci").ok().says("Made the sandbox `ci`");
+        root(&["apply", &file, "--sandbox"], "").ok().says("Created sandbox `default`");
+        root(&["apply", &file], "ci").ok().says("Created sandbox `ci`");
         let listing = root(&["list"], "").ok().stdout;
         assert_eq!(listing.lines().filter(|line| line.starts_with("pair")).count(), 3, "{listing}");
         // All users are there, for programs that change to one of their own.
         root(&["exec", "a", "--", "setpriv", "--reuid=1234", "--clear-groups", "id", "-u"], "ci").ok().says("1234");
         root(&["plan", "--out", user.home.join("plan").to_str().unwrap(), &file], "ci").ok();
-        root(&["destroy", "pair"], "ci").ok().says("The sandbox `ci` has ended");
-        root(&["destroy", "pair", "--sandbox=default"], "").ok().says("The sandbox `default` has ended");
-        root(&["apply", "--uplink", &file], "").exits(1).says("`--uplink` is for sandboxes");
+        root(&["destroy", "pair"], "ci").ok().says("Stopped sandbox `ci`");
+        root(&["destroy", "pair", "--sandbox=default"], "").ok().says("Stopped sandbox `default`");
+        root(&["apply", "--uplink", &file], "").exits(1).says("`--uplink` needs a sandbox");
         root(&["destroy", "pair"], "").ok();
         assert_eq!(fs::read_dir("/tmp/runtime").unwrap().count(), 0);
-        root(&["plan", &file], "no/name").exits(1).says("TOPO_SANDBOX names no sandbox");
+        root(&["plan", &file], "no/name").exits(1).says("`TOPO_SANDBOX` is not a valid sandbox name");
     });
 }
 

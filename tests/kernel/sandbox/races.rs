@@ -15,7 +15,7 @@ fn two_first_commands_make_one_sandbox() {
                 let output = child.wait_with_output().unwrap();
                 let stderr = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{stderr}");
-                made += stderr.matches("Made the sandbox").count();
+                made += stderr.matches("Created sandbox").count();
             }
             assert_eq!((made, user.keepers().len()), (1, 1));
             if user.number().is_some() {
@@ -27,7 +27,7 @@ fn two_first_commands_make_one_sandbox() {
                 let output = child.wait_with_output().unwrap();
                 let stderr = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{stderr}");
-                ended += stderr.matches("has ended with its last lab").count();
+                ended += stderr.matches("it has no labs left").count();
             }
             assert_eq!(ended, 1);
             user.assert_nothing_left();

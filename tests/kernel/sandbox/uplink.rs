@@ -36,7 +36,7 @@ fn without_a_program_the_remedy_is_told() {
         let output = command.args(["apply", "--uplink", &file]).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1), "{stderr}");
-        assert!(stderr.contains("hint: install passt (it has pasta) or slirp4netns"), "{stderr}");
+        assert!(stderr.contains("hint: install passt (which includes pasta) or slirp4netns"), "{stderr}");
         user.topo(&["apply", "--uplink=carrier-pigeon", &file]).exits(1).says("pasta");
         user.assert_nothing_left();
     });
@@ -73,7 +73,7 @@ fn host_reaches_out_and_nothing_reaches_in() {
                 continue;
             }
             let uplink = format!("--uplink={program}");
-            user.topo(&["apply", &uplink, &file]).ok().says(&format!("has an uplink by {program}"));
+            user.topo(&["apply", &uplink, &file]).ok().says(&format!("connected to the outside by {program}"));
             user.topo(&["sandbox", "list"]).ok().says(program);
             let fetch = |address: &str, port: u16| {
                 user.topo(&[

@@ -1,6 +1,6 @@
-//! Arguments before clap(3) sees them: `--sandbox NAME` becomes `--sandbox=NAME` where NAME can be nothing else.
+//! Rewrites `--sandbox NAME` as `--sandbox=NAME` before clap parses the arguments, unless NAME is a file or a command.
 //!
-//! The name may be left out, so that in `--sandbox lab.yaml` and `--sandbox apply` what follows must not be taken for one.
+//! The name is optional, so in `--sandbox lab.yaml` and `--sandbox apply` the next word is not the sandbox's name.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::name::SandboxName;
 
 const OPTION: &str = "--sandbox";
 
-/// The arguments with each name of a sandbox joined to its option.
-pub(super) fn with_sandbox_joined(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+/// Joins the name of a sandbox to its option.
+pub fn join_names(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let command = Cli::command();
-    let is_free = |name: &str| command.find_subcommand(name).is_none() && name != "help" && !Path::new(name).exists();
-    join(arguments, is_free)
+    let is_unused = |name: &str| command.find_subcommand(name).is_none() && name != "help" && !Path::new(name).exists();
+    join(arguments, is_unused)
 }
 
-/// `is_free` says whether a word is neither a command nor a file.
-fn join(arguments: impl IntoIterator<Item = OsString>, is_free: impl Fn(&str) -> bool) -> Vec<OsString> {
+/// `is_unused` tells whether a word is neither a command nor a file.
+fn join(arguments: impl IntoIterator<Item = OsString>, is_unused: impl Fn(&str) -> bool) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::new();
     let mut arguments = arguments.into_iter();
     for argument in arguments.by_ref() {
@@ -29,7 +29,7 @@ fn join(arguments: impl IntoIterator<Item = OsString>, is_free: impl Fn(&str) ->
             break;
         }
         let follows = joined.last().is_some_and(|last| last == OPTION);
-        match name(&argument).filter(|name| follows && is_free(name)) {
+        match name(&argument).filter(|name| follows && is_unused(name)) {
             Some(name) => {
                 joined.pop();
                 joined.push(format!("{OPTION}={name}").into());
@@ -41,7 +41,7 @@ fn join(arguments: impl IntoIterator<Item = OsString>, is_free: impl Fn(&str) ->
     joined
 }
 
-/// A sandbox's name. One with a dot looks like a file's, and wants the equals sign.
+/// The argument as a sandbox's name. One with a dot looks like a file; it needs the equals sign.
 fn name(argument: &OsStr) -> Option<&str> {
     argument.to_str().filter(|text| !text.contains('.') && text.parse::<SandboxName>().is_ok())
 }
@@ -58,14 +58,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_belongs_to_the_option_before_it() {
+    fn a_name_is_joined_to_the_option_before_it() {
         check("topo apply --sandbox ci lab.yaml", "topo apply --sandbox=ci lab.yaml");
         check("topo --sandbox ci apply", "topo --sandbox=ci apply");
         check("topo apply --sandbox=ci other", "topo apply --sandbox=ci other");
     }
 
     #[test]
-    fn files_commands_and_options_are_no_names() {
+    fn files_commands_and_options_are_not_names() {
         for line in [
             "topo apply --sandbox lab.yaml",
             "topo --sandbox apply lab.yaml",

@@ -1,4 +1,4 @@
-//! A shell that shows in its prompt which namespace it is in, after the user's own settings have been read.
+//! `topo shell`: starts the user's shell inside a namespace and shows the namespace in its prompt.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -7,12 +7,47 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::Args;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::exec;
+use crate::cli::environment::Access;
+use crate::cli::error::Failure;
+use crate::cli::{Context, Run};
 use crate::name::NamespaceName;
 
-/// The command that starts a shell with a prompt for a namespace.
-pub fn command(shell: &OsStr, namespace: &NamespaceName) -> io::Result<Command> {
+/// Start a shell in a namespace
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Starts $SHELL with the user's own settings. The prompt begins with (NAMESPACE).
+
+Examples:
+  topo shell r1
+  topo shell host                    The sandbox's own namespace")]
+pub struct ShellArgs {
+    /// Namespace as in /run/netns, or `host` for the sandbox or machine itself
+    namespace: String,
+}
+
+impl Run for ShellArgs {
+    fn access(&self) -> Access {
+        Access::Enter
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
+        let namespace = exec::enter(&self.namespace, context.output)?;
+        let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| OsString::from("/bin/sh"));
+        let command = command(&shell, &namespace).map_err(Failure::new)?;
+        exec::replace_process(command, &namespace, context.environment)
+    }
+
+    fn failure_status(&self) -> u8 {
+        exec::FAILURE_STATUS
+    }
+}
+
+/// The command that starts a shell with the namespace in its prompt.
+fn command(shell: &OsStr, namespace: &NamespaceName) -> io::Result<Command> {
     let prompt = format!("({namespace}) ");
     let mut command = Command::new(shell);
     let name = Path::new(shell).file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -20,23 +55,23 @@ pub fn command(shell: &OsStr, namespace: &NamespaceName) -> io::Result<Command> 
         "bash" => drop(command.arg("--rcfile").arg(bash_settings(&prompt)?).arg("-i")),
         "zsh" => zsh(&mut command, &prompt)?,
         "fish" => drop(command.arg("--init-command").arg(fish_settings(&prompt))),
-        // What any other shell of this family shows, unless its own settings say otherwise.
+        // Other POSIX shells show PS1, unless their own settings replace it.
         _ => drop(command.env("PS1", format!("{prompt}{}", if nix::unistd::geteuid().is_root() { "# " } else { "$ " }))),
     }
     Ok(command)
 }
 
-/// A file without a name, which bash reads in the place of ~/.bashrc, and closes.
+/// An anonymous file that bash reads instead of ~/.bashrc, and then closes.
 fn bash_settings(prompt: &str) -> io::Result<PathBuf> {
     let mut file = File::from(memfd_create(c"bashrc", MFdFlags::empty())?);
     let descriptor = file.as_raw_fd();
     write!(file, "[ -r ~/.bashrc ] && . ~/.bashrc\nPS1=\"{prompt}$PS1\"\nexec {descriptor}<&-\n")?;
-    // It stays open over exec.
+    // The descriptor stays open across exec.
     Ok(PathBuf::from(format!("/proc/self/fd/{}", file.into_raw_fd())))
 }
 
-/// zsh looks for the files of its settings in a directory; there, the first of them removes it, hands over to the user's own, and
-/// sets the prompt after all of them.
+/// Makes zsh read its settings from a temporary directory. The `.zshenv` there removes the directory, continues with the user's
+/// own settings, and sets the prompt after them.
 fn zsh(command: &mut Command, prompt: &str) -> io::Result<()> {
     let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("topo-zsh-XXXXXX"))?;
     let own = std::env::var_os("ZDOTDIR");

@@ -1,0 +1,43 @@
+//! Argument groups that several commands share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::name::LinkId;
+use crate::value::{self, ValueError};
+
+/// The lab file to read.
+#[derive(Debug, Args)]
+pub struct LabFileArgs {
+    /// Lab file; `-` reads standard input
+    #[arg(value_name = "LAB", default_value = "lab.yaml")]
+    pub path: PathBuf,
+}
+
+/// Foreign links that the lab takes over.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// Take over an existing link in `host` and the addresses that the lab gives it (repeatable)
+    #[arg(long = "adopt", value_name = "NAMESPACE:INTERFACE")]
+    pub links: Vec<LinkId>,
+}
+
+/// How a lab is changed.
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
+    /// How long to wait while another process changes the same lab
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub lock_timeout: Duration,
+    /// Show the plan and ask for confirmation
+    #[arg(long)]
+    pub ask: bool,
+    /// Keep a partial result when something fails, instead of undoing it
+    #[arg(long)]
+    pub no_rollback: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, ValueError> {
+    text.parse::<value::Duration>().map(|duration| Duration::from_micros(duration.0))
+}

@@ -1,0 +1,264 @@
+//! What `apply` and `destroy` have in common: plan, show, confirm, execute, verify, and report.
+
+use std::io::{BufRead, Write};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::args::ChangeArgs;
+use super::error::{self, Failure, chain, did_you_mean};
+use super::input::Source;
+use super::output::Output;
+use super::session::{Intent, Session};
+use super::signals::{Interruptible, Signals};
+use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply};
+use crate::diff::{Change, Conflict};
+use crate::kernel::ExecuteError;
+use crate::kernel::linux::{Inhabitant, Linux, labs};
+use crate::name::{LabName, escape};
+use crate::operation::Operation;
+use crate::plan::Plan;
+use crate::report::{json, text};
+use crate::runtime::{self, records};
+use crate::state::{Live, ResourceId, State};
+use crate::yaml::suggest;
+
+/// How a change is made.
+pub struct Options<'a> {
+    /// The command.
+    pub intent: Intent,
+    /// The user's options.
+    pub arguments: &'a ChangeArgs,
+    /// The saved plan as JSON; the new plan must be equal to it.
+    pub expected: Option<&'a serde_json::Value>,
+    /// Whether to kill the processes in namespaces that are deleted.
+    pub kill: bool,
+    /// The lab file, to show the lines that an error is about.
+    pub source: Option<&'a Source>,
+}
+
+impl<'a> Options<'a> {
+    /// The options of a command with the user's arguments alone.
+    pub fn new(intent: Intent, arguments: &'a ChangeArgs) -> Self {
+        Self { intent, arguments, expected: None, kill: false, source: None }
+    }
+}
+
+/// Plans, shows the plan, asks for confirmation if the user wants that, executes and verifies. Returns the exit status.
+pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Output) -> Result<u8, Failure> {
+    let Session { mut kernel, signals, lock: _lock, record, start } = session;
+    let goal = goal.with_record(record);
+    let (live, plan) = prepare(&mut kernel, &goal, options.source, output)?;
+    if options.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
+        return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
+            .hint("make a new plan with `topo plan --out`"));
+    }
+    show(&plan, &goal, output)?;
+    if plan.is_empty() {
+        let record = goal.record.before(&goal.desired, &live).settled(&goal.desired);
+        records::write_if_changed(&goal.lab, &goal.record, &record)?;
+        return Ok(0);
+    }
+    if options.arguments.ask && !confirm(options.intent, &signals, output)? {
+        output.message("Nothing was changed.");
+        return Ok(signals.exit_status().unwrap_or(error::STATUS));
+    }
+    if options.kill {
+        kill_processes(&kernel, &plan, output)?;
+    } else {
+        warn_about_processes(&kernel, &plan, output);
+    }
+    if !goal.desired.namespaces.is_empty() {
+        runtime::note_namespace_directory()?;
+    }
+    execute(&mut kernel, &goal, &live, &plan, &signals, options, output)?;
+    output.message(&summary(&plan, start));
+    // The process exits next, which closes and frees all of this faster than dropping it piece by piece.
+    std::mem::forget((kernel, goal, live, plan));
+    Ok(0)
+}
+
+/// Observes and plans. Shows conflicts with the lines of the lab file that they are about.
+pub fn prepare(kernel: &mut Linux, goal: &Goal, source: Option<&Source>, output: &Output) -> Result<(Live, Plan), Failure> {
+    crate::apply::prepare(kernel, goal).map_err(|error| {
+        let conflicts = match &error {
+            PrepareError::Conflicts(conflicts) => conflicts.as_slice(),
+            PrepareError::Observe(_) => &[],
+        };
+        let resources: Vec<_> = conflicts.iter().map(Conflict::resource).collect();
+        let errors = conflicts.iter().zip(&resources).map(|(conflict, id)| (conflict.to_string(), id.iter().collect()));
+        let errors: Vec<_> = errors.collect();
+        let excerpt = source.map(|source| source.excerpt(&errors, output.diagnostic_colour())).unwrap_or_default();
+        Failure { excerpt, ..Failure::from(error) }
+    })
+}
+
+fn show(plan: &Plan, goal: &Goal, output: &mut Output) -> Result<(), Failure> {
+    if plan.is_empty() && *goal.desired == State::default() {
+        output.print(&format!("No changes. Lab `{}` does not exist.\n", goal.lab))?;
+        suggest_other_lab(&goal.lab, output);
+        return Ok(());
+    }
+    output.print(&text::plan(plan, output.stdout_colour()))
+}
+
+/// If no lab has this name, it may be misspelt.
+fn suggest_other_lab(lab: &LabName, output: &mut Output) {
+    let labs = labs::find().unwrap_or_default();
+    let others = labs.keys().filter(|other| *other != lab).map(LabName::as_str);
+    if let Some(closest) = suggest::closest(lab.as_str(), others) {
+        output.hint(&did_you_mean(closest));
+    }
+}
+
+/// Asks on standard error and waits for an answer on standard input, or for a signal.
+fn confirm(intent: Intent, signals: &Signals, output: &mut Output) -> Result<bool, Failure> {
+    output.message(match intent {
+        Intent::Apply => "Type `yes` to apply this plan:",
+        Intent::Destroy => "Type `yes` to destroy the lab:",
+    });
+    std::io::stderr().flush().map_err(Failure::new)?;
+    let stdin = std::io::stdin();
+    loop {
+        if signals.exit_status().is_some() {
+            return Ok(false);
+        }
+        match poll(&mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)], PollTimeout::from(100_u8)) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            _ => break,
+        }
+    }
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer).map_err(Failure::new)?;
+    Ok(answer.trim() == "yes")
+}
+
+/// The namespaces that the plan deletes.
+fn deleted_namespaces(plan: &Plan) -> impl Iterator<Item = &crate::name::NamespaceName> {
+    plan.changes.iter().filter(|change| change.action.removes()).filter_map(|change| match &change.id {
+        ResourceId::Namespace(namespace) => Some(namespace),
+        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) => None,
+    })
+}
+
+fn process(inhabitant: &Inhabitant) -> String {
+    format!("process {} ({})", inhabitant.process, escape(&inhabitant.command))
+}
+
+fn kill_processes(kernel: &Linux, plan: &Plan, output: &mut Output) -> Result<(), Failure> {
+    let killed = kernel.end_inhabitants(deleted_namespaces(plan));
+    let killed = killed.map_err(|error| Failure::with_cause("cannot kill the processes in the lab's namespaces", error))?;
+    for inhabitant in killed {
+        output.message(&format!("Killed {} in namespace `{}`.", process(&inhabitant), inhabitant.namespace));
+    }
+    Ok(())
+}
+
+fn warn_about_processes(kernel: &Linux, plan: &Plan, output: &mut Output) {
+    let found = kernel.inhabitants(deleted_namespaces(plan)).unwrap_or_default();
+    for inhabitant in &found {
+        output.warning(&format!("{} runs in namespace `{}`", process(inhabitant), inhabitant.namespace));
+    }
+    if !found.is_empty() {
+        output.message(
+            "  The namespace loses its name and its links, but exists until its last process exits.\n  \
+             `topo destroy --kill` kills such processes.",
+        );
+    }
+}
+
+/// Executes the plan, and keeps the record on disk in step with it.
+fn execute(
+    kernel: &mut Linux,
+    goal: &Goal,
+    live: &Live,
+    plan: &Plan,
+    signals: &Signals,
+    options: &Options<'_>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let on_failure = if options.arguments.no_rollback { OnFailure::Keep } else { OnFailure::RollBack };
+    let record = goal.record.before(&goal.desired, live);
+    records::write_if_changed(&goal.lab, &goal.record, &record)?;
+    match apply(kernel, goal, live, plan, on_failure, &mut Interruptible(signals.clone())) {
+        Ok(()) => records::write_if_changed(&goal.lab, &record, &record.settled(&goal.desired)).map_err(record_is_outdated),
+        Err(error) => {
+            let rolled_back = error.rolled_back();
+            let mut failure = explain(error, plan, signals, options.source, output);
+            if rolled_back && let Err(error) = records::write_if_changed(&goal.lab, &record, &goal.record) {
+                failure.notes.push(format!("{}.", chain(&error)));
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// The record still has entries that are no longer needed. They are correct.
+fn record_is_outdated(error: records::RecordError) -> Failure {
+    let mut failure = Failure::new(error);
+    failure.notes.push("The network matches the lab. The next `topo apply` or `topo destroy` cleans up the record.".into());
+    failure
+}
+
+fn summary(plan: &Plan, start: Instant) -> String {
+    let summary = plan.summary();
+    let milliseconds = start.elapsed().as_millis();
+    format!("Done in {milliseconds} ms: {} added, {} changed, {} destroyed.", summary.add, summary.change, summary.destroy)
+}
+
+/// At most this many lines of the lab file are shown for one error.
+const EXCERPT_LIMIT: usize = 5;
+
+fn explain(error: ApplyError, plan: &Plan, signals: &Signals, source: Option<&Source>, output: &Output) -> Failure {
+    let mut concerned = error.concerns(plan);
+    concerned.truncate(EXCERPT_LIMIT);
+    let excerpt = source.map(|source| source.excerpt(&[(chain(&error), concerned)], output.diagnostic_colour()));
+    let hint = hint(&error, plan);
+    let notes = notes(&error);
+    let is_interrupted = matches!(&error, ApplyError::Execute { source: ExecuteError::Interrupted, .. });
+    let mut failure = Failure::from(error);
+    if let (true, Some(status)) = (is_interrupted, signals.exit_status()) {
+        failure.status = status;
+    }
+    Failure { excerpt: excerpt.unwrap_or_default(), notes, hint: failure.hint.or(hint), ..failure }
+}
+
+/// A hint, where the kernel's error number alone is not clear.
+fn hint(error: &ApplyError, plan: &Plan) -> Option<String> {
+    let ApplyError::Execute { source: ExecuteError::Operation(error), .. } = error else { return None };
+    let operation = &plan.steps.get(error.position)?.operation;
+    let missing = matches!(operation, Operation::WriteSysctl { .. }) && error.source.number == Errno::ENOENT as i32;
+    missing.then(|| "this kernel has no such setting, or not in network namespaces; check its name".to_owned())
+}
+
+/// Describes the state in which the network is after an error.
+fn notes(error: &ApplyError) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let ApplyError::Unverified { remains, .. } = error {
+        notes.extend(remains.iter().map(|change| format!("  {}", describe(change))));
+    }
+    match error.aftermath() {
+        Aftermath::RolledBack => notes.push("All changes were undone; the network is as it was before.".into()),
+        Aftermath::Kept => notes
+            .push("The changes made so far were kept. Run `topo apply` to continue, or `topo destroy` to remove them.".into()),
+        Aftermath::Left { remains, error } => {
+            notes.push(match error {
+                Some(error) => format!("Undoing the changes failed, too: {}", chain(error.as_ref())),
+                None => "Not all changes could be undone.".into(),
+            });
+            notes.extend(remains.iter().map(|change| format!("  not undone: {}", describe(change))));
+        }
+    }
+    notes
+}
+
+fn describe(change: &Change) -> String {
+    let fields: Vec<_> =
+        change.fields().iter().map(|field| format!("{} {} instead of {}", field.name, field.before, field.after)).collect();
+    match fields.is_empty() {
+        true => format!("{} `{}`", change.id.kind(), change.id),
+        false => format!("{} `{}`: {}", change.id.kind(), change.id, fields.join(", ")),
+    }
+}

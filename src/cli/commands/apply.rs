@@ -1,0 +1,89 @@
+//! `topo apply`: makes the network match a lab file, or executes a saved plan.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::apply::Goal;
+use crate::cli::args::{AdoptArgs, ChangeArgs};
+use crate::cli::change::{self, Options};
+use crate::cli::environment::{Access, Uplink};
+use crate::cli::error::Failure;
+use crate::cli::input::{self, Lab};
+use crate::cli::saved_plan::SavedPlan;
+use crate::cli::session::{Intent, Session};
+use crate::cli::{Context, Run};
+use crate::kernel::linux::privilege::{self, Capability};
+
+/// Make the network match a lab file
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Shows the plan, executes it, and checks the result. If something fails, the
+changes made so far are undone. Applying an unchanged lab changes nothing.
+
+Examples:
+  topo apply                         Apply lab.yaml
+  topo apply ring.yaml --ask         Show the plan, then ask
+  topo apply ring.plan               Apply a plan saved by `topo plan --out`
+  topo apply --sandbox=ci ring.yaml  Apply in the sandbox `ci`
+  topo apply --uplink                Connect the sandbox to the outside
+
+Exit status:
+  0    success
+  1    error
+  130  interrupted (143: terminated)")]
+pub struct ApplyArgs {
+    /// Lab file, or plan saved by `plan --out`; `-` reads standard input
+    #[arg(value_name = "LAB|PLAN", default_value = "lab.yaml")]
+    path: PathBuf,
+    #[command(flatten)]
+    adopt: AdoptArgs,
+    #[command(flatten)]
+    change: ChangeArgs,
+    /// Connect the sandbox to the outside with `pasta` or `slirp4netns`; without PROGRAM, with the one that is installed
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "any",
+        hide_possible_values = true
+    )]
+    uplink: Option<Uplink>,
+}
+
+impl Run for ApplyArgs {
+    fn access(&self) -> Access {
+        Access::Create { uplink: self.uplink }
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
+        let text = input::read(&self.path)?;
+        privilege::keep(&[Capability::Trace])?;
+        match SavedPlan::parse(&text, &input::display(&self.path))? {
+            Some(saved) => self.apply_plan(saved, context),
+            None => self.apply_lab(text, context),
+        }
+    }
+}
+
+impl ApplyArgs {
+    fn apply_plan(&self, saved: SavedPlan, context: &mut Context<'_>) -> Result<u8, Failure> {
+        let SavedPlan { source, lab, plan, mut adopt, .. } = saved;
+        let lab = input::parse(lab, &source, context.output)?;
+        adopt.extend(self.adopt.links.iter().cloned());
+        let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
+        let session = Session::open(&goal.lab, &self.change)?;
+        let options = Options { expected: Some(&plan), ..Options::new(Intent::Apply, &self.change) };
+        change::run(session, goal, &options, context.output)
+    }
+
+    fn apply_lab(&self, text: String, context: &mut Context<'_>) -> Result<u8, Failure> {
+        let early = Session::open_early(&text, Intent::Apply);
+        let Lab { name, desired, source } = input::parse(text, &input::display(&self.path), context.output)?;
+        let goal = Goal::apply(name, desired).adopting(self.adopt.links.iter().cloned());
+        let session = Session::confirm(early, &goal.lab, &self.change)?;
+        let options = Options { source: Some(&source), ..Options::new(Intent::Apply, &self.change) };
+        change::run(session, goal, &options, context.output)
+    }
+}

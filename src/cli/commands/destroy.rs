@@ -1,0 +1,81 @@
+//! `topo destroy`: removes what a lab owns, given its file or only its name.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::apply::Goal;
+use crate::cli::args::ChangeArgs;
+use crate::cli::change::{self, Options};
+use crate::cli::environment::Access;
+use crate::cli::error::Failure;
+use crate::cli::session::{Intent, Session};
+use crate::cli::{Context, Run, input};
+use crate::kernel::linux::privilege::{self, Capability};
+use crate::name::LabName;
+use crate::state::State;
+
+/// Remove everything that a lab owns
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The name is enough: everything that a lab owns carries its mark in the kernel.
+Returns when all of it is gone.
+
+Examples:
+  topo destroy ring.yaml             Remove the lab that the file describes
+  topo destroy ring                  Remove the lab `ring`
+  topo destroy ring --kill           Also kill the processes in its namespaces
+
+Exit status:
+  0    success, also if there is nothing to remove
+  1    error
+  130  interrupted (143: terminated)")]
+pub struct DestroyArgs {
+    /// Lab file, or name of a lab
+    #[arg(value_name = "LAB|NAME")]
+    lab: PathBuf,
+    /// Kill the processes that run in the lab's namespaces
+    #[arg(long)]
+    kill: bool,
+    /// Keep the sandbox even if this was its last lab
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+impl Run for DestroyArgs {
+    fn access(&self) -> Access {
+        Access::Write { keep_sandbox: self.keep }
+    }
+
+    fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
+        // Processes in the lab's namespaces may belong to other users.
+        let capabilities: &[Capability] = if self.kill { &[Capability::Trace, Capability::Signal] } else { &[Capability::Trace] };
+        let (session, goal) = match lab_name(&self.lab) {
+            Some(name) => {
+                privilege::keep(capabilities)?;
+                let session = Session::open(&name, &self.change)?;
+                (session, Goal::destroy(name, State::default()))
+            }
+            None => {
+                let text = input::read(&self.lab)?;
+                privilege::keep(capabilities)?;
+                let early = Session::open_early(&text, Intent::Destroy);
+                let lab = input::parse(text, &input::display(&self.lab), context.output)?;
+                (Session::confirm(early, &lab.name, &self.change)?, Goal::destroy(lab.name, lab.desired))
+            }
+        };
+        let options = Options { kill: self.kill, ..Options::new(Intent::Destroy, &self.change) };
+        change::run(session, goal, &options, context.output)
+    }
+}
+
+/// The argument as a lab's name, unless it is or looks like a file.
+fn lab_name(argument: &Path) -> Option<LabName> {
+    let text = argument.to_str()?;
+    let is_file = text == "-"
+        || argument.is_file()
+        || argument.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    if is_file { None } else { text.parse().ok() }
+}

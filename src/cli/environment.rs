@@ -1,0 +1,267 @@
+//! Decides where a command runs: on the machine if the process may change the machine's network, otherwise in a sandbox.
+
+use super::error::Failure;
+use super::output::Output;
+use crate::kernel::linux::process::Process;
+use crate::kernel::linux::{isolate, labs, privilege};
+use crate::name::SandboxName;
+use crate::runtime::records;
+use crate::sandbox::directory::DirectoryError;
+use crate::sandbox::lock::SandboxLock;
+use crate::sandbox::start::{self, StartError};
+use crate::sandbox::uplink::{self, Program, UplinkError};
+use crate::sandbox::{self, Found, Sandbox, SandboxError};
+
+/// Names the sandbox if the option `--sandbox` does not.
+const VARIABLE: &str = "TOPO_SANDBOX";
+
+/// How a command uses the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Not at all, or the command enters environments itself.
+    None,
+    /// It reads. Without a sandbox, it sees a temporary, empty one.
+    Read,
+    /// It changes what exists.
+    Write {
+        /// Whether the sandbox continues to run without labs.
+        keep_sandbox: bool,
+    },
+    /// It creates things, first of all the sandbox if there is none.
+    Create {
+        /// The program that connects the sandbox to the outside, if one is to do so.
+        uplink: Option<Uplink>,
+    },
+    /// It runs another program in an existing environment.
+    Enter,
+}
+
+/// Which program connects a sandbox to the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Uplink {
+    /// The first one that is installed
+    Any,
+    /// pasta(1)
+    Pasta,
+    /// slirp4netns(1)
+    Slirp4netns,
+}
+
+impl Uplink {
+    fn program(self) -> Option<Program> {
+        match self {
+            Self::Any => None,
+            Self::Pasta => Some(Program::Pasta),
+            Self::Slirp4netns => Some(Program::Slirp4netns),
+        }
+    }
+}
+
+/// Where this process works.
+pub enum Environment {
+    /// The network in which the process was started.
+    Machine,
+    /// A sandbox.
+    Sandbox {
+        /// The sandbox, joined.
+        sandbox: Sandbox,
+        /// Whether it stops when it has no labs left.
+        stop_if_empty: bool,
+        /// What to tell the user at the end, if the sandbox continues to run.
+        notice: Option<String>,
+    },
+}
+
+/// The sandbox that the user chose by option or environment variable.
+pub fn chosen_sandbox(option: Option<&SandboxName>) -> Result<Option<SandboxName>, Failure> {
+    if let Some(name) = option {
+        return Ok(Some(name.clone()));
+    }
+    match std::env::var(VARIABLE) {
+        Ok(name) if !name.is_empty() => {
+            let invalid = |error| Failure::with_cause(format!("`{VARIABLE}` is not a valid sandbox name"), error);
+            name.parse::<SandboxName>().map(Some).map_err(invalid)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether this process may change the machine's own network.
+///
+/// # Errors
+/// If that cannot be determined. Assuming "no" would put the lab into the wrong environment.
+pub fn may_change_machine() -> Result<bool, Failure> {
+    privilege::is_ours_to_change().map_err(|error| {
+        Failure::with_cause("cannot determine whether this process may change the machine's network", error)
+            .hint("use `--sandbox` to run in a sandbox")
+    })
+}
+
+/// Enters the environment of a command. Call it before starting any thread.
+pub fn enter(option: Option<&SandboxName>, access: Access, output: &mut Output) -> Result<Environment, Failure> {
+    if access == Access::None {
+        return Ok(Environment::Machine);
+    }
+    let name = match chosen_sandbox(option)? {
+        Some(name) => name,
+        None if !may_change_machine()? => sandbox::DEFAULT.parse().expect("the default is a valid name"),
+        None if matches!(access, Access::Create { uplink: Some(_) }) => {
+            return Err(Failure::new("`--uplink` needs a sandbox, but root works on the machine itself")
+                .hint("add `--sandbox` to run in a sandbox"));
+        }
+        None => return Ok(Environment::Machine),
+    };
+    loop {
+        let (joined, notice) = match access {
+            Access::Create { uplink } => join_or_create(&name, uplink, output)?,
+            Access::None | Access::Read | Access::Write { .. } | Access::Enter => join_existing(&name, access, output)?,
+        };
+        match joined {
+            // It ended after it was found. Look again.
+            Err(SandboxError::Ended(_)) => {}
+            joined => {
+                let stop_if_empty = matches!(access, Access::Create { .. } | Access::Write { keep_sandbox: false });
+                return Ok(Environment::Sandbox { sandbox: joined.map_err(explain)?, stop_if_empty, notice });
+            }
+        }
+    }
+}
+
+/// A sandbox or the reason why it cannot be joined, and a notice for the user.
+type Joined = (Result<Sandbox, SandboxError>, Option<String>);
+
+fn report_dead(name: &SandboxName, output: &mut Output) {
+    output.message(&format!("Sandbox `{name}` and everything in it is gone: its holder process was killed."));
+}
+
+/// Joins a sandbox if it is running; otherwise creates a temporary one, except for [`Access::Enter`].
+fn join_existing(name: &SandboxName, access: Access, output: &mut Output) -> Result<Joined, Failure> {
+    let lock = SandboxLock::acquire(name).map_err(explain_directory)?;
+    let found = lock.as_ref().map(sandbox::find_or_clean_up).transpose().map_err(explain_directory)?.flatten();
+    match found {
+        Some(Found::Running(holder, pid_file)) => {
+            let changes = matches!(access, Access::Write { .. });
+            return Ok((Sandbox::join(name.clone(), holder, pid_file, changes), None));
+        }
+        Some(Found::Dead) => report_dead(name, output),
+        None => {}
+    }
+    if access == Access::Enter {
+        let option = if name.as_str() == sandbox::DEFAULT { String::new() } else { format!(" --sandbox={name}") };
+        let hint = format!("create it with `topo apply{option} LAB`");
+        return Err(Failure::new(format!("there is no sandbox `{name}`")).hint(hint));
+    }
+    Ok((Sandbox::temporary(name.clone()), None))
+}
+
+/// Joins a sandbox. Creates it if it is not running.
+fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, output: &mut Output) -> Result<Joined, Failure> {
+    let lock = SandboxLock::acquire_or_create(name).map_err(explain_directory)?;
+    let found = sandbox::find_or_clean_up(&lock).map_err(explain_directory)?;
+    if matches!(found, Some(Found::Dead)) {
+        report_dead(name, output);
+    }
+    let (holder, pid_file, created) = match found {
+        Some(Found::Running(holder, pid_file)) => (holder, pid_file, false),
+        Some(Found::Dead) | None => {
+            let started = start::start(Some(&lock)).map_err(|error| explain(error.into()))?;
+            match sandbox::find(&lock).map_err(explain_directory)? {
+                Some(Found::Running(holder, pid_file)) if holder.number() == started.process.number() => (holder, pid_file, true),
+                _ => return Err(explain(StartError::Ended.into())),
+            }
+        }
+    };
+    let program = start_uplink(&lock, &holder, uplink, created)?;
+    let sandbox = Sandbox::join(name.clone(), holder, pid_file, true);
+    if let (Ok(_), Some(program)) = (&sandbox, program) {
+        isolate::use_name_server(program.name_server())
+            .map_err(|error| Failure::with_cause(format!("cannot use {program} as the sandbox's name server"), error))?;
+    }
+    let notice = match (created, program) {
+        (_, Some(program)) => Some(format!("Sandbox `{name}` is connected to the outside by {program}.")),
+        (true, None) => Some(format!("Created sandbox `{name}`. It is not connected to the outside; `--uplink` does that.")),
+        (false, None) => None,
+    };
+    Ok((sandbox, notice))
+}
+
+/// Starts the uplink if one is wanted. If that fails, stops a sandbox that was created just now.
+fn start_uplink(lock: &SandboxLock, holder: &Process, uplink: Option<Uplink>, created: bool) -> Result<Option<Program>, Failure> {
+    let Some(uplink) = uplink else { return Ok(None) };
+    uplink::open(lock, holder, uplink.program()).map_err(|error| {
+        if created {
+            let _ = sandbox::stop(lock, holder);
+        }
+        explain_uplink(error)
+    })
+}
+
+fn explain_directory(error: DirectoryError) -> Failure {
+    let is_unsafe = matches!(error, DirectoryError::Unsafe { .. });
+    let failure = Failure::new(error);
+    if is_unsafe { failure.hint("set XDG_RUNTIME_DIR to a directory that only you can write to") } else { failure }
+}
+
+fn explain_uplink(error: UplinkError) -> Failure {
+    let hint = match &error {
+        UplinkError::Missing => Some("install passt (which includes pasta) or slirp4netns"),
+        UplinkError::Device(source) if source.kind() == std::io::ErrorKind::NotFound => Some("sudo modprobe tun"),
+        UplinkError::Device(_) => Some("sudo chmod 666 /dev/net/tun, which is the default on most systems"),
+        UplinkError::Failed { .. } | UplinkError::Start { .. } | UplinkError::Directory(_) => None,
+    };
+    Failure { hint: hint.map(str::to_owned), ..Failure::new(error) }
+}
+
+/// Adds the restriction that the system has and how to lift it.
+pub fn explain(error: SandboxError) -> Failure {
+    let restriction = match &error {
+        SandboxError::Start(StartError::Refused { restriction, .. }) => restriction.clone(),
+        SandboxError::Start(_)
+        | SandboxError::Directory(_)
+        | SandboxError::Join { .. }
+        | SandboxError::Ended(_)
+        | SandboxError::Stop { .. } => None,
+    };
+    let mut failure = Failure::new(error);
+    if let Some(restriction) = restriction {
+        let cause = restriction.cause;
+        failure.notes.push(format!("Without root, topo needs a sandbox, which this system does not allow: {cause}."));
+        failure = failure.hint(restriction.hint);
+    }
+    failure
+}
+
+impl Environment {
+    /// The sandbox's name.
+    pub fn sandbox(&self) -> Option<&SandboxName> {
+        match self {
+            Self::Machine => None,
+            Self::Sandbox { sandbox, .. } => Some(sandbox.name()),
+        }
+    }
+
+    /// Leaves the environment. Stops the sandbox if it is to stop without labs and has none left.
+    pub fn leave(self, output: &mut Output) -> Result<(), Failure> {
+        let Self::Sandbox { sandbox, stop_if_empty, notice } = self else { return Ok(()) };
+        let name = sandbox.name().clone();
+        if sandbox.has_ended() {
+            let lost = format!("sandbox `{name}` and everything in it ended while the command was running");
+            return Err(Failure::new(lost).hint("run the command again"));
+        }
+        if !stop_if_empty || !sandbox.is_in_use() {
+            sandbox.leave();
+            return Ok(());
+        }
+        let Some(lock) = SandboxLock::acquire(&name).map_err(explain_directory)? else { return Ok(()) };
+        // If the labs cannot be listed, there may be some.
+        let is_empty = || records::labs().is_empty() && !labs::any().unwrap_or(true);
+        let stopped = sandbox.stop_if(&lock, is_empty).map_err(explain)?;
+        match notice {
+            Some(notice) if !stopped => output.message(&notice),
+            None if stopped => output.message(&format!("Stopped sandbox `{name}`: it has no labs left.")),
+            // A sandbox that was created and stopped by the same command is not worth mentioning.
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+}
