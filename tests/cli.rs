@@ -177,7 +177,7 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     for command in ["validate", "plan"] {
         place.topo(&[command, "missing.yaml"]).exits(1).says("`missing.yaml`: no such file");
         place.topo(&[command, "directory.yaml"]).exits(1).says("`directory.yaml`: is a directory");
-        place.topo(&[command, "latin1.yaml"]).exits(1).says("`latin1.yaml` is not UTF-8 text: line 1");
+        place.topo(&[command, "latin1.yaml"]).exits(1).says("`latin1.yaml` is not UTF-8 text: invalid byte in line 1");
         place.topo(&[command]).exits(1).says("`lab.yaml`: no such file").says("hint: ");
     }
     let outcome = place.topo(&["validate", "\u{1b}[31m"]).exits(1);
