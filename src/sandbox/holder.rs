@@ -1,7 +1,9 @@
 //! The holder: the process whose namespaces are the sandbox. It creates them, writes its PID file, and exits when that file is
 //! removed. So a sandbox ends, too, if the runtime directory is cleared at the end of a login session.
 //!
-//! Standard input is a socket to the process that started it, see [`start`](super::start); standard output is the runtime directory.
+//! Standard input is a socket to the process that started it, see [`start`](super::start); standard output is the runtime directory;
+//! standard error is the locked lock file, so that the sandbox stays locked until its PID file is written, even if the process that
+//! started it is killed.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -24,7 +26,7 @@ type Failed = (Step, io::Error);
 
 /// Runs as the holder until the sandbox ends.
 pub fn run() {
-    let Ok((parent, directory)) = detach() else { return };
+    let Ok(Inherited { parent, directory, lock }) = detach() else { return };
     let Ok(mut answers) = parent.try_clone().map(BufReader::new) else { return };
     let mut name = String::new();
     if answers.read_line(&mut name).is_err() {
@@ -32,7 +34,7 @@ pub fn run() {
     }
     // A temporary sandbox has no name.
     let name = name.trim_end().parse::<SandboxName>().ok();
-    match create(&parent, &mut answers, name.as_ref(), directory) {
+    match create(&parent, &mut answers, name.as_ref(), directory, lock) {
         Ok(Some(watch)) => {
             drop((parent, answers));
             process::forget_code();
@@ -46,19 +48,28 @@ pub fn run() {
     }
 }
 
+/// The file descriptors from the process that started this one.
+struct Inherited {
+    parent: UnixStream,
+    directory: OwnedFd,
+    lock: OwnedFd,
+}
+
 /// Gives up what was inherited: file descriptors, terminal, working directory.
-fn detach() -> io::Result<(UnixStream, OwnedFd)> {
+fn detach() -> io::Result<Inherited> {
     process::close_from(3)?;
     let parent = io::stdin().as_fd().try_clone_to_owned()?;
     let directory = io::stdout().as_fd().try_clone_to_owned()?;
+    let lock = io::stderr().as_fd().try_clone_to_owned()?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
     nix::unistd::setsid()?;
     std::env::set_current_dir("/")?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     prctl::set_name(c"topo-sandbox")?;
-    Ok((parent.into(), directory))
+    Ok(Inherited { parent: parent.into(), directory, lock })
 }
 
 /// Creates the sandbox. Returns a watch for the removal of the PID file, if the sandbox has one.
@@ -67,6 +78,7 @@ fn create(
     answers: &mut BufReader<UnixStream>,
     name: Option<&SandboxName>,
     directory: OwnedFd,
+    lock: OwnedFd,
 ) -> Result<Option<Inotify>, Failed> {
     isolate::leave().map_err(|error| (Step::Namespaces, error))?;
     // The parent, and the commands that join later, must be allowed to access this process.
@@ -80,7 +92,7 @@ fn create(
     }
     isolate::furnish()?;
     let watch = name.map(|name| register(name, &directory)).transpose().map_err(|error| (Step::Record, error))?;
-    drop(directory);
+    drop((directory, lock));
     // If the parent was killed meanwhile, the next command finds this sandbox.
     let _ = send(parent, "ready");
     Ok(watch)

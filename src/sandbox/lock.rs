@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
@@ -127,6 +127,16 @@ impl SandboxLock {
     /// The directory.
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// A duplicate of the locked file, for a process that continues to need the lock if this one is killed. The lock is released when
+    /// all duplicates are closed, or this value is dropped.
+    ///
+    /// # Errors
+    /// If no descriptor is left.
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        file.as_fd().try_clone_to_owned()
     }
 
     /// Turns an I/O error of a file into an error that names the file.

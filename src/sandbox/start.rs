@@ -82,11 +82,11 @@ fn spawn(socket: UnixStream, lock: Option<&SandboxLock>) -> io::Result<(Process,
     // This works even if the program's file was replaced.
     let mut command = Command::new("/proc/self/exe");
     command.arg0("topo").args(holder::ARGUMENTS).env_clear();
-    let directory = match lock {
-        Some(lock) => Stdio::from(lock.directory().as_fd().try_clone_to_owned()?),
-        None => Stdio::null(),
+    let (directory, lock) = match lock {
+        Some(lock) => (Stdio::from(lock.directory().as_fd().try_clone_to_owned()?), Stdio::from(lock.duplicate()?)),
+        None => (Stdio::null(), Stdio::null()),
     };
-    command.stdin(OwnedFd::from(socket)).stdout(directory).stderr(Stdio::null());
+    command.stdin(OwnedFd::from(socket)).stdout(directory).stderr(lock);
     let holder = command.spawn()?;
     // This process does not wait for the child before opening it, so the number cannot be reused.
     Ok((Process::open(i32::try_from(holder.id()).map_err(io::Error::other)?)?, holder))

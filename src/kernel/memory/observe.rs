@@ -1,5 +1,7 @@
 //! Snapshots of the network: what dumps of the kernel would show.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use super::device::{Device, Place};
 use super::network::{Namespace, Network};
 use super::object::KeptObject;
@@ -36,12 +38,15 @@ pub(super) fn read(network: &Network, lab: &LabName, desired: &State) -> (Snapsh
     (snapshots, others)
 }
 
-/// The numbers that namespaces have for one another: the same in all of them.
+/// The nsids of namespaces: the same in all of them, and kept while others come and go, as snapshots are.
 pub(super) struct Numbers<'a>(pub(super) &'a Network);
 
 impl Numbers<'_> {
     fn of(&self, namespace: &NamespaceName) -> Option<i32> {
-        self.0.namespaces.keys().position(|name| name == namespace).and_then(|at| i32::try_from(at).ok())
+        let mut hasher = DefaultHasher::new();
+        namespace.hash(&mut hasher);
+        let number = i32::try_from(hasher.finish() >> 33).ok()?;
+        self.0.namespaces.contains_key(namespace).then_some(number)
     }
 }
 
