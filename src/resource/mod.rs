@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod link;
+pub mod option;
 pub mod route;
 pub mod sysctl;
 

@@ -7,7 +7,7 @@ use super::network::Network;
 use crate::kernel::Errno;
 use crate::operation::{LinkChange, MasterChange};
 use crate::resource::link::Kind;
-use crate::resource::link::option::Mutability;
+use crate::resource::option::Mutability;
 use crate::value::Mac;
 
 /// The longest alternative name, in bytes (ALTIFNAMSIZ less the terminating zero).

@@ -9,10 +9,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, LinkKind, MtuAround, PortPattern};
-use super::option::{Be16, Centiseconds, Centiseconds64, HardwareAddress, KindOption, U8, U16, U32};
+use super::contract::{LinkKind, MtuAround, PortPattern};
 use super::vlan::VlanProtocol;
 use crate::option;
+use crate::resource::option::{
+    Be16, Centiseconds, Centiseconds64, HardwareAddress, Invalid, OptionRow, OptionTable, U8, U16, U32,
+};
 use crate::value::{Duration, Mac};
 
 /// `bridge: { ports, … }`; each option is iproute2's of the same name, its default the kernel's.
@@ -92,82 +94,41 @@ pub struct Bridge {
 const IFLA_BR_TOPOLOGY_CHANGE: u16 = 14;
 
 /// The attributes of IFLA_INFO_DATA, linux/if_link.h.
-impl LinkKind for Bridge {
+impl OptionTable for Bridge {
     const NAME: &'static str = "bridge";
-    /// BR_MAX_PORTS, whose number 0 is nobody's.
-    const MOST_PORTS: usize = 1023;
-    const OPTIONS: &'static [KindOption<Self>] = &[
-        option!(forward_delay: Centiseconds = 1, InPlace),
-        option!(hello_time: Centiseconds = 2, InPlace),
-        option!(max_age: Centiseconds = 3, InPlace),
-        option!(ageing_time: Centiseconds = 4, InPlace),
-        option!(stp_state: U32 = 5, InPlace),
-        option!(priority: U16 = 6, InPlace),
-        option!(vlan_filtering: U8 = 7, InPlace),
-        option!(vlan_protocol: Be16 = 8, InPlace),
-        option!(group_fwd_mask: U16 = 9, InPlace),
-        option!(group_addr: HardwareAddress = 20, InPlace),
-        option!(mcast_router: U8 = 22, InPlace),
-        option!(mcast_snooping: U8 = 23, InPlace),
-        option!(mcast_query_use_ifaddr: U8 = 24, InPlace),
-        option!(mcast_querier: U8 = 25, InPlace),
-        option!(mcast_hash_max: U32 = 27, InPlace),
-        option!(mcast_last_member_count: U32 = 28, InPlace),
-        option!(mcast_startup_query_count: U32 = 29, InPlace),
-        option!(mcast_last_member_interval: Centiseconds64 = 30, InPlace),
-        option!(mcast_membership_interval: Centiseconds64 = 31, InPlace),
-        option!(mcast_querier_interval: Centiseconds64 = 32, InPlace),
-        option!(mcast_query_interval: Centiseconds64 = 33, InPlace),
-        option!(mcast_query_response_interval: Centiseconds64 = 34, InPlace),
-        option!(mcast_startup_query_interval: Centiseconds64 = 35, InPlace),
-        option!(nf_call_iptables: U8 = 36, InPlace),
-        option!(nf_call_ip6tables: U8 = 37, InPlace),
-        option!(nf_call_arptables: U8 = 38, InPlace),
-        option!(vlan_default_pvid: U16 = 39, InPlace),
-        option!(vlan_stats_enabled: U8 = 41, InPlace),
-        option!(mcast_stats_enabled: U8 = 42, InPlace),
-        option!(mcast_igmp_version: U8 = 43, InPlace),
-        option!(mcast_mld_version: U8 = 44, InPlace),
+    const OPTIONS: &'static [OptionRow<Self>] = &[
+        option!(forward_delay: Centiseconds = 1, InPlace, default Duration::seconds(15)),
+        option!(hello_time: Centiseconds = 2, InPlace, default Duration::seconds(2)),
+        option!(max_age: Centiseconds = 3, InPlace, default Duration::seconds(20)),
+        option!(ageing_time: Centiseconds = 4, InPlace, default Duration::seconds(300)),
+        option!(stp_state: U32 = 5, InPlace, default false),
+        option!(priority: U16 = 6, InPlace, default 32768),
+        option!(vlan_filtering: U8 = 7, InPlace, default false),
+        option!(vlan_protocol: Be16 = 8, InPlace, default VlanProtocol::Dot1Q),
+        option!(group_fwd_mask: U16 = 9, InPlace, default 0),
+        option!(group_addr: HardwareAddress = 20, InPlace, default Mac([0x01, 0x80, 0xc2, 0, 0, 0])),
+        option!(mcast_router: U8 = 22, InPlace, default 1),
+        option!(mcast_snooping: U8 = 23, InPlace, default true),
+        option!(mcast_query_use_ifaddr: U8 = 24, InPlace, default false),
+        option!(mcast_querier: U8 = 25, InPlace, default false),
+        option!(mcast_hash_max: U32 = 27, InPlace, default 4096),
+        option!(mcast_last_member_count: U32 = 28, InPlace, default 2),
+        option!(mcast_startup_query_count: U32 = 29, InPlace, default 2),
+        option!(mcast_last_member_interval: Centiseconds64 = 30, InPlace, default Duration::seconds(1)),
+        option!(mcast_membership_interval: Centiseconds64 = 31, InPlace, default Duration::seconds(260)),
+        option!(mcast_querier_interval: Centiseconds64 = 32, InPlace, default Duration::seconds(255)),
+        option!(mcast_query_interval: Centiseconds64 = 33, InPlace, default Duration::seconds(125)),
+        option!(mcast_query_response_interval: Centiseconds64 = 34, InPlace, default Duration::seconds(10)),
+        option!(mcast_startup_query_interval: Centiseconds64 = 35, InPlace, default Duration::milliseconds(31_250)),
+        option!(nf_call_iptables: U8 = 36, InPlace, default false),
+        option!(nf_call_ip6tables: U8 = 37, InPlace, default false),
+        option!(nf_call_arptables: U8 = 38, InPlace, default false),
+        option!(vlan_default_pvid: U16 = 39, InPlace, default 1),
+        option!(vlan_stats_enabled: U8 = 41, InPlace, default false),
+        option!(mcast_stats_enabled: U8 = 42, InPlace, default false),
+        option!(mcast_igmp_version: U8 = 43, InPlace, default 2),
+        option!(mcast_mld_version: U8 = 44, InPlace, default 1),
     ];
-
-    fn kernel_default(&self) -> Self {
-        let off = Some(false);
-        Self {
-            ports: Vec::new(),
-            stp_state: off,
-            forward_delay: Some(Duration::seconds(15)),
-            hello_time: Some(Duration::seconds(2)),
-            max_age: Some(Duration::seconds(20)),
-            ageing_time: Some(Duration::seconds(300)),
-            priority: Some(32768),
-            vlan_filtering: off,
-            vlan_protocol: Some(VlanProtocol::Dot1Q),
-            vlan_default_pvid: Some(1),
-            vlan_stats_enabled: off,
-            group_fwd_mask: Some(0),
-            group_addr: Some(Mac([0x01, 0x80, 0xc2, 0, 0, 0])),
-            mcast_snooping: Some(true),
-            mcast_router: Some(1),
-            mcast_query_use_ifaddr: off,
-            mcast_querier: off,
-            mcast_hash_max: Some(4096),
-            mcast_last_member_count: Some(2),
-            mcast_startup_query_count: Some(2),
-            mcast_last_member_interval: Some(Duration::seconds(1)),
-            mcast_membership_interval: Some(Duration::seconds(260)),
-            mcast_querier_interval: Some(Duration::seconds(255)),
-            mcast_query_interval: Some(Duration::seconds(125)),
-            mcast_query_response_interval: Some(Duration::seconds(10)),
-            mcast_startup_query_interval: Some(Duration::milliseconds(31_250)),
-            mcast_stats_enabled: off,
-            mcast_igmp_version: Some(2),
-            mcast_mld_version: Some(1),
-            nf_call_iptables: off,
-            nf_call_ip6tables: off,
-            nf_call_arptables: off,
-            topology_changes: false,
-        }
-    }
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
@@ -199,6 +160,21 @@ impl LinkKind for Bridge {
         invalid
     }
 
+    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
+        if attribute == IFLA_BR_TOPOLOGY_CHANGE {
+            self.topology_changes = bytes.first().is_some_and(|changes| *changes != 0);
+        }
+    }
+
+    fn conceals(&self, option: &str) -> bool {
+        self.topology_changes && option == "ageing_time"
+    }
+}
+
+impl LinkKind for Bridge {
+    /// BR_MAX_PORTS, whose number 0 is nobody's.
+    const MOST_PORTS: usize = 1023;
+
     fn ports(&self) -> &[PortPattern] {
         &self.ports
     }
@@ -217,22 +193,13 @@ impl LinkKind for Bridge {
         let snoops = self.mcast_snooping != Some(false);
         snoops.then(|| Self { mcast_snooping: Some(false), ..self.clone() })
     }
-
-    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
-        if attribute == IFLA_BR_TOPOLOGY_CHANGE {
-            self.topology_changes = bytes.first().is_some_and(|changes| *changes != 0);
-        }
-    }
-
-    fn conceals(&self, option: &str) -> bool {
-        self.topology_changes && option == "ageing_time"
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
     use super::*;
+    use crate::resource::option::complete;
 
     #[test]
     fn ageing_is_not_compared_while_the_spanning_tree_changes() {
@@ -256,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_tick_of_difference_is_the_kernels_rounding() {
-        let live = Bridge { ageing_time: Some(Duration::milliseconds(49_990)), ..Bridge::default().kernel_default() };
+        let live = Bridge { ageing_time: Some(Duration::milliseconds(49_990)), ..complete(&Bridge::default()) };
         let desired = |ms| Kind::from(Bridge { ageing_time: Some(Duration::milliseconds(ms)), ..Bridge::default() });
         assert_eq!(desired(50_000).compare(&Kind::from(live.clone())).unwrap(), []);
         assert_eq!(desired(50_010).compare(&Kind::from(live)).unwrap().len(), 1);
@@ -270,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_this_kernel_does_not_report_is_only_missed_when_asked_for() {
-        let live = Kind::from(Bridge { mcast_snooping: None, ..Bridge::default().kernel_default() });
+        let live = Kind::from(Bridge { mcast_snooping: None, ..complete(&Bridge::default()) });
         assert_eq!(Kind::from(Bridge::default()).compare(&live).unwrap(), []);
         assert_eq!(Kind::from(Bridge { mcast_snooping: Some(false), ..Bridge::default() }).compare(&live).unwrap().len(), 1);
     }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::kind::Kind;
-use super::option::Mutability;
 use crate::name::LinkName;
 use crate::ownership::Mark;
+use crate::resource::option::Mutability;
 use crate::resource::{FieldChange, owner_change};
 use crate::value::Mac;
 

@@ -8,20 +8,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::LinkKind;
-use super::option::KindOption;
+use crate::resource::option::{OptionRow, OptionTable};
 
 /// `dummy: {}`; it has no options of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dummy {}
 
-impl LinkKind for Dummy {
+impl OptionTable for Dummy {
     const NAME: &'static str = "dummy";
+    const OPTIONS: &'static [OptionRow<Self>] = &[];
+}
+
+impl LinkKind for Dummy {
     const ARP: Option<bool> = Some(false);
     const MULTICAST: Option<bool> = Some(false);
-    const OPTIONS: &'static [KindOption<Self>] = &[];
-
-    fn kernel_default(&self) -> Self {
-        Self {}
-    }
 }

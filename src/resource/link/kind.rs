@@ -4,9 +4,10 @@ use netlink_packet_core::DecodeError;
 use serde_json::Value;
 
 use super::Ifindex;
-use super::contract::{self, Invalid, LinkKind, MtuAround, OptionChange, PortPattern};
+use super::contract::{self, LinkKind, MtuAround, PortPattern};
 use super::veth::Veth;
 use crate::name::{LinkId, LinkRef, NamespaceName};
+use crate::resource::option::{self, Invalid, OptionChange, OptionTable};
 
 macro_rules! define_kind {
     ($($key:ident => $variant:ident($type:ty)),+ $(,)?) => {
@@ -53,7 +54,7 @@ macro_rules! define_kind {
             /// When an option of a kind that topo knows has an impossible length.
             pub fn decode(name: &str, data: &[u8]) -> Result<Self, DecodeError> {
                 Ok(match name {
-                    $(<$type>::NAME => Self::$variant(Box::new(contract::decode(data)?)),)+
+                    $(<$type>::NAME => Self::$variant(Box::new(option::decode(data)?)),)+
                     Veth::NAME => Self::Veth(Veth::default()),
                     other => Self::Device(other.to_owned()),
                 })
@@ -87,7 +88,7 @@ macro_rules! define_kind {
             pub fn compare(&self, live: &Self) -> Option<Vec<OptionChange>> {
                 match (self, live) {
                     $((Self::$variant(desired), Self::$variant(live)) => {
-                        let mut changes = contract::compare(&**desired, live);
+                        let mut changes = option::compare(&**desired, live);
                         changes.extend(contract::compare_parent(desired.parent(), live.parent()));
                         Some(changes)
                     })+
@@ -102,7 +103,7 @@ macro_rules! define_kind {
             #[must_use]
             pub fn difference(&self, live: &Self) -> Self {
                 match (self, live) {
-                    $((Self::$variant(desired), Self::$variant(live)) => contract::difference(&**desired, live).into(),)+
+                    $((Self::$variant(desired), Self::$variant(live)) => option::difference(&**desired, live).into(),)+
                     (desired, _) => desired.clone(),
                 }
             }
@@ -110,16 +111,7 @@ macro_rules! define_kind {
             /// Takes the options that are set in `changes`.
             pub fn update(&mut self, changes: &Self) {
                 match (self, changes) {
-                    $((Self::$variant(kind), Self::$variant(changes)) => {
-                        let mut updated = changes.clone();
-                        for row in <$type>::OPTIONS {
-                            (row.fill)(&mut updated, kind);
-                        }
-                        if let (Some(slot), Some(parent)) = (updated.parent_slot(), kind.parent()) {
-                            *slot = Some(parent.clone());
-                        }
-                        *kind = updated;
-                    })+
+                    $((Self::$variant(kind), Self::$variant(changes)) => option::update(&mut **kind, changes),)+
                     _ => {}
                 }
             }
@@ -128,7 +120,7 @@ macro_rules! define_kind {
             #[must_use]
             pub fn complete(&self) -> Self {
                 match self {
-                    $(Self::$variant(kind) => contract::complete(&**kind).into(),)+
+                    $(Self::$variant(kind) => option::complete(&**kind).into(),)+
                     other => other.clone(),
                 }
             }
@@ -136,7 +128,7 @@ macro_rules! define_kind {
             /// The options that are set, as a lab file would show them.
             pub fn show(&self) -> Vec<(&'static str, Value)> {
                 let mut shown = match self {
-                    $(Self::$variant(kind) => contract::show(&**kind),)+
+                    $(Self::$variant(kind) => option::show(&**kind),)+
                     Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
                 };
                 if let (Some(parent), false) = (self.parent(), matches!(self, Self::Veth(_))) {

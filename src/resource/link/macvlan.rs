@@ -10,9 +10,9 @@ use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, LinkKind, MtuAround};
-use super::option::{Codec, KindOption, U16, U32};
+use super::contract::{LinkKind, MtuAround};
 use crate::name::LinkRef;
+use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32};
 use crate::value::Mac;
 use crate::{kernel_enum, option};
 
@@ -60,24 +60,17 @@ pub struct Macvlan {
     pub bcqueuelen: Option<u32>,
 }
 
-impl LinkKind for Macvlan {
+impl OptionTable for Macvlan {
     const NAME: &'static str = "macvlan";
-    const OPTIONS: &'static [KindOption<Self>] = &[
-        KindOption { unchangeable: passthru_differs, ..option!(mode: U32 = IFLA_MACVLAN_MODE, InPlace) },
-        option!(nopromisc: NoPromisc = IFLA_MACVLAN_FLAGS, InPlace),
-        KindOption { same: same_addresses, ..option!(macaddrs, InPlace) },
-        option!(bcqueuelen: U32 = IFLA_MACVLAN_BC_QUEUE_LEN, InPlace),
+    const OPTIONS: &'static [OptionRow<Self>] = &[
+        OptionRow {
+            unchangeable: passthru_differs,
+            ..option!(mode: U32 = IFLA_MACVLAN_MODE, InPlace, default MacvlanMode::Vepa)
+        },
+        option!(nopromisc: NoPromisc = IFLA_MACVLAN_FLAGS, InPlace, default false),
+        OptionRow { same: same_addresses, ..option!(macaddrs, InPlace, default_of source_list) },
+        option!(bcqueuelen: U32 = IFLA_MACVLAN_BC_QUEUE_LEN, InPlace, default 1000),
     ];
-
-    fn kernel_default(&self) -> Self {
-        Self {
-            parent: None,
-            mode: Some(MacvlanMode::Vepa),
-            nopromisc: Some(false),
-            macaddrs: (self.mode == Some(MacvlanMode::Source)).then(Vec::new),
-            bcqueuelen: Some(1000),
-        }
-    }
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
@@ -96,18 +89,6 @@ impl LinkKind for Macvlan {
             }
         }
         invalid
-    }
-
-    fn parent(&self) -> Option<&LinkRef> {
-        self.parent.as_ref()
-    }
-
-    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
-        Some(&mut self.parent)
-    }
-
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        around.parent
     }
 
     /// The list belongs to the mode: the kernel forgets it with the mode, and refuses it in any other.
@@ -135,6 +116,25 @@ impl LinkKind for Macvlan {
     }
 }
 
+impl LinkKind for Macvlan {
+    fn parent(&self) -> Option<&LinkRef> {
+        self.parent.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.parent)
+    }
+
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        around.parent
+    }
+}
+
+/// The mode that has a list has an empty one.
+fn source_list(macvlan: &Macvlan) -> Option<Vec<Mac>> {
+    (macvlan.mode == Some(MacvlanMode::Source)).then(Vec::new)
+}
+
 /// The kernel keeps the list in an order of its own.
 fn same_addresses(desired: &Macvlan, live: &Macvlan) -> bool {
     let set = |kind: &Macvlan| kind.macaddrs.as_ref().map(|list| list.iter().copied().collect::<BTreeSet<Mac>>());
@@ -159,8 +159,8 @@ impl Codec<bool> for NoPromisc {
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
-    use super::super::option::Mutability;
     use super::*;
+    use crate::resource::option::Mutability;
 
     fn with(mode: MacvlanMode) -> Kind {
         Kind::from(Macvlan { mode: Some(mode), ..Macvlan::default() })

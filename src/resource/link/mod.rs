@@ -8,7 +8,6 @@ pub mod contract;
 pub mod dummy;
 pub mod kind;
 pub mod macvlan;
-pub mod option;
 pub mod veth;
 pub mod vlan;
 pub mod vxlan;

@@ -9,9 +9,8 @@
 
 use serde_json::Value;
 
-use super::contract::OptionChange;
-use super::option::Mutability;
 use crate::name::LinkRef;
+use crate::resource::option::{Mutability, OptionChange};
 
 /// Attribute of IFLA_INFO_DATA that describes the other end: a link message within the message.
 pub const VETH_INFO_PEER: u16 = 1;

@@ -8,9 +8,9 @@ use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, LinkKind, MtuAround};
-use super::option::{Be16, KindOption, U16};
+use super::contract::{LinkKind, MtuAround};
 use crate::name::LinkRef;
+use crate::resource::option::{Be16, Invalid, OptionRow, OptionTable, U16};
 use crate::{kernel_enum, option};
 
 const IFLA_VLAN_ID: u16 = 1;
@@ -63,32 +63,17 @@ const FLAGS: [(u32, Field); 5] = [
 ];
 type Field = fn(&mut Vlan) -> &mut Option<bool>;
 
-impl LinkKind for Vlan {
+impl OptionTable for Vlan {
     const NAME: &'static str = "vlan";
-    const ARP: Option<bool> = None;
-    const MULTICAST: Option<bool> = None;
-    const OPTIONS: &'static [KindOption<Self>] = &[
+    const OPTIONS: &'static [OptionRow<Self>] = &[
         option!(id: U16 = IFLA_VLAN_ID, Replace),
-        option!(protocol: Be16 = IFLA_VLAN_PROTOCOL, Replace),
-        option!(reorder_hdr, InPlace),
-        option!(gvrp, InPlace),
-        option!(mvrp, InPlace),
-        option!(loose_binding, InPlace),
-        option!(bridge_binding, InPlace),
+        option!(protocol: Be16 = IFLA_VLAN_PROTOCOL, Replace, default VlanProtocol::Dot1Q),
+        option!(reorder_hdr, InPlace, default true),
+        option!(gvrp, InPlace, default false),
+        option!(mvrp, InPlace, default false),
+        option!(loose_binding, InPlace, default false),
+        option!(bridge_binding, InPlace, default false),
     ];
-
-    fn kernel_default(&self) -> Self {
-        let off = Some(false);
-        Self {
-            protocol: Some(VlanProtocol::Dot1Q),
-            reorder_hdr: Some(true),
-            gvrp: off,
-            mvrp: off,
-            loose_binding: off,
-            bridge_binding: off,
-            ..Self::default()
-        }
-    }
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
@@ -101,18 +86,6 @@ impl LinkKind for Vlan {
             Some(id) => invalid.push(Invalid { key: "id", message: format!("{id} is no VLAN; the range is 1 to 4094") }),
         }
         invalid
-    }
-
-    fn parent(&self) -> Option<&LinkRef> {
-        self.parent.as_ref()
-    }
-
-    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
-        Some(&mut self.parent)
-    }
-
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        around.parent
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
@@ -138,11 +111,28 @@ impl LinkKind for Vlan {
     }
 }
 
+impl LinkKind for Vlan {
+    const ARP: Option<bool> = None;
+    const MULTICAST: Option<bool> = None;
+
+    fn parent(&self) -> Option<&LinkRef> {
+        self.parent.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.parent)
+    }
+
+    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
+        around.parent
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
-    use super::super::option::Mutability;
     use super::*;
+    use crate::resource::option::Mutability;
 
     #[test]
     fn flags_survive_the_wire_and_change_in_place() {

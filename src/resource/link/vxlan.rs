@@ -12,10 +12,10 @@ use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, LinkKind, MtuAround};
-use super::option::{Be16, Be32, Flag, Inet, Inet6, KindOption, Seconds, U8, U32};
+use super::contract::{LinkKind, MtuAround};
 use crate::name::{LinkRef, NamespaceName};
 use crate::option;
+use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32};
 use crate::value::Duration;
 
 const IFLA_VXLAN_LINK: u16 = 3;
@@ -79,66 +79,35 @@ pub struct Vxlan {
     pub df: Option<u8>,
 }
 
-impl LinkKind for Vxlan {
+impl OptionTable for Vxlan {
     const NAME: &'static str = "vxlan";
-    const PARENT_ATTRIBUTE: Option<u16> = Some(IFLA_VXLAN_LINK);
-    const OPTIONS: &'static [KindOption<Self>] = &[
-        option!(id: U32 = 1, Replace),
+    const OPTIONS: &'static [OptionRow<Self>] = &[
+        option!(id: U32 = 1, Replace, default_of |vxlan| (vxlan.external == Some(true)).then_some(0)),
         option!(underlay, Replace),
         option!(remote: Inet = 2, Replace),
         option!(remote: Inet6 = 16, Replace),
         option!(local: Inet = 4, Replace),
         option!(local: Inet6 = 17, Replace),
-        option!(ttl: U8 = IFLA_VXLAN_TTL, Replace),
-        option!(tos: U8 = 6, Replace),
-        option!(learning: U8 = 7, InPlace),
-        option!(ageing: Seconds = 8, InPlace),
-        option!(maxaddress: U32 = 9, Replace),
-        option!(srcport, Replace),
-        option!(proxy: U8 = 11, Replace),
-        option!(rsc: U8 = 12, Replace),
-        option!(l2miss: U8 = 13, Replace),
-        option!(l3miss: U8 = 14, Replace),
-        option!(port: Be16 = 15, Replace),
-        option!(udpcsum: U8 = 18, Replace),
-        option!(udp6zerocsumtx: U8 = 19, Replace),
-        option!(udp6zerocsumrx: U8 = 20, Replace),
-        option!(gbp: Flag = 23, Replace),
-        option!(external: U8 = 25, Replace),
-        option!(flowlabel: Be32 = 26, Replace),
-        option!(df: U8 = 29, Replace),
-        option!(vnifilter: U8 = 30, Replace),
+        option!(ttl: U8 = IFLA_VXLAN_TTL, Replace, default 0),
+        option!(tos: U8 = 6, Replace, default 0),
+        option!(learning: U8 = 7, InPlace, default true),
+        option!(ageing: Seconds = 8, InPlace, default Duration::seconds(300)),
+        option!(maxaddress: U32 = 9, Replace, default 0),
+        option!(srcport, Replace, default [0, 0]),
+        option!(proxy: U8 = 11, Replace, default false),
+        option!(rsc: U8 = 12, Replace, default false),
+        option!(l2miss: U8 = 13, Replace, default false),
+        option!(l3miss: U8 = 14, Replace, default false),
+        option!(port: Be16 = 15, Replace, default 8472),
+        option!(udpcsum: U8 = 18, Replace, default true),
+        option!(udp6zerocsumtx: U8 = 19, Replace, default false),
+        option!(udp6zerocsumrx: U8 = 20, Replace, default false),
+        option!(gbp: Flag = 23, Replace, default false),
+        option!(external: U8 = 25, Replace, default false),
+        option!(flowlabel: Be32 = 26, Replace, default 0),
+        option!(df: U8 = 29, Replace, default 0),
+        option!(vnifilter: U8 = 30, Replace, default false),
     ];
-
-    fn kernel_default(&self) -> Self {
-        let off = Some(false);
-        Self {
-            id: (self.external == Some(true)).then_some(0),
-            parent: None,
-            underlay: None,
-            remote: None,
-            local: None,
-            port: Some(8472),
-            srcport: Some([0, 0]),
-            ttl: Some(0),
-            tos: Some(0),
-            flowlabel: Some(0),
-            learning: Some(true),
-            ageing: Some(Duration::seconds(300)),
-            maxaddress: Some(0),
-            proxy: off,
-            rsc: off,
-            l2miss: off,
-            l3miss: off,
-            udpcsum: Some(true),
-            udp6zerocsumtx: off,
-            udp6zerocsumrx: off,
-            gbp: off,
-            external: off,
-            vnifilter: off,
-            df: Some(0),
-        }
-    }
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
@@ -178,6 +147,29 @@ impl LinkKind for Vxlan {
         invalid
     }
 
+    fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
+        if let Some([low, high]) = self.srcport {
+            attributes.push(DefaultNla::new(IFLA_VXLAN_PORT_RANGE, [low.to_be_bytes(), high.to_be_bytes()].concat()));
+        }
+    }
+
+    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
+        if let (IFLA_VXLAN_PORT_RANGE, &[a, b, c, d]) = (attribute, bytes) {
+            self.srcport = Some([u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]);
+        }
+    }
+
+    fn normalise(&mut self) {
+        // The kernel reports an address that is not set as absent, and a flag likewise.
+        self.remote = self.remote.filter(|remote| *remote != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.local = self.local.filter(|local| *local != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.gbp = self.gbp.or(Some(false));
+    }
+}
+
+impl LinkKind for Vxlan {
+    const PARENT_ATTRIBUTE: Option<u16> = Some(IFLA_VXLAN_LINK);
+
     fn parent(&self) -> Option<&LinkRef> {
         self.parent.as_ref()
     }
@@ -201,32 +193,13 @@ impl LinkKind for Vxlan {
             (Some(_), parent) => parent.map(|mtu| mtu.saturating_sub(outer_header)),
         }
     }
-
-    fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
-        if let Some([low, high]) = self.srcport {
-            attributes.push(DefaultNla::new(IFLA_VXLAN_PORT_RANGE, [low.to_be_bytes(), high.to_be_bytes()].concat()));
-        }
-    }
-
-    fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
-        if let (IFLA_VXLAN_PORT_RANGE, &[a, b, c, d]) = (attribute, bytes) {
-            self.srcport = Some([u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]);
-        }
-    }
-
-    fn normalise(&mut self) {
-        // The kernel reports an address that is not set as absent, and a flag likewise.
-        self.remote = self.remote.filter(|remote| *remote != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        self.local = self.local.filter(|local| *local != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        self.gbp = self.gbp.or(Some(false));
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
-    use super::super::option::Mutability;
     use super::*;
+    use crate::resource::option::Mutability;
 
     fn vxlan() -> Vxlan {
         Vxlan { id: Some(42), remote: Some("2001:db8::2".parse().unwrap()), ..Vxlan::default() }
