@@ -185,7 +185,7 @@ fn of_own_link(desired: &State, key: &SysctlKey) -> bool {
 }
 
 fn external(settings: LinkSettings) -> Link {
-    Link { settings, external: true, ..Link::new(Kind::Device(String::new())) }
+    Link { settings, external: true, ..Link::new(Kind::default()) }
 }
 
 #[cfg(test)]

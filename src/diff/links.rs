@@ -9,7 +9,7 @@ use super::mtu::Inheritance;
 use super::{Action, Differ, Fate};
 use crate::name::LinkId;
 use crate::resource::FieldChange;
-use crate::resource::link::{Kind, Link};
+use crate::resource::link::Link;
 use crate::state::{ResourceId, State, side_by_side};
 
 /// A link as it is desired and as it is.
@@ -51,7 +51,7 @@ impl Differ<'_> {
             }
             // A new namespace comes with its `lo`.
             (Some(link), None) => {
-                let as_born = link.kind == Kind::Loopback && link.compare(&Link::new_loopback(), None).is_empty();
+                let as_born = link.kind.is_loopback() && link.compare(&Link::new_loopback(), None).is_empty();
                 (!as_born).then(|| Fate::new(Action::Create))
             }
             (Some(link), Some(live)) => {
@@ -122,7 +122,7 @@ impl Differ<'_> {
         while let Some(id) = pending.pop() {
             for dependant in dependants.get(&id).into_iter().flatten() {
                 if !self.doomed.contains_key(*dependant) {
-                    let relation = if self.live.state.link(dependant).is_some_and(|link| matches!(link.kind, Kind::Veth(_))) {
+                    let relation = if self.live.state.link(dependant).is_some_and(|link| link.kind.is_pair()) {
                         "the other end"
                     } else {
                         "the link below"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Differ;
 use crate::name::{LinkId, LinkName};
 use crate::resource::link::Link;
-use crate::resource::link::contract::MtuAround;
+use crate::resource::link::rules::MtuAround;
 use crate::state::State;
 
 impl Differ<'_> {

@@ -14,6 +14,7 @@ mod reach;
 mod role;
 mod route;
 mod settings;
+mod sibling;
 mod sysctl;
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use super::interface::{Interface, Namespace, Table, all, find};
 use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
-use crate::resource::link::contract::MtuAround;
-use crate::resource::link::macvlan::MacvlanMode;
-use crate::resource::link::{Kind, LinkSettings};
+use crate::resource::link::LinkSettings;
+use crate::resource::link::rules::{Addressing, MtuAround};
 use crate::spec::Path;
 use crate::value::Mac;
 
@@ -104,7 +103,8 @@ fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
 }
 
 fn check_mtu(interface: &Interface<'_>, problems: &mut Problems) {
-    let most = if interface.link.kind == Kind::Loopback { MOST_MTU + 1 } else { MOST_MTU };
+    // A loopback is born with more than any other link can be given.
+    let most = interface.link.kind.default_mtu(MtuAround::default()).map_or(MOST_MTU, |default| default.max(MOST_MTU));
     if let Some(mtu) = interface.link.settings.mtu
         && !(LEAST_MTU..=most).contains(&mtu)
     {
@@ -133,13 +133,12 @@ fn check_kind(interface: &Interface<'_>, problems: &mut Problems) {
     }
 }
 
-/// Whether it is meant that the two have the same address, or is refused elsewhere: macvlans are checked by their parent, and
-/// one in passthru mode has its parent's address.
+/// Whether it is meant that the two have the same address, or is refused elsewhere: siblings are checked by their parent, and some
+/// kinds have their parent's address.
 fn may_share_mac(one: &Interface<'_>, other: &Interface<'_>) -> bool {
-    match (&one.link.kind, &other.link.kind) {
-        (Kind::Macvlan(_), Kind::Macvlan(_)) => true,
-        (Kind::Macvlan(macvlan), _) | (_, Kind::Macvlan(macvlan)) => macvlan.mode == Some(MacvlanMode::Passthru),
-        _ => false,
+    match (one.link.kind.addressing(), other.link.kind.addressing()) {
+        (Addressing::Parents(_), _) | (_, Addressing::Parents(_)) | (Addressing::Distinct, Addressing::Distinct) => true,
+        (Addressing::Own, _) | (_, Addressing::Own) => false,
     }
 }
 
@@ -233,10 +232,9 @@ pub(super) fn known_mtu(table: &Table<'_>, id: &LinkId, depth: usize) -> Option<
         let parent = interface.link.kind.below(&id.namespace).filter(|_| depth > 0)?;
         known_mtu(table, &parent, depth - 1)
     };
-    match &interface.link.kind {
-        _ if interface.link.settings.mtu.is_some() => interface.link.settings.mtu,
-        // A bridge takes the least of its ports'.
-        Kind::Bridge(_) => None,
-        kind => kind.default_mtu(MtuAround { parent: below(), smallest_port: None }),
+    match interface.link.settings.mtu {
+        Some(mtu) => Some(mtu),
+        None if interface.link.kind.follows_ports_mtu() => None,
+        None => interface.link.kind.default_mtu(MtuAround { parent: below(), smallest_port: None }),
     }
 }

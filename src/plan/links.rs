@@ -34,7 +34,7 @@ impl Context<'_> {
         }
         match (change.action, desired, live) {
             (Action::Create | Action::Replace, Some(desired), _) => {
-                if desired.kind != Kind::Loopback && self.bears_pair(id, desired) {
+                if !desired.kind.is_loopback() && self.bears_pair(id, desired) {
                     nodes.push(self.birth(position, id, desired));
                 }
                 nodes.extend(mtu_of_its_own(desired).map(|mtu| self.resize(position, id, mtu)));
@@ -61,7 +61,7 @@ impl Context<'_> {
         let below = live.kind.parent().map(|below| below.resolve(&id.namespace));
         let goes = |link: &LinkId| self.gone_namespaces.contains(&link.namespace);
         let Some(below) = below else { return !goes(id) || self.spans(live, id) };
-        if matches!(live.kind, Kind::Veth(_)) {
+        if live.kind.is_pair() {
             return match (goes(id), goes(&below)) {
                 (true, true) => false,
                 (true, false) => !self.is_known(&below),
@@ -83,8 +83,8 @@ impl Context<'_> {
             return true;
         }
         let Some(below) = live.kind.parent().map(|below| below.resolve(&id.namespace)) else { return false };
-        match (&live.kind, self.live.state.link(&below)) {
-            (Kind::Veth(_), Some(peer)) => self.needs_deleting(&below, peer),
+        match (live.kind.is_pair(), self.live.state.link(&below)) {
+            (true, Some(peer)) => self.needs_deleting(&below, peer),
             _ => self.goes_at_once(&below),
         }
     }
@@ -228,7 +228,7 @@ impl Context<'_> {
     /// What the creating message could not carry.
     fn finish(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
         let second = !self.is_born_complete(id, link);
-        let loopback = link.kind == Kind::Loopback;
+        let loopback = link.kind.is_loopback();
         let wants_up = link.settings.up != Some(false);
         let mut settings = match loopback {
             true => link.settings.difference(&Link::new_loopback().settings),

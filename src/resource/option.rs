@@ -158,8 +158,11 @@ pub fn complete<T: OptionTable>(options: &T) -> T {
 
 /// What differs from the live options; what is not set is compared as the kernel's default.
 pub fn compare<T: OptionTable>(desired: &T, live: &T) -> Vec<OptionChange> {
-    let wanted = complete(desired);
     let mut changes: Vec<OptionChange> = Vec::new();
+    if T::OPTIONS.is_empty() {
+        return changes;
+    }
+    let wanted = complete(desired);
     for row in T::OPTIONS {
         // An option that neither the lab sets nor this kernel reports is a feature that was compiled out.
         let absent = (row.show)(live).is_none() && (row.show)(desired).is_none();
@@ -195,6 +198,13 @@ pub fn difference<T: OptionTable>(desired: &T, live: &T) -> T {
 pub fn update<T: OptionTable>(options: &mut T, changes: &T) {
     for row in T::OPTIONS {
         (row.take)(options, changes);
+    }
+}
+
+/// Takes those options of `from` that are named.
+pub fn take<T: OptionTable>(options: &mut T, from: &T, names: &[&str]) {
+    for row in T::OPTIONS.iter().filter(|row| names.contains(&row.name)) {
+        (row.take)(options, from);
     }
 }
 

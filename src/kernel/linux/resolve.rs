@@ -16,7 +16,6 @@ use super::read::Snapshot;
 use super::scene::{Elsewhere, Scenery, SeenLink};
 use crate::kernel::ObserveError;
 use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
-use crate::resource::link::Kind;
 use crate::state::{Ifindex, State};
 
 /// Veth ends by their own number and the other's.
@@ -36,7 +35,7 @@ impl<'a> Ends<'a> {
     pub(super) fn of(snapshots: &'a BTreeMap<NamespaceName, Snapshot>) -> Self {
         let mut ends = Vec::new();
         for (namespace, snapshot) in snapshots {
-            for raw in snapshot.links.iter().filter(|raw| matches!(raw.link.kind, Kind::Veth(_))) {
+            for raw in snapshot.links.iter().filter(|raw| raw.link.kind.is_pair()) {
                 ends.extend(raw.below.map(|below| ((raw.index, below), namespace, raw.name)));
             }
         }

@@ -12,7 +12,7 @@ use super::resolve::{Ends, OtherEnd};
 use crate::kernel::standing::{BY_HAND, Standing};
 use crate::name::{LabName, LinkId, LinkName, LinkRef, NamespaceName};
 use crate::ownership::{self, Mark};
-use crate::resource::link::{Kind, Link, Marked};
+use crate::resource::link::{Link, Marked};
 use crate::resource::route::{Route, RouteKey};
 use crate::state::{Ifindex, Live, Resource, ResourceId, State};
 use crate::value::InterfaceAddress;
@@ -180,7 +180,7 @@ impl<'a> Scene<'a> {
 
     /// Fills in what the link stands on: parent, other end, underlay. Returns what the numbers alone do not tell.
     fn set_below(&self, raw: &RawLink, link: &mut Link) -> Option<Elsewhere> {
-        let pair = matches!(link.kind, Kind::Veth(_));
+        let pair = link.kind.is_pair();
         let slot = link.kind.parent_slot()?;
         let Some(nsid) = raw.below_nsid else {
             let below = raw.below.and_then(|below| self.numbered(below));

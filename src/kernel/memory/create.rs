@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 
 use nix::libc;
 
-use super::device::{Device, LOOPBACK, Place};
+use super::device::{Device, Place};
 use super::mtu;
-use super::network::{Author, Network, said};
+use super::network::{Author, Network};
 use super::sysctl::born_with;
 use crate::kernel::Errno;
 use crate::name::NamespaceName;
 use crate::operation::{LinkHandle, NewLink, NewPeer};
 use crate::ownership;
-use crate::resource::link::macvlan::MacvlanMode;
-use crate::resource::link::vxlan::Vxlan;
+use crate::resource::link::rules::{Among, Flags, ParentRule};
 use crate::resource::link::{Kind, Link, LinkSettings, Queues};
 use crate::state::Ifindex;
 use crate::value::Mac;
@@ -35,7 +34,7 @@ impl Network {
                 return Err(Errno::new(if one.id == other.id { libc::EEXIST } else { libc::EBUSY }));
             }
         }
-        if new.peer.is_some() != matches!(new.link.kind, Kind::Veth(_)) {
+        if new.peer.is_some() != new.link.kind.is_pair() {
             return Err(Errno::new(libc::EINVAL));
         }
         self.check_kind(&new.link.kind, below.as_ref(), underlay.as_ref())?;
@@ -54,6 +53,7 @@ impl Network {
                 device.below = Some(peer);
             }
         }
+        self.share_options(&place);
         self.finish_birth(&place, new).inspect_err(|_| self.remove(&place))?;
         // A message of its own, so that the pair stays when it fails.
         new.peer.as_deref().map_or(Ok(()), |peer| self.finish_peer(peer))
@@ -90,23 +90,20 @@ impl Network {
     }
 
     fn link_below(&self, new: &NewLink) -> Result<Option<Place>, Errno> {
-        let Some(parent) = &new.parent else {
-            let needs = matches!(new.link.kind, Kind::Macvlan(_) | Kind::Vlan(_));
-            return if needs { Err(Errno::new(libc::EINVAL)) } else { Ok(None) };
+        let (kind, rule) = (&new.link.kind, new.link.kind.parent_rule());
+        let Some(parent) = new.parent.as_ref().filter(|_| rule != ParentRule::Never) else {
+            let refused = rule == ParentRule::Required || new.parent.is_some();
+            return if refused { Err(Errno::new(libc::EINVAL)) } else { Ok(None) };
         };
         self.namespace(&parent.id.namespace)?;
         let place = self.place(parent)?;
-        match (&new.link.kind, self.device(&place)) {
-            // A macvlan on a macvlan is really one on what is below that.
-            (Kind::Macvlan(_), Some(Device { kind: Kind::Macvlan(_), below: Some(root), .. })) => Ok(Some(root.clone())),
-            (Kind::Macvlan(_) | Kind::Vlan(_) | Kind::Vxlan(_), Some(_)) => Ok(Some(place)),
-            _ => Err(Errno::new(libc::EINVAL)),
-        }
+        let root = self.device(&place).filter(|device| kind.replaces_parent(device.kind.name()));
+        Ok(Some(root.and_then(|device| device.below.clone()).unwrap_or(place)))
     }
 
-    /// Where a vxlan's own packets travel: in the namespace that its birth is asked for in.
+    /// Where a link's own packets travel: in the namespace that its birth is asked for in.
     fn underlay(&self, new: &NewLink) -> Result<Option<NamespaceName>, Errno> {
-        if !matches!(new.link.kind, Kind::Vxlan(_)) {
+        if !new.link.kind.has_underlay() {
             return Ok(None);
         }
         let parent = new.parent.as_ref().map(|parent| &parent.id.namespace);
@@ -137,67 +134,56 @@ impl Network {
         Ok(())
     }
 
+    /// What the kind's own rules say about a new link over these.
     fn check_kind(&self, kind: &Kind, below: Option<&Place>, underlay: Option<&NamespaceName>) -> Result<(), Errno> {
-        match (kind, below) {
-            (Kind::Vlan(vlan), Some(below)) => {
-                if below.index == LOOPBACK {
-                    return Err(said(libc::EOPNOTSUPP, "VLANs not supported on device"));
-                }
-                let (wanted, complete) = (vlan.id, kind.complete());
-                let same = |device: &Device| match (&device.kind, &complete) {
-                    (Kind::Vlan(other), Kind::Vlan(new)) => other.id == wanted && other.protocol == new.protocol,
-                    _ => false,
-                };
-                match self.places(|device| device.stands_on(below) && same(device)).is_empty() {
-                    true => Ok(()),
-                    false => Err(said(libc::EEXIST, "VLAN device already exists")),
-                }
-            }
-            (Kind::Macvlan(macvlan), Some(below)) => self.check_macvlan(macvlan.mode == Some(MacvlanMode::Passthru), below),
-            (Kind::Vxlan(_), _) => match (kind.complete(), underlay) {
-                (Kind::Vxlan(vxlan), Some(underlay)) => self.check_vxlan(&vxlan, underlay),
-                _ => Err(Errno::new(libc::EINVAL)),
-            },
-            (Kind::Loopback | Kind::Device(_), _) => Err(Errno::new(libc::EOPNOTSUPP)),
-            (Kind::Bridge(_) | Kind::Dummy(_) | Kind::Veth(_) | Kind::Macvlan(_) | Kind::Vlan(_), _) => Ok(()),
+        if !kind.can_be_made() {
+            return Err(Errno::new(libc::EOPNOTSUPP));
         }
+        if let Some(below) = below {
+            self.check_parent(kind, below)?;
+        }
+        let Some(identity) = kind.identity() else { return Ok(()) };
+        let near = |device: &Device| match identity.among {
+            Among::Siblings => below.is_some_and(|below| device.stands_on(below)),
+            Among::Underlay => underlay.is_some() && device.underlay.as_ref() == underlay,
+        };
+        let same = |device: &Device| {
+            let other = device.kind.identity().filter(|_| device.kind.name() == kind.name() && near(device));
+            other.is_some_and(|other| other.key == identity.key)
+        };
+        if self.places(same).is_empty() { Ok(()) } else { Err(identity.refusal.into()) }
     }
 
-    /// A parent carries one passthru macvlan or any number of others, and is no port meanwhile.
-    fn check_macvlan(&self, passthru: bool, below: &Place) -> Result<(), Errno> {
+    fn check_parent(&self, kind: &Kind, below: &Place) -> Result<(), Errno> {
         let Some(parent) = self.device(below) else { return Err(Errno::new(libc::ENODEV)) };
-        if parent.is_loopback() {
-            return Err(Errno::new(libc::EINVAL));
+        if let Some(refusal) = kind.refuses_parent(parent.kind.name()) {
+            return Err(refusal.into());
         }
-        let is_macvlan = |device: &&Device| matches!(device.kind, Kind::Macvlan(_));
-        let places = self.standing_on(below);
-        let others: Vec<_> = places.iter().filter_map(|place| self.device(place)).filter(is_macvlan).collect();
-        if others.is_empty() && parent.master.is_some() {
+        let (wanted, present) = (kind.receive_handler(), self.receive_handler(below));
+        if wanted.is_some() && present.is_some() && wanted != present {
             return Err(Errno::new(libc::EBUSY));
         }
-        let is_passthru =
-            |device: &&Device| matches!(&device.kind, Kind::Macvlan(macvlan) if macvlan.mode == Some(MacvlanMode::Passthru));
-        if passthru && !others.is_empty() || others.iter().any(is_passthru) {
+        let siblings = self.siblings(below, kind);
+        let alone = |place: &Place| self.device(place).is_some_and(|device| device.kind.sole().is_some());
+        if kind.sole().is_some() && !siblings.is_empty() || siblings.iter().any(alone) {
             return Err(Errno::new(libc::EINVAL));
         }
         Ok(())
     }
 
-    /// Within the namespace of the outer packets a virtual network and port belong to one vxlan (`vxlan_vni_in_use`).
-    fn check_vxlan(&self, new: &Vxlan, underlay: &NamespaceName) -> Result<(), Errno> {
-        let ipv6 = |vxlan: &Vxlan| vxlan.remote.or(vxlan.local).is_some_and(|address| address.is_ipv6());
-        let receiving = |vxlan: &Vxlan| (vxlan.gbp, vxlan.external, vxlan.vnifilter, vxlan.udp6zerocsumrx, ipv6(vxlan));
-        let clashes = |device: &Device| match &device.kind {
-            Kind::Vxlan(other) => {
-                device.underlay.as_ref() == Some(underlay)
-                    && (other.id, other.port) == (new.id, new.port)
-                    && receiving(other) == receiving(new)
+    /// The links of that kind on that parent.
+    fn siblings(&self, parent: &Place, kind: &Kind) -> Vec<Place> {
+        self.places(|device| device.stands_on(parent) && device.kind.name() == kind.name())
+    }
+
+    /// Gives the siblings of a link the options that they share with it.
+    pub(super) fn share_options(&mut self, place: &Place) {
+        let Some(device) = self.device(place).filter(|device| !device.kind.shared_options().is_empty()) else { return };
+        let (kind, below) = (device.kind.clone(), device.below.clone());
+        for sibling in below.map(|below| self.siblings(&below, &kind)).unwrap_or_default() {
+            if let Some(device) = self.device_mut(&sibling) {
+                device.kind.take(&kind, kind.shared_options());
             }
-            _ => false,
-        };
-        match self.places(clashes).is_empty() {
-            true => Ok(()),
-            false => Err(said(libc::EEXIST, "A VXLAN device with the specified VNI already exists")),
         }
     }
 
@@ -240,10 +226,10 @@ impl Network {
         Ok(device)
     }
 
-    /// A vlan is born with its parent's flags.
+    /// Some links are born with their parent's flags.
     fn inherit(&self, device: &mut Device, below: Option<&Place>) {
-        if let (Kind::Vlan(_), Some(parent)) = (&device.kind, below.and_then(|below| self.device(below))) {
-            (device.arp, device.multicast) = (parent.arp, parent.multicast);
+        if let Some(parent) = below.and_then(|below| self.device(below)) {
+            device.flag(device.kind.default_flags(Flags { arp: Some(parent.arp), multicast: Some(parent.multicast) }));
         }
     }
 

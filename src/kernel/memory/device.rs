@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::address::Address;
+use crate::resource::link::loopback::Loopback;
+use crate::resource::link::rules::Flags;
 use crate::resource::link::{Kind, Queues};
 use crate::state::Ifindex;
 use crate::value::{InterfaceAddress, Mac};
@@ -58,7 +60,7 @@ pub(super) struct Device {
     pub(super) master: Option<Ifindex>,
     pub(super) mac: Mac,
     pub(super) mtu: u32,
-    /// Whether a bridge's mtu was set while it lived, so that it follows its ports' no more (BROPT_MTU_SET_BY_USER).
+    /// Whether the mtu of a link that follows its ports' was set while it lived, so that it no longer does (BROPT_MTU_SET_BY_USER).
     pub(super) mtu_set: bool,
     pub(super) up: bool,
     pub(super) txqueuelen: u32,
@@ -95,15 +97,8 @@ pub(super) fn strip(kind: &mut Kind) {
     if let Some(slot) = kind.underlay_slot() {
         *slot = None;
     }
-    match kind {
-        Kind::Bridge(bridge) => bridge.ports.clear(),
-        Kind::Macvlan(macvlan) => {
-            if let Some(list) = &mut macvlan.macaddrs {
-                list.sort_unstable();
-            }
-        }
-        Kind::Dummy(_) | Kind::Vlan(_) | Kind::Vxlan(_) | Kind::Veth(_) | Kind::Loopback | Kind::Device(_) => {}
-    }
+    kind.clear_ports();
+    kind.normalise();
 }
 
 impl Device {
@@ -111,8 +106,8 @@ impl Device {
     pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32) -> Self {
         let mut kind = kind.complete();
         strip(&mut kind);
-        let (dummy, loopback) = (matches!(kind, Kind::Dummy(_)), kind == Kind::Loopback);
-        Self {
+        let flags = kind.default_flags(Flags::default());
+        let mut device = Self {
             name,
             kind,
             below: None,
@@ -123,8 +118,8 @@ impl Device {
             mtu_set: false,
             up: false,
             txqueuelen: 1000,
-            arp: !dummy,
-            multicast: !dummy && !loopback,
+            arp: true,
+            multicast: true,
             allmulti: false,
             promisc: false,
             altnames: BTreeSet::new(),
@@ -134,16 +129,25 @@ impl Device {
             addresses: Vec::new(),
             sysctls: BTreeMap::new(),
             settled: Settled::Some(BTreeSet::new()),
-        }
+        };
+        device.flag(flags);
+        device
+    }
+
+    /// Sets the flags that can be told.
+    pub(super) fn flag(&mut self, flags: Flags) {
+        self.arp = flags.arp.unwrap_or(self.arp);
+        self.multicast = flags.multicast.unwrap_or(self.multicast);
     }
 
     /// `lo` of a namespace that is in use.
     pub(super) fn loopback() -> Self {
-        Self { up: true, settled: Settled::All, ..Self::new(LinkName::LOOPBACK, &Kind::Loopback, Mac([0; 6]), 65536) }
+        let device = Self::new(LinkName::LOOPBACK, &Loopback.into(), Mac([0; 6]), 65536);
+        Self { up: true, multicast: false, settled: Settled::All, ..device }
     }
 
     pub(super) fn is_loopback(&self) -> bool {
-        self.kind == Kind::Loopback
+        self.kind.is_loopback()
     }
 
     /// Whether IPv6 keeps a record of the link at all, with settings under /proc/sys.
@@ -151,14 +155,9 @@ impl Device {
         self.mtu >= IPV6_MTU
     }
 
-    /// Whether a vlan is brought up and down with its parent.
-    pub(super) fn follows_parent(&self) -> bool {
-        matches!(&self.kind, Kind::Vlan(vlan) if vlan.loose_binding != Some(true))
-    }
-
     /// Whether the link stands on another one, and dies with it. The ends of a pair stand side by side.
     pub(super) fn stands_on(&self, place: &Place) -> bool {
-        self.below.as_ref() == Some(place) && !matches!(self.kind, Kind::Veth(_))
+        self.below.as_ref() == Some(place) && !self.kind.is_pair()
     }
 
     pub(super) fn has_name(&self, name: &str) -> bool {

@@ -62,9 +62,10 @@ impl Network {
         strip(&mut updated);
         let refused = updated.compare(&device.kind).into_iter().flatten().any(|option| option.mutability == Mutability::Replace);
         if refused {
-            return Err(Errno::new(if matches!(changes, Kind::Macvlan(_)) { libc::EINVAL } else { libc::EOPNOTSUPP }));
+            return Err(changes.refused_change().into());
         }
         device.kind = updated;
+        self.share_options(place);
         Ok(())
     }
 

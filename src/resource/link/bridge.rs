@@ -9,7 +9,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{LinkKind, MtuAround, PortPattern};
+use super::contract::LinkKind;
+use super::loopback::Loopback;
+use super::pattern::PortPattern;
+use super::rules::{Cause, Refusal};
 use super::vlan::VlanProtocol;
 use crate::option;
 use crate::resource::option::{
@@ -173,18 +176,38 @@ impl OptionTable for Bridge {
 
 impl LinkKind for Bridge {
     /// BR_MAX_PORTS, whose number 0 is nobody's.
-    const MOST_PORTS: usize = 1023;
+    fn most_ports(&self) -> usize {
+        1023
+    }
 
     fn ports(&self) -> &[PortPattern] {
         &self.ports
     }
 
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        around.smallest_port.or(Some(1500))
-    }
-
     fn clear_ports(&mut self) {
         self.ports.clear();
+    }
+
+    /// `br_add_if`
+    fn refuses_port(&self, port: &str) -> Option<Refusal> {
+        match port {
+            Loopback::NAME => Some(Refusal::new(Cause::Invalid)),
+            Self::NAME => Some(
+                Refusal::new(Cause::Loop)
+                    .message("Can not enslave a bridge to a bridge")
+                    .hint("join the two by a link with an end in each"),
+            ),
+            _ => None,
+        }
+    }
+
+    fn receive_handler(&self) -> Option<&'static str> {
+        Some("bridge")
+    }
+
+    /// `br_mtu_auto_adjust`
+    fn follows_ports_mtu(&self) -> bool {
+        true
     }
 
     /// Whenever a port begins to forward, the kernel starts the queries of snooping anew on each port that already does: a fifth of

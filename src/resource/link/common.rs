@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::kind::Kind;
+use super::loopback::Loopback;
+use super::rules::Flags;
 use crate::name::LinkName;
 use crate::ownership::Mark;
 use crate::resource::option::Mutability;
@@ -118,7 +120,7 @@ impl Link {
             altnames: Some(BTreeSet::new()),
             master: None,
         };
-        Self { settings, ..Self::new(Kind::Loopback) }
+        Self { settings, ..Self::new(Loopback.into()) }
     }
 
     /// The settings with the kernel's own values for those that the lab leaves open. On foreign links nothing is filled in:
@@ -128,13 +130,13 @@ impl Link {
         if self.external {
             return settings;
         }
-        let (arp, multicast) = self.kind.default_flags();
+        let flags = self.kind.default_flags(Flags::default());
         LinkSettings {
             mtu: settings.mtu.or(inherited_mtu),
             up: settings.up.or(Some(true)),
             txqueuelen: settings.txqueuelen.or(Some(1000)),
-            arp: settings.arp.or(arp),
-            multicast: settings.multicast.or(multicast),
+            arp: settings.arp.or(flags.arp),
+            multicast: settings.multicast.or(flags.multicast),
             allmulti: settings.allmulti.or(Some(false)),
             promisc: settings.promisc.or(Some(false)),
             altnames: settings.altnames.or_else(|| Some(BTreeSet::new())),

@@ -4,10 +4,13 @@
 //! dummy0: { dummy: {}, addresses: [192.0.2.1/32] }
 //! ```
 
+use std::ops::RangeInclusive;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::LinkKind;
+use super::rules::Flags;
 use crate::resource::option::{OptionRow, OptionTable};
 
 /// `dummy: {}`; it has no options of its own.
@@ -21,6 +24,24 @@ impl OptionTable for Dummy {
 }
 
 impl LinkKind for Dummy {
-    const ARP: Option<bool> = Some(false);
-    const MULTICAST: Option<bool> = Some(false);
+    fn mtu_limits(&self) -> RangeInclusive<u32> {
+        0..=i32::MAX.unsigned_abs()
+    }
+
+    fn default_flags(&self, _: Flags) -> Flags {
+        Flags { arp: Some(false), multicast: Some(false) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::*;
+
+    #[test]
+    fn it_is_a_dummy_whatever_its_attributes() {
+        let kind = Kind::from(Dummy {});
+        assert!(kind.encode_new(None).is_empty());
+        assert_eq!(Kind::decode("dummy", &[8, 0, 1, 0, 0, 0, 0, 0]).unwrap(), kind);
+    }
 }

@@ -5,12 +5,15 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{LinkKind, MtuAround};
+use super::contract::LinkKind;
+use super::loopback::Loopback;
+use super::rules::{Addressing, Cause, MtuBound, ParentRule, Refusal, Sole};
 use crate::name::LinkRef;
 use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32};
 use crate::value::Mac;
@@ -74,9 +77,6 @@ impl OptionTable for Macvlan {
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
-        if self.parent.is_none() {
-            invalid.push(Invalid { key: "parent", message: "a macvlan needs a `parent`, the interface that carries it".into() });
-        }
         if self.macaddrs.is_some() && self.mode != Some(MacvlanMode::Source) {
             invalid.push(Invalid { key: "macaddrs", message: "a list of source addresses needs `mode: source`".into() });
         }
@@ -91,9 +91,11 @@ impl OptionTable for Macvlan {
         invalid
     }
 
-    /// The list belongs to the mode: the kernel forgets it with the mode, and refuses it in any other.
+    /// The list belongs to the mode: the kernel forgets it with the mode, and refuses it in any other. Its order is the kernel's.
     fn normalise(&mut self) {
-        self.macaddrs = (self.mode == Some(MacvlanMode::Source)).then(|| self.macaddrs.take().unwrap_or_default());
+        let mut list = self.macaddrs.take().unwrap_or_default();
+        list.sort_unstable();
+        self.macaddrs = (self.mode == Some(MacvlanMode::Source)).then_some(list);
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
@@ -109,14 +111,16 @@ impl OptionTable for Macvlan {
     fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
         if attribute == IFLA_MACVLAN_MACADDR_DATA {
             let entries = NlasIterator::new(bytes).flatten();
-            let mut list: Vec<Mac> = entries.filter_map(|entry| Some(Mac(entry.value().try_into().ok()?))).collect();
-            list.sort_unstable();
-            self.macaddrs = Some(list);
+            self.macaddrs = Some(entries.filter_map(|entry| Some(Mac(entry.value().try_into().ok()?))).collect());
         }
     }
 }
 
 impl LinkKind for Macvlan {
+    fn parent_rule(&self) -> ParentRule {
+        ParentRule::Required
+    }
+
     fn parent(&self) -> Option<&LinkRef> {
         self.parent.as_ref()
     }
@@ -125,8 +129,46 @@ impl LinkKind for Macvlan {
         Some(&mut self.parent)
     }
 
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        around.parent
+    fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
+        (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid))
+    }
+
+    fn replaces_parent(&self, parent: &str) -> bool {
+        parent == Self::NAME
+    }
+
+    fn sole(&self) -> Option<Sole> {
+        let hint = "use `mode: bridge`, or give each a parent of its own";
+        self.is_passthru().then_some(Sole { what: PASSTHRU, option: "mode", hint })
+    }
+
+    fn receive_handler(&self) -> Option<&'static str> {
+        Some("macvlan")
+    }
+
+    fn addressing(&self) -> Addressing {
+        if self.is_passthru() { Addressing::Parents(PASSTHRU) } else { Addressing::Distinct }
+    }
+
+    fn mtu_limits(&self) -> RangeInclusive<u32> {
+        0..=65535
+    }
+
+    fn mtu_bound(&self, parent: u32) -> Option<MtuBound> {
+        Some(MtuBound::shrinking(parent))
+    }
+
+    fn refused_change(&self) -> Cause {
+        Cause::Invalid
+    }
+}
+
+/// What errors call one that is alone on its parent.
+const PASSTHRU: &str = "a macvlan with `mode: passthru`";
+
+impl Macvlan {
+    fn is_passthru(&self) -> bool {
+        self.mode == Some(MacvlanMode::Passthru)
     }
 }
 
@@ -142,7 +184,7 @@ fn same_addresses(desired: &Macvlan, live: &Macvlan) -> bool {
 }
 
 fn passthru_differs(desired: &Macvlan, live: &Macvlan) -> bool {
-    (desired.mode == Some(MacvlanMode::Passthru)) != (live.mode == Some(MacvlanMode::Passthru))
+    desired.is_passthru() != live.is_passthru()
 }
 
 /// The one flag of IFLA_MACVLAN_FLAGS that a lab can set.
@@ -191,5 +233,24 @@ mod tests {
             let kind = Kind::from(Macvlan { mode: Some(mode), macaddrs: list, ..Macvlan::default() }).complete();
             assert_eq!(Kind::decode("macvlan", &kind.encode(None)).unwrap(), kind);
         }
+    }
+
+    #[test]
+    fn options_of_other_modes_are_refused() {
+        let mac = |last| Mac([last, 0, 0, 0, 0, 1]);
+        let keys = |macvlan: Macvlan| Kind::from(macvlan).validate().into_iter().map(|invalid| invalid.key).collect::<Vec<_>>();
+        let parent: Option<LinkRef> = "eth0".parse().ok();
+        assert_eq!(keys(Macvlan::default()), ["parent"]);
+        let list = Macvlan { parent: parent.clone(), macaddrs: Some(vec![mac(2)]), ..Macvlan::default() };
+        assert_eq!(keys(list.clone()), ["macaddrs"]);
+        assert_eq!(keys(Macvlan { mode: Some(MacvlanMode::Source), ..list }), [""; 0]);
+        assert_eq!(keys(Macvlan { parent, nopromisc: Some(true), ..Macvlan::default() }), ["nopromisc"]);
+    }
+
+    #[test]
+    fn passthru_is_alone_and_has_its_parents_address() {
+        assert!(with(MacvlanMode::Passthru).sole().is_some() && with(MacvlanMode::Bridge).sole().is_none());
+        assert_eq!(with(MacvlanMode::Bridge).addressing(), Addressing::Distinct);
+        assert_eq!(with(MacvlanMode::Passthru).addressing(), Addressing::Parents(PASSTHRU));
     }
 }

@@ -5,9 +5,13 @@
 
 pub mod bridge;
 pub mod contract;
+pub mod device;
 pub mod dummy;
 pub mod kind;
+pub mod loopback;
 pub mod macvlan;
+pub mod pattern;
+pub mod rules;
 pub mod veth;
 pub mod vlan;
 pub mod vxlan;

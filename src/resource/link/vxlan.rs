@@ -12,7 +12,8 @@ use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{LinkKind, MtuAround};
+use super::contract::LinkKind;
+use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, Refusal};
 use crate::name::{LinkRef, NamespaceName};
 use crate::option;
 use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32};
@@ -21,6 +22,9 @@ use crate::value::Duration;
 const IFLA_VXLAN_LINK: u16 = 3;
 const IFLA_VXLAN_TTL: u16 = 5;
 const IFLA_VXLAN_PORT_RANGE: u16 = 10;
+
+/// The kernel's UDP port (`vxlan_port`).
+const DEFAULT_PORT: u16 = 8472;
 
 /// `vxlan: { id, … }`; options keep iproute2's names, `port` is the destination port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,7 +102,7 @@ impl OptionTable for Vxlan {
         option!(rsc: U8 = 12, Replace, default false),
         option!(l2miss: U8 = 13, Replace, default false),
         option!(l3miss: U8 = 14, Replace, default false),
-        option!(port: Be16 = 15, Replace, default 8472),
+        option!(port: Be16 = 15, Replace, default DEFAULT_PORT),
         option!(udpcsum: U8 = 18, Replace, default true),
         option!(udp6zerocsumtx: U8 = 19, Replace, default false),
         option!(udp6zerocsumrx: U8 = 20, Replace, default false),
@@ -168,7 +172,9 @@ impl OptionTable for Vxlan {
 }
 
 impl LinkKind for Vxlan {
-    const PARENT_ATTRIBUTE: Option<u16> = Some(IFLA_VXLAN_LINK);
+    fn parent_rule(&self) -> ParentRule {
+        ParentRule::Optional
+    }
 
     fn parent(&self) -> Option<&LinkRef> {
         self.parent.as_ref()
@@ -176,6 +182,30 @@ impl LinkKind for Vxlan {
 
     fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
         Some(&mut self.parent)
+    }
+
+    fn parent_attribute(&self) -> Option<u16> {
+        Some(IFLA_VXLAN_LINK)
+    }
+
+    /// `vxlan_vni_in_use`: the network and the port, as far as the sockets take in the same packets (VXLAN_F_RCV_FLAGS).
+    fn identity(&self) -> Option<Identity> {
+        let (id, port) = (self.id.unwrap_or(0), self.port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
+        let flags = [self.external, self.gbp, self.vnifilter, self.udp6zerocsumrx].map(|flag| u32::from(flag == Some(true)));
+        let key = [id, port.into(), self.is_ipv6().into()].into_iter().chain(flags).collect();
+        Some(Identity {
+            among: Among::Underlay,
+            key,
+            option: "id",
+            relation: format!("have the same id {id} and port {port} over"),
+            refusal: Refusal::new(Cause::Exists)
+                .message("A VXLAN device with the specified VNI already exists")
+                .hint("give one of them another `id` or `port`"),
+        })
+    }
+
+    fn has_underlay(&self) -> bool {
+        true
     }
 
     fn underlay(&self) -> Option<&NamespaceName> {
@@ -186,18 +216,24 @@ impl LinkKind for Vxlan {
         Some(&mut self.underlay)
     }
 
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        let outer_header = if self.remote.or(self.local).is_some_and(|address| address.is_ipv6()) { 70 } else { 50 };
-        match (&self.parent, around.parent) {
-            (None, _) => Some(1500),
-            (Some(_), parent) => parent.map(|mtu| mtu.saturating_sub(outer_header)),
-        }
+    /// The outer headers take their share (`vxlan_headroom`).
+    fn mtu_bound(&self, parent: u32) -> Option<MtuBound> {
+        let outer_headers = if self.is_ipv6() { 70 } else { 50 };
+        Some(MtuBound::of_tunnel(parent.saturating_sub(outer_headers)))
+    }
+}
+
+impl Vxlan {
+    /// Whether its outer packets are IPv6.
+    fn is_ipv6(&self) -> bool {
+        self.remote.or(self.local).is_some_and(|address| address.is_ipv6())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
+    use super::super::rules::MtuAround;
     use super::*;
     use crate::resource::option::Mutability;
 
@@ -224,5 +260,25 @@ mod tests {
     fn a_group_needs_an_interface_to_be_joined_on() {
         let vxlan = Vxlan { id: Some(1), remote: Some("239.1.1.1".parse().unwrap()), ..Vxlan::default() };
         assert_eq!(vxlan.validate()[0].key, "remote");
+    }
+
+    #[test]
+    fn one_network_and_port_for_each_family() {
+        let identity = |vxlan: Vxlan| vxlan.identity().unwrap().key;
+        let ipv4 = Vxlan { id: Some(42), ..Vxlan::default() };
+        assert_eq!(identity(ipv4.clone()), identity(Vxlan { port: Some(8472), ..ipv4.clone() }));
+        assert_ne!(identity(ipv4.clone()), identity(Vxlan { port: Some(4789), ..ipv4.clone() }));
+        assert_ne!(identity(ipv4), identity(vxlan()));
+    }
+
+    #[test]
+    fn the_outer_headers_take_their_share_of_the_mtu() {
+        let parent: Option<LinkRef> = "eth0".parse().ok();
+        let around = |parent| MtuAround { parent, smallest_port: None };
+        assert_eq!(Vxlan::default().default_mtu(around(None)), Some(1500));
+        let ipv4 = Vxlan { parent: parent.clone(), ..Vxlan::default() };
+        assert_eq!(ipv4.default_mtu(around(None)), None);
+        assert_eq!(ipv4.default_mtu(around(Some(1500))), Some(1450));
+        assert_eq!(Vxlan { parent, ..vxlan() }.default_mtu(around(Some(1500))), Some(1430));
     }
 }

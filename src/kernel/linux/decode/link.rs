@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{attributes, number, text};
 use crate::name::LinkName;
+use crate::resource::link::loopback::Loopback;
 use crate::resource::link::{Kind, Link, Queues};
 use crate::state::Ifindex;
 use crate::value::Mac;
@@ -62,7 +63,7 @@ pub fn link(body: &[u8]) -> Result<RawLink, String> {
     let mut raw = RawLink {
         index,
         name: LinkName::from_kernel(b""),
-        link: Link::new(Kind::Device(String::new())),
+        link: Link::new(Kind::default()),
         master: None,
         below: None,
         below_nsid: None,
@@ -108,7 +109,7 @@ pub fn link(body: &[u8]) -> Result<RawLink, String> {
     settings.altnames = Some(altnames);
     raw.link.queues = Some(queues);
     if raw.name.is_loopback() && raw.index == 1 {
-        raw.link.kind = Kind::Loopback;
+        raw.link.kind = Loopback.into();
     }
     Ok(raw)
 }

@@ -8,7 +8,7 @@ use crate::kernel::memory::Mark;
 /// The lab wants a bridge `host:br0`, an external `host:eth0`, a namespace `red`, and things on them.
 fn desired() -> State {
     let mut state = State::default();
-    let mut external = Link::new(Kind::Device(String::new()));
+    let mut external = Link::new(Kind::default());
     external.external = true;
     state.insert(ResourceId::Namespace("red".parse().unwrap()), Resource::Namespace);
     state.insert(ResourceId::Link(id("host:br0")), Resource::Link(Arc::new(Link::new(bridge()))));
