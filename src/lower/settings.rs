@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::interface::{Interface, Namespace, Table, all, find};
 use super::problem::Problems;
 use crate::name::{LinkId, LinkName, escape};
-use crate::resource::link::LinkSettings;
 use crate::resource::link::rules::{Addressing, MtuAround};
+use crate::resource::link::{LinkSettings, for_each_setting};
 use crate::spec::Path;
 use crate::value::Mac;
 
@@ -20,15 +20,11 @@ const MOST_QUEUES: u32 = 4096;
 /// Longest further name, in bytes (ALTIFNAMSIZ less its terminating zero).
 const ALTNAME_LENGTH: usize = 127;
 
-/// Calls the macro with the settings that have one value, which only one place may give.
-macro_rules! with_scalars {
-    ($then:ident) => {
-        $then!(mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc);
-    };
-}
-
 macro_rules! define_scalars {
-    ($($field:ident),+) => {
+    ({} $(
+        $(#[$doc:meta])*
+        $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
+    )+) => {
         impl Interface<'_> {
             /// Whether its section, and the end of its link, say something of that name.
             fn says(&self, key: &str) -> [bool; 2] {
@@ -54,10 +50,19 @@ macro_rules! define_scalars {
                 })+
                 (settings, twice)
             }
+
+            /// What the link as a whole says.
+            fn link_settings(&self) -> LinkSettings {
+                let Some(end) = &self.end else { return LinkSettings::default() };
+                LinkSettings {
+                    $($($field: { const _: &str = $link; end.spec.$field },)?)+
+                    ..LinkSettings::default()
+                }
+            }
         }
     };
 }
-with_scalars!(define_scalars);
+for_each_setting!(define_scalars {});
 
 /// Joins and checks the settings of every interface.
 pub(super) fn settle(table: &mut Table<'_>, problems: &mut Problems) {
@@ -94,9 +99,7 @@ fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
             let problem = problems.error(end.path().then(key), format!("`{key}` of `{}` is given twice", interface.id));
             problem.also(interface.section_path().then(key), "the other place").hint("remove one of the two");
         }
-        settings.mtu = settings.mtu.or(end.spec.mtu);
-        settings.up = settings.up.or(end.spec.up);
-        settings.txqueuelen = settings.txqueuelen.or(end.spec.txqueuelen);
+        settings = settings.or(&interface.link_settings());
     }
     settings.altnames = interface.altnames().map(|names| names.cloned().collect());
     interface.link.settings = settings;

@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
-use crate::resource::link::for_each_kind;
+use crate::resource::link::{for_each_kind, for_each_setting};
 use crate::resource::route::{RouteType, Scope};
 use crate::value::{Destination, Duration, InterfaceAddress, Mac};
 
@@ -38,47 +38,25 @@ pub struct NamespaceSpec {
     pub sysctls: BTreeMap<String, SysctlValue>,
 }
 
-/// Calls the macro with the settings that every interface has, wherever it is described.
-macro_rules! with_settings {
-    ($then:ident { $($head:tt)* }) => {
+/// Calls the macro with what may be said of every interface, wherever it is described: the table of settings, and what is no row
+/// of it.
+macro_rules! with_interface_keys {
+    ({ $then:ident { $($head:tt)* } } $(
+        $(#[$doc:meta])*
+        $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
+    )+) => {
         $then! {
             { $($head)* }
             /// Addresses, in the order in which the kernel is given them.
             addresses: Vec<AddressSpec>,
-            /// Hardware address (IFLA_ADDRESS); without one the kernel draws its own.
-            mac: Option<Mac>,
-            /// Largest packet in bytes, 68 to 65535 (IFLA_MTU).
-            mtu: Option<u32>,
-            /// Administratively up; default true (IFF_UP).
-            up: Option<bool>,
-            /// Length of the transmit queue in packets, default 1000 (IFLA_TXQLEN).
-            txqueuelen: Option<u32>,
+            $($(#[$doc])* $field: Option<$type>,)+
             /// Further names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
             altnames: Option<Vec<String>>,
-            /// Use ARP; default true.
-            arp: Option<bool>,
-            /// Use multicast; default true.
-            multicast: Option<bool>,
-            /// Receive all multicast; default false.
-            allmulti: Option<bool>,
-            /// Receive everything; default false.
-            promisc: Option<bool>,
             /// Settings of this interface, by family: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
             sysctls: BTreeMap<String, SysctlValue>,
         }
     };
 }
-
-macro_rules! define_settings {
-    ({} $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// What may be said of any interface.
-        #[derive(Debug, Clone, Default, PartialEq)]
-        pub struct SettingsSpec {
-            $($(#[$doc])* pub $field: $type,)+
-        }
-    };
-}
-with_settings!(define_settings {});
 
 macro_rules! define_interface {
     ({ $($key:ident => $variant:ident($kind:ty)),+ $(,)? } $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
@@ -105,16 +83,11 @@ macro_rules! define_interface {
                 $(kinds.extend(self.$key.as_deref().map(|kind| (stringify!($key), crate::resource::link::Kind::from(kind.clone()))));)+
                 kinds
             }
-
-            /// The settings alone.
-            pub fn settings(&self) -> SettingsSpec {
-                SettingsSpec { $($field: self.$field.clone()),+ }
-            }
         }
     };
 }
 macro_rules! interface_of_kinds {
-    ($($kinds:tt)*) => { with_settings!(define_interface { $($kinds)* }); };
+    ($($kinds:tt)*) => { for_each_setting!(with_interface_keys { define_interface { $($kinds)* } }); };
 }
 for_each_kind!(interface_of_kinds);
 
@@ -129,35 +102,34 @@ macro_rules! define_endpoint {
             pub interface: LinkId,
             $($(#[$doc])* #[serde(default)] pub $field: $type,)+
         }
+    };
+}
+for_each_setting!(with_interface_keys { define_endpoint {} });
 
-        impl LongEndpoint {
-            /// The settings alone.
-            pub fn settings(&self) -> SettingsSpec {
-                SettingsSpec { $($field: self.$field.clone()),+ }
-            }
+macro_rules! define_link {
+    ({} $(
+        $(#[$doc:meta])*
+        $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
+    )+) => {
+        /// A veth pair: one object with two ends.
+        #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct LinkSpec {
+            /// The two ends: `namespace:interface`, or a map with `interface` and settings.
+            #[schemars(length(min = 2, max = 2))]
+            pub endpoints: Vec<Endpoint>,
+            $($(
+                #[doc = $link]
+                pub $field: Option<$type>,
+            )?)+
+            /// Transmit queues of each end, default 1 (IFLA_NUM_TX_QUEUES).
+            pub numtxqueues: Option<u32>,
+            /// Receive queues of each end, default 1 (IFLA_NUM_RX_QUEUES).
+            pub numrxqueues: Option<u32>,
         }
     };
 }
-with_settings!(define_endpoint {});
-
-/// A veth pair: one object with two ends.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LinkSpec {
-    /// The two ends: `namespace:interface`, or a map with `interface` and settings.
-    #[schemars(length(min = 2, max = 2))]
-    pub endpoints: Vec<Endpoint>,
-    /// The mtu of both ends; an end may say otherwise.
-    pub mtu: Option<u32>,
-    /// Whether both ends are up; an end may say otherwise.
-    pub up: Option<bool>,
-    /// The length of both transmit queues; an end may say otherwise.
-    pub txqueuelen: Option<u32>,
-    /// Transmit queues of each end, default 1 (IFLA_NUM_TX_QUEUES).
-    pub numtxqueues: Option<u32>,
-    /// Receive queues of each end, default 1 (IFLA_NUM_RX_QUEUES).
-    pub numrxqueues: Option<u32>,
-}
+for_each_setting!(define_link {});
 
 /// One end of a link.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]

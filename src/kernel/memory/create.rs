@@ -13,7 +13,7 @@ use crate::name::NamespaceName;
 use crate::operation::{LinkHandle, NewLink, NewPeer};
 use crate::ownership;
 use crate::resource::link::rules::{Among, Flags, ParentRule};
-use crate::resource::link::{Kind, Link, LinkSettings, Queues};
+use crate::resource::link::{Kind, Link, Queues};
 use crate::state::Ifindex;
 use crate::value::Mac;
 
@@ -38,13 +38,12 @@ impl Network {
             return Err(Errno::new(libc::EINVAL));
         }
         self.check_kind(&new.link.kind, below.as_ref(), underlay.as_ref())?;
-        let below_mtu = below.as_ref().and_then(|below| self.device(below)).map(|device| device.mtu);
-        let mut device = self.conceive(author, &new.handle, &new.link, below_mtu)?;
+        let parent = below.as_ref().and_then(|below| self.device(below)).map(|parent| (parent.mtu, parent.flags()));
+        let mut device = self.conceive(author, &new.handle, &new.link, parent)?;
         let other = match &new.peer {
-            Some(peer) => Some(self.conceive_peer(author, peer)?),
+            Some(peer) => Some(self.conceive(author, &peer.handle, &peer.link, None)?),
             None => None,
         };
-        self.inherit(&mut device, below.as_ref());
         (device.below, device.underlay) = (below, underlay);
         let place = self.bear(&new.handle, device);
         if let (Some(other), Some(peer)) = (other, &new.peer) {
@@ -69,23 +68,12 @@ impl Network {
 
     /// What comes after the link is there; when it fails the link goes again.
     fn finish_birth(&mut self, place: &Place, new: &NewLink) -> Result<(), Errno> {
-        self.set_flags(place, &new.link.settings);
         if new.up {
             self.bring_up(place)?;
         }
         match &new.master {
             Some(master) => self.enslave(place, master),
             None => Ok(()),
-        }
-    }
-
-    /// Arp, multicast and the like.
-    pub(super) fn set_flags(&mut self, place: &Place, settings: &LinkSettings) {
-        if let Some(device) = self.device_mut(place) {
-            device.arp = settings.arp.unwrap_or(device.arp);
-            device.multicast = settings.multicast.unwrap_or(device.multicast);
-            device.allmulti = settings.allmulti.unwrap_or(device.allmulti);
-            device.promisc = settings.promisc.unwrap_or(device.promisc);
         }
     }
 
@@ -187,16 +175,23 @@ impl Network {
         }
     }
 
-    /// The link with what its creating message says of it.
-    fn conceive(&mut self, author: Author<'_>, handle: &LinkHandle, link: &Link, below: Option<u32>) -> Result<Device, Errno> {
+    /// The link with what its creating message says of it, over a parent with that mtu and those flags; down and without a master.
+    fn conceive(
+        &mut self,
+        author: Author<'_>,
+        handle: &LinkHandle,
+        link: &Link,
+        parent: Option<(u32, Flags)>,
+    ) -> Result<Device, Errno> {
         let settings = &link.settings;
-        let mtu = mtu::of_new(&link.kind, settings.mtu, below)?;
+        let mtu = mtu::of_new(&link.kind, settings.mtu, parent.map(|(mtu, _)| mtu))?;
         let mac = match settings.mac {
             Some(mac) => mac.usable().map_err(|_| Errno::new(libc::EADDRNOTAVAIL))?,
             None => self.draw_mac(),
         };
-        let mut device = Device::new(handle.id.name, &link.kind, mac, mtu);
-        device.txqueuelen = settings.txqueuelen.unwrap_or(device.txqueuelen);
+        let flags = parent.map(|(_, flags)| flags).unwrap_or_default();
+        let mut device = Device::new(handle.id.name, &link.kind, mac, mtu, flags);
+        device.keep(settings);
         if let Some(Queues { transmit, receive }) = link.queues {
             let possible = 1..=MOST_QUEUES;
             if !possible.contains(&transmit) || !possible.contains(&receive) {
@@ -213,24 +208,6 @@ impl Network {
             device.sysctls.retain(|key, _| !key.starts_with("ipv6/"));
         }
         Ok(device)
-    }
-
-    /// The other end of a pair: with its own settings, but down and without a master.
-    fn conceive_peer(&mut self, author: Author<'_>, peer: &NewPeer) -> Result<Device, Errno> {
-        let mut device = self.conceive(author, &peer.handle, &peer.link, None)?;
-        let settings = &peer.link.settings;
-        device.arp = settings.arp.unwrap_or(device.arp);
-        device.multicast = settings.multicast.unwrap_or(device.multicast);
-        device.allmulti = settings.allmulti.unwrap_or(device.allmulti);
-        device.promisc = settings.promisc.unwrap_or(device.promisc);
-        Ok(device)
-    }
-
-    /// Some links are born with their parent's flags.
-    fn inherit(&self, device: &mut Device, below: Option<&Place>) {
-        if let Some(parent) = below.and_then(|below| self.device(below)) {
-            device.flag(device.kind.default_flags(Flags { arp: Some(parent.arp), multicast: Some(parent.multicast) }));
-        }
     }
 
     pub(super) fn bear(&mut self, handle: &LinkHandle, device: Device) -> Place {

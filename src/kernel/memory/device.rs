@@ -5,9 +5,8 @@ use std::net::IpAddr;
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::address::Address;
-use crate::resource::link::loopback::Loopback;
 use crate::resource::link::rules::Flags;
-use crate::resource::link::{Kind, Queues};
+use crate::resource::link::{Kind, Link, LinkSettings, Queues};
 use crate::state::Ifindex;
 use crate::value::{InterfaceAddress, Mac};
 
@@ -63,11 +62,8 @@ pub(super) struct Device {
     /// Whether the mtu of a link that follows its ports' was set while it lived, so that it no longer does (BROPT_MTU_SET_BY_USER).
     pub(super) mtu_set: bool,
     pub(super) up: bool,
-    pub(super) txqueuelen: u32,
-    pub(super) arp: bool,
-    pub(super) multicast: bool,
-    pub(super) allmulti: bool,
-    pub(super) promisc: bool,
+    /// The settings that the kernel does no more than keep; those above and below are open here.
+    pub(super) kept: LinkSettings,
     pub(super) altnames: BTreeSet<String>,
     pub(super) queues: Queues,
     pub(super) group: u32,
@@ -102,11 +98,11 @@ pub(super) fn strip(kind: &mut Kind) {
 }
 
 impl Device {
-    /// A link of that kind as the kernel sets it up when nothing is said.
-    pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32) -> Self {
+    /// A link of that kind as the kernel sets it up when nothing is said, over a parent with those flags.
+    pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32, parent: Flags) -> Self {
+        let flags = kind.default_flags(parent);
         let mut kind = kind.complete();
         strip(&mut kind);
-        let flags = kind.default_flags(Flags::default());
         let mut device = Self {
             name,
             kind,
@@ -117,11 +113,7 @@ impl Device {
             mtu,
             mtu_set: false,
             up: false,
-            txqueuelen: 1000,
-            arp: true,
-            multicast: true,
-            allmulti: false,
-            promisc: false,
+            kept: LinkSettings::default(),
             altnames: BTreeSet::new(),
             queues: Queues { transmit: 1, receive: 1 },
             group: 0,
@@ -130,20 +122,38 @@ impl Device {
             sysctls: BTreeMap::new(),
             settled: Settled::Some(BTreeSet::new()),
         };
-        device.flag(flags);
+        device.keep(&LinkSettings::of_new(flags));
         device
     }
 
-    /// Sets the flags that can be told.
-    pub(super) fn flag(&mut self, flags: Flags) {
-        self.arp = flags.arp.unwrap_or(self.arp);
-        self.multicast = flags.multicast.unwrap_or(self.multicast);
+    /// Takes the settings that are no more than kept.
+    pub(super) fn keep(&mut self, settings: &LinkSettings) {
+        let kept = settings.or(&self.kept);
+        self.kept = LinkSettings { mac: None, mtu: None, up: None, altnames: None, master: None, ..kept };
+    }
+
+    /// All settings; `master` is the name of the link's master.
+    pub(super) fn settings(&self, master: Option<LinkName>) -> LinkSettings {
+        LinkSettings {
+            mac: Some(self.mac),
+            mtu: Some(self.mtu),
+            up: Some(self.up),
+            altnames: Some(self.altnames.clone()),
+            master,
+            ..self.kept.clone()
+        }
+    }
+
+    pub(super) fn flags(&self) -> Flags {
+        Flags { arp: self.kept.arp, multicast: self.kept.multicast }
     }
 
     /// `lo` of a namespace that is in use.
     pub(super) fn loopback() -> Self {
-        let device = Self::new(LinkName::LOOPBACK, &Loopback.into(), Mac([0; 6]), 65536);
-        Self { up: true, multicast: false, settled: Settled::All, ..device }
+        let Link { kind, settings, .. } = Link::new_loopback();
+        let mut device = Self::new(LinkName::LOOPBACK, &kind, Mac([0; 6]), 65536, Flags::default());
+        device.keep(&settings);
+        Self { up: true, settled: Settled::All, ..device }
     }
 
     pub(super) fn is_loopback(&self) -> bool {

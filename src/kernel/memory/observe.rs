@@ -10,7 +10,7 @@ use crate::kernel::standing::{BY_HAND, BY_KERNEL, Standing, foreign_namespace};
 use crate::name::{LabName, LinkId, LinkName, LinkRef, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::address::Address;
-use crate::resource::link::{Link, LinkSettings, Marked};
+use crate::resource::link::{Link, Marked};
 use crate::resource::route::{NextHop, Route, RouteKey};
 use crate::resource::sysctl::Sysctl;
 use crate::state::{Live, Resource, ResourceId, State};
@@ -146,18 +146,7 @@ impl Scene<'_> {
         let master = device.master.and_then(|master| self.namespace.devices.get(&master)).map(|master| master.name);
         Link {
             kind,
-            settings: LinkSettings {
-                mac: Some(device.mac),
-                mtu: Some(device.mtu),
-                up: Some(device.up),
-                txqueuelen: Some(device.txqueuelen),
-                arp: Some(device.arp),
-                multicast: Some(device.multicast),
-                allmulti: Some(device.allmulti),
-                promisc: Some(device.promisc),
-                altnames: Some(device.altnames.clone()),
-                master,
-            },
+            settings: device.settings(master),
             queues: Some(device.queues),
             marked: Marked::Lab,
             external: self.desired.link(&device.id(self.name)).is_some_and(|link| link.external),

@@ -8,6 +8,7 @@ use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, NewLink, NewPeer, Operation, Presence, RouteAt};
 use crate::ownership;
 use crate::resource::address::Address;
+use crate::resource::link::rules::Flags;
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::resource::route::{Route, RouteKey};
@@ -62,7 +63,7 @@ impl Network {
     pub fn add_device(&mut self, id: &LinkId) -> Result<Ifindex, Errno> {
         self.namespace(&id.namespace)?;
         let mac = self.draw_mac();
-        let device = Device { up: true, ..Device::new(id.name, &Kind::default(), mac, 1500) };
+        let device = Device { up: true, ..Device::new(id.name, &Kind::default(), mac, 1500, Flags::default()) };
         Ok(self.bear(&LinkHandle { id: id.clone(), index: 0 }, device).index)
     }
 

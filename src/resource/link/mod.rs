@@ -17,9 +17,12 @@ pub mod vlan;
 pub mod vxlan;
 
 mod common;
+mod settings;
 
-pub use common::{Link, LinkSettings, Marked, Queues};
+pub use common::{Link, Marked, Queues};
 pub use kind::Kind;
+pub(crate) use settings::for_each_setting;
+pub use settings::{FlagBits, LinkSettings};
 
 /// The number that the kernel knows an interface by, within its namespace (`ifi_index`); from 1.
 pub type Ifindex = u32;
