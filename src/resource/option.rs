@@ -5,8 +5,10 @@
 //! (IFLA_INFO_SLAVE_DATA), queueing disciplines (TCA_OPTIONS).
 
 mod codec;
+mod sample;
 
 pub use codec::{Be16, Be32, Centiseconds, Centiseconds64, Codec, Flag, HardwareAddress, Inet, Inet6, Seconds, U8, U16, U32};
+pub use sample::{Sample, samples_of};
 
 use netlink_packet_core::{DecodeError, DefaultNla, Emitable, NlaBuffer, NlasIterator};
 use serde_json::Value;
@@ -44,6 +46,9 @@ pub struct OptionRow<T> {
     pub complete: fn(&mut T),
     /// Whether the value is the kernel's default.
     pub is_default: fn(&T) -> bool,
+    /// Values to try, as a lab file would show them; those of the type unless the row has others. None for an option that only
+    /// makes sense together with something outside of the table.
+    pub samples: fn(&T) -> Vec<Value>,
 }
 
 /// Something about options that the kernel would refuse, found without asking it.
@@ -221,6 +226,17 @@ pub fn show<T: OptionTable>(options: &T) -> Vec<(&'static str, Value)> {
     shown
 }
 
+/// Every option of a table with values to try.
+pub fn samples<T: OptionTable>() -> Vec<(&'static str, Vec<Value>)> {
+    let mut samples: Vec<(&'static str, Vec<Value>)> = Vec::new();
+    for row in T::OPTIONS {
+        if samples.iter().all(|(name, _)| *name != row.name) {
+            samples.push((row.name, (row.samples)(&T::default())));
+        }
+    }
+    samples
+}
+
 /// Calls a default that depends on other options; it fixes the type that the closure is given.
 pub fn default_of<T, V>(options: &T, default: impl Fn(&T) -> Option<V>) -> Option<V> {
     default(options)
@@ -261,6 +277,7 @@ macro_rules! option {
                 let default = $crate::option!(@default options $(, $($default)+)?);
                 options.$field == default
             },
+            samples: |options| $crate::resource::option::samples_of(&options.$field),
         }
     };
     ($field:ident : $codec:ty = $attribute:expr, $mutability:ident $(, $($default:tt)+)?) => {

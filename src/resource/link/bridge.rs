@@ -108,8 +108,14 @@ impl OptionTable for Bridge {
         option!(priority: U16 = 6, InPlace, default 32768),
         option!(vlan_filtering: U8 = 7, InPlace, default false),
         option!(vlan_protocol: Be16 = 8, InPlace, default VlanProtocol::Dot1Q),
-        option!(group_fwd_mask: U16 = 9, InPlace, default 0),
-        option!(group_addr: HardwareAddress = 20, InPlace, default Mac([0x01, 0x80, 0xc2, 0, 0, 0])),
+        OptionRow {
+            samples: |_| vec![0.into(), 8.into(), 0x4000.into()],
+            ..option!(group_fwd_mask: U16 = 9, InPlace, default 0)
+        },
+        OptionRow {
+            samples: |_| vec!["01:80:c2:00:00:0e".into()],
+            ..option!(group_addr: HardwareAddress = 20, InPlace, default Mac([0x01, 0x80, 0xc2, 0, 0, 0]))
+        },
         option!(mcast_router: U8 = 22, InPlace, default 1),
         option!(mcast_snooping: U8 = 23, InPlace, default true),
         option!(mcast_query_use_ifaddr: U8 = 24, InPlace, default false),
@@ -129,7 +135,7 @@ impl OptionTable for Bridge {
         option!(vlan_default_pvid: U16 = 39, InPlace, default 1),
         option!(vlan_stats_enabled: U8 = 41, InPlace, default false),
         option!(mcast_stats_enabled: U8 = 42, InPlace, default false),
-        option!(mcast_igmp_version: U8 = 43, InPlace, default 2),
+        OptionRow { samples: |_| vec![2.into(), 3.into()], ..option!(mcast_igmp_version: U8 = 43, InPlace, default 2) },
         option!(mcast_mld_version: U8 = 44, InPlace, default 1),
     ];
 
@@ -154,6 +160,20 @@ impl OptionTable for Bridge {
         };
         at_most("mcast_router", self.mcast_router.map(u16::from), 2);
         at_most("vlan_default_pvid", self.vlan_default_pvid, 4094);
+        for (key, version, possible) in
+            [("mcast_igmp_version", self.mcast_igmp_version, 2..=3), ("mcast_mld_version", self.mcast_mld_version, 1..=2)]
+        {
+            if let Some(version) = version.filter(|version| !possible.contains(version)) {
+                let message = format!("version {version} is not {} or {}", possible.start(), possible.end());
+                invalid.push(Invalid { key, message });
+            }
+        }
+        if let Some(address) = self.group_addr
+            && !matches!(address.0, [0x01, 0x80, 0xc2, 0, 0, 0 | 4..=15])
+        {
+            let message = format!("`{address}` is not 01:80:c2:00:00:00 or 01:80:c2:00:00:04 to 01:80:c2:00:00:0f");
+            invalid.push(Invalid { key: "group_addr", message });
+        }
         if let Some(mask) = self.group_fwd_mask
             && mask & 0b111 != 0
         {
@@ -250,6 +270,14 @@ mod tests {
         let desired = |ms| Kind::from(Bridge { ageing_time: Some(Duration::milliseconds(ms)), ..Bridge::default() });
         assert_eq!(desired(50_000).compare(&Kind::from(live.clone())).unwrap(), []);
         assert_eq!(desired(50_010).compare(&Kind::from(live)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn impossible_versions_and_group_addresses_are_refused() {
+        let bridge = Bridge { mcast_igmp_version: Some(1), mcast_mld_version: Some(3), ..Bridge::default() };
+        let bridge = Bridge { group_addr: Some(Mac([0x01, 0x80, 0xc2, 0, 0, 1])), ..bridge };
+        let keys: Vec<_> = bridge.validate().iter().map(|invalid| invalid.key).collect();
+        assert_eq!(keys, ["mcast_igmp_version", "mcast_mld_version", "group_addr"]);
     }
 
     #[test]

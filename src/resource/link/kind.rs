@@ -122,6 +122,13 @@ macro_rules! define_kind {
                 }
             }
 
+            /// Every option of the kind with values to try, as a lab file would show them.
+            pub fn samples(&self) -> Vec<(&'static str, Vec<Value>)> {
+                match self {
+                    $(Self::$variant(_) => option::samples::<$type>(),)+
+                }
+            }
+
             fn show_options(&self) -> Vec<(&'static str, Value)> {
                 match self {
                     $(Self::$variant(kind) => option::show::<$type>(kind),)+
@@ -155,6 +162,11 @@ macro_rules! with_all_kinds {
         }
 
         impl Kind {
+            /// One of each kind that a section of a lab file makes, without options.
+            pub fn registered() -> Vec<Self> {
+                vec![$(<$type>::default().into()),+]
+            }
+
             /// Reads IFLA_INFO_KIND and IFLA_INFO_DATA.
             ///
             /// # Errors

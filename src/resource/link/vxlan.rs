@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::contract::LinkKind;
 use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, Refusal};
@@ -105,12 +106,12 @@ impl OptionTable for Vxlan {
         option!(port: Be16 = 15, Replace, default DEFAULT_PORT),
         option!(udpcsum: U8 = 18, Replace, default true),
         option!(udp6zerocsumtx: U8 = 19, Replace, default false),
-        option!(udp6zerocsumrx: U8 = 20, Replace, default false),
-        option!(gbp: Flag = 23, Replace, default false),
-        option!(external: U8 = 25, Replace, default false),
+        OptionRow { samples: not_alone, ..option!(udp6zerocsumrx: U8 = 20, Replace, default false) },
+        OptionRow { samples: not_alone, ..option!(gbp: Flag = 23, Replace, default false) },
+        OptionRow { samples: not_alone, ..option!(external: U8 = 25, Replace, default false) },
         option!(flowlabel: Be32 = 26, Replace, default 0),
         option!(df: U8 = 29, Replace, default 0),
-        option!(vnifilter: U8 = 30, Replace, default false),
+        OptionRow { samples: not_alone, ..option!(vnifilter: U8 = 30, Replace, default false) },
     ];
 
     fn validate(&self) -> Vec<Invalid> {
@@ -145,6 +146,9 @@ impl OptionTable for Vxlan {
         if self.flowlabel.is_some_and(|label| label > 0xf_ffff) {
             refuse("flowlabel", "a flow label has 20 bits".into());
         }
+        if self.flowlabel.is_some_and(|label| label != 0) && !self.is_ipv6() {
+            refuse("flowlabel", "a flow label needs an IPv6 `remote` or `local`".into());
+        }
         if self.srcport.is_some_and(|[low, high]| low > high) {
             refuse("srcport", "the range begins after its end".into());
         }
@@ -169,6 +173,11 @@ impl OptionTable for Vxlan {
         self.local = self.local.filter(|local| *local != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.gbp = self.gbp.or(Some(false));
     }
+}
+
+/// What must be the same for all that listen on a port is not drawn for one alone.
+fn not_alone(_: &Vxlan) -> Vec<Value> {
+    Vec::new()
 }
 
 impl LinkKind for Vxlan {

@@ -170,5 +170,11 @@ macro_rules! kernel_enum {
                 None
             }
         }
+
+        impl $crate::resource::option::Sample for $type {
+            fn samples() -> Vec<Self> {
+                vec![$(<$type>::$variant),+]
+            }
+        }
     };
 }
