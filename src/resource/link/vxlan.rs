@@ -103,7 +103,8 @@ impl OptionTable for Vxlan {
         option!(rsc: U8 = 12, Replace, default false),
         option!(l2miss: U8 = 13, Replace, default false),
         option!(l3miss: U8 = 14, Replace, default false),
-        option!(port: Be16 = 15, Replace, default DEFAULT_PORT),
+        // Root alone can listen on the lower ones.
+        OptionRow { samples: |_| vec![4789.into(), 8472.into()], ..option!(port: Be16 = 15, Replace, default DEFAULT_PORT) },
         option!(udpcsum: U8 = 18, Replace, default true),
         option!(udp6zerocsumtx: U8 = 19, Replace, default false),
         OptionRow { samples: not_alone, ..option!(udp6zerocsumrx: U8 = 20, Replace, default false) },
@@ -139,6 +140,9 @@ impl OptionTable for Vxlan {
         }
         if self.external == Some(true) && self.id.is_some_and(|id| id != 0) {
             refuse("external", "with `external: true` the virtual network comes from the packet; leave out `id`".into());
+        }
+        if self.port == Some(0) {
+            refuse("port", format!("0 is not a UDP port; leave out `port` for the kernel's {DEFAULT_PORT}"));
         }
         if self.df.is_some_and(|df| df > 2) {
             refuse("df", "0 (unset), 1 (set) or 2 (inherit) is meant".into());
@@ -199,7 +203,7 @@ impl LinkKind for Vxlan {
 
     /// `vxlan_vni_in_use`: the network and the port, as far as the sockets take in the same packets (VXLAN_F_RCV_FLAGS).
     fn identity(&self) -> Option<Identity> {
-        let (id, port) = (self.id.unwrap_or(0), self.port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
+        let (id, port) = (self.id.unwrap_or(0), self.port.unwrap_or(DEFAULT_PORT));
         let flags = [self.external, self.gbp, self.vnifilter, self.udp6zerocsumrx].map(|flag| u32::from(flag == Some(true)));
         let key = [id, port.into(), self.is_ipv6().into()].into_iter().chain(flags).collect();
         Some(Identity {
@@ -263,6 +267,14 @@ mod tests {
         let changes = desired.compare(&live).unwrap();
         let changes: Vec<_> = changes.iter().map(|change| (change.name, change.mutability)).collect();
         assert_eq!(changes, [("remote", Mutability::Replace), ("learning", Mutability::InPlace)]);
+    }
+
+    #[test]
+    fn what_the_kernel_would_replace_or_refuse_is_refused() {
+        let keys = |vxlan: Vxlan| vxlan.validate().into_iter().map(|invalid| invalid.key).collect::<Vec<_>>();
+        assert_eq!(keys(Vxlan { port: Some(0), ..vxlan() }), ["port"]);
+        assert_eq!(keys(Vxlan { flowlabel: Some(1), ..vxlan() }), [""; 0]);
+        assert_eq!(keys(Vxlan { flowlabel: Some(1), remote: None, ..vxlan() }), ["flowlabel"]);
     }
 
     #[test]
