@@ -120,7 +120,8 @@ impl OptionTable for Bridge {
         option!(mcast_snooping: U8 = 23, InPlace, default true),
         option!(mcast_query_use_ifaddr: U8 = 24, InPlace, default false),
         option!(mcast_querier: U8 = 25, InPlace, default false),
-        option!(mcast_hash_max: U32 = 27, InPlace, default 4096),
+        // With fewer the kernel soon ends snooping by itself.
+        OptionRow { samples: |_| vec![4096.into(), 8192.into()], ..option!(mcast_hash_max: U32 = 27, InPlace, default 4096) },
         option!(mcast_last_member_count: U32 = 28, InPlace, default 2),
         option!(mcast_startup_query_count: U32 = 29, InPlace, default 2),
         option!(mcast_last_member_interval: Centiseconds64 = 30, InPlace, default Duration::seconds(1)),
