@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Differ;
 use crate::name::{LinkId, LinkName};
-use crate::resource::link::contract::MtuAround;
+use crate::resource::link::rules::MtuAround;
 use crate::resource::link::{Link, LinkSettings};
 use crate::state::State;
 
@@ -13,7 +13,7 @@ impl Differ<'_> {
     /// which is the case cannot be seen. So a bridge with an mtu of its own is told again.
     pub(super) fn hold_mtus(&mut self) {
         let (desired, live) = (self.desired, self.live);
-        for (id, link) in desired.links.iter().filter(|(_, link)| link.kind.takes_ports() && !link.external) {
+        for (id, link) in desired.links.iter().filter(|(_, link)| link.kind.follows_ports_mtu() && !link.external) {
             let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_created(id)) else { continue };
             let changes = |port: &LinkId| self.change_of(port).is_some() || self.removed.contains_key(port);
             if !desired.ports(id).eq(live.state.ports(id)) || desired.ports(id).any(changes) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::SeenLink;
 use crate::name::{LinkId, LinkName, LinkRef, NamespaceName};
-use crate::resource::link::{Kind, Link};
+use crate::resource::link::Link;
 use crate::snapshot::{Numbering, Snapshots};
 use crate::state::{Ifindex, State};
 
@@ -22,7 +22,7 @@ pub(super) enum Elsewhere {
 
 /// Whether the link is one end of a pair.
 pub(super) fn is_end_of_pair(link: &Link) -> bool {
-    matches!(link.kind, Kind::Veth(_))
+    link.kind.is_pair()
 }
 
 /// Ends of pairs by their own number and the other's.

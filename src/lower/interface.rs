@@ -209,7 +209,7 @@ pub(super) fn collect<'l>(lab: &'l LabFile, problems: &mut Problems) -> Table<'l
 
 impl<'l> Interface<'l> {
     fn new(id: LinkId, section: Option<&'l InterfaceSpec>) -> Box<Self> {
-        Box::new(Self { id, section, end: None, link: Box::new(Link::new(Kind::Device(String::new()))) })
+        Box::new(Self { id, section, end: None, link: Box::new(Link::new(Kind::default())) })
     }
 }
 
@@ -272,7 +272,7 @@ fn take_end<'l>(table: &mut Table<'l>, end: End<'l>, id: &LinkId, peer: LinkId, 
             .hint("choose another name");
         return;
     }
-    interface.link.kind = Kind::Veth(Veth { peer: Some(peer.into()) });
+    interface.link.kind = Veth { peer: Some(peer.into()) }.into();
     let count = |given: Option<u32>| given.unwrap_or(1);
     interface.link.queues = Some(Queues { transmit: count(end.spec.numtxqueues), receive: count(end.spec.numrxqueues) });
     interface.end = Some(end);

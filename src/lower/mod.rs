@@ -10,6 +10,7 @@ mod parent;
 mod port;
 mod role;
 mod settings;
+mod sibling;
 mod sysctl;
 #[cfg(test)]
 mod tests;

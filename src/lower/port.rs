@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::interface::{Interface, Namespace, Table};
 use super::parent::known;
 use crate::name::{LinkId, LinkName, escape};
-use crate::resource::link::Kind;
-use crate::resource::link::contract::PortPattern;
+use crate::resource::link::kind::with_article;
+use crate::resource::link::pattern::PortPattern;
 use crate::yaml::Path;
 use crate::yaml::problem::Problems;
 
@@ -54,9 +54,9 @@ fn count(ports: &Ports, master: &Interface<'_>, problems: &mut Problems) {
     let most = master.link.kind.most_ports();
     let number = ports.values().filter(|(of, _)| *of == master.id.name).count();
     if number > most {
-        let (id, kind) = (&master.id, master.link.kind.name());
+        let (id, kind) = (&master.id, with_article(master.link.kind.name()));
         let problem =
-            problems.error(master.kind_path("ports"), format!("`{id}` has {number} ports; a {kind} can have at most {most}"));
+            problems.error(master.kind_path("ports"), format!("`{id}` has {number} ports; {kind} can have at most {most}"));
         problem.hint("use several of them, connected by veth pairs");
     }
 }
@@ -123,16 +123,19 @@ fn named(
         return None;
     }
     if name.is_loopback() {
-        problems.error(path.clone(), format!("`lo` cannot be a port of a {}", master.link.kind.name()));
+        problems.error(path.clone(), format!("`lo` cannot be a port of {}", with_article(master.link.kind.name())));
         return None;
     }
     if !known(namespace, name, path.clone(), problems) {
         return None;
     }
     let port = &namespace.interfaces[&name];
-    if let (Kind::Bridge(_), Kind::Bridge(_)) = (&master.link.kind, &port.link.kind) {
-        let problem = problems.error(path.clone(), format!("`{}` is a bridge and cannot be a port of another bridge", port.id));
-        problem.hint("connect the two bridges with a veth pair");
+    if let Some(refusal) = master.link.kind.refuses_port(port.link.kind.name()) {
+        let [port_kind, kind] = [port, master].map(|interface| with_article(interface.link.kind.name()));
+        let problem = problems.error(path.clone(), format!("`{}` is {port_kind} and cannot be a port of {kind}", port.id));
+        if let Some(hint) = refusal.hint {
+            problem.hint(hint);
+        }
         return None;
     }
     Some(name)

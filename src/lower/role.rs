@@ -2,6 +2,8 @@
 
 use super::interface::Interface;
 use crate::resource::link::Kind;
+use crate::resource::link::kind::with_article;
+use crate::resource::link::loopback::Loopback;
 use crate::spec::file::InterfaceSpec;
 use crate::yaml::Path;
 use crate::yaml::problem::{Problems, keys, link_ends};
@@ -38,13 +40,13 @@ pub(super) fn choose_kind(interface: &mut Interface<'_>, owned: bool, problems: 
         Role::Kind => choose_of(interface, &mut kinds, owned, problems),
         Role::End => {}
         Role::Loopback => {
-            interface.link.kind = Kind::Loopback;
+            interface.link.kind = Loopback.into();
             interface.link.external = !owned;
         }
         Role::External => interface.link.external = !owned,
     }
     if let (Some(what), Some((key, _))) = (role.excludes_kinds(), kinds.first()) {
-        let message = format!("`{}` is {what} and cannot also be a {key}", interface.id);
+        let message = format!("`{}` is {what} and cannot also be {}", interface.id, with_article(key));
         let problem = problems.error(interface.section_path().then(*key), message);
         problem.hint(format!("remove `{key}`"));
         if let Some(end) = &interface.end {
@@ -80,7 +82,7 @@ fn check_external(interface: &Interface<'_>, role: Role, owned: bool, problems: 
 fn choose_of(interface: &mut Interface<'_>, kinds: &mut Vec<(&'static str, Kind)>, owned: bool, problems: &mut Problems) {
     let path = interface.section_path();
     if let [(first, _), (second, _), ..] = kinds.as_slice() {
-        let message = format!("`{}` cannot be both a {first} and a {second}", interface.id);
+        let message = format!("`{}` cannot be both {} and {}", interface.id, with_article(first), with_article(second));
         problems.error(path.clone().then(*second), message).also(path.clone().then(*first), "the other kind");
     }
     if kinds.is_empty() {

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use super::interface::{Interface, Namespace, Table, all, find};
 use crate::name::{LinkId, LinkName, escape};
-use crate::resource::link::contract::MtuAround;
-use crate::resource::link::macvlan::MacvlanMode;
-use crate::resource::link::{Kind, LEAST_MTU, LinkSettings};
+use crate::resource::link::rules::{Addressing, MtuAround};
+use crate::resource::link::{LEAST_MTU, LinkSettings, for_each_setting};
 use crate::value::Mac;
 use crate::yaml::Path;
 use crate::yaml::problem::Problems;
@@ -19,15 +18,11 @@ const MOST_QUEUES: u32 = 4096;
 /// Longest further name, in bytes (ALTIFNAMSIZ less its terminating zero).
 const ALTNAME_LENGTH: usize = 127;
 
-/// Calls the macro with the settings that have one value, which only one place may give.
-macro_rules! with_scalars {
-    ($then:ident) => {
-        $then!(mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc);
-    };
-}
-
 macro_rules! define_scalars {
-    ($($field:ident),+) => {
+    ({} $(
+        $(#[$doc:meta])*
+        $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
+    )+) => {
         impl Interface<'_> {
             /// Whether its section, and the end of its link, say something of that name.
             fn says(&self, key: &str) -> [bool; 2] {
@@ -53,10 +48,19 @@ macro_rules! define_scalars {
                 })+
                 (settings, twice)
             }
+
+            /// What the link as a whole says.
+            fn link_settings(&self) -> LinkSettings {
+                let Some(end) = &self.end else { return LinkSettings::default() };
+                LinkSettings {
+                    $($($field: { const _: &str = $link; end.spec.$field },)?)+
+                    ..LinkSettings::default()
+                }
+            }
         }
     };
 }
-with_scalars!(define_scalars);
+for_each_setting!(define_scalars {});
 
 /// Joins and checks the settings of every interface.
 pub(super) fn settle(table: &mut Table<'_>, problems: &mut Problems) {
@@ -93,16 +97,15 @@ fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
             let problem = problems.error(end.path().then(key), format!("`{key}` of `{}` is set twice", interface.id));
             problem.also(interface.section_path().then(key), "also set here").hint("remove one of the two");
         }
-        settings.mtu = settings.mtu.or(end.spec.mtu);
-        settings.up = settings.up.or(end.spec.up);
-        settings.txqueuelen = settings.txqueuelen.or(end.spec.txqueuelen);
+        settings = settings.or(&interface.link_settings());
     }
     settings.altnames = interface.altnames().map(|names| names.cloned().collect());
     interface.link.settings = settings;
 }
 
 fn check_mtu(interface: &Interface<'_>, problems: &mut Problems) {
-    let most = if interface.link.kind == Kind::Loopback { MOST_MTU + 1 } else { MOST_MTU };
+    // A loopback is born with more than any other link can be given.
+    let most = interface.link.kind.default_mtu(MtuAround::default()).map_or(MOST_MTU, |default| default.max(MOST_MTU));
     if let Some(mtu) = interface.link.settings.mtu
         && !(LEAST_MTU..=most).contains(&mtu)
     {
@@ -131,13 +134,12 @@ fn check_kind(interface: &Interface<'_>, problems: &mut Problems) {
     }
 }
 
-/// Whether it is meant that the two have the same address, or is refused elsewhere: macvlans are checked by their parent, and
-/// one in passthru mode has its parent's address.
+/// Whether it is meant that the two have the same address, or is refused elsewhere: siblings are checked by their parent, and some
+/// kinds have their parent's address.
 fn may_share_mac(one: &Interface<'_>, other: &Interface<'_>) -> bool {
-    match (&one.link.kind, &other.link.kind) {
-        (Kind::Macvlan(_), Kind::Macvlan(_)) => true,
-        (Kind::Macvlan(macvlan), _) | (_, Kind::Macvlan(macvlan)) => macvlan.mode == Some(MacvlanMode::Passthru),
-        _ => false,
+    match (one.link.kind.addressing(), other.link.kind.addressing()) {
+        (Addressing::Parents(_), _) | (_, Addressing::Parents(_)) | (Addressing::Distinct, Addressing::Distinct) => true,
+        (Addressing::Own, _) | (_, Addressing::Own) => false,
     }
 }
 
@@ -232,10 +234,9 @@ pub(super) fn known_mtu(table: &Table<'_>, id: &LinkId, depth: usize) -> Option<
         let parent = interface.link.kind.below(&id.namespace).filter(|_| depth > 0)?;
         known_mtu(table, &parent, depth - 1)
     };
-    match &interface.link.kind {
-        _ if interface.link.settings.mtu.is_some() => interface.link.settings.mtu,
-        // A bridge takes the least of its ports'.
-        Kind::Bridge(_) => None,
-        kind => kind.default_mtu(MtuAround { parent: below(), smallest_port: None }),
+    match interface.link.settings.mtu {
+        Some(mtu) => Some(mtu),
+        None if interface.link.kind.follows_ports_mtu() => None,
+        None => interface.link.kind.default_mtu(MtuAround { parent: below(), smallest_port: None }),
     }
 }

@@ -32,7 +32,7 @@ impl Context<'_> {
         }
         match (action, after) {
             (Action::Create | Action::Replace, Some(desired)) => {
-                if desired.kind != Kind::Loopback && self.bears_pair(id, desired) {
+                if !desired.kind.is_loopback() && self.bears_pair(id, desired) {
                     nodes.push(self.birth(position, id, desired));
                 }
                 nodes.extend(mtu_of_its_own(desired).map(|mtu| self.resize(position, id, mtu)));
@@ -59,7 +59,7 @@ impl Context<'_> {
         let below = live.kind.parent().map(|below| below.resolve(&id.namespace));
         let goes = |link: &LinkId| self.gone_namespaces.contains(&link.namespace);
         let Some(below) = below else { return !goes(id) || self.spans(live, id) };
-        if matches!(live.kind, Kind::Veth(_)) {
+        if live.kind.is_pair() {
             return match (goes(id), goes(&below)) {
                 (true, true) => false,
                 (true, false) => !self.is_known(&below),
@@ -81,8 +81,8 @@ impl Context<'_> {
             return true;
         }
         let Some(below) = live.kind.parent().map(|below| below.resolve(&id.namespace)) else { return false };
-        match (&live.kind, self.live.state.link(&below)) {
-            (Kind::Veth(_), Some(peer)) => self.needs_deleting(&below, peer),
+        match (live.kind.is_pair(), self.live.state.link(&below)) {
+            (true, Some(peer)) => self.needs_deleting(&below, peer),
             _ => self.goes_at_once(&below),
         }
     }
@@ -226,7 +226,7 @@ impl Context<'_> {
     /// What the creating message could not carry.
     fn finish(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
         let second = !self.is_born_complete(id, link);
-        let loopback = link.kind == Kind::Loopback;
+        let loopback = link.kind.is_loopback();
         let wants_up = link.settings.up != Some(false);
         let mut settings = match loopback {
             true => link.settings.difference(&Link::new_loopback().settings),
@@ -281,7 +281,7 @@ impl Context<'_> {
         node.after.extend(enslaved_to.filter(|master| self.is_born(master)));
         node.after.extend(self.sized_master(id, desired));
         // The kernel lets a bridge's mtu follow its ports', so that by then there may be nothing left to do.
-        if desired.kind.takes_ports() && desired.settings.mtu.is_none() && delta.settings.mtu.is_some() {
+        if desired.kind.follows_ports_mtu() && desired.settings.mtu.is_none() && delta.settings.mtu.is_some() {
             node.after.extend(self.desired.ports(id).cloned());
         }
         node.provides.push(id.clone());
@@ -291,7 +291,7 @@ impl Context<'_> {
 
 /// The mtu that the lab gives a link with ports, so that it is not to follow theirs.
 fn mtu_of_its_own(link: &Link) -> Option<u32> {
-    link.settings.mtu.filter(|_| link.kind.takes_ports() && !link.external)
+    link.settings.mtu.filter(|_| link.kind.follows_ports_mtu() && !link.external)
 }
 
 /// An mtu that is not the given one, and above it where that is possible, so that nothing on top has to shrink.

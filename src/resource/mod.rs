@@ -5,6 +5,7 @@
 pub mod address;
 pub mod link;
 pub mod object;
+pub mod option;
 pub mod route;
 pub mod sysctl;
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::address::AddressSpec;
-use crate::resource::link::for_each_kind;
+use crate::resource::link::{for_each_kind, for_each_setting};
 use crate::resource::object::{Object, for_each_object};
 use crate::value::Mac;
 use crate::{scalar, string_or_map};
@@ -91,47 +91,25 @@ macro_rules! list_in_interfaces {
 }
 for_each_object!(list_in_interfaces);
 
-/// Calls the macro with the settings that all interfaces have, for both places where they can be set.
-macro_rules! with_settings {
-    ($then:ident { $($head:tt)* }) => {
+/// Calls the macro with the keys that all interfaces have, for both places where they can be set: the table of settings, and the
+/// keys that are not in it.
+macro_rules! with_interface_keys {
+    ({ $then:ident { $($head:tt)* } } $(
+        $(#[$doc:meta])*
+        $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
+    )+) => {
         $then! {
             { $($head)* }
             /// Addresses, in the order in which they are added.
             addresses: Vec<AddressSpec>,
-            /// MAC address (IFLA_ADDRESS); the kernel chooses one by default.
-            mac: Option<Mac>,
-            /// Maximum packet size in bytes, 68 to 65535 (IFLA_MTU).
-            mtu: Option<u32>,
-            /// Administratively up; default true (IFF_UP).
-            up: Option<bool>,
-            /// Length of the transmit queue in packets, default 1000 (IFLA_TXQLEN).
-            txqueuelen: Option<u32>,
+            $($(#[$doc])* $field: Option<$type>,)+
             /// Alternative names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
             altnames: Option<Vec<String>>,
-            /// Use ARP; default true.
-            arp: Option<bool>,
-            /// Use multicast; default true.
-            multicast: Option<bool>,
-            /// Receive all multicast packets; default false.
-            allmulti: Option<bool>,
-            /// Promiscuous mode: receive all packets; default false.
-            promisc: Option<bool>,
             /// Sysctls of this interface: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
             sysctls: BTreeMap<String, SysctlValue>,
         }
     };
 }
-
-macro_rules! define_settings {
-    ({} $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
-        /// The settings of any interface.
-        #[derive(Debug, Clone, Default, PartialEq)]
-        pub struct SettingsSpec {
-            $($(#[$doc])* pub $field: $type,)+
-        }
-    };
-}
-with_settings!(define_settings {});
 
 macro_rules! define_interface {
     ({ $($key:ident => $variant:ident($kind:ty)),+ $(,)? } $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
@@ -158,16 +136,11 @@ macro_rules! define_interface {
                 $(kinds.extend(self.$key.as_deref().map(|kind| (stringify!($key), crate::resource::link::Kind::from(kind.clone()))));)+
                 kinds
             }
-
-            /// Returns the settings.
-            pub fn settings(&self) -> SettingsSpec {
-                SettingsSpec { $($field: self.$field.clone()),+ }
-            }
         }
     };
 }
 macro_rules! interface_of_kinds {
-    ($($kinds:tt)*) => { with_settings!(define_interface { $($kinds)* }); };
+    ($($kinds:tt)*) => { for_each_setting!(with_interface_keys { define_interface { $($kinds)* } }); };
 }
 for_each_kind!(interface_of_kinds);
 
@@ -182,35 +155,34 @@ macro_rules! define_endpoint {
             pub interface: LinkId,
             $($(#[$doc])* #[serde(default)] pub $field: $type,)+
         }
+    };
+}
+for_each_setting!(with_interface_keys { define_endpoint {} });
 
-        impl LongEndpoint {
-            /// Returns the settings.
-            pub fn settings(&self) -> SettingsSpec {
-                SettingsSpec { $($field: self.$field.clone()),+ }
-            }
+macro_rules! define_link {
+    ({} $(
+        $(#[$doc:meta])*
+        $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
+    )+) => {
+        /// A veth pair.
+        #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct LinkSpec {
+            /// The two endpoints: `namespace:interface`, or a map with `interface` and settings.
+            #[schemars(length(min = 2, max = 2))]
+            pub endpoints: Vec<Endpoint>,
+            $($(
+                #[doc = $link]
+                pub $field: Option<$type>,
+            )?)+
+            /// Transmit queues of each endpoint, default 1 (IFLA_NUM_TX_QUEUES).
+            pub numtxqueues: Option<u32>,
+            /// Receive queues of each endpoint, default 1 (IFLA_NUM_RX_QUEUES).
+            pub numrxqueues: Option<u32>,
         }
     };
 }
-with_settings!(define_endpoint {});
-
-/// A veth pair.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LinkSpec {
-    /// The two endpoints: `namespace:interface`, or a map with `interface` and settings.
-    #[schemars(length(min = 2, max = 2))]
-    pub endpoints: Vec<Endpoint>,
-    /// The mtu of both endpoints; an endpoint can override it.
-    pub mtu: Option<u32>,
-    /// Whether both endpoints are up; an endpoint can override it.
-    pub up: Option<bool>,
-    /// The length of both transmit queues; an endpoint can override it.
-    pub txqueuelen: Option<u32>,
-    /// Transmit queues of each endpoint, default 1 (IFLA_NUM_TX_QUEUES).
-    pub numtxqueues: Option<u32>,
-    /// Receive queues of each endpoint, default 1 (IFLA_NUM_RX_QUEUES).
-    pub numrxqueues: Option<u32>,
-}
+for_each_setting!(define_link {});
 
 /// An endpoint of a link.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]

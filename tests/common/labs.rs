@@ -33,9 +33,7 @@ pub struct Lab {
     wires: BTreeMap<u8, Wire>,
     bridges: BTreeMap<u8, Bridge>,
     dummies: BTreeMap<u8, Dummy>,
-    vlans: BTreeMap<u8, Vlan>,
-    macvlans: BTreeMap<u8, Macvlan>,
-    vxlans: BTreeMap<u8, Vxlan>,
+    uppers: BTreeMap<u8, Upper>,
     external: Option<External>,
     routes: BTreeMap<u8, RoutePart>,
 }
@@ -81,8 +79,7 @@ struct Bridge {
     ports: Ports,
     inet: Option<u8>,
     inet6: Option<u8>,
-    stp: Option<bool>,
-    ageing: Option<u32>,
+    options: Options,
     mtu: Option<u32>,
     down: bool,
 }
@@ -111,41 +108,26 @@ enum Below {
     Wire(u8, u8),
     Bridge(u8),
     Dummy(u8),
-    Vlan(u8),
+    Upper(u8),
     External,
 }
 
+/// A link of any registered kind that takes no ports, mostly on another one.
 #[derive(Debug, Clone, PartialEq)]
-struct Vlan {
+struct Upper {
     space: u8,
-    below: Below,
-    id: u16,
-    loose: Option<bool>,
+    /// Which of those kinds.
+    kind: u8,
+    below: Option<Below>,
+    options: Options,
     mtu: Option<u32>,
-    inet: Option<u8>,
-    down: bool,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Macvlan {
-    space: u8,
-    below: Below,
-    mode: &'static str,
     inet: Option<u8>,
     inet6: Option<u8>,
     down: bool,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-struct Vxlan {
-    space: u8,
-    below: Option<Below>,
-    remote: Option<u8>,
-    port: Option<u16>,
-    learning: Option<bool>,
-    inet: Option<u8>,
-    down: bool,
-}
+/// Options of a kind, each by the number of its row and of one of the values to try there. The numbers wrap around.
+type Options = BTreeMap<u8, u8>;
 
 /// What is said of `host:eth0`, which is there already.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,6 +164,7 @@ enum Way {
 
 const WIRES: u8 = 6;
 const FEW: u8 = 3;
+const UPPERS: u8 = 9;
 
 fn space_number() -> impl Strategy<Value = u8> {
     prop_oneof![4 => 0..3_u8, 2 => 3..HOST, 1 => Just(HOST)]
@@ -257,9 +240,13 @@ fn wire() -> impl Strategy<Value = Wire> {
 fn bridge() -> impl Strategy<Value = Bridge> {
     let ports = prop_oneof![Just(Ports::Glob), btree_set(0..2 * WIRES, 0..4).prop_map(Ports::Named)];
     let address = || of(1..9_u8);
-    (space_number(), ports, address(), address(), rarely(any::<bool>()), rarely(10..900_u32), mtu(), down()).prop_map(
-        |(space, ports, inet, inet6, stp, ageing, mtu, down)| Bridge { space, ports, inet, inet6, stp, ageing, mtu, down },
-    )
+    (space_number(), ports, address(), address(), options(), mtu(), down())
+        .prop_map(|(space, ports, inet, inet6, options, mtu, down)| Bridge { space, ports, inet, inet6, options, mtu, down })
+}
+
+/// At most a few options.
+fn options() -> impl Strategy<Value = Options> {
+    btree_map(0..64_u8, 0..8_u8, 0..4)
 }
 
 fn dummy() -> impl Strategy<Value = Dummy> {
@@ -272,26 +259,17 @@ fn below() -> impl Strategy<Value = Below> {
         4 => (0..WIRES, 0..2_u8).prop_map(|(wire, end)| Below::Wire(wire, end)),
         1 => (0..FEW).prop_map(Below::Bridge),
         1 => (0..FEW).prop_map(Below::Dummy),
-        1 => (0..FEW).prop_map(Below::Vlan),
+        1 => (0..UPPERS).prop_map(Below::Upper),
         1 => Just(Below::External),
     ]
 }
 
-fn vlan() -> impl Strategy<Value = Vlan> {
-    let mtu = rarely(Just(1280));
-    (space_number(), below(), 1..5_u16, rarely(any::<bool>()), mtu, of(1..9_u8), down())
-        .prop_map(|(space, below, id, loose, mtu, inet, down)| Vlan { space, below, id, loose, mtu, inet, down })
-}
-
-fn macvlan() -> impl Strategy<Value = Macvlan> {
-    let mode = prop::sample::select(vec!["bridge", "private", "vepa", "passthru"]);
-    (space_number(), below(), mode, of(1..9_u8), of(1..9_u8), down())
-        .prop_map(|(space, below, mode, inet, inet6, down)| Macvlan { space, below, mode, inet, inet6, down })
-}
-
-fn vxlan() -> impl Strategy<Value = Vxlan> {
-    (space_number(), of(below()), of(1..9_u8), rarely(Just(4789)), rarely(any::<bool>()), of(1..9_u8), down())
-        .prop_map(|(space, below, remote, port, learning, inet, down)| Vxlan { space, below, remote, port, learning, inet, down })
+fn upper() -> impl Strategy<Value = Upper> {
+    let below = weighted(0.9, below());
+    let addresses = (of(1..9_u8), of(1..9_u8));
+    (space_number(), 0..60_u8, below, options(), rarely(Just(1280)), addresses, down()).prop_map(
+        |(space, kind, below, options, mtu, (inet, inet6), down)| Upper { space, kind, below, options, mtu, inet, inet6, down },
+    )
 }
 
 fn external() -> impl Strategy<Value = External> {
@@ -328,17 +306,15 @@ fn route() -> impl Strategy<Value = RoutePart> {
 /// A random lab.
 pub fn lab() -> impl Strategy<Value = Lab> {
     let links = (btree_map(0..WIRES, wire(), 0..6), btree_map(0..FEW, bridge(), 0..3), btree_map(0..FEW, dummy(), 0..3));
-    let tops = (btree_map(0..FEW, vlan(), 0..3), btree_map(0..FEW, macvlan(), 0..3), btree_map(0..FEW, vxlan(), 0..3));
+    let uppers = btree_map(0..UPPERS, upper(), 0..8);
     let routes = btree_map(0..8_u8, route(), 0..6);
-    (btree_map(space_below_host(), space(), 0..6), links, tops, of(external()), routes).prop_map(
-        |(spaces, (wires, bridges, dummies), (vlans, macvlans, vxlans), external, routes)| Lab {
+    (btree_map(space_below_host(), space(), 0..6), links, uppers, of(external()), routes).prop_map(
+        |(spaces, (wires, bridges, dummies), uppers, external, routes)| Lab {
             spaces,
             wires,
             bridges,
             dummies,
-            vlans,
-            macvlans,
-            vxlans,
+            uppers,
             external,
             routes,
         },

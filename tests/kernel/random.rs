@@ -24,8 +24,8 @@ impl Dice {
             RngSeed::Random => RngSeed::Fixed(seed),
             fixed @ RngSeed::Fixed(_) => fixed,
         };
-        let kinds = [(Feature::Dummy, "dummy:"), (Feature::Vlan, "vlan:")];
-        let lacking = kinds.into_iter().filter(|(feature, _)| lacks(*feature)).map(|(_, word)| word).collect();
+        let words = [(Feature::Dummy, "dummy:"), (Feature::Vlan, "vlan:"), (Feature::BridgeVlanFiltering, "vlan_")];
+        let lacking = words.into_iter().filter(|(feature, _)| lacks(*feature)).map(|(_, word)| word).collect();
         Self { runner: TestRunner::new(Config { rng_seed, ..Config::default() }), lacking }
     }
 

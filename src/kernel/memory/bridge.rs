@@ -3,10 +3,9 @@
 use nix::libc;
 
 use super::device::Place;
-use super::network::{Network, said};
+use super::network::Network;
 use crate::kernel::Errno;
 use crate::operation::LinkHandle;
-use crate::resource::link::Kind;
 
 impl Network {
     /// Makes a link a port. It leaves its old master first, and stays without one when the new one refuses it.
@@ -26,7 +25,7 @@ impl Network {
         if let Some(device) = self.device_mut(port) {
             device.master = Some(master.index);
         }
-        self.fit_bridge(&master);
+        self.fit_to_ports(&master);
         Ok(())
     }
 
@@ -34,24 +33,22 @@ impl Network {
     pub(super) fn release(&mut self, port: &Place) {
         let master = self.device_mut(port).and_then(|device| device.master.take());
         if let Some(master) = master {
-            self.fit_bridge(&Place::new(&port.namespace, master));
+            self.fit_to_ports(&Place::new(&port.namespace, master));
         }
     }
 
     fn check_port(&self, port: &Place, master: &Place) -> Result<(), Errno> {
-        let (Some(device), Some(bridge)) = (self.device(port), self.device(master)) else {
+        let (Some(device), Some(upper)) = (self.device(port), self.device(master)) else {
             return Err(Errno::new(libc::ENODEV));
         };
-        if !bridge.kind.takes_ports() {
+        if !upper.kind.takes_ports() {
             return Err(Errno::new(libc::EOPNOTSUPP));
         }
-        if device.is_loopback() {
-            return Err(Errno::new(libc::EINVAL));
+        if let Some(refusal) = upper.kind.refuses_port(device.kind.name()) {
+            return Err(refusal.into());
         }
-        if matches!(device.kind, Kind::Bridge(_)) {
-            return Err(said(libc::ELOOP, "Can not enslave a bridge to a bridge"));
-        }
-        if self.carries_macvlan(port) || self.stands_over(port, master) || self.stands_over(master, port) {
+        let handled = upper.kind.receive_handler().is_some() && self.receive_handler(port).is_some();
+        if handled || self.stands_over(port, master) || self.stands_over(master, port) {
             return Err(Errno::new(libc::EBUSY));
         }
         Ok(())

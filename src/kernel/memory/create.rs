@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 
 use nix::libc;
 
-use super::device::{Device, LOOPBACK, Place};
+use super::device::{Device, Place};
 use super::mtu;
-use super::network::{Author, Network, said};
+use super::network::{Author, Network};
 use super::sysctl::born_with;
 use crate::kernel::Errno;
 use crate::name::NamespaceName;
 use crate::operation::{LinkHandle, NewLink, NewPeer};
 use crate::ownership;
-use crate::resource::link::macvlan::MacvlanMode;
-use crate::resource::link::vxlan::Vxlan;
-use crate::resource::link::{Kind, Link, LinkSettings, Queues};
+use crate::resource::link::rules::{Among, Flags, ParentRule};
+use crate::resource::link::{Kind, Link, Queues};
 use crate::state::Ifindex;
 use crate::value::Mac;
 
@@ -35,17 +34,16 @@ impl Network {
                 return Err(Errno::new(if one.id == other.id { libc::EEXIST } else { libc::EBUSY }));
             }
         }
-        if new.peer.is_some() != matches!(new.link.kind, Kind::Veth(_)) {
+        if new.peer.is_some() != new.link.kind.is_pair() {
             return Err(Errno::new(libc::EINVAL));
         }
         self.check_kind(&new.link.kind, below.as_ref(), underlay.as_ref())?;
-        let below_mtu = below.as_ref().and_then(|below| self.device(below)).map(|device| device.mtu);
-        let mut device = self.conceive(author, &new.handle, &new.link, below_mtu)?;
+        let parent = below.as_ref().and_then(|below| self.device(below)).map(|parent| (parent.mtu, parent.flags()));
+        let mut device = self.conceive(author, &new.handle, &new.link, parent)?;
         let other = match &new.peer {
-            Some(peer) => Some(self.conceive_peer(author, peer)?),
+            Some(peer) => Some(self.conceive(author, &peer.handle, &peer.link, None)?),
             None => None,
         };
-        self.inherit(&mut device, below.as_ref());
         (device.below, device.underlay) = (below, underlay);
         let place = self.bear(&new.handle, device);
         if let (Some(other), Some(peer)) = (other, &new.peer) {
@@ -54,6 +52,7 @@ impl Network {
                 device.below = Some(peer);
             }
         }
+        self.share_options(&place);
         self.finish_birth(&place, new).inspect_err(|_| self.remove(&place))?;
         // A message of its own, so that the pair stays when it fails.
         new.peer.as_deref().map_or(Ok(()), |peer| self.finish_peer(peer))
@@ -69,7 +68,6 @@ impl Network {
 
     /// What comes after the link is there; when it fails the link goes again.
     fn finish_birth(&mut self, place: &Place, new: &NewLink) -> Result<(), Errno> {
-        self.set_flags(place, &new.link.settings);
         if new.up {
             self.bring_up(place)?;
         }
@@ -79,34 +77,21 @@ impl Network {
         }
     }
 
-    /// Arp, multicast and the like.
-    pub(super) fn set_flags(&mut self, place: &Place, settings: &LinkSettings) {
-        if let Some(device) = self.device_mut(place) {
-            device.arp = settings.arp.unwrap_or(device.arp);
-            device.multicast = settings.multicast.unwrap_or(device.multicast);
-            device.allmulti = settings.allmulti.unwrap_or(device.allmulti);
-            device.promisc = settings.promisc.unwrap_or(device.promisc);
-        }
-    }
-
     fn link_below(&self, new: &NewLink) -> Result<Option<Place>, Errno> {
-        let Some(parent) = &new.parent else {
-            let needs = matches!(new.link.kind, Kind::Macvlan(_) | Kind::Vlan(_));
-            return if needs { Err(Errno::new(libc::EINVAL)) } else { Ok(None) };
+        let (kind, rule) = (&new.link.kind, new.link.kind.parent_rule());
+        let Some(parent) = new.parent.as_ref().filter(|_| rule != ParentRule::Never) else {
+            let refused = rule == ParentRule::Required || new.parent.is_some();
+            return if refused { Err(Errno::new(libc::EINVAL)) } else { Ok(None) };
         };
         self.namespace(&parent.id.namespace)?;
         let place = self.place(parent)?;
-        match (&new.link.kind, self.device(&place)) {
-            // A macvlan on a macvlan is really one on what is below that.
-            (Kind::Macvlan(_), Some(Device { kind: Kind::Macvlan(_), below: Some(root), .. })) => Ok(Some(root.clone())),
-            (Kind::Macvlan(_) | Kind::Vlan(_) | Kind::Vxlan(_), Some(_)) => Ok(Some(place)),
-            _ => Err(Errno::new(libc::EINVAL)),
-        }
+        let root = self.device(&place).filter(|device| kind.replaces_parent(device.kind.name()));
+        Ok(Some(root.and_then(|device| device.below.clone()).unwrap_or(place)))
     }
 
-    /// Where a vxlan's own packets travel: in the namespace that its birth is asked for in.
+    /// Where a link's own packets travel: in the namespace that its birth is asked for in.
     fn underlay(&self, new: &NewLink) -> Result<Option<NamespaceName>, Errno> {
-        if !matches!(new.link.kind, Kind::Vxlan(_)) {
+        if !new.link.kind.has_underlay() {
             return Ok(None);
         }
         let parent = new.parent.as_ref().map(|parent| &parent.id.namespace);
@@ -137,80 +122,76 @@ impl Network {
         Ok(())
     }
 
+    /// What the kind's own rules say about a new link over these.
     fn check_kind(&self, kind: &Kind, below: Option<&Place>, underlay: Option<&NamespaceName>) -> Result<(), Errno> {
-        match (kind, below) {
-            (Kind::Vlan(vlan), Some(below)) => {
-                if below.index == LOOPBACK {
-                    return Err(said(libc::EOPNOTSUPP, "VLANs not supported on device"));
-                }
-                let (wanted, complete) = (vlan.id, kind.complete());
-                let same = |device: &Device| match (&device.kind, &complete) {
-                    (Kind::Vlan(other), Kind::Vlan(new)) => other.id == wanted && other.protocol == new.protocol,
-                    _ => false,
-                };
-                match self.places(|device| device.stands_on(below) && same(device)).is_empty() {
-                    true => Ok(()),
-                    false => Err(said(libc::EEXIST, "VLAN device already exists")),
-                }
-            }
-            (Kind::Macvlan(macvlan), Some(below)) => self.check_macvlan(macvlan.mode == Some(MacvlanMode::Passthru), below),
-            (Kind::Vxlan(_), _) => match (kind.complete(), underlay) {
-                (Kind::Vxlan(vxlan), Some(underlay)) => self.check_vxlan(&vxlan, underlay),
-                _ => Err(Errno::new(libc::EINVAL)),
-            },
-            (Kind::Loopback | Kind::Device(_), _) => Err(Errno::new(libc::EOPNOTSUPP)),
-            (Kind::Bridge(_) | Kind::Dummy(_) | Kind::Veth(_) | Kind::Macvlan(_) | Kind::Vlan(_), _) => Ok(()),
+        if !kind.can_be_made() {
+            return Err(Errno::new(libc::EOPNOTSUPP));
         }
+        if let Some(below) = below {
+            self.check_parent(kind, below)?;
+        }
+        let Some(identity) = kind.identity() else { return Ok(()) };
+        let near = |device: &Device| match identity.among {
+            Among::Siblings => below.is_some_and(|below| device.stands_on(below)),
+            Among::Underlay => underlay.is_some() && device.underlay.as_ref() == underlay,
+        };
+        let same = |device: &Device| {
+            let other = device.kind.identity().filter(|_| device.kind.name() == kind.name() && near(device));
+            other.is_some_and(|other| other.key == identity.key)
+        };
+        if self.places(same).is_empty() { Ok(()) } else { Err(identity.refusal.into()) }
     }
 
-    /// A parent carries one passthru macvlan or any number of others, and is no port meanwhile.
-    fn check_macvlan(&self, passthru: bool, below: &Place) -> Result<(), Errno> {
+    fn check_parent(&self, kind: &Kind, below: &Place) -> Result<(), Errno> {
         let Some(parent) = self.device(below) else { return Err(Errno::new(libc::ENODEV)) };
-        if parent.is_loopback() {
-            return Err(Errno::new(libc::EINVAL));
+        if let Some(refusal) = kind.refuses_parent(parent.kind.name()) {
+            return Err(refusal.into());
         }
-        let is_macvlan = |device: &&Device| matches!(device.kind, Kind::Macvlan(_));
-        let places = self.standing_on(below);
-        let others: Vec<_> = places.iter().filter_map(|place| self.device(place)).filter(is_macvlan).collect();
-        if others.is_empty() && parent.master.is_some() {
+        let (wanted, present) = (kind.receive_handler(), self.receive_handler(below));
+        if wanted.is_some() && present.is_some() && wanted != present {
             return Err(Errno::new(libc::EBUSY));
         }
-        let is_passthru =
-            |device: &&Device| matches!(&device.kind, Kind::Macvlan(macvlan) if macvlan.mode == Some(MacvlanMode::Passthru));
-        if passthru && !others.is_empty() || others.iter().any(is_passthru) {
+        let siblings = self.siblings(below, kind);
+        let alone = |place: &Place| self.device(place).is_some_and(|device| device.kind.sole().is_some());
+        if kind.sole().is_some() && !siblings.is_empty() || siblings.iter().any(alone) {
             return Err(Errno::new(libc::EINVAL));
         }
         Ok(())
     }
 
-    /// Within the namespace of the outer packets a virtual network and port belong to one vxlan (`vxlan_vni_in_use`).
-    fn check_vxlan(&self, new: &Vxlan, underlay: &NamespaceName) -> Result<(), Errno> {
-        let ipv6 = |vxlan: &Vxlan| vxlan.remote.or(vxlan.local).is_some_and(|address| address.is_ipv6());
-        let receiving = |vxlan: &Vxlan| (vxlan.gbp, vxlan.external, vxlan.vnifilter, vxlan.udp6zerocsumrx, ipv6(vxlan));
-        let clashes = |device: &Device| match &device.kind {
-            Kind::Vxlan(other) => {
-                device.underlay.as_ref() == Some(underlay)
-                    && (other.id, other.port) == (new.id, new.port)
-                    && receiving(other) == receiving(new)
+    /// The links of that kind on that parent.
+    fn siblings(&self, parent: &Place, kind: &Kind) -> Vec<Place> {
+        self.places(|device| device.stands_on(parent) && device.kind.name() == kind.name())
+    }
+
+    /// Gives the siblings of a link the options that they share with it.
+    pub(super) fn share_options(&mut self, place: &Place) {
+        let Some(device) = self.device(place).filter(|device| !device.kind.shared_options().is_empty()) else { return };
+        let (kind, below) = (device.kind.clone(), device.below.clone());
+        for sibling in below.map(|below| self.siblings(&below, &kind)).unwrap_or_default() {
+            if let Some(device) = self.device_mut(&sibling) {
+                device.kind.take(&kind, kind.shared_options());
             }
-            _ => false,
-        };
-        match self.places(clashes).is_empty() {
-            true => Ok(()),
-            false => Err(said(libc::EEXIST, "A VXLAN device with the specified VNI already exists")),
         }
     }
 
-    /// The link with what its creating message says of it.
-    fn conceive(&mut self, author: Author<'_>, handle: &LinkHandle, link: &Link, below: Option<u32>) -> Result<Device, Errno> {
+    /// The link with what its creating message says of it, over a parent with that mtu and those flags; down and without a master.
+    fn conceive(
+        &mut self,
+        author: Author<'_>,
+        handle: &LinkHandle,
+        link: &Link,
+        parent: Option<(u32, Flags)>,
+    ) -> Result<Device, Errno> {
         let settings = &link.settings;
-        let mtu = mtu::of_new(&link.kind, settings.mtu, below)?;
+        let mtu = mtu::of_new(&link.kind, settings.mtu, parent.map(|(mtu, _)| mtu))?;
         let mac = match settings.mac {
             Some(mac) => mac.usable().map_err(|_| Errno::new(libc::EADDRNOTAVAIL))?,
             None => self.draw_mac(),
         };
-        let mut device = Device::new(handle.id.name, &link.kind, mac, mtu);
-        device.txqueuelen = settings.txqueuelen.unwrap_or(device.txqueuelen);
+        let flags = parent.map(|(_, flags)| flags).unwrap_or_default();
+        let mut device = Device::new(handle.id.name, &link.kind, mac, mtu, flags);
+        device.keep(settings);
         if let Some(Queues { transmit, receive }) = link.queues {
             let possible = 1..=MOST_QUEUES;
             if !possible.contains(&transmit) || !possible.contains(&receive) {
@@ -227,24 +208,6 @@ impl Network {
             device.sysctls.retain(|key, _| !key.starts_with("ipv6/"));
         }
         Ok(device)
-    }
-
-    /// The other end of a pair: with its own settings, but down and without a master.
-    fn conceive_peer(&mut self, author: Author<'_>, peer: &NewPeer) -> Result<Device, Errno> {
-        let mut device = self.conceive(author, &peer.handle, &peer.link, None)?;
-        let settings = &peer.link.settings;
-        device.arp = settings.arp.unwrap_or(device.arp);
-        device.multicast = settings.multicast.unwrap_or(device.multicast);
-        device.allmulti = settings.allmulti.unwrap_or(device.allmulti);
-        device.promisc = settings.promisc.unwrap_or(device.promisc);
-        Ok(device)
-    }
-
-    /// A vlan is born with its parent's flags.
-    fn inherit(&self, device: &mut Device, below: Option<&Place>) {
-        if let (Kind::Vlan(_), Some(parent)) = (&device.kind, below.and_then(|below| self.device(below))) {
-            (device.arp, device.multicast) = (parent.arp, parent.multicast);
-        }
     }
 
     pub(super) fn bear(&mut self, handle: &LinkHandle, device: Device) -> Place {

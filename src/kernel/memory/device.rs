@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
-use crate::resource::link::{Kind, Queues};
+use crate::resource::link::rules::Flags;
+use crate::resource::link::{Kind, Link, LinkSettings, Queues};
 use crate::state::Ifindex;
 use crate::value::{InterfaceAddress, Mac};
 
@@ -58,14 +59,11 @@ pub(super) struct Device {
     pub(super) master: Option<Ifindex>,
     pub(super) mac: Mac,
     pub(super) mtu: u32,
-    /// Whether a bridge's mtu was set while it lived, so that it follows its ports' no more (BROPT_MTU_SET_BY_USER).
+    /// Whether the mtu of a link that follows its ports' was set while it lived, so that it no longer does (BROPT_MTU_SET_BY_USER).
     pub(super) mtu_set: bool,
     pub(super) up: bool,
-    pub(super) txqueuelen: u32,
-    pub(super) arp: bool,
-    pub(super) multicast: bool,
-    pub(super) allmulti: bool,
-    pub(super) promisc: bool,
+    /// The settings that the kernel does no more than keep; those above and below are open here.
+    pub(super) kept: LinkSettings,
     pub(super) altnames: BTreeSet<String>,
     pub(super) queues: Queues,
     pub(super) group: u32,
@@ -95,24 +93,17 @@ pub(super) fn strip(kind: &mut Kind) {
     if let Some(slot) = kind.underlay_slot() {
         *slot = None;
     }
-    match kind {
-        Kind::Bridge(bridge) => bridge.ports.clear(),
-        Kind::Macvlan(macvlan) => {
-            if let Some(list) = &mut macvlan.macaddrs {
-                list.sort_unstable();
-            }
-        }
-        Kind::Dummy(_) | Kind::Vlan(_) | Kind::Vxlan(_) | Kind::Veth(_) | Kind::Loopback | Kind::Device(_) => {}
-    }
+    kind.clear_ports();
+    kind.normalise();
 }
 
 impl Device {
-    /// A link of that kind as the kernel sets it up when nothing is said.
-    pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32) -> Self {
+    /// A link of that kind as the kernel sets it up when nothing is said, over a parent with those flags.
+    pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32, parent: Flags) -> Self {
+        let flags = kind.default_flags(parent);
         let mut kind = kind.complete();
         strip(&mut kind);
-        let (dummy, loopback) = (matches!(kind, Kind::Dummy(_)), kind == Kind::Loopback);
-        Self {
+        let mut device = Self {
             name,
             kind,
             below: None,
@@ -122,11 +113,7 @@ impl Device {
             mtu,
             mtu_set: false,
             up: false,
-            txqueuelen: 1000,
-            arp: !dummy,
-            multicast: !dummy && !loopback,
-            allmulti: false,
-            promisc: false,
+            kept: LinkSettings::default(),
             altnames: BTreeSet::new(),
             queues: Queues { transmit: 1, receive: 1 },
             group: 0,
@@ -134,16 +121,43 @@ impl Device {
             addresses: Vec::new(),
             sysctls: BTreeMap::new(),
             settled: Settled::Some(BTreeSet::new()),
+        };
+        device.keep(&LinkSettings::of_new(flags));
+        device
+    }
+
+    /// Takes the settings that are no more than kept.
+    pub(super) fn keep(&mut self, settings: &LinkSettings) {
+        let kept = settings.or(&self.kept);
+        self.kept = LinkSettings { mac: None, mtu: None, up: None, altnames: None, master: None, ..kept };
+    }
+
+    /// All settings; `master` is the name of the link's master.
+    pub(super) fn settings(&self, master: Option<LinkName>) -> LinkSettings {
+        LinkSettings {
+            mac: Some(self.mac),
+            mtu: Some(self.mtu),
+            up: Some(self.up),
+            altnames: Some(self.altnames.clone()),
+            master,
+            ..self.kept.clone()
         }
+    }
+
+    pub(super) fn flags(&self) -> Flags {
+        Flags { arp: self.kept.arp, multicast: self.kept.multicast }
     }
 
     /// `lo` of a namespace that is in use.
     pub(super) fn loopback() -> Self {
-        Self { up: true, settled: Settled::All, ..Self::new(LinkName::LOOPBACK, &Kind::Loopback, Mac([0; 6]), 65536) }
+        let Link { kind, settings, .. } = Link::new_loopback();
+        let mut device = Self::new(LinkName::LOOPBACK, &kind, Mac([0; 6]), 65536, Flags::default());
+        device.keep(&settings);
+        Self { up: true, settled: Settled::All, ..device }
     }
 
     pub(super) fn is_loopback(&self) -> bool {
-        self.kind == Kind::Loopback
+        self.kind.is_loopback()
     }
 
     /// Whether IPv6 keeps a record of the link at all, with settings under /proc/sys.
@@ -151,14 +165,9 @@ impl Device {
         self.mtu >= IPV6_MTU
     }
 
-    /// Whether a vlan is brought up and down with its parent.
-    pub(super) fn follows_parent(&self) -> bool {
-        matches!(&self.kind, Kind::Vlan(vlan) if vlan.loose_binding != Some(true))
-    }
-
     /// Whether the link stands on another one, and dies with it. The ends of a pair stand side by side.
     pub(super) fn stands_on(&self, place: &Place) -> bool {
-        self.below.as_ref() == Some(place) && !matches!(self.kind, Kind::Veth(_))
+        self.below.as_ref() == Some(place) && !self.kind.is_pair()
     }
 
     pub(super) fn has_name(&self, name: &str) -> bool {

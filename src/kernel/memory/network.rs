@@ -12,7 +12,7 @@ use crate::kernel::Errno;
 use crate::name::{LabName, LinkName, NamespaceName};
 use crate::operation::{LinkHandle, Operation};
 use crate::ownership;
-use crate::resource::link::Kind;
+use crate::resource::link::rules::{Cause, Refusal};
 use crate::resource::object::table::Tables;
 use crate::state::Ifindex;
 
@@ -85,6 +85,30 @@ impl PartialEq for Network {
 /// A refusal with the kernel's words.
 pub(super) fn said(number: i32, message: &str) -> Errno {
     Errno { number, message: Some(message.to_owned()) }
+}
+
+/// A cause as the kernel's number.
+pub(super) fn number(cause: Cause) -> i32 {
+    match cause {
+        Cause::Invalid => libc::EINVAL,
+        Cause::Unsupported => libc::EOPNOTSUPP,
+        Cause::Busy => libc::EBUSY,
+        Cause::Exists => libc::EEXIST,
+        Cause::OutOfRange => libc::ERANGE,
+        Cause::Loop => libc::ELOOP,
+    }
+}
+
+impl From<Cause> for Errno {
+    fn from(cause: Cause) -> Self {
+        Self::new(number(cause))
+    }
+}
+
+impl From<Refusal> for Errno {
+    fn from(refusal: Refusal) -> Self {
+        Self { number: number(refusal.cause), message: refusal.message.map(str::to_owned) }
+    }
 }
 
 impl Network {
@@ -216,9 +240,9 @@ impl Network {
         places
     }
 
-    /// The vlans that are brought up and down with this link.
+    /// The links that are brought up and down with this one.
     pub(super) fn followers(&self, place: &Place) -> Vec<Place> {
-        self.places(|device| device.stands_on(place) && device.follows_parent())
+        self.places(|device| device.stands_on(place) && device.kind.follows_parent())
     }
 
     /// The ports of a link.
@@ -228,8 +252,10 @@ impl Network {
         ports.map(|(index, _)| Place::new(&master.namespace, *index)).collect()
     }
 
-    /// Whether a link carries macvlans, whose receive handler leaves no room for another.
-    pub(super) fn carries_macvlan(&self, place: &Place) -> bool {
-        !self.places(|device| device.stands_on(place) && matches!(device.kind, Kind::Macvlan(_))).is_empty()
+    /// The receive handler that a link has: that of its master, or that of what stands on it.
+    pub(super) fn receive_handler(&self, place: &Place) -> Option<&'static str> {
+        let master = self.device(place)?.master.map(|master| Place::new(&place.namespace, master));
+        let mut upper = self.standing_on(place).into_iter().chain(master);
+        upper.find_map(|upper| self.device(&upper)?.kind.receive_handler())
     }
 }

@@ -10,7 +10,7 @@ use crate::live::{Others, foreign_namespace};
 use crate::name::{LabName, LinkName, NamespaceName};
 use crate::ownership;
 use crate::resource::address::{Address, AddressKey, ConnectedRoute};
-use crate::resource::link::{Link, LinkSettings};
+use crate::resource::link::Link;
 use crate::resource::object::Maker;
 use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::object::wire::{Found, RTPROT_KERNEL};
@@ -155,18 +155,7 @@ impl Reader<'_> {
 }
 
 fn link(device: &Device) -> Link {
-    let settings = LinkSettings {
-        mac: Some(device.mac),
-        mtu: Some(device.mtu),
-        up: Some(device.up),
-        txqueuelen: Some(device.txqueuelen),
-        arp: Some(device.arp),
-        multicast: Some(device.multicast),
-        allmulti: Some(device.allmulti),
-        promisc: Some(device.promisc),
-        altnames: Some(device.altnames.clone()),
-        master: None,
-    };
+    let settings = device.settings(None);
     Link { settings, queues: Some(device.queues), ..Link::new(device.kind.clone()) }
 }
 

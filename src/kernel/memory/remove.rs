@@ -8,13 +8,11 @@ use super::route::Family;
 use crate::kernel::Errno;
 use crate::name::NamespaceName;
 use crate::operation::LinkHandle;
-use crate::resource::link::Kind;
 
 impl Network {
     pub(super) fn delete_link(&mut self, link: &LinkHandle) -> Result<(), Errno> {
         let place = self.place(link)?;
-        let kind = self.device(&place).map(|device| &device.kind);
-        if matches!(kind, Some(Kind::Loopback | Kind::Device(_))) {
+        if self.device(&place).is_some_and(|device| !device.kind.can_be_made()) {
             return Err(Errno::new(libc::EOPNOTSUPP));
         }
         self.remove(&place);
@@ -35,7 +33,7 @@ impl Network {
         let mut pending = vec![place.clone()];
         while let Some(place) = pending.pop() {
             let Some(device) = self.device(&place) else { continue };
-            if let (Kind::Veth(_), Some(other)) = (&device.kind, &device.below) {
+            if let (true, Some(other)) = (device.kind.is_pair(), &device.below) {
                 pending.push(other.clone());
             }
             pending.extend(self.standing_on(&place));

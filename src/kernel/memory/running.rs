@@ -1,13 +1,12 @@
-//! Links going up and down, and what goes with it: routes, IPv6 addresses, vlans on top.
+//! Links going up and down, and what goes with it: routes, IPv6 addresses, links on top.
 
 use nix::libc;
 
-use super::device::Place;
+use super::device::{Device, Place};
 use super::network::Network;
 use super::route::Family;
 use crate::kernel::Errno;
-use crate::resource::link::Kind;
-use crate::resource::link::macvlan::MacvlanMode;
+use crate::resource::link::rules::Addressing;
 use crate::value::Mac;
 
 impl Network {
@@ -18,7 +17,7 @@ impl Network {
             return Ok(());
         }
         let below = device.below.as_ref().and_then(|below| self.device(below));
-        if device.follows_parent() && below.is_none_or(|below| !below.up) {
+        if device.kind.follows_parent() && below.is_none_or(|below| !below.up) {
             return Err(Errno::new(libc::ENETDOWN));
         }
         if self.mac_is_taken(place, device.mac) {
@@ -32,7 +31,7 @@ impl Network {
             self.routes_regain(place, family);
         }
         for follower in self.followers(place) {
-            // The kernel tries, and leaves a vlan down that cannot be brought up.
+            // The kernel tries, and leaves one down that cannot be brought up.
             let _ = self.bring_up(&follower);
         }
         Ok(())
@@ -90,18 +89,14 @@ impl Network {
         }
     }
 
-    /// Whether a macvlan would have its parent's hardware address, or that of another one on the same parent that is up
+    /// Whether a link that needs an address of its own would have that of its parent, or of a sibling that is up
     /// (`macvlan_addr_busy`).
     pub(super) fn mac_is_taken(&self, place: &Place, mac: Mac) -> bool {
-        let Some(device) = self.device(place) else { return false };
-        let Kind::Macvlan(macvlan) = &device.kind else { return false };
-        let Some(below) = &device.below else { return false };
-        if macvlan.mode == Some(MacvlanMode::Passthru) {
-            return false;
-        }
+        let distinct = |device: &&Device| device.kind.addressing() == Addressing::Distinct;
+        let Some(below) = self.device(place).filter(distinct).and_then(|device| device.below.as_ref()) else { return false };
         let parents = self.device(below).is_some_and(|parent| parent.mac == mac);
         let others = self.standing_on(below).into_iter().filter(|other| other != place);
-        let mut others = others.filter_map(|other| self.device(&other));
-        parents || others.any(|other| other.up && other.mac == mac && matches!(other.kind, Kind::Macvlan(_)))
+        let mut others = others.filter_map(|other| self.device(&other)).filter(distinct);
+        parents || others.any(|other| other.up && other.mac == mac)
     }
 }

@@ -8,6 +8,7 @@ use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, NewLink, NewPeer, Operation};
 use crate::ownership;
 use crate::resource::address::{Address, AddressKey, ConnectedRoute};
+use crate::resource::link::rules::Flags;
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::resource::object::table::{Places, Puts, Registered};
@@ -64,14 +65,14 @@ impl Network {
     pub fn add_device(&mut self, id: &LinkId) -> Result<Ifindex, Errno> {
         self.namespace(&id.namespace)?;
         let mac = self.draw_mac();
-        let device = Device { up: true, ..Device::new(id.name, &Kind::Device(String::new()), mac, 1500) };
+        let device = Device { up: true, ..Device::new(id.name, &Kind::default(), mac, 1500, Flags::default()) };
         Ok(self.bear(&LinkHandle { id: id.clone(), index: 0 }, device).index)
     }
 
     /// Adds a pair, both ends up.
     pub fn add_pair(&mut self, one: &LinkId, other: &LinkId) -> Result<(), Errno> {
         let handle = |id: &LinkId| LinkHandle { id: id.clone(), index: 0 };
-        let link = || Link::new(Kind::Veth(Veth::default()));
+        let link = || Link::new(Veth::default().into());
         let peer = Some(Box::new(NewPeer { handle: handle(other), link: link(), master: None, up: false }));
         let new = NewLink { handle: handle(one), link: link(), parent: None, master: None, up: true, peer };
         self.by_hand(&Operation::CreateLink(Box::new(new)))?;

@@ -133,8 +133,7 @@ impl World {
 
     fn birth(&mut self, name: &str, kind: Kind) -> NewLink {
         let handle = self.fresh(name);
-        let parent = kind.parent().filter(|_| !matches!(kind, Kind::Veth(_)));
-        let parent = parent.map(|parent| self.memory.network.handle(&parent.resolve(&handle.id.namespace)).unwrap());
+        let parent = kind.below(&handle.id.namespace).map(|parent| self.memory.network.handle(&parent).unwrap());
         NewLink { handle, link: Link::new(kind), parent, master: None, up: false, peer: None }
     }
 
@@ -149,7 +148,7 @@ impl World {
     }
 
     fn pair_of(&mut self, one: &str, other: &str) -> NewLink {
-        let veth = || Kind::Veth(Veth::default());
+        let veth = || Kind::from(Veth::default());
         let peer = Some(Box::new(NewPeer { handle: self.fresh(other), link: Link::new(veth()), master: None, up: false }));
         NewLink { peer, ..self.birth(one, veth()) }
     }

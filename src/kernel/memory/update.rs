@@ -6,8 +6,8 @@ use super::device::{Device, Place, strip};
 use super::network::Network;
 use crate::kernel::Errno;
 use crate::operation::{LinkChange, MasterChange};
-use crate::resource::link::Kind;
-use crate::resource::link::option::Mutability;
+use crate::resource::link::{Kind, LinkSettings};
+use crate::resource::option::Mutability;
 use crate::value::Mac;
 
 /// The longest alternative name, in bytes (ALTIFNAMSIZ less the terminating zero).
@@ -34,15 +34,13 @@ impl Network {
             MasterChange::Enslave(master) => self.enslave(&place, master)?,
             MasterChange::Release => self.release(&place),
         }
-        self.set_flags(&place, settings);
+        self.keep(&place, &settings.only_flags());
         match settings.up {
             Some(true) => self.bring_up(&place)?,
             Some(false) => self.bring_down(&place),
             None => {}
         }
-        if let (Some(length), Some(device)) = (settings.txqueuelen, self.device_mut(&place)) {
-            device.txqueuelen = length;
-        }
+        self.keep(&place, settings);
         for name in &change.remove_altnames {
             let known = self.device_mut(&place).is_some_and(|device| device.altnames.remove(name));
             if !known {
@@ -62,10 +60,17 @@ impl Network {
         strip(&mut updated);
         let refused = updated.compare(&device.kind).into_iter().flatten().any(|option| option.mutability == Mutability::Replace);
         if refused {
-            return Err(Errno::new(if matches!(changes, Kind::Macvlan(_)) { libc::EINVAL } else { libc::EOPNOTSUPP }));
+            return Err(changes.refused_change().into());
         }
         device.kind = updated;
+        self.share_options(place);
         Ok(())
+    }
+
+    fn keep(&mut self, place: &Place, settings: &LinkSettings) {
+        if let Some(device) = self.device_mut(place) {
+            device.keep(settings);
+        }
     }
 
     fn set_mac(&mut self, place: &Place, mac: Mac) -> Result<(), Errno> {

@@ -9,10 +9,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, LinkKind, MtuAround, PortPattern};
-use super::option::{Be16, Centiseconds, Centiseconds64, HardwareAddress, KindOption, U8, U16, U32};
+use super::contract::LinkKind;
+use super::loopback::Loopback;
+use super::pattern::PortPattern;
+use super::rules::{Cause, Refusal};
 use super::vlan::VlanProtocol;
 use crate::option;
+use crate::resource::option::{
+    Be16, Centiseconds, Centiseconds64, HardwareAddress, Invalid, OptionRow, OptionTable, U8, U16, U32,
+};
 use crate::value::{Duration, Mac};
 
 /// `bridge: { ports, … }`; each option is iproute2's of the same name, its default the kernel's.
@@ -92,82 +97,48 @@ pub struct Bridge {
 const IFLA_BR_TOPOLOGY_CHANGE: u16 = 14;
 
 /// The attributes of IFLA_INFO_DATA, linux/if_link.h.
-impl LinkKind for Bridge {
+impl OptionTable for Bridge {
     const NAME: &'static str = "bridge";
-    /// BR_MAX_PORTS, whose number 0 is nobody's.
-    const MOST_PORTS: usize = 1023;
-    const OPTIONS: &'static [KindOption<Self>] = &[
-        option!(forward_delay: Centiseconds = 1, InPlace),
-        option!(hello_time: Centiseconds = 2, InPlace),
-        option!(max_age: Centiseconds = 3, InPlace),
-        option!(ageing_time: Centiseconds = 4, InPlace),
-        option!(stp_state: U32 = 5, InPlace),
-        option!(priority: U16 = 6, InPlace),
-        option!(vlan_filtering: U8 = 7, InPlace),
-        option!(vlan_protocol: Be16 = 8, InPlace),
-        option!(group_fwd_mask: U16 = 9, InPlace),
-        option!(group_addr: HardwareAddress = 20, InPlace),
-        option!(mcast_router: U8 = 22, InPlace),
-        option!(mcast_snooping: U8 = 23, InPlace),
-        option!(mcast_query_use_ifaddr: U8 = 24, InPlace),
-        option!(mcast_querier: U8 = 25, InPlace),
-        option!(mcast_hash_max: U32 = 27, InPlace),
-        option!(mcast_last_member_count: U32 = 28, InPlace),
-        option!(mcast_startup_query_count: U32 = 29, InPlace),
-        option!(mcast_last_member_interval: Centiseconds64 = 30, InPlace),
-        option!(mcast_membership_interval: Centiseconds64 = 31, InPlace),
-        option!(mcast_querier_interval: Centiseconds64 = 32, InPlace),
-        option!(mcast_query_interval: Centiseconds64 = 33, InPlace),
-        option!(mcast_query_response_interval: Centiseconds64 = 34, InPlace),
-        option!(mcast_startup_query_interval: Centiseconds64 = 35, InPlace),
-        option!(nf_call_iptables: U8 = 36, InPlace),
-        option!(nf_call_ip6tables: U8 = 37, InPlace),
-        option!(nf_call_arptables: U8 = 38, InPlace),
-        option!(vlan_default_pvid: U16 = 39, InPlace),
-        option!(vlan_stats_enabled: U8 = 41, InPlace),
-        option!(mcast_stats_enabled: U8 = 42, InPlace),
-        option!(mcast_igmp_version: U8 = 43, InPlace),
-        option!(mcast_mld_version: U8 = 44, InPlace),
+    const OPTIONS: &'static [OptionRow<Self>] = &[
+        option!(forward_delay: Centiseconds = 1, InPlace, default Duration::seconds(15)),
+        option!(hello_time: Centiseconds = 2, InPlace, default Duration::seconds(2)),
+        option!(max_age: Centiseconds = 3, InPlace, default Duration::seconds(20)),
+        option!(ageing_time: Centiseconds = 4, InPlace, default Duration::seconds(300)),
+        option!(stp_state: U32 = 5, InPlace, default false),
+        option!(priority: U16 = 6, InPlace, default 32768),
+        option!(vlan_filtering: U8 = 7, InPlace, default false),
+        option!(vlan_protocol: Be16 = 8, InPlace, default VlanProtocol::Dot1Q),
+        OptionRow {
+            samples: |_| vec![0.into(), 8.into(), 0x4000.into()],
+            ..option!(group_fwd_mask: U16 = 9, InPlace, default 0)
+        },
+        OptionRow {
+            samples: |_| vec!["01:80:c2:00:00:0e".into()],
+            ..option!(group_addr: HardwareAddress = 20, InPlace, default Mac([0x01, 0x80, 0xc2, 0, 0, 0]))
+        },
+        option!(mcast_router: U8 = 22, InPlace, default 1),
+        option!(mcast_snooping: U8 = 23, InPlace, default true),
+        option!(mcast_query_use_ifaddr: U8 = 24, InPlace, default false),
+        option!(mcast_querier: U8 = 25, InPlace, default false),
+        // With fewer the kernel soon ends snooping by itself.
+        OptionRow { samples: |_| vec![4096.into(), 8192.into()], ..option!(mcast_hash_max: U32 = 27, InPlace, default 4096) },
+        option!(mcast_last_member_count: U32 = 28, InPlace, default 2),
+        option!(mcast_startup_query_count: U32 = 29, InPlace, default 2),
+        option!(mcast_last_member_interval: Centiseconds64 = 30, InPlace, default Duration::seconds(1)),
+        option!(mcast_membership_interval: Centiseconds64 = 31, InPlace, default Duration::seconds(260)),
+        option!(mcast_querier_interval: Centiseconds64 = 32, InPlace, default Duration::seconds(255)),
+        option!(mcast_query_interval: Centiseconds64 = 33, InPlace, default Duration::seconds(125)),
+        option!(mcast_query_response_interval: Centiseconds64 = 34, InPlace, default Duration::seconds(10)),
+        option!(mcast_startup_query_interval: Centiseconds64 = 35, InPlace, default Duration::milliseconds(31_250)),
+        option!(nf_call_iptables: U8 = 36, InPlace, default false),
+        option!(nf_call_ip6tables: U8 = 37, InPlace, default false),
+        option!(nf_call_arptables: U8 = 38, InPlace, default false),
+        option!(vlan_default_pvid: U16 = 39, InPlace, default 1),
+        option!(vlan_stats_enabled: U8 = 41, InPlace, default false),
+        option!(mcast_stats_enabled: U8 = 42, InPlace, default false),
+        OptionRow { samples: |_| vec![2.into(), 3.into()], ..option!(mcast_igmp_version: U8 = 43, InPlace, default 2) },
+        option!(mcast_mld_version: U8 = 44, InPlace, default 1),
     ];
-
-    fn kernel_default(&self) -> Self {
-        let off = Some(false);
-        Self {
-            ports: Vec::new(),
-            stp_state: off,
-            forward_delay: Some(Duration::seconds(15)),
-            hello_time: Some(Duration::seconds(2)),
-            max_age: Some(Duration::seconds(20)),
-            ageing_time: Some(Duration::seconds(300)),
-            priority: Some(32768),
-            vlan_filtering: off,
-            vlan_protocol: Some(VlanProtocol::Dot1Q),
-            vlan_default_pvid: Some(1),
-            vlan_stats_enabled: off,
-            group_fwd_mask: Some(0),
-            group_addr: Some(Mac([0x01, 0x80, 0xc2, 0, 0, 0])),
-            mcast_snooping: Some(true),
-            mcast_router: Some(1),
-            mcast_query_use_ifaddr: off,
-            mcast_querier: off,
-            mcast_hash_max: Some(4096),
-            mcast_last_member_count: Some(2),
-            mcast_startup_query_count: Some(2),
-            mcast_last_member_interval: Some(Duration::seconds(1)),
-            mcast_membership_interval: Some(Duration::seconds(260)),
-            mcast_querier_interval: Some(Duration::seconds(255)),
-            mcast_query_interval: Some(Duration::seconds(125)),
-            mcast_query_response_interval: Some(Duration::seconds(10)),
-            mcast_startup_query_interval: Some(Duration::milliseconds(31_250)),
-            mcast_stats_enabled: off,
-            mcast_igmp_version: Some(2),
-            mcast_mld_version: Some(1),
-            nf_call_iptables: off,
-            nf_call_ip6tables: off,
-            nf_call_arptables: off,
-            topology_changes: false,
-        }
-    }
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
@@ -190,6 +161,20 @@ impl LinkKind for Bridge {
         };
         at_most("mcast_router", self.mcast_router.map(u16::from), 2);
         at_most("vlan_default_pvid", self.vlan_default_pvid, 4094);
+        for (key, version, possible) in
+            [("mcast_igmp_version", self.mcast_igmp_version, 2..=3), ("mcast_mld_version", self.mcast_mld_version, 1..=2)]
+        {
+            if let Some(version) = version.filter(|version| !possible.contains(version)) {
+                let message = format!("version {version} is not {} or {}", possible.start(), possible.end());
+                invalid.push(Invalid { key, message });
+            }
+        }
+        if let Some(address) = self.group_addr
+            && !matches!(address.0, [0x01, 0x80, 0xc2, 0, 0, 0 | 4..=15])
+        {
+            let message = format!("`{address}` is not 01:80:c2:00:00:00 or 01:80:c2:00:00:04 to 01:80:c2:00:00:0f");
+            invalid.push(Invalid { key: "group_addr", message });
+        }
         if let Some(mask) = self.group_fwd_mask
             && mask & 0b111 != 0
         {
@@ -197,25 +182,6 @@ impl LinkKind for Bridge {
             invalid.push(Invalid { key: "group_fwd_mask", message });
         }
         invalid
-    }
-
-    fn ports(&self) -> &[PortPattern] {
-        &self.ports
-    }
-
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        around.smallest_port.or(Some(1500))
-    }
-
-    fn clear_ports(&mut self) {
-        self.ports.clear();
-    }
-
-    /// Whenever a port begins to forward, the kernel starts the queries of snooping anew on each port that already does: a fifth of
-    /// the time that a star of a thousand namespaces takes.
-    fn while_ports_join(&self) -> Option<Self> {
-        let snoops = self.mcast_snooping != Some(false);
-        snoops.then(|| Self { mcast_snooping: Some(false), ..self.clone() })
     }
 
     fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
@@ -229,10 +195,55 @@ impl LinkKind for Bridge {
     }
 }
 
+impl LinkKind for Bridge {
+    /// BR_MAX_PORTS, whose number 0 is nobody's.
+    fn most_ports(&self) -> usize {
+        1023
+    }
+
+    fn ports(&self) -> &[PortPattern] {
+        &self.ports
+    }
+
+    fn clear_ports(&mut self) {
+        self.ports.clear();
+    }
+
+    /// `br_add_if`
+    fn refuses_port(&self, port: &str) -> Option<Refusal> {
+        match port {
+            Loopback::NAME => Some(Refusal::new(Cause::Invalid)),
+            Self::NAME => Some(
+                Refusal::new(Cause::Loop)
+                    .message("Can not enslave a bridge to a bridge")
+                    .hint("connect the two bridges with a veth pair"),
+            ),
+            _ => None,
+        }
+    }
+
+    fn receive_handler(&self) -> Option<&'static str> {
+        Some("bridge")
+    }
+
+    /// `br_mtu_auto_adjust`
+    fn follows_ports_mtu(&self) -> bool {
+        true
+    }
+
+    /// Whenever a port begins to forward, the kernel starts the queries of snooping anew on each port that already does: a fifth of
+    /// the time that a star of a thousand namespaces takes.
+    fn while_ports_join(&self) -> Option<Self> {
+        let snoops = self.mcast_snooping != Some(false);
+        snoops.then(|| Self { mcast_snooping: Some(false), ..self.clone() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
     use super::*;
+    use crate::resource::option::complete;
 
     #[test]
     fn ageing_is_not_compared_while_the_spanning_tree_changes() {
@@ -256,10 +267,18 @@ mod tests {
 
     #[test]
     fn a_tick_of_difference_is_the_kernels_rounding() {
-        let live = Bridge { ageing_time: Some(Duration::milliseconds(49_990)), ..Bridge::default().kernel_default() };
+        let live = Bridge { ageing_time: Some(Duration::milliseconds(49_990)), ..complete(&Bridge::default()) };
         let desired = |ms| Kind::from(Bridge { ageing_time: Some(Duration::milliseconds(ms)), ..Bridge::default() });
         assert_eq!(desired(50_000).compare(&Kind::from(live.clone())).unwrap(), []);
         assert_eq!(desired(50_010).compare(&Kind::from(live)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn impossible_versions_and_group_addresses_are_refused() {
+        let bridge = Bridge { mcast_igmp_version: Some(1), mcast_mld_version: Some(3), ..Bridge::default() };
+        let bridge = Bridge { group_addr: Some(Mac([0x01, 0x80, 0xc2, 0, 0, 1])), ..bridge };
+        let keys: Vec<_> = bridge.validate().iter().map(|invalid| invalid.key).collect();
+        assert_eq!(keys, ["mcast_igmp_version", "mcast_mld_version", "group_addr"]);
     }
 
     #[test]
@@ -270,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_this_kernel_does_not_report_is_only_missed_when_asked_for() {
-        let live = Kind::from(Bridge { mcast_snooping: None, ..Bridge::default().kernel_default() });
+        let live = Kind::from(Bridge { mcast_snooping: None, ..complete(&Bridge::default()) });
         assert_eq!(Kind::from(Bridge::default()).compare(&live).unwrap(), []);
         assert_eq!(Kind::from(Bridge { mcast_snooping: Some(false), ..Bridge::default() }).compare(&live).unwrap().len(), 1);
     }

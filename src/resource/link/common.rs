@@ -1,12 +1,13 @@
-//! What every link has, whatever its kind: address, mtu, flags, names, and the link it is a port of.
+//! [`Link`]: a kind with the settings that every link has, and whose it is.
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::kind::Kind;
-use crate::name::LinkName;
+use super::loopback::Loopback;
+use super::rules::Flags;
+use super::settings::LinkSettings;
 use crate::ownership::Mark;
 use crate::resource::{FieldChange, owner_change};
 use crate::value::Mac;
@@ -18,32 +19,6 @@ pub struct Queues {
     pub transmit: u32,
     /// Receive queues.
     pub receive: u32,
-}
-
-/// The settings of a link. In a desired link `None` means that the lab says nothing; a live link has all of them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LinkSettings {
-    /// Hardware address (IFLA_ADDRESS); without one the kernel draws its own, and keeps it.
-    pub mac: Option<Mac>,
-    /// Largest packet in bytes (IFLA_MTU); without one, what the kernel gives a new link.
-    pub mtu: Option<u32>,
-    /// Administratively up (IFF_UP).
-    pub up: Option<bool>,
-    /// Length of the transmit queue in packets (IFLA_TXQLEN), default 1000.
-    pub txqueuelen: Option<u32>,
-    /// Use ARP; default true (IFF_NOARP is its reverse).
-    pub arp: Option<bool>,
-    /// Use multicast; default true (IFF_MULTICAST).
-    pub multicast: Option<bool>,
-    /// Receive all multicast; default false (IFF_ALLMULTI).
-    pub allmulti: Option<bool>,
-    /// Receive everything; default false (IFF_PROMISC).
-    pub promisc: Option<bool>,
-    /// Further names (IFLA_ALT_IFNAME).
-    pub altnames: Option<BTreeSet<String>>,
-    /// The bridge, bond or vrf that this is a port of (IFLA_MASTER).
-    pub master: Option<LinkName>,
 }
 
 /// Whose mark a link carries.
@@ -106,7 +81,7 @@ impl Link {
 
     /// A foreign link that the lab names, with the settings that the lab gives it.
     pub fn external(settings: LinkSettings) -> Self {
-        Self { settings, external: true, ..Self::new(Kind::Device(String::new())) }
+        Self { settings, external: true, ..Self::new(Kind::default()) }
     }
 
     /// `lo` as a new namespace of topo's has it.
@@ -123,33 +98,21 @@ impl Link {
             altnames: Some(BTreeSet::new()),
             master: None,
         };
-        Self { settings, ..Self::new(Kind::Loopback) }
+        Self { settings, ..Self::new(Loopback.into()) }
     }
 
     /// The settings with the kernel's own values for those that the lab leaves open. On foreign links nothing is filled in:
     /// there absent means untouched. `inherited_mtu` is what the kernel would give a new link of this kind.
     pub fn complete_settings(&self, inherited_mtu: Option<u32>) -> LinkSettings {
-        let settings = self.settings.clone();
-        if self.external {
-            return settings;
-        }
-        let (arp, multicast) = self.kind.default_flags();
-        LinkSettings {
-            mtu: settings.mtu.or(inherited_mtu),
-            up: settings.up.or(Some(true)),
-            txqueuelen: settings.txqueuelen.or(Some(1000)),
-            arp: settings.arp.or(arp),
-            multicast: settings.multicast.or(multicast),
-            allmulti: settings.allmulti.or(Some(false)),
-            promisc: settings.promisc.or(Some(false)),
-            altnames: settings.altnames.or_else(|| Some(BTreeSet::new())),
-            ..settings
+        match self.external {
+            true => self.settings.clone(),
+            false => self.settings.complete(inherited_mtu, self.kind.default_flags(Flags::default())),
         }
     }
 
     /// Whether a new namespace comes with this very link, its `lo`.
     pub fn is_as_created(&self) -> bool {
-        self.kind == Kind::Loopback && self.delta(&Self::new_loopback(), None).is_empty()
+        self.kind.is_loopback() && self.delta(&Self::new_loopback(), None).is_empty()
     }
 
     /// Whether this link is a foreign one that the lab adopts.
@@ -166,93 +129,5 @@ impl Link {
         shown.extend(self.kind.show().into_iter().map(|(name, value)| (name.to_owned(), value)));
         shown.extend(self.settings.show());
         shown
-    }
-}
-
-/// Combines two settings field by field with a function that is generic in the field's type.
-macro_rules! zip_settings {
-    ($a:expr, $b:expr, $combine:ident) => {
-        zip_settings!(@fields $a, $b, $combine, [mac, mtu, up, txqueuelen, arp, multicast, allmulti, promisc, altnames, master])
-    };
-    (@fields $a:expr, $b:expr, $combine:ident, [$($field:ident),+]) => {
-        LinkSettings { $($field: $combine(&$a.$field, &$b.$field)),+ }
-    };
-}
-
-impl LinkSettings {
-    fn fields(&self) -> [(&'static str, Option<Value>); 10] {
-        [
-            ("mac", self.mac.map(|mac| mac.to_string().into())),
-            ("mtu", self.mtu.map(Value::from)),
-            ("up", self.up.map(Value::from)),
-            ("txqueuelen", self.txqueuelen.map(Value::from)),
-            ("arp", self.arp.map(Value::from)),
-            ("multicast", self.multicast.map(Value::from)),
-            ("allmulti", self.allmulti.map(Value::from)),
-            ("promisc", self.promisc.map(Value::from)),
-            ("altnames", self.altnames.as_ref().map(|names| json!(names))),
-            ("master", self.master.map(|master| Value::from(String::from(master)))),
-        ]
-    }
-
-    /// The settings that are set, as a lab file would show them.
-    pub fn show(&self) -> impl Iterator<Item = (String, Value)> {
-        let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
-        self.fields().into_iter().filter_map(move |(name, value)| Some((name.to_owned(), value.filter(|value| !empty(value))?)))
-    }
-
-    /// The settings that are set here, where they differ from the live ones.
-    pub(super) fn compare(&self, live: &Self) -> Vec<FieldChange> {
-        let pairs = self.fields().into_iter().zip(live.fields());
-        let differing = pairs.filter(|((_, after), (_, before))| after.is_some() && before != after);
-        let change = |((name, after), (_, before)): ((&'static str, Option<Value>), (&'static str, Option<Value>))| {
-            FieldChange::new(name, before.unwrap_or(Value::Null), after.unwrap_or(Value::Null))
-        };
-        differing.map(change).collect()
-    }
-
-    /// The settings of `self` that differ from the live ones, nothing else.
-    #[must_use]
-    pub fn difference(&self, live: &Self) -> Self {
-        fn changed<T: Clone + PartialEq>(desired: &Option<T>, live: &Option<T>) -> Option<T> {
-            desired.clone().filter(|_| desired != live)
-        }
-        zip_settings!(self, live, changed)
-    }
-
-    /// The settings of `self`, and those of `other` where it has none.
-    #[must_use]
-    pub fn or(&self, other: &Self) -> Self {
-        fn either<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
-            own.clone().or_else(|| other.clone())
-        }
-        zip_settings!(self, other, either)
-    }
-
-    /// The live values of those settings that `self` changes.
-    #[must_use]
-    pub fn touching(&self, live: &Self) -> Self {
-        fn touched<T: Clone + PartialEq>(desired: &Option<T>, live: &Option<T>) -> Option<T> {
-            live.clone().filter(|_| desired.is_some() && desired != live)
-        }
-        zip_settings!(self, live, touched)
-    }
-
-    /// The settings of `self` that `other` has not.
-    #[must_use]
-    pub fn without(&self, other: &Self) -> Self {
-        fn alone<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
-            own.clone().filter(|_| other.is_none())
-        }
-        zip_settings!(self, other, alone)
-    }
-
-    /// The settings of `self` that `other` has, too.
-    #[must_use]
-    pub fn only_those_of(&self, other: &Self) -> Self {
-        fn shared<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
-            own.clone().filter(|_| other.is_some())
-        }
-        zip_settings!(self, other, shared)
     }
 }

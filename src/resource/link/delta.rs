@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::common::{Link, LinkSettings};
+use super::common::Link;
 use super::kind::Kind;
-use super::option::Mutability;
+use super::settings::LinkSettings;
 use crate::name::LinkName;
 use crate::resource::FieldChange;
+use crate::resource::option::Mutability;
 
 /// The difference between a desired and a live link.
 #[derive(Debug, Clone, Default, PartialEq)]

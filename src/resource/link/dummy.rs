@@ -4,24 +4,44 @@
 //! dummy0: { dummy: {}, addresses: [192.0.2.1/32] }
 //! ```
 
+use std::ops::RangeInclusive;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::LinkKind;
-use super::option::KindOption;
+use super::rules::Flags;
+use crate::resource::option::{OptionRow, OptionTable};
 
 /// `dummy: {}`; it has no options of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dummy {}
 
-impl LinkKind for Dummy {
+impl OptionTable for Dummy {
     const NAME: &'static str = "dummy";
-    const ARP: Option<bool> = Some(false);
-    const MULTICAST: Option<bool> = Some(false);
-    const OPTIONS: &'static [KindOption<Self>] = &[];
+    const OPTIONS: &'static [OptionRow<Self>] = &[];
+}
 
-    fn kernel_default(&self) -> Self {
-        Self {}
+impl LinkKind for Dummy {
+    fn mtu_limits(&self) -> RangeInclusive<u32> {
+        0..=i32::MAX.unsigned_abs()
+    }
+
+    fn default_flags(&self, _: Flags) -> Flags {
+        Flags { arp: Some(false), multicast: Some(false) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::*;
+
+    #[test]
+    fn it_is_a_dummy_whatever_its_attributes() {
+        let kind = Kind::from(Dummy {});
+        assert!(kind.encode_new(None).is_empty());
+        assert_eq!(Kind::decode("dummy", &[8, 0, 1, 0, 0, 0, 0, 0]).unwrap(), kind);
     }
 }

@@ -1,99 +1,83 @@
-//! [`Kind`]: any one of the registered kinds of links, or one that topo only observes.
+//! [`Kind`]: any one of the registered kinds of links, or one that no section of a lab file makes.
 
-use netlink_packet_core::DecodeError;
+use std::ops::{Deref, DerefMut};
+
+use netlink_packet_core::{DecodeError, DefaultNla};
 use serde_json::Value;
 
 use super::Ifindex;
-use super::contract::{self, Invalid, LinkKind, MtuAround, OptionChange, PortPattern};
+use super::contract::LinkKind;
+use super::device::Device;
+use super::loopback::Loopback;
+use super::rules::ParentRule;
 use super::veth::Veth;
-use crate::name::{LinkId, LinkRef, NamespaceName};
+use crate::name::LinkRef;
+use crate::resource::option::{self, Invalid, Mutability, OptionChange, OptionTable};
 
+/// Defines the type, and the methods that need to know which kind it is: those over its table of options. What a kind says as a
+/// [`LinkKind`] needs no line here.
 macro_rules! define_kind {
-    ($($key:ident => $variant:ident($type:ty)),+ $(,)?) => {
-        /// Any link: one of the registered kinds, the end of a veth pair, a loopback, or a device that topo only observes.
+    ($($variant:ident($type:ty) in $held:ty = $what:expr,)+) => {
+        /// Any link. What the kernel's rules say of it is asked by way of [`LinkKind`], which this type dereferences to.
         ///
         /// Options are boxed: most links are ends of pairs and have none, and a lab has thousands of them.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Kind {
             $(
-                #[doc = concat!("`", stringify!($key), "`")]
-                $variant(Box<$type>),
+                #[doc = $what]
+                $variant($held),
             )+
-            /// One end of a veth pair.
-            Veth(Veth),
-            /// `lo`.
-            Loopback,
-            /// A device of a kind that topo does not make; the text is its IFLA_INFO_KIND, empty for hardware.
-            Device(String),
         }
 
         $(
             impl From<$type> for Kind {
                 fn from(options: $type) -> Self {
-                    Self::$variant(Box::new(options))
+                    Self::$variant(options.into())
                 }
             }
         )+
+
+        impl Deref for Kind {
+            type Target = dyn LinkKind;
+            fn deref(&self) -> &Self::Target {
+                match self {
+                    $(Self::$variant(kind) => { let kind: &$type = kind; kind })+
+                }
+            }
+        }
+
+        impl DerefMut for Kind {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                match self {
+                    $(Self::$variant(kind) => { let kind: &mut $type = kind; kind })+
+                }
+            }
+        }
 
         impl Kind {
             /// The kind's name: IFLA_INFO_KIND.
             pub fn name(&self) -> &str {
                 match self {
+                    Self::Device(Device(name)) if !name.is_empty() => name,
                     $(Self::$variant(_) => <$type>::NAME,)+
-                    Self::Veth(_) => Veth::NAME,
-                    Self::Loopback => "loopback",
-                    Self::Device(name) if name.is_empty() => "device",
-                    Self::Device(name) => name,
                 }
             }
 
-            /// Reads IFLA_INFO_KIND and IFLA_INFO_DATA.
-            ///
-            /// # Errors
-            /// When an option of a kind that topo knows has an impossible length.
-            pub fn decode(name: &str, data: &[u8]) -> Result<Self, DecodeError> {
-                Ok(match name {
-                    $(<$type>::NAME => Self::$variant(Box::new(contract::decode(data)?)),)+
-                    Veth::NAME => Self::Veth(Veth::default()),
-                    other => Self::Device(other.to_owned()),
-                })
-            }
-
-            /// The attribute of IFLA_INFO_DATA that holds the parent's number, for a kind that does not take it from IFLA_LINK.
-            pub fn parent_attribute(&self) -> Option<u16> {
+            fn encode_into(&self, attributes: &mut Vec<DefaultNla>) {
                 match self {
-                    $(Self::$variant(_) => <$type>::PARENT_ATTRIBUTE,)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
+                    $(Self::$variant(kind) => option::encode_into::<$type>(kind, attributes),)+
                 }
             }
 
-            /// IFLA_INFO_DATA with the options that are set, and the parent's number where the kind wants it there.
-            pub fn encode(&self, parent: Option<Ifindex>) -> Vec<u8> {
+            fn encode_new_into(&self, attributes: &mut Vec<DefaultNla>) {
                 match self {
-                    $(Self::$variant(kind) => contract::encode(&**kind, parent),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
+                    $(Self::$variant(kind) => option::encode_new_into::<$type>(kind, attributes),)+
                 }
             }
 
-            /// The same for a new link, without the options that it is born with anyway.
-            pub fn encode_new(&self, parent: Option<Ifindex>) -> Vec<u8> {
-                match self {
-                    $(Self::$variant(kind) => contract::encode_new(&**kind, parent),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
-                }
-            }
-
-            /// What differs from the live link; `None` when the two are of different kinds.
-            pub fn compare(&self, live: &Self) -> Option<Vec<OptionChange>> {
+            fn compare_options(&self, live: &Self) -> Option<Vec<OptionChange>> {
                 match (self, live) {
-                    $((Self::$variant(desired), Self::$variant(live)) => {
-                        let mut changes = contract::compare(&**desired, live);
-                        changes.extend(contract::compare_parent(desired.parent(), live.parent()));
-                        Some(changes)
-                    })+
-                    (Self::Veth(desired), Self::Veth(live)) => Some(desired.compare_peer(live)),
-                    (Self::Loopback, Self::Loopback) => Some(Vec::new()),
-                    (Self::Device(desired), Self::Device(live)) if desired == live => Some(Vec::new()),
+                    $((Self::$variant(desired), Self::$variant(live)) => Some(option::compare::<$type>(desired, live)),)+
                     _ => None,
                 }
             }
@@ -102,7 +86,7 @@ macro_rules! define_kind {
             #[must_use]
             pub fn difference(&self, live: &Self) -> Self {
                 match (self, live) {
-                    $((Self::$variant(desired), Self::$variant(live)) => contract::difference(&**desired, live).into(),)+
+                    $((Self::$variant(desired), Self::$variant(live)) => option::difference::<$type>(desired, live).into(),)+
                     (desired, _) => desired.clone(),
                 }
             }
@@ -110,16 +94,15 @@ macro_rules! define_kind {
             /// Takes the options that are set in `changes`.
             pub fn update(&mut self, changes: &Self) {
                 match (self, changes) {
-                    $((Self::$variant(kind), Self::$variant(changes)) => {
-                        let mut updated = changes.clone();
-                        for row in <$type>::OPTIONS {
-                            (row.fill)(&mut updated, kind);
-                        }
-                        if let (Some(slot), Some(parent)) = (updated.parent_slot(), kind.parent()) {
-                            *slot = Some(parent.clone());
-                        }
-                        *kind = updated;
-                    })+
+                    $((Self::$variant(kind), Self::$variant(changes)) => option::update::<$type>(kind, changes),)+
+                    _ => {}
+                }
+            }
+
+            /// Takes those options of `from` that are named.
+            pub fn take(&mut self, from: &Self, names: &[&str]) {
+                match (self, from) {
+                    $((Self::$variant(kind), Self::$variant(from)) => option::take::<$type>(kind, from, names),)+
                     _ => {}
                 }
             }
@@ -128,136 +111,153 @@ macro_rules! define_kind {
             #[must_use]
             pub fn complete(&self) -> Self {
                 match self {
-                    $(Self::$variant(kind) => contract::complete(&**kind).into(),)+
-                    other => other.clone(),
+                    $(Self::$variant(kind) => option::complete::<$type>(kind).into(),)+
                 }
             }
 
-            /// The options that are set, as a lab file would show them.
-            pub fn show(&self) -> Vec<(&'static str, Value)> {
-                let mut shown = match self {
-                    $(Self::$variant(kind) => contract::show(&**kind),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
-                };
-                if let (Some(parent), false) = (self.parent(), matches!(self, Self::Veth(_))) {
-                    shown.insert(0, ("parent", Value::from(parent.to_string())));
-                }
-                shown
-            }
-
-            /// What can be refused without asking the kernel.
-            pub fn validate(&self) -> Vec<Invalid> {
+            /// Brings the options into the form in which the kernel reports them.
+            pub fn normalise(&mut self) {
                 match self {
-                    $(Self::$variant(kind) => kind.validate(),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => Vec::new(),
+                    $(Self::$variant(kind) => kind.normalise(),)+
                 }
             }
 
-            /// The link that this one needs (IFLA_LINK): the parent, or the other end of a pair.
-            pub fn parent(&self) -> Option<&LinkRef> {
+            /// Every option of the kind with values to try, as a lab file would show them.
+            pub fn samples(&self) -> Vec<(&'static str, Vec<Value>)> {
                 match self {
-                    $(Self::$variant(kind) => kind.parent(),)+
-                    Self::Veth(veth) => veth.peer.as_ref(),
-                    Self::Loopback | Self::Device(_) => None,
+                    $(Self::$variant(_) => option::samples::<$type>(),)+
                 }
             }
 
-            /// Where the parent or peer is kept, for a kind that has one.
-            pub fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+            fn show_options(&self) -> Vec<(&'static str, Value)> {
                 match self {
-                    $(Self::$variant(kind) => kind.parent_slot(),)+
-                    Self::Veth(veth) => Some(&mut veth.peer),
-                    Self::Loopback | Self::Device(_) => None,
+                    $(Self::$variant(kind) => option::show::<$type>(kind),)+
                 }
             }
 
-            /// The namespace that the link's own packets travel in, for a kind that sends such.
-            pub fn underlay(&self) -> Option<&NamespaceName> {
+            fn validate_options(&self) -> Vec<Invalid> {
                 match self {
-                    $(Self::$variant(kind) => kind.underlay(),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
+                    $(Self::$variant(kind) => <$type as OptionTable>::validate(kind),)+
                 }
             }
 
-            /// Where that namespace is kept.
-            pub fn underlay_slot(&mut self) -> Option<&mut Option<NamespaceName>> {
-                match self {
-                    $(Self::$variant(kind) => kind.underlay_slot(),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
-                }
-            }
-
-            /// The ports as the file lists them.
-            pub fn ports(&self) -> &[PortPattern] {
-                match self {
-                    $(Self::$variant(kind) => kind.ports(),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => &[],
-                }
-            }
-
-            /// Forgets the ports: each port knows its master from then on.
-            pub fn clear_ports(&mut self) {
-                match self {
-                    $(Self::$variant(kind) => kind.clear_ports(),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => {}
-                }
-            }
-
-            /// Whether a new link uses ARP and multicast; `None` when it cannot be told.
-            pub fn default_flags(&self) -> (Option<bool>, Option<bool>) {
-                match self {
-                    $(Self::$variant(_) => (<$type>::ARP, <$type>::MULTICAST),)+
-                    Self::Veth(_) => (Some(true), Some(true)),
-                    Self::Loopback | Self::Device(_) => (None, None),
-                }
-            }
-
-            /// Whether other links can be its ports.
-            pub fn takes_ports(&self) -> bool {
-                self.most_ports() > 0
-            }
-
-            /// The same with the options that one with many ports is better born with, if that has other ones.
+            /// The same link with the options that one with many ports is better born with, if that has other ones.
             pub fn while_ports_join(&self) -> Option<Self> {
                 match self {
-                    $(Self::$variant(kind) => kind.while_ports_join().map(Self::from),)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => None,
-                }
-            }
-
-            /// How many other links can be its ports.
-            pub fn most_ports(&self) -> usize {
-                match self {
-                    $(Self::$variant(_) => <$type>::MOST_PORTS,)+
-                    Self::Veth(_) | Self::Loopback | Self::Device(_) => 0,
-                }
-            }
-
-            /// The mtu that the kernel gives a new link of this kind; `None` when it cannot be told.
-            pub fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-                match self {
-                    $(Self::$variant(kind) => kind.default_mtu(around),)+
-                    Self::Veth(_) => Some(1500),
-                    Self::Loopback => Some(65536),
-                    Self::Device(_) => None,
+                    $(Self::$variant(kind) => <$type as LinkKind>::while_ports_join(kind).map(Self::from),)+
                 }
             }
         }
     };
 }
-super::for_each_kind!(define_kind);
+
+/// Puts the registered kinds beside those that no section of a lab file makes.
+macro_rules! with_all_kinds {
+    ($($key:ident => $variant:ident($type:ty)),+ $(,)?) => {
+        define_kind! {
+            $($variant($type) in Box<$type> = concat!("`", stringify!($key), "`"),)+
+            Veth(Veth) in Veth = "One end of a veth pair.",
+            Loopback(Loopback) in Loopback = "`lo`.",
+            Device(Device) in Device = "A device of a kind that topo does not make.",
+        }
+
+        impl Kind {
+            /// One of each kind that a section of a lab file makes, without options.
+            pub fn registered() -> Vec<Self> {
+                vec![$(<$type>::default().into()),+]
+            }
+
+            /// Reads IFLA_INFO_KIND and IFLA_INFO_DATA.
+            ///
+            /// # Errors
+            /// When an option of a kind that topo knows has an impossible length.
+            pub fn decode(name: &str, data: &[u8]) -> Result<Self, DecodeError> {
+                Ok(match name {
+                    $(<$type>::NAME => Self::$variant(Box::new(option::decode(data)?)),)+
+                    Veth::NAME => Veth::default().into(),
+                    other => Device(other.to_owned()).into(),
+                })
+            }
+        }
+    };
+}
+super::for_each_kind!(with_all_kinds);
+
+/// Hardware.
+impl Default for Kind {
+    fn default() -> Self {
+        Device::default().into()
+    }
+}
 
 impl Kind {
-    /// The other end, when this is an end of a veth pair.
-    pub fn peer(&self) -> Option<&LinkRef> {
-        match self {
-            Self::Veth(veth) => veth.peer.as_ref(),
-            _ => None,
-        }
+    /// Whether it is a loopback.
+    pub fn is_loopback(&self) -> bool {
+        matches!(self, Self::Loopback(_))
     }
 
-    /// The link that one of this kind in `namespace` stands on: its parent, while the ends of a pair stand on nothing.
-    pub fn below(&self, namespace: &NamespaceName) -> Option<LinkId> {
-        self.parent().filter(|_| self.peer().is_none()).map(|parent| parent.resolve(namespace))
+    /// IFLA_INFO_DATA with the options that are set, and the parent's number where the kind wants it there.
+    pub fn encode(&self, parent: Option<Ifindex>) -> Vec<u8> {
+        let mut attributes = self.encode_parent(parent);
+        self.encode_into(&mut attributes);
+        option::emit(&attributes)
     }
+
+    /// The same for a new link, without the options that it is born with anyway.
+    pub fn encode_new(&self, parent: Option<Ifindex>) -> Vec<u8> {
+        let mut attributes = self.encode_parent(parent);
+        self.encode_new_into(&mut attributes);
+        option::emit(&attributes)
+    }
+
+    fn encode_parent(&self, parent: Option<Ifindex>) -> Vec<DefaultNla> {
+        let parent = self.parent_attribute().zip(parent);
+        parent.map(|(attribute, parent)| DefaultNla::new(attribute, parent.to_ne_bytes().to_vec())).into_iter().collect()
+    }
+
+    /// What differs from the live link; `None` when the two are of different kinds.
+    pub fn compare(&self, live: &Self) -> Option<Vec<OptionChange>> {
+        if self.name() != live.name() {
+            return None;
+        }
+        let mut changes = self.compare_options(live)?;
+        changes.extend(self.compare_parent(live));
+        Some(changes)
+    }
+
+    /// Another parent, or another other end, needs another link.
+    fn compare_parent(&self, live: &Self) -> Option<OptionChange> {
+        let show = |parent: Option<&LinkRef>| parent.map(|parent| Value::from(parent.to_string()));
+        (self.parent() != live.parent()).then(|| OptionChange {
+            name: if self.is_pair() { "peer" } else { "parent" },
+            before: show(live.parent()),
+            after: show(self.parent()),
+            mutability: Mutability::Replace,
+        })
+    }
+
+    /// The options that are set, as a lab file would show them.
+    pub fn show(&self) -> Vec<(&'static str, Value)> {
+        let mut shown = self.show_options();
+        if let (Some(parent), false) = (self.parent(), self.is_pair()) {
+            shown.insert(0, ("parent", Value::from(parent.to_string())));
+        }
+        shown
+    }
+
+    /// What can be refused without asking the kernel.
+    pub fn validate(&self) -> Vec<Invalid> {
+        let orphan = self.parent_rule() == ParentRule::Required && self.parent().is_none();
+        let orphan = orphan.then(|| {
+            let what = with_article(self.name());
+            Invalid { key: "parent", message: format!("{what} needs a `parent`, the interface that carries it") }
+        });
+        orphan.into_iter().chain(self.validate_options()).collect()
+    }
+}
+
+/// The name of a kind with its article: `a vlan`, `an ipvlan`.
+pub fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+    format!("{article} {kind}")
 }

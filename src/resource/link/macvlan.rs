@@ -5,14 +5,17 @@
 //! ```
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, LinkKind, MtuAround};
-use super::option::{Codec, KindOption, U16, U32};
+use super::contract::LinkKind;
+use super::loopback::Loopback;
+use super::rules::{Addressing, Cause, MtuBound, ParentRule, Refusal, Sole};
 use crate::name::LinkRef;
+use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32};
 use crate::value::Mac;
 use crate::{kernel_enum, option};
 
@@ -60,30 +63,20 @@ pub struct Macvlan {
     pub bcqueuelen: Option<u32>,
 }
 
-impl LinkKind for Macvlan {
+impl OptionTable for Macvlan {
     const NAME: &'static str = "macvlan";
-    const OPTIONS: &'static [KindOption<Self>] = &[
-        KindOption { unchangeable: passthru_differs, ..option!(mode: U32 = IFLA_MACVLAN_MODE, InPlace) },
-        option!(nopromisc: NoPromisc = IFLA_MACVLAN_FLAGS, InPlace),
-        KindOption { same: same_addresses, ..option!(macaddrs, InPlace) },
-        option!(bcqueuelen: U32 = IFLA_MACVLAN_BC_QUEUE_LEN, InPlace),
+    const OPTIONS: &'static [OptionRow<Self>] = &[
+        OptionRow {
+            unchangeable: passthru_differs,
+            ..option!(mode: U32 = IFLA_MACVLAN_MODE, InPlace, default MacvlanMode::Vepa)
+        },
+        option!(nopromisc: NoPromisc = IFLA_MACVLAN_FLAGS, InPlace, default false),
+        OptionRow { same: same_addresses, ..option!(macaddrs, InPlace, default_of source_list) },
+        option!(bcqueuelen: U32 = IFLA_MACVLAN_BC_QUEUE_LEN, InPlace, default 1000),
     ];
-
-    fn kernel_default(&self) -> Self {
-        Self {
-            parent: None,
-            mode: Some(MacvlanMode::Vepa),
-            nopromisc: Some(false),
-            macaddrs: (self.mode == Some(MacvlanMode::Source)).then(Vec::new),
-            bcqueuelen: Some(1000),
-        }
-    }
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
-        if self.parent.is_none() {
-            invalid.push(Invalid { key: "parent", message: "a macvlan needs a `parent`, the interface that carries it".into() });
-        }
         if self.macaddrs.is_some() && self.mode != Some(MacvlanMode::Source) {
             invalid.push(Invalid { key: "macaddrs", message: "a list of source addresses needs `mode: source`".into() });
         }
@@ -98,21 +91,11 @@ impl LinkKind for Macvlan {
         invalid
     }
 
-    fn parent(&self) -> Option<&LinkRef> {
-        self.parent.as_ref()
-    }
-
-    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
-        Some(&mut self.parent)
-    }
-
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        around.parent
-    }
-
-    /// The list belongs to the mode: the kernel forgets it with the mode, and refuses it in any other.
+    /// The list belongs to the mode: the kernel forgets it with the mode, and refuses it in any other. Its order is the kernel's.
     fn normalise(&mut self) {
-        self.macaddrs = (self.mode == Some(MacvlanMode::Source)).then(|| self.macaddrs.take().unwrap_or_default());
+        let mut list = self.macaddrs.take().unwrap_or_default();
+        list.sort_unstable();
+        self.macaddrs = (self.mode == Some(MacvlanMode::Source)).then_some(list);
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
@@ -128,11 +111,70 @@ impl LinkKind for Macvlan {
     fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
         if attribute == IFLA_MACVLAN_MACADDR_DATA {
             let entries = NlasIterator::new(bytes).flatten();
-            let mut list: Vec<Mac> = entries.filter_map(|entry| Some(Mac(entry.value().try_into().ok()?))).collect();
-            list.sort_unstable();
-            self.macaddrs = Some(list);
+            self.macaddrs = Some(entries.filter_map(|entry| Some(Mac(entry.value().try_into().ok()?))).collect());
         }
     }
+}
+
+impl LinkKind for Macvlan {
+    fn parent_rule(&self) -> ParentRule {
+        ParentRule::Required
+    }
+
+    fn parent(&self) -> Option<&LinkRef> {
+        self.parent.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.parent)
+    }
+
+    fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
+        (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid))
+    }
+
+    fn replaces_parent(&self, parent: &str) -> bool {
+        parent == Self::NAME
+    }
+
+    fn sole(&self) -> Option<Sole> {
+        let hint = "use `mode: bridge`, or a separate parent for each";
+        self.is_passthru().then_some(Sole { what: PASSTHRU, option: "mode", hint })
+    }
+
+    fn receive_handler(&self) -> Option<&'static str> {
+        Some("macvlan")
+    }
+
+    fn addressing(&self) -> Addressing {
+        if self.is_passthru() { Addressing::Parents(PASSTHRU) } else { Addressing::Distinct }
+    }
+
+    fn mtu_limits(&self) -> RangeInclusive<u32> {
+        0..=65535
+    }
+
+    fn mtu_bound(&self, parent: u32) -> Option<MtuBound> {
+        Some(MtuBound::shrinking(parent))
+    }
+
+    fn refused_change(&self) -> Cause {
+        Cause::Invalid
+    }
+}
+
+/// What errors call one that is alone on its parent.
+const PASSTHRU: &str = "a macvlan with `mode: passthru`";
+
+impl Macvlan {
+    fn is_passthru(&self) -> bool {
+        self.mode == Some(MacvlanMode::Passthru)
+    }
+}
+
+/// The mode that has a list has an empty one.
+fn source_list(macvlan: &Macvlan) -> Option<Vec<Mac>> {
+    (macvlan.mode == Some(MacvlanMode::Source)).then(Vec::new)
 }
 
 /// The kernel keeps the list in an order of its own.
@@ -142,7 +184,7 @@ fn same_addresses(desired: &Macvlan, live: &Macvlan) -> bool {
 }
 
 fn passthru_differs(desired: &Macvlan, live: &Macvlan) -> bool {
-    (desired.mode == Some(MacvlanMode::Passthru)) != (live.mode == Some(MacvlanMode::Passthru))
+    desired.is_passthru() != live.is_passthru()
 }
 
 /// The one flag of IFLA_MACVLAN_FLAGS that a lab can set.
@@ -159,8 +201,8 @@ impl Codec<bool> for NoPromisc {
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
-    use super::super::option::Mutability;
     use super::*;
+    use crate::resource::option::Mutability;
 
     fn with(mode: MacvlanMode) -> Kind {
         Kind::from(Macvlan { mode: Some(mode), ..Macvlan::default() })
@@ -191,5 +233,24 @@ mod tests {
             let kind = Kind::from(Macvlan { mode: Some(mode), macaddrs: list, ..Macvlan::default() }).complete();
             assert_eq!(Kind::decode("macvlan", &kind.encode(None)).unwrap(), kind);
         }
+    }
+
+    #[test]
+    fn options_of_other_modes_are_refused() {
+        let mac = |last| Mac([last, 0, 0, 0, 0, 1]);
+        let keys = |macvlan: Macvlan| Kind::from(macvlan).validate().into_iter().map(|invalid| invalid.key).collect::<Vec<_>>();
+        let parent: Option<LinkRef> = "eth0".parse().ok();
+        assert_eq!(keys(Macvlan::default()), ["parent"]);
+        let list = Macvlan { parent: parent.clone(), macaddrs: Some(vec![mac(2)]), ..Macvlan::default() };
+        assert_eq!(keys(list.clone()), ["macaddrs"]);
+        assert_eq!(keys(Macvlan { mode: Some(MacvlanMode::Source), ..list }), [""; 0]);
+        assert_eq!(keys(Macvlan { parent, nopromisc: Some(true), ..Macvlan::default() }), ["nopromisc"]);
+    }
+
+    #[test]
+    fn passthru_is_alone_and_has_its_parents_address() {
+        assert!(with(MacvlanMode::Passthru).sole().is_some() && with(MacvlanMode::Bridge).sole().is_none());
+        assert_eq!(with(MacvlanMode::Bridge).addressing(), Addressing::Distinct);
+        assert_eq!(with(MacvlanMode::Passthru).addressing(), Addressing::Parents(PASSTHRU));
     }
 }

@@ -5,20 +5,26 @@
 
 pub mod bridge;
 pub mod contract;
+pub mod device;
 pub mod dummy;
 pub mod kind;
+pub mod loopback;
 pub mod macvlan;
-pub mod option;
+pub mod pattern;
+pub mod rules;
 pub mod veth;
 pub mod vlan;
 pub mod vxlan;
 
 mod common;
 mod delta;
+mod settings;
 
-pub use common::{Link, LinkSettings, Marked, Queues};
+pub use common::{Link, Marked, Queues};
 pub use delta::LinkDelta;
 pub use kind::Kind;
+pub(crate) use settings::for_each_setting;
+pub use settings::{FlagBits, LinkSettings};
 
 /// The number that the kernel knows an interface by, within its namespace (`ifi_index`); from 1.
 pub type Ifindex = u32;

@@ -5,13 +5,11 @@
 //!   - endpoints: [red:eth0, blue:eth0]
 //! ```
 //!
-//! A pair is born with each end in its namespace, in one message, and dies with either end.
+//! Both ends of a pair are made by one message, each in its namespace, and are deleted together.
 
-use serde_json::Value;
-
-use super::contract::OptionChange;
-use super::option::Mutability;
+use super::contract::LinkKind;
 use crate::name::LinkRef;
+use crate::resource::option::{OptionRow, OptionTable};
 
 /// Attribute of IFLA_INFO_DATA that describes the other end: a link message within the message.
 pub const VETH_INFO_PEER: u16 = 1;
@@ -23,16 +21,39 @@ pub struct Veth {
     pub peer: Option<LinkRef>,
 }
 
-impl Veth {
-    /// IFLA_INFO_KIND.
-    pub const NAME: &'static str = "veth";
+impl OptionTable for Veth {
+    const NAME: &'static str = "veth";
+    const OPTIONS: &'static [OptionRow<Self>] = &[];
+}
 
-    /// A different other end cannot be had without a new pair.
-    pub fn compare_peer(&self, live: &Self) -> Vec<OptionChange> {
-        if self.peer == live.peer {
-            return Vec::new();
-        }
-        let show = |peer: &Option<LinkRef>| peer.as_ref().map(|peer| Value::from(peer.to_string()));
-        vec![OptionChange { name: "peer", before: show(&live.peer), after: show(&self.peer), mutability: Mutability::Replace }]
+impl LinkKind for Veth {
+    fn is_pair(&self) -> bool {
+        true
+    }
+
+    fn parent(&self) -> Option<&LinkRef> {
+        self.peer.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::*;
+    use crate::resource::option::Mutability;
+
+    #[test]
+    fn another_other_end_needs_another_pair() {
+        let with = |peer: &str| Kind::from(Veth { peer: peer.parse().ok() });
+        assert_eq!(with("red:a").compare(&with("red:a")).unwrap(), []);
+        let changes = with("red:b").compare(&with("red:a")).unwrap();
+        assert_eq!(
+            changes.iter().map(|change| (change.name, change.mutability)).collect::<Vec<_>>(),
+            [("peer", Mutability::Replace)]
+        );
     }
 }

@@ -4,13 +4,17 @@
 //! eth0.10: { vlan: { parent: eth0, id: 10 } }
 //! ```
 
+use std::ops::RangeInclusive;
+
 use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::contract::{Invalid, LinkKind, MtuAround};
-use super::option::{Be16, KindOption, U16};
+use super::contract::LinkKind;
+use super::loopback::Loopback;
+use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, Refusal};
 use crate::name::LinkRef;
+use crate::resource::option::{Be16, Invalid, OptionRow, OptionTable, U16};
 use crate::{kernel_enum, option};
 
 const IFLA_VLAN_ID: u16 = 1;
@@ -63,56 +67,26 @@ const FLAGS: [(u32, Field); 5] = [
 ];
 type Field = fn(&mut Vlan) -> &mut Option<bool>;
 
-impl LinkKind for Vlan {
+impl OptionTable for Vlan {
     const NAME: &'static str = "vlan";
-    const ARP: Option<bool> = None;
-    const MULTICAST: Option<bool> = None;
-    const OPTIONS: &'static [KindOption<Self>] = &[
+    const OPTIONS: &'static [OptionRow<Self>] = &[
         option!(id: U16 = IFLA_VLAN_ID, Replace),
-        option!(protocol: Be16 = IFLA_VLAN_PROTOCOL, Replace),
-        option!(reorder_hdr, InPlace),
-        option!(gvrp, InPlace),
-        option!(mvrp, InPlace),
-        option!(loose_binding, InPlace),
-        option!(bridge_binding, InPlace),
+        option!(protocol: Be16 = IFLA_VLAN_PROTOCOL, Replace, default VlanProtocol::Dot1Q),
+        option!(reorder_hdr, InPlace, default true),
+        option!(gvrp, InPlace, default false),
+        option!(mvrp, InPlace, default false),
+        option!(loose_binding, InPlace, default false),
+        option!(bridge_binding, InPlace, default false),
     ];
-
-    fn kernel_default(&self) -> Self {
-        let off = Some(false);
-        Self {
-            protocol: Some(VlanProtocol::Dot1Q),
-            reorder_hdr: Some(true),
-            gvrp: off,
-            mvrp: off,
-            loose_binding: off,
-            bridge_binding: off,
-            ..Self::default()
-        }
-    }
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
-        if self.parent.is_none() {
-            invalid.push(Invalid { key: "parent", message: "a vlan needs a `parent`, the interface that carries it".into() });
-        }
         match self.id {
             None => invalid.push(Invalid { key: "id", message: "a vlan needs an `id`".into() }),
             Some(1..=4094) => {}
             Some(id) => invalid.push(Invalid { key: "id", message: format!("{id} is no VLAN; the range is 1 to 4094") }),
         }
         invalid
-    }
-
-    fn parent(&self) -> Option<&LinkRef> {
-        self.parent.as_ref()
-    }
-
-    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
-        Some(&mut self.parent)
-    }
-
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        around.parent
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
@@ -138,11 +112,59 @@ impl LinkKind for Vlan {
     }
 }
 
+impl LinkKind for Vlan {
+    fn parent_rule(&self) -> ParentRule {
+        ParentRule::Required
+    }
+
+    fn parent(&self) -> Option<&LinkRef> {
+        self.parent.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.parent)
+    }
+
+    /// A loopback is IFF_VLAN_CHALLENGED.
+    fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
+        let refusal = Refusal::new(Cause::Unsupported).message("VLANs not supported on device");
+        (parent == Loopback::NAME).then_some(refusal)
+    }
+
+    fn follows_parent(&self) -> bool {
+        self.loose_binding != Some(true)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        let (id, outer) = (self.id?, self.protocol == Some(VlanProtocol::Dot1Ad));
+        Some(Identity {
+            among: Among::Siblings,
+            key: vec![id.into(), outer.into()],
+            option: "id",
+            relation: format!("have the same VLAN ID {id} on"),
+            refusal: Refusal::new(Cause::Exists).message("VLAN device already exists"),
+        })
+    }
+
+    fn mtu_limits(&self) -> RangeInclusive<u32> {
+        0..=65535
+    }
+
+    fn mtu_bound(&self, parent: u32) -> Option<MtuBound> {
+        Some(MtuBound { refusal: Cause::OutOfRange, ..MtuBound::shrinking(parent) })
+    }
+
+    /// It takes them from its parent.
+    fn default_flags(&self, parent: Flags) -> Flags {
+        parent
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
-    use super::super::option::Mutability;
     use super::*;
+    use crate::resource::option::Mutability;
 
     #[test]
     fn flags_survive_the_wire_and_change_in_place() {
@@ -158,5 +180,23 @@ mod tests {
         let with = |id| Kind::from(Vlan { id: Some(id), ..Vlan::default() });
         let changes = with(11).compare(&with(10).complete()).unwrap();
         assert_eq!(changes.iter().map(|c| (c.name, c.mutability)).collect::<Vec<_>>(), [("id", Mutability::Replace)]);
+    }
+
+    #[test]
+    fn it_needs_a_parent_and_a_possible_id() {
+        let keys = |vlan: Vlan| Kind::from(vlan).validate().into_iter().map(|invalid| invalid.key).collect::<Vec<_>>();
+        assert_eq!(keys(Vlan::default()), ["parent", "id"]);
+        let parent: Option<LinkRef> = "eth0".parse().ok();
+        for (id, refused) in [(0, true), (1, false), (4094, false), (4095, true)] {
+            let vlan = Vlan { parent: parent.clone(), id: Some(id), ..Vlan::default() };
+            assert_eq!(keys(vlan), ["id"][..usize::from(refused)]);
+        }
+    }
+
+    #[test]
+    fn the_tag_protocol_is_part_of_its_identity() {
+        let identity = |protocol| Vlan { id: Some(10), protocol, ..Vlan::default() }.identity().unwrap().key;
+        assert_eq!(identity(None), identity(Some(VlanProtocol::Dot1Q)));
+        assert_ne!(identity(None), identity(Some(VlanProtocol::Dot1Ad)));
     }
 }

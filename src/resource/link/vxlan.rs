@@ -11,16 +11,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use netlink_packet_core::DefaultNla;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::contract::{Invalid, LinkKind, MtuAround};
-use super::option::{Be16, Be32, Flag, Inet, Inet6, KindOption, Seconds, U8, U32};
+use super::contract::LinkKind;
+use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, Refusal};
 use crate::name::{LinkRef, NamespaceName};
 use crate::option;
+use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32};
 use crate::value::Duration;
 
 const IFLA_VXLAN_LINK: u16 = 3;
 const IFLA_VXLAN_TTL: u16 = 5;
 const IFLA_VXLAN_PORT_RANGE: u16 = 10;
+
+/// The kernel's UDP port (`vxlan_port`).
+const DEFAULT_PORT: u16 = 8472;
 
 /// `vxlan: { id, … }`; options keep iproute2's names, `port` is the destination port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,66 +84,36 @@ pub struct Vxlan {
     pub df: Option<u8>,
 }
 
-impl LinkKind for Vxlan {
+impl OptionTable for Vxlan {
     const NAME: &'static str = "vxlan";
-    const PARENT_ATTRIBUTE: Option<u16> = Some(IFLA_VXLAN_LINK);
-    const OPTIONS: &'static [KindOption<Self>] = &[
-        option!(id: U32 = 1, Replace),
+    const OPTIONS: &'static [OptionRow<Self>] = &[
+        option!(id: U32 = 1, Replace, default_of |vxlan| (vxlan.external == Some(true)).then_some(0)),
         option!(underlay, Replace),
         option!(remote: Inet = 2, Replace),
         option!(remote: Inet6 = 16, Replace),
         option!(local: Inet = 4, Replace),
         option!(local: Inet6 = 17, Replace),
-        option!(ttl: U8 = IFLA_VXLAN_TTL, Replace),
-        option!(tos: U8 = 6, Replace),
-        option!(learning: U8 = 7, InPlace),
-        option!(ageing: Seconds = 8, InPlace),
-        option!(maxaddress: U32 = 9, Replace),
-        option!(srcport, Replace),
-        option!(proxy: U8 = 11, Replace),
-        option!(rsc: U8 = 12, Replace),
-        option!(l2miss: U8 = 13, Replace),
-        option!(l3miss: U8 = 14, Replace),
-        option!(port: Be16 = 15, Replace),
-        option!(udpcsum: U8 = 18, Replace),
-        option!(udp6zerocsumtx: U8 = 19, Replace),
-        option!(udp6zerocsumrx: U8 = 20, Replace),
-        option!(gbp: Flag = 23, Replace),
-        option!(external: U8 = 25, Replace),
-        option!(flowlabel: Be32 = 26, Replace),
-        option!(df: U8 = 29, Replace),
-        option!(vnifilter: U8 = 30, Replace),
+        option!(ttl: U8 = IFLA_VXLAN_TTL, Replace, default 0),
+        option!(tos: U8 = 6, Replace, default 0),
+        option!(learning: U8 = 7, InPlace, default true),
+        option!(ageing: Seconds = 8, InPlace, default Duration::seconds(300)),
+        option!(maxaddress: U32 = 9, Replace, default 0),
+        option!(srcport, Replace, default [0, 0]),
+        option!(proxy: U8 = 11, Replace, default false),
+        option!(rsc: U8 = 12, Replace, default false),
+        option!(l2miss: U8 = 13, Replace, default false),
+        option!(l3miss: U8 = 14, Replace, default false),
+        // Root alone can listen on the lower ones.
+        OptionRow { samples: |_| vec![4789.into(), 8472.into()], ..option!(port: Be16 = 15, Replace, default DEFAULT_PORT) },
+        option!(udpcsum: U8 = 18, Replace, default true),
+        option!(udp6zerocsumtx: U8 = 19, Replace, default false),
+        OptionRow { samples: not_alone, ..option!(udp6zerocsumrx: U8 = 20, Replace, default false) },
+        OptionRow { samples: not_alone, ..option!(gbp: Flag = 23, Replace, default false) },
+        OptionRow { samples: not_alone, ..option!(external: U8 = 25, Replace, default false) },
+        option!(flowlabel: Be32 = 26, Replace, default 0),
+        option!(df: U8 = 29, Replace, default 0),
+        OptionRow { samples: not_alone, ..option!(vnifilter: U8 = 30, Replace, default false) },
     ];
-
-    fn kernel_default(&self) -> Self {
-        let off = Some(false);
-        Self {
-            id: (self.external == Some(true)).then_some(0),
-            parent: None,
-            underlay: None,
-            remote: None,
-            local: None,
-            port: Some(8472),
-            srcport: Some([0, 0]),
-            ttl: Some(0),
-            tos: Some(0),
-            flowlabel: Some(0),
-            learning: Some(true),
-            ageing: Some(Duration::seconds(300)),
-            maxaddress: Some(0),
-            proxy: off,
-            rsc: off,
-            l2miss: off,
-            l3miss: off,
-            udpcsum: Some(true),
-            udp6zerocsumtx: off,
-            udp6zerocsumrx: off,
-            gbp: off,
-            external: off,
-            vnifilter: off,
-            df: Some(0),
-        }
-    }
 
     fn validate(&self) -> Vec<Invalid> {
         let mut invalid = Vec::new();
@@ -166,40 +141,22 @@ impl LinkKind for Vxlan {
         if self.external == Some(true) && self.id.is_some_and(|id| id != 0) {
             refuse("external", "with `external: true` the virtual network comes from the packet; leave out `id`".into());
         }
+        if self.port == Some(0) {
+            refuse("port", format!("0 is not a UDP port; leave out `port` for the kernel's {DEFAULT_PORT}"));
+        }
         if self.df.is_some_and(|df| df > 2) {
             refuse("df", "0 (unset), 1 (set) or 2 (inherit) is meant".into());
         }
         if self.flowlabel.is_some_and(|label| label > 0xf_ffff) {
             refuse("flowlabel", "a flow label has 20 bits".into());
         }
+        if self.flowlabel.is_some_and(|label| label != 0) && !self.is_ipv6() {
+            refuse("flowlabel", "a flow label needs an IPv6 `remote` or `local`".into());
+        }
         if self.srcport.is_some_and(|[low, high]| low > high) {
             refuse("srcport", "the range begins after its end".into());
         }
         invalid
-    }
-
-    fn parent(&self) -> Option<&LinkRef> {
-        self.parent.as_ref()
-    }
-
-    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
-        Some(&mut self.parent)
-    }
-
-    fn underlay(&self) -> Option<&NamespaceName> {
-        self.underlay.as_ref()
-    }
-
-    fn underlay_slot(&mut self) -> Option<&mut Option<NamespaceName>> {
-        Some(&mut self.underlay)
-    }
-
-    fn default_mtu(&self, around: MtuAround) -> Option<u32> {
-        let outer_header = if self.remote.or(self.local).is_some_and(|address| address.is_ipv6()) { 70 } else { 50 };
-        match (&self.parent, around.parent) {
-            (None, _) => Some(1500),
-            (Some(_), parent) => parent.map(|mtu| mtu.saturating_sub(outer_header)),
-        }
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
@@ -222,11 +179,76 @@ impl LinkKind for Vxlan {
     }
 }
 
+/// What must be the same for all that listen on a port is not drawn for one alone.
+fn not_alone(_: &Vxlan) -> Vec<Value> {
+    Vec::new()
+}
+
+impl LinkKind for Vxlan {
+    fn parent_rule(&self) -> ParentRule {
+        ParentRule::Optional
+    }
+
+    fn parent(&self) -> Option<&LinkRef> {
+        self.parent.as_ref()
+    }
+
+    fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
+        Some(&mut self.parent)
+    }
+
+    fn parent_attribute(&self) -> Option<u16> {
+        Some(IFLA_VXLAN_LINK)
+    }
+
+    /// `vxlan_vni_in_use`: the network and the port, as far as the sockets take in the same packets (VXLAN_F_RCV_FLAGS).
+    fn identity(&self) -> Option<Identity> {
+        let (id, port) = (self.id.unwrap_or(0), self.port.unwrap_or(DEFAULT_PORT));
+        let flags = [self.external, self.gbp, self.vnifilter, self.udp6zerocsumrx].map(|flag| u32::from(flag == Some(true)));
+        let key = [id, port.into(), self.is_ipv6().into()].into_iter().chain(flags).collect();
+        Some(Identity {
+            among: Among::Underlay,
+            key,
+            option: "id",
+            relation: format!("have the same VNI {id} and UDP port {port} in the underlay"),
+            refusal: Refusal::new(Cause::Exists)
+                .message("A VXLAN device with the specified VNI already exists")
+                .hint("use a different `id` or `port` for one of them"),
+        })
+    }
+
+    fn has_underlay(&self) -> bool {
+        true
+    }
+
+    fn underlay(&self) -> Option<&NamespaceName> {
+        self.underlay.as_ref()
+    }
+
+    fn underlay_slot(&mut self) -> Option<&mut Option<NamespaceName>> {
+        Some(&mut self.underlay)
+    }
+
+    /// The outer headers take their share (`vxlan_headroom`).
+    fn mtu_bound(&self, parent: u32) -> Option<MtuBound> {
+        let outer_headers = if self.is_ipv6() { 70 } else { 50 };
+        Some(MtuBound::of_tunnel(parent.saturating_sub(outer_headers)))
+    }
+}
+
+impl Vxlan {
+    /// Whether its outer packets are IPv6.
+    fn is_ipv6(&self) -> bool {
+        self.remote.or(self.local).is_some_and(|address| address.is_ipv6())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::kind::Kind;
-    use super::super::option::Mutability;
+    use super::super::rules::MtuAround;
     use super::*;
+    use crate::resource::option::Mutability;
 
     fn vxlan() -> Vxlan {
         Vxlan { id: Some(42), remote: Some("2001:db8::2".parse().unwrap()), ..Vxlan::default() }
@@ -248,8 +270,36 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_would_replace_or_refuse_is_refused() {
+        let keys = |vxlan: Vxlan| vxlan.validate().into_iter().map(|invalid| invalid.key).collect::<Vec<_>>();
+        assert_eq!(keys(Vxlan { port: Some(0), ..vxlan() }), ["port"]);
+        assert_eq!(keys(Vxlan { flowlabel: Some(1), ..vxlan() }), [""; 0]);
+        assert_eq!(keys(Vxlan { flowlabel: Some(1), remote: None, ..vxlan() }), ["flowlabel"]);
+    }
+
+    #[test]
     fn a_group_needs_an_interface_to_be_joined_on() {
         let vxlan = Vxlan { id: Some(1), remote: Some("239.1.1.1".parse().unwrap()), ..Vxlan::default() };
         assert_eq!(vxlan.validate()[0].key, "remote");
+    }
+
+    #[test]
+    fn one_network_and_port_for_each_family() {
+        let identity = |vxlan: Vxlan| vxlan.identity().unwrap().key;
+        let ipv4 = Vxlan { id: Some(42), ..Vxlan::default() };
+        assert_eq!(identity(ipv4.clone()), identity(Vxlan { port: Some(8472), ..ipv4.clone() }));
+        assert_ne!(identity(ipv4.clone()), identity(Vxlan { port: Some(4789), ..ipv4.clone() }));
+        assert_ne!(identity(ipv4), identity(vxlan()));
+    }
+
+    #[test]
+    fn the_outer_headers_take_their_share_of_the_mtu() {
+        let parent: Option<LinkRef> = "eth0".parse().ok();
+        let around = |parent| MtuAround { parent, smallest_port: None };
+        assert_eq!(Vxlan::default().default_mtu(around(None)), Some(1500));
+        let ipv4 = Vxlan { parent: parent.clone(), ..Vxlan::default() };
+        assert_eq!(ipv4.default_mtu(around(None)), None);
+        assert_eq!(ipv4.default_mtu(around(Some(1500))), Some(1450));
+        assert_eq!(Vxlan { parent, ..vxlan() }.default_mtu(around(Some(1500))), Some(1430));
     }
 }

@@ -7,8 +7,8 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::{
-    Bridge, Dummy, End, External, FEW, HOST, Lab, Macvlan, RoutePart, Space, Vlan, Vxlan, WIRES, Wire, bridge, dummy, external,
-    macvlan, mtu, route, space, space_number, vlan, vxlan, wire,
+    Bridge, Dummy, End, External, FEW, HOST, Lab, Options, RoutePart, Space, UPPERS, Upper, WIRES, Wire, bridge, dummy, external,
+    mtu, options, route, space, space_number, upper, wire,
 };
 
 /// Something that changes in a lab.
@@ -18,9 +18,9 @@ enum Edit {
     Wire(u8, Option<Wire>),
     Bridge(u8, Option<Bridge>),
     Dummy(u8, Option<Dummy>),
-    Vlan(u8, Option<Vlan>),
-    Macvlan(u8, Option<Macvlan>),
-    Vxlan(u8, Option<Vxlan>),
+    Upper(u8, Option<Upper>),
+    /// A link has other options.
+    Options(u8, Options),
     External(Option<External>),
     Route(u8, Option<RoutePart>),
     /// The addresses of an end of a pair turn around.
@@ -40,9 +40,9 @@ fn edit() -> impl Strategy<Value = Edit> {
         (0..WIRES, of(wire())).prop_map(|(number, part)| Edit::Wire(number, part)),
         (0..FEW, of(bridge())).prop_map(|(number, part)| Edit::Bridge(number, part)),
         (0..FEW, of(dummy())).prop_map(|(number, part)| Edit::Dummy(number, part)),
-        (0..FEW, of(vlan())).prop_map(|(number, part)| Edit::Vlan(number, part)),
-        (0..FEW, of(macvlan())).prop_map(|(number, part)| Edit::Macvlan(number, part)),
-        (0..FEW, of(vxlan())).prop_map(|(number, part)| Edit::Vxlan(number, part)),
+        (0..UPPERS, of(upper())).prop_map(|(number, part)| Edit::Upper(number, part)),
+        (0..UPPERS, of(upper())).prop_map(|(number, part)| Edit::Upper(number, part)),
+        (0..UPPERS + FEW, options()).prop_map(|(number, options)| Edit::Options(number, options)),
         of(external()).prop_map(Edit::External),
         (0..8_u8, of(route())).prop_map(|(number, part)| Edit::Route(number, part)),
         end().prop_map(|(wire, end)| Edit::TurnAddresses(wire, end)),
@@ -80,9 +80,14 @@ impl Lab {
             Edit::Wire(number, part) => put(&mut self.wires, number, part),
             Edit::Bridge(number, part) => put(&mut self.bridges, number, part),
             Edit::Dummy(number, part) => put(&mut self.dummies, number, part),
-            Edit::Vlan(number, part) => put(&mut self.vlans, number, part),
-            Edit::Macvlan(number, part) => put(&mut self.macvlans, number, part),
-            Edit::Vxlan(number, part) => put(&mut self.vxlans, number, part),
+            Edit::Upper(number, part) => put(&mut self.uppers, number, part),
+            Edit::Options(number, options) => {
+                let bridge = number.checked_sub(UPPERS).and_then(|number| self.bridges.get_mut(&number));
+                let of_bridge = bridge.map(|bridge| &mut bridge.options);
+                if let Some(kept) = of_bridge.or_else(|| Some(&mut self.uppers.get_mut(&number)?.options)) {
+                    *kept = options;
+                }
+            }
             Edit::External(part) => self.external = part,
             Edit::Route(number, part) => put(&mut self.routes, number, part),
             Edit::TurnAddresses(wire, end) => self.with_end(wire, end, |end| {

@@ -1,5 +1,7 @@
 //! A drawn lab as the text of a lab file; parts that cannot be there are left out.
 
+#[path = "kinds.rs"]
+mod kinds;
 #[path = "routes.rs"]
 mod routes;
 
@@ -40,10 +42,8 @@ struct Interface {
     name: String,
     up: bool,
     port: bool,
-    macvlans: bool,
-    passthru: bool,
-    mtu: u32,
-    vlans: BTreeSet<u16>,
+    /// Whether its mtu may be too small for IPv6, because it or a link below it is a tunnel.
+    narrow: bool,
 }
 
 /// The file while it grows.
@@ -71,18 +71,9 @@ impl Lab {
         writer.wires();
         writer.dummies();
         writer.bridges();
-        writer.vlans();
-        writer.macvlans();
-        writer.vxlans();
+        writer.uppers();
         writer.routes();
-        let spaces = self.spaces.keys().copied().chain([HOST]).collect::<Vec<_>>();
-        let spaces = spaces.into_iter().filter_map(|space| Some((space_name(space), writer.space(space)?)));
-        let file = object(vec![
-            ("name", json!(name)),
-            ("namespaces", spaces.collect::<Map<_, _>>().into()),
-            ("links", writer.links.clone().into()),
-        ]);
-        serde_yaml::to_string(&file).expect("a lab can be written")
+        serde_yaml::to_string(&writer.file(name)).expect("a lab can be written")
     }
 
     fn has_space(&self, space: u8) -> bool {
@@ -112,22 +103,20 @@ fn inet6(wire: u8, end: u8, hosts: &[u8]) -> Vec<String> {
     hosts.iter().map(|host| format!("fd00:{wire}:{}::{:x}/64", host / 4, u32::from(end) * 256 + u32::from(*host) + 1)).collect()
 }
 
-fn single(address: Option<String>) -> Value {
-    address.into_iter().collect::<Vec<_>>().into()
-}
-
 impl Writer<'_> {
-    fn add(&mut self, key: String, space: u8, name: &str, down: bool, mtu: u32, members: Value) {
-        let interface = Interface {
-            space,
-            name: name.into(),
-            up: !down,
-            port: false,
-            macvlans: false,
-            passthru: false,
-            mtu,
-            vlans: BTreeSet::new(),
-        };
+    /// All that is written so far.
+    fn file(&self, name: &str) -> Value {
+        let spaces = self.lab.spaces.keys().copied().chain([HOST]);
+        let spaces = spaces.filter_map(|space| Some((space_name(space), self.space(space)?)));
+        object(vec![
+            ("name", json!(name)),
+            ("namespaces", spaces.collect::<Map<_, _>>().into()),
+            ("links", self.links.clone().into()),
+        ])
+    }
+
+    fn add(&mut self, key: String, space: u8, name: &str, down: bool, members: Value) {
+        let interface = Interface { space, name: name.into(), up: !down, port: false, narrow: false };
         self.interfaces.insert(key, interface);
         self.members.entry(space).or_default().insert(name.into(), members);
     }
@@ -154,7 +143,7 @@ impl Writer<'_> {
             ("mtu", json!(external.mtu)),
             ("txqueuelen", json!(external.queue)),
         ]);
-        self.add("external".into(), HOST, "eth0", false, external.mtu.unwrap_or(1500), members);
+        self.add("external".into(), HOST, "eth0", false, members);
     }
 
     fn wires(&mut self) {
@@ -178,8 +167,7 @@ impl Writer<'_> {
                     ("altnames", altnames),
                     ("sysctls", sysctls),
                 ]);
-                let mtu = end.mtu.or(wire.mtu).unwrap_or(1500);
-                self.add(format!("wire {number} {side}"), end.space, &name, end.down, mtu, Value::Null);
+                self.add(format!("wire {number} {side}"), end.space, &name, end.down, Value::Null);
                 ends.push(members);
             }
             self.links.push(object(vec![("endpoints", ends.into()), ("mtu", json!(wire.mtu))]));
@@ -203,14 +191,7 @@ impl Writer<'_> {
                 ("up", up(dummy.down)),
             ]);
             let members = with_kind(members, "dummy", json!({}));
-            self.add(
-                format!("dummy {number}"),
-                dummy.space,
-                &format!("d{number}"),
-                dummy.down,
-                dummy.mtu.unwrap_or(1500),
-                members,
-            );
+            self.add(format!("dummy {number}"), dummy.space, &format!("d{number}"), dummy.down, members);
         }
     }
 
@@ -232,15 +213,13 @@ impl Writer<'_> {
                     free.into_iter().filter(|(key, _)| wanted.contains(key)).unzip()
                 }
             };
-            let smallest = keys.iter().map(|key| self.interfaces[key].mtu).min();
             for key in keys {
                 self.interfaces.get_mut(&key).expect("it was found there").port = true;
             }
-            let options = object(vec![
-                ("ports", ports.into()),
-                ("stp_state", json!(bridge.stp)),
-                ("ageing_time", json!(bridge.ageing.map(|seconds| format!("{seconds}s")))),
-            ]);
+            let mut options = kinds::options("bridge", Value::Null, &bridge.options).unwrap_or_default();
+            if !ports.is_empty() {
+                options.insert("ports".into(), ports.into());
+            }
             let addresses: Vec<_> = bridge
                 .inet
                 .map(|host| format!("10.8{number}.0.{host}/24"))
@@ -248,9 +227,8 @@ impl Writer<'_> {
                 .chain(bridge.inet6.map(|host| format!("fd00:8{number}::{host}/64")))
                 .collect();
             let members = object(vec![("addresses", addresses.into()), ("mtu", json!(bridge.mtu)), ("up", up(bridge.down))]);
-            let mtu = bridge.mtu.or(smallest).unwrap_or(1500);
-            let members = with_kind(members, "bridge", options);
-            self.add(format!("bridge {number}"), bridge.space, &format!("br{number}"), bridge.down, mtu, members);
+            let members = with_kind(members, "bridge", options.into());
+            self.add(format!("bridge {number}"), bridge.space, &format!("br{number}"), bridge.down, members);
         }
     }
 
@@ -259,7 +237,7 @@ impl Writer<'_> {
             Below::Wire(wire, end) => format!("wire {wire} {end}"),
             Below::Bridge(number) => format!("bridge {number}"),
             Below::Dummy(number) => format!("dummy {number}"),
-            Below::Vlan(number) => format!("vlan {number}"),
+            Below::Upper(number) => format!("upper {number}"),
             Below::External => "external".into(),
         };
         self.interfaces.contains_key(&key).then_some(key)
@@ -269,68 +247,6 @@ impl Writer<'_> {
     fn reference(&self, key: &str, space: u8) -> Value {
         let below = &self.interfaces[key];
         if below.space == space { json!(below.name) } else { json!(format!("{}:{}", space_name(below.space), below.name)) }
-    }
-
-    fn vlans(&mut self) {
-        let lab = self.lab;
-        for (number, vlan) in lab.vlans.iter().filter(|(_, vlan)| lab.has_space(vlan.space)) {
-            let Some(below) = self.below(vlan.below) else { continue };
-            let parent = self.reference(&below, vlan.space);
-            let interface = self.interfaces.get_mut(&below).expect("it was found");
-            if !interface.vlans.insert(vlan.id) {
-                continue;
-            }
-            let down = vlan.down || !interface.up;
-            let mtu = vlan.mtu.unwrap_or(interface.mtu);
-            let options = object(vec![("parent", parent), ("id", json!(vlan.id)), ("loose_binding", json!(vlan.loose))]);
-            let address = vlan.inet.map(|host| format!("10.5{number}.0.{host}/24"));
-            let members = object(vec![("addresses", single(address)), ("mtu", json!(vlan.mtu)), ("up", up(down))]);
-            let members = with_kind(members, "vlan", options);
-            self.add(format!("vlan {number}"), vlan.space, &format!("v{number}"), down, mtu, members);
-        }
-    }
-
-    fn macvlans(&mut self) {
-        let lab = self.lab;
-        for (number, macvlan) in lab.macvlans.iter().filter(|(_, macvlan)| lab.has_space(macvlan.space)) {
-            let Some(below) = self.below(macvlan.below) else { continue };
-            let parent = self.reference(&below, macvlan.space);
-            let interface = self.interfaces.get_mut(&below).expect("it was found");
-            let passthru = macvlan.mode == "passthru";
-            if interface.port || interface.passthru || interface.macvlans && passthru {
-                continue;
-            }
-            (interface.macvlans, interface.passthru) = (true, passthru);
-            let mtu = interface.mtu;
-            let addresses: Vec<_> = macvlan
-                .inet
-                .map(|host| format!("10.6{number}.0.{host}/24"))
-                .into_iter()
-                .chain(macvlan.inet6.map(|host| format!("fd00:6{number}::{host}/64")))
-                .collect();
-            let members = object(vec![("addresses", addresses.into()), ("up", up(macvlan.down))]);
-            let members = with_kind(members, "macvlan", object(vec![("parent", parent), ("mode", json!(macvlan.mode))]));
-            self.add(format!("macvlan {number}"), macvlan.space, &format!("m{number}"), macvlan.down, mtu, members);
-        }
-    }
-
-    fn vxlans(&mut self) {
-        let lab = self.lab;
-        for (number, vxlan) in lab.vxlans.iter().filter(|(_, vxlan)| lab.has_space(vxlan.space)) {
-            let below = vxlan.below.and_then(|below| self.below(below));
-            let parent = below.map_or(Value::Null, |below| self.reference(&below, vxlan.space));
-            let options = object(vec![
-                ("id", json!(100 + u32::from(*number))),
-                ("parent", parent),
-                ("remote", json!(vxlan.remote.map(|host| format!("192.0.2.{host}")))),
-                ("port", json!(vxlan.port)),
-                ("learning", json!(vxlan.learning)),
-            ]);
-            let address = vxlan.inet.map(|host| format!("10.7{number}.0.{host}/24"));
-            let members = object(vec![("addresses", single(address)), ("up", up(vxlan.down))]);
-            let members = with_kind(members, "vxlan", options);
-            self.add(format!("vxlan {number}"), vxlan.space, &format!("x{number}"), vxlan.down, 1500, members);
-        }
     }
 
     fn space(&self, space: u8) -> Option<Value> {

@@ -3,18 +3,15 @@
 use std::collections::BTreeSet;
 
 use crate::name::LinkName;
+use crate::resource::link::loopback::Loopback;
 use crate::resource::link::{Kind, Link, Queues};
 use crate::resource::object::wire::{attributes, number, text};
 use crate::snapshot::FoundLink;
 use crate::state::Ifindex;
-use crate::value::Mac;
 
-const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
-const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
@@ -26,12 +23,6 @@ const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 
-const IFF_UP: u32 = 1;
-const IFF_NOARP: u32 = 0x80;
-const IFF_PROMISC: u32 = 0x100;
-const IFF_ALLMULTI: u32 = 0x200;
-const IFF_MULTICAST: u32 = 0x1000;
-
 /// Decodes the body of an RTM_NEWLINK.
 ///
 /// # Errors
@@ -42,7 +33,7 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
     let mut raw = FoundLink {
         index,
         name: LinkName::from_kernel(b""),
-        link: Link::new(Kind::Device(String::new())),
+        link: Link::new(Kind::default()),
         master: None,
         below: None,
         below_nsid: None,
@@ -55,12 +46,9 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
     for attribute in attributes(&body[16..]) {
         let (attribute, value) = attribute?;
         match attribute {
-            IFLA_ADDRESS => settings.mac = value.try_into().ok().map(Mac),
             IFLA_IFNAME => raw.name = LinkName::from_kernel(value),
-            IFLA_MTU => settings.mtu = Some(number(value)?),
             IFLA_LINK => raw.below = raw.below.or(Some(number(value)?).filter(|below| *below != 0)),
             IFLA_MASTER => raw.master = Some(number(value)?).filter(|master| *master != 0),
-            IFLA_TXQLEN => settings.txqueuelen = Some(number(value)?),
             IFLA_LINKINFO => {
                 let (kind, parent) = kind(value)?;
                 raw.link.kind = kind;
@@ -79,16 +67,14 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
                     }
                 }
             }
-            _ => {}
+            _ => settings.decode(attribute, value),
         }
     }
-    let flag = |bit: u32| Some(flags & bit != 0);
-    (settings.up, settings.promisc, settings.allmulti) = (flag(IFF_UP), flag(IFF_PROMISC), flag(IFF_ALLMULTI));
-    (settings.arp, settings.multicast) = (Some(flags & IFF_NOARP == 0), flag(IFF_MULTICAST));
+    settings.decode_flags(flags);
     settings.altnames = Some(altnames);
     raw.link.queues = Some(queues);
     if raw.name.is_loopback() && raw.index == 1 {
-        raw.link.kind = Kind::Loopback;
+        raw.link.kind = Loopback.into();
     }
     Ok(raw)
 }

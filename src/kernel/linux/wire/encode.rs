@@ -11,7 +11,7 @@ use crate::name::{LabName, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer};
 use crate::ownership::{self, Mark};
 use crate::resource::link::veth::VETH_INFO_PEER;
-use crate::resource::link::{Link, LinkSettings, Queues};
+use crate::resource::link::{FlagBits, Link, LinkSettings, Queues};
 use crate::state::Ifindex;
 
 /// Adds the birth of a link, followed, for what is born in `host`, by its mark in the same send. `descriptor` gives the
@@ -122,23 +122,13 @@ fn end(
 }
 
 fn set_attributes(attributes: &mut Vec<LinkAttribute>, settings: &LinkSettings) {
-    attributes.extend(settings.mac.map(|mac| LinkAttribute::Address(mac.0.to_vec())));
-    attributes.extend(settings.mtu.map(LinkAttribute::Mtu));
-    attributes.extend(settings.txqueuelen.map(LinkAttribute::TxQueueLen));
+    attributes.extend(settings.encode().into_iter().map(LinkAttribute::Other));
 }
 
 fn set_flags(header: &mut LinkHeader, settings: &LinkSettings) {
-    let flags = [
-        (settings.up, LinkFlags::Up),
-        (settings.arp.map(|arp| !arp), LinkFlags::Noarp),
-        (settings.multicast, LinkFlags::Multicast),
-        (settings.allmulti, LinkFlags::Allmulti),
-        (settings.promisc, LinkFlags::Promisc),
-    ];
-    for (value, flag) in flags {
-        header.change_mask.set(flag, value.is_some());
-        header.flags.set(flag, value == Some(true));
-    }
+    let FlagBits { flags, mask } = settings.flag_bits();
+    header.flags.insert(LinkFlags::from_bits_retain(flags));
+    header.change_mask.insert(LinkFlags::from_bits_retain(mask));
 }
 
 fn peer_data(peer: &LinkMessage) -> Vec<u8> {

@@ -1,42 +1,8 @@
-//! The options of a link kind as a table: one row gives an option's name, attribute, wire form and whether the kernel can
-//! change it in place. Encoding, decoding, comparing and defaults all follow from the row.
+//! Codecs: how the values of options are laid out in attributes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde_json::Value;
-
 use crate::value::{Duration, Mac};
-
-/// Whether the kernel changes an attribute of a living link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutability {
-    /// A message to the living link does it.
-    InPlace,
-    /// The kernel fixes it at creation: the link is replaced.
-    Replace,
-}
-
-/// One row of a kind's table.
-pub struct KindOption<K> {
-    /// The lab file's key.
-    pub name: &'static str,
-    /// The attribute's number inside IFLA_INFO_DATA; 0 when the kind's `encode_rest` and `decode_rest` see to it.
-    pub attribute: u16,
-    /// Whether it can be changed in place.
-    pub mutability: Mutability,
-    /// The value on the wire, or `None` when it is not set (or is of the other address family).
-    pub write: fn(&K) -> Option<Vec<u8>>,
-    /// Takes the value from the wire; `None` when it has an impossible length.
-    pub read: fn(&mut K, &[u8]) -> Option<()>,
-    /// The value as a lab file would show it.
-    pub show: fn(&K) -> Option<Value>,
-    /// Whether two set values are the same to the kernel.
-    pub same: fn(&K, &K) -> bool,
-    /// Whether this very change is one that the kernel refuses, although others of the option are possible.
-    pub unchangeable: fn(&K, &K) -> bool,
-    /// Copies the value from the second to the first when the first has none.
-    pub fill: fn(&mut K, &K),
-}
 
 /// How a value of type `T` is laid out in an attribute.
 pub trait Codec<T> {
@@ -193,63 +159,22 @@ impl Codec<IpAddr> for Inet6 {
 #[macro_export]
 macro_rules! kernel_enum {
     ($codec:ty, $integer:ty, $type:ty { $($variant:ident = $value:expr),+ $(,)? }) => {
-        impl $crate::resource::link::option::Codec<$type> for $codec {
+        impl $crate::resource::option::Codec<$type> for $codec {
             fn write(value: &$type) -> Option<Vec<u8>> {
                 let value: $integer = match value { $(<$type>::$variant => $value),+ };
-                <$codec as $crate::resource::link::option::Codec<$integer>>::write(&value)
+                <$codec as $crate::resource::option::Codec<$integer>>::write(&value)
             }
             fn read(bytes: &[u8]) -> Option<$type> {
-                let value = <$codec as $crate::resource::link::option::Codec<$integer>>::read(bytes)?;
+                let value = <$codec as $crate::resource::option::Codec<$integer>>::read(bytes)?;
                 $(if value == $value { return Some(<$type>::$variant); })+
                 None
             }
         }
-    };
-}
 
-/// A row of a kind's table: `option!(field: Codec = ATTRIBUTE, InPlace)`, or `option!(field, InPlace)` for one that the kind
-/// encodes itself.
-#[macro_export]
-macro_rules! option {
-    ($field:ident, $mutability:ident) => {
-        $crate::resource::link::option::KindOption {
-            name: stringify!($field),
-            attribute: 0,
-            mutability: $crate::resource::link::option::Mutability::$mutability,
-            write: |_| None,
-            read: |_, _| None,
-            show: |kind| kind.$field.as_ref().and_then(|value| serde_json::to_value(value).ok()),
-            same: |a, b| a.$field == b.$field,
-            unchangeable: |_, _| false,
-            fill: |kind, from| {
-                if kind.$field.is_none() {
-                    kind.$field.clone_from(&from.$field);
-                }
-            },
-        }
-    };
-    ($field:ident : $codec:ty = $attribute:expr, $mutability:ident) => {
-        $crate::resource::link::option::KindOption {
-            name: stringify!($field),
-            attribute: $attribute,
-            mutability: $crate::resource::link::option::Mutability::$mutability,
-            write: |kind| kind.$field.as_ref().and_then(<$codec as $crate::resource::link::option::Codec<_>>::write),
-            read: |kind, bytes| {
-                kind.$field = Some(<$codec as $crate::resource::link::option::Codec<_>>::read(bytes)?);
-                Some(())
-            },
-            show: |kind| kind.$field.as_ref().and_then(|value| serde_json::to_value(value).ok()),
-            same: |a, b| match (&a.$field, &b.$field) {
-                (Some(a), Some(b)) => <$codec as $crate::resource::link::option::Codec<_>>::same(a, b),
-                (None, None) => true,
-                _ => false,
-            },
-            unchangeable: |_, _| false,
-            fill: |kind, from| {
-                if kind.$field.is_none() {
-                    kind.$field.clone_from(&from.$field);
-                }
-            },
+        impl $crate::resource::option::Sample for $type {
+            fn samples() -> Vec<Self> {
+                vec![$(<$type>::$variant),+]
+            }
         }
     };
 }

@@ -1,0 +1,160 @@
+//! What the kernel refuses to build side by side: links on the same parent, and links whose packets travel in the same namespace.
+
+use std::collections::BTreeMap;
+
+use super::interface::{Interface, Table, find};
+use super::settings::known_mtu;
+use crate::name::{LinkId, NamespaceName};
+use crate::resource::link::kind::with_article;
+use crate::resource::link::rules::{Addressing, Among};
+use crate::yaml::problem::Problems;
+
+/// Most links that stand on one another, more than the kernel itself allows.
+const DEPTH: usize = 64;
+
+/// Checks the links that have a parent or an underlay: `upper`.
+pub(super) fn check(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
+    check_mtus(table, upper, problems);
+    check_identities(upper, problems);
+    let mut by_parent: BTreeMap<LinkId, Vec<&Interface<'_>>> = BTreeMap::new();
+    for interface in upper {
+        if let Some(parent) = parent(interface) {
+            by_parent.entry(parent).or_default().push(interface);
+        }
+    }
+    for (parent, siblings) in by_parent {
+        check_sole(&parent, &siblings, problems);
+        check_shared_options(&parent, &siblings, problems);
+        check_macs(&parent, &siblings, problems);
+        check_receive_handlers(table, &parent, &siblings, problems);
+    }
+}
+
+/// The parent that an interface has, not the other end of a pair.
+pub(super) fn parent(interface: &Interface<'_>) -> Option<LinkId> {
+    interface.link.kind.below(&interface.id.namespace)
+}
+
+fn check_mtus(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
+    for interface in upper {
+        let (Some(mtu), Some(parent)) = (interface.link.settings.mtu, parent(interface)) else { continue };
+        let Some(below) = known_mtu(table, &parent, DEPTH) else { continue };
+        let Some(bound) = interface.link.kind.mtu_bound(below) else { continue };
+        if mtu > bound.most {
+            let message = format!("mtu {mtu} is too large: the parent `{parent}` has mtu {below}");
+            let problem = problems.error(interface.setting_path("mtu"), message);
+            let why = if bound.most < below { " (the outer headers take the rest)" } else { "" };
+            problem.hint(format!("use at most {}{why}", bound.most));
+            if let Some(below) = find(table, &parent).filter(|below| below.link.settings.mtu.is_some()) {
+                problem.also(below.setting_path("mtu"), "mtu of the parent");
+            }
+        }
+    }
+}
+
+/// Among which links an identity is unique: those of a kind, on a parent or over a namespace.
+type Circle<'a> = (&'a str, Option<LinkId>, Option<&'a NamespaceName>);
+
+fn check_identities(upper: &[&Interface<'_>], problems: &mut Problems) {
+    let mut seen: BTreeMap<(Circle<'_>, Vec<u32>), &Interface<'_>> = BTreeMap::new();
+    for interface in upper {
+        let kind = &interface.link.kind;
+        let Some(identity) = kind.identity() else { continue };
+        let (circle, place) = match (identity.among, parent(interface), kind.underlay()) {
+            (Among::Siblings, Some(parent), _) => ((kind.name(), Some(parent.clone()), None), parent.to_string()),
+            (Among::Underlay, _, Some(underlay)) => ((kind.name(), None, Some(underlay)), underlay.to_string()),
+            // What it refers to does not exist, which is an error of its own.
+            (Among::Siblings, None, _) | (Among::Underlay, _, None) => continue,
+        };
+        if let Some(first) = seen.insert((circle, identity.key), interface) {
+            let message = format!("`{}` and `{}` {} `{place}`", first.id, interface.id, identity.relation);
+            let problem = problems.error(interface.kind_path(identity.option), message);
+            problem.also(first.kind_path(identity.option), "also used here");
+            problem.needs(interface.kind_part()).needs(first.kind_part());
+            if let Some(hint) = identity.refusal.hint {
+                problem.hint(hint);
+            }
+        }
+    }
+}
+
+/// The siblings of the same kind as `interface`, without it.
+fn others<'t, 'l>(siblings: &[&'t Interface<'l>], interface: &Interface<'_>) -> Vec<&'t Interface<'l>> {
+    let same = |other: &&&Interface<'_>| other.link.kind.name() == interface.link.kind.name() && other.id != interface.id;
+    siblings.iter().filter(same).copied().collect()
+}
+
+/// Reports, once for a parent, a link that must be the only one of its kind there.
+fn check_sole(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Problems) {
+    for interface in siblings {
+        let Some(sole) = interface.link.kind.sole() else { continue };
+        let others: Vec<_> = others(siblings, interface).iter().take(3).map(|other| format!("`{}`", other.id)).collect();
+        if !others.is_empty() {
+            let message = format!("{} must be the only one on `{parent}`, which also carries {}", sole.what, others.join(", "));
+            problems.error(interface.kind_path(sole.option), message).hint(sole.hint);
+            return;
+        }
+    }
+}
+
+/// Options that the kernel keeps for all siblings together must be the same for all, the kernel's defaults included.
+fn check_shared_options(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Problems) {
+    let mut first: BTreeMap<&str, &Interface<'_>> = BTreeMap::new();
+    for interface in siblings.iter().filter(|interface| !interface.link.kind.shared_options().is_empty()) {
+        let first = *first.entry(interface.link.kind.name()).or_insert(interface);
+        let value = |interface: &Interface<'_>, option: &str| {
+            interface.link.kind.complete().show().into_iter().find(|(name, _)| *name == option).map(|(_, value)| value)
+        };
+        for option in interface.link.kind.shared_options() {
+            if value(first, option) != value(interface, option) {
+                let message = format!(
+                    "`{}` and `{}` must have the same `{option}`, because both are on `{parent}`",
+                    first.id, interface.id
+                );
+                let problem = problems.error(interface.kind_path(option), message);
+                problem.also(first.kind_path(option), "also used here");
+                problem.needs(interface.kind_part()).needs(first.kind_part());
+            }
+        }
+    }
+}
+
+fn check_macs(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Problems) {
+    let mut seen = BTreeMap::new();
+    for interface in siblings {
+        let Some(mac) = interface.link.settings.mac else { continue };
+        match interface.link.kind.addressing() {
+            Addressing::Own => {}
+            Addressing::Parents(what) => {
+                let message = format!("{what} takes its MAC address from `{parent}`");
+                problems.error(interface.setting_path("mac"), message).hint(format!("set `mac` on `{parent}` instead"));
+            }
+            Addressing::Distinct => {
+                if let Some(first) = seen.insert(mac, *interface) {
+                    let message = format!("`{}` and `{}` have the same MAC address on `{parent}`", first.id, interface.id);
+                    problems.error(interface.setting_path("mac"), message).also(first.setting_path("mac"), "also used here");
+                }
+            }
+        }
+    }
+}
+
+/// A link has one receive handler: that of its master, or that of what stands on it.
+fn check_receive_handlers(table: &Table<'_>, parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Problems) {
+    let mut handled = siblings.iter().filter(|interface| interface.link.kind.receive_handler().is_some());
+    let Some(first) = handled.next() else { return };
+    for other in handled.filter(|other| other.link.kind.receive_handler() != first.link.kind.receive_handler()) {
+        let carried = format!("the {} `{}`", first.link.kind.name(), first.id);
+        let message =
+            format!("`{parent}` carries {carried} and cannot also be the parent of {}", with_article(other.link.kind.name()));
+        problems.error(other.kind_path("parent"), message).also(first.kind_path("parent"), "also used here");
+    }
+    let Some(master) = find(table, parent).and_then(|below| below.link.settings.master) else { return };
+    let takes_all = |master: &Interface<'_>| master.link.kind.receive_handler().is_some();
+    if find(table, &LinkId::new(&parent.namespace, master)).is_some_and(takes_all) {
+        let what = with_article(first.link.kind.name());
+        let message = format!("`{parent}` is a port of `{master}` and cannot be the parent of {what}");
+        let problem = problems.error(first.kind_path("parent"), message);
+        problem.hint(format!("use `{}:{master}` as the parent", parent.namespace));
+    }
+}

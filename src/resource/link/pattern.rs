@@ -1,0 +1,50 @@
+//! Patterns by which a link names its ports.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A glob over the interfaces of a namespace: `*` any text, `?` one character.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct PortPattern(pub String);
+
+impl PortPattern {
+    /// Whether the pattern is more than a name.
+    pub fn is_glob(&self) -> bool {
+        self.0.contains(['*', '?'])
+    }
+
+    /// Whether `name` matches, by the rules of glob(7) without character classes.
+    pub fn matches(&self, name: &str) -> bool {
+        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
+        let (mut p, mut n, mut star) = (0, 0, None);
+        while n < name.len() {
+            if p < pattern.len() && (pattern[p] == b'?' || pattern[p] == name[n]) && pattern[p] != b'*' {
+                p += 1;
+                n += 1;
+            } else if p < pattern.len() && pattern[p] == b'*' {
+                star = Some((p, n));
+                p += 1;
+            } else if let Some((at, taken)) = star {
+                p = at + 1;
+                n = taken + 1;
+                star = Some((at, taken + 1));
+            } else {
+                return false;
+            }
+        }
+        pattern[p..].iter().all(|&b| b == b'*')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_whole_names() {
+        let check = |pattern: &str, name: &str| PortPattern(pattern.into()).matches(name);
+        assert!(check("p*", "p1") && check("p*", "p") && check("*", "x") && check("a?c", "abc") && check("a*b*c", "axxbyyc"));
+        assert!(!check("p*", "xp") && !check("a?c", "ac") && !check("p1", "p10") && !check("a*b", "abx"));
+    }
+}
