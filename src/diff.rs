@@ -67,7 +67,7 @@ pub enum Subject {
     /// A link, and what differs where it is there before and after.
     Link(Sides<Arc<Link>>, Box<LinkDelta>),
     /// An object.
-    Object(Any<Verdicts>),
+    Object(Box<Any<Verdicts>>),
 }
 
 /// What happens to one resource, and why.
@@ -87,12 +87,11 @@ impl Change {
     /// The attributes that differ, for reports.
     pub fn fields(&self) -> Vec<FieldChange> {
         match &self.subject {
-            Subject::Namespace => Vec::new(),
             Subject::Sysctl(Sides { before: Some(before), after: Some(after) }) => {
                 vec![FieldChange::new("value", before.value.clone().into(), after.value.clone().into())]
             }
             Subject::Link(Sides { before: Some(before), after: Some(after) }, delta) => after.fields(before, delta),
-            Subject::Sysctl(_) | Subject::Link(..) => Vec::new(),
+            Subject::Namespace | Subject::Sysctl(_) | Subject::Link(..) => Vec::new(),
             Subject::Object(object) => object.inspect(Fields),
         }
     }

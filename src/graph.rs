@@ -73,26 +73,31 @@ impl LinkGraph {
         self.edges(id, Direction::Incoming).filter(|(_, relation)| *relation != Relation::Port)
     }
 
-    /// Circles of links that need one another, each beginning with its first link by name: the links with what each needs of the next.
-    /// The two ends of a pair are none.
+    /// Circles of links that need one another: the links with what each needs of the next, the last of the first. Of links in several
+    /// circles one is shown, with its first link by name if that is in it. The two ends of a pair are none.
     pub fn circles(&self) -> Vec<Vec<(&LinkId, Relation)>> {
         let needs = self.graph.filter_map(|_, id| Some(id), |_, relation| Some(*relation).filter(|r| *r != Relation::Peer));
         let tangled = tarjan_scc(&needs).into_iter().filter(|component| component.len() > 1);
-        tangled.map(|component| self.circle(&needs, &component)).collect()
+        tangled.map(|component| circle(&needs, &component)).collect()
     }
+}
 
-    fn circle<'g>(&'g self, needs: &DiGraph<&'g LinkId, Relation>, members: &[NodeIndex]) -> Vec<(&'g LinkId, Relation)> {
-        let inside: BTreeSet<NodeIndex> = members.iter().copied().collect();
-        let mut at = members.iter().copied().min_by_key(|node| needs[*node]);
-        let (mut circle, mut visited) = (Vec::new(), BTreeSet::new());
-        while let Some(node) = at.filter(|node| visited.insert(*node)) {
-            // Each member of a component needs another one of it.
-            let next = needs.edges(node).filter(|edge| inside.contains(&edge.target())).min_by_key(EdgeRef::target);
-            circle.extend(next.map(|edge| (needs[node], *edge.weight())));
-            at = next.map(|edge| edge.target());
+/// A circle among links that all need one another.
+fn circle<'g>(needs: &DiGraph<&'g LinkId, Relation>, members: &[NodeIndex]) -> Vec<(&'g LinkId, Relation)> {
+    let inside: BTreeSet<NodeIndex> = members.iter().copied().collect();
+    let mut walked: Vec<(NodeIndex, Relation)> = Vec::new();
+    let mut at = members.iter().copied().min_by_key(|node| needs[*node]);
+    while let Some(node) = at {
+        if let Some(first) = walked.iter().position(|(earlier, _)| *earlier == node) {
+            walked.drain(..first);
+            break;
         }
-        circle
+        // Each member needs another one.
+        let next = needs.edges(node).filter(|edge| inside.contains(&edge.target())).min_by_key(EdgeRef::target);
+        walked.extend(next.map(|edge| (node, *edge.weight())));
+        at = next.map(|edge| edge.target());
     }
+    walked.into_iter().map(|(node, relation)| (needs[node], relation)).collect()
 }
 
 /// A dependency cycle, as indices of steps: each requires the next, and the last requires the first.

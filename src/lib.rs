@@ -44,14 +44,14 @@ pub mod ownership;
 pub mod resource;
 pub mod state;
 
+pub mod graph;
+
 pub mod spec;
 
 pub mod lower;
 
 pub mod operation;
 pub mod record;
-
-pub mod graph;
 
 pub mod diff;
 pub mod plan;

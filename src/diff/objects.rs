@@ -46,7 +46,7 @@ impl Differ<'_> {
         };
         let reason = verdict.reason.clone().or_else(adopted);
         let id = ResourceId::object::<O>(namespace, &verdict.key);
-        self.add(id, action, Subject::Object(O::any::<Verdicts>((namespace.clone(), verdict))), reason);
+        self.add(id, action, Subject::Object(Box::new(O::any::<Verdicts>((namespace.clone(), verdict)))), reason);
     }
 }
 

@@ -1,13 +1,8 @@
 //! What links stand on: parents and underlays found by name, circles explained.
 
-use std::collections::BTreeMap;
-
-use petgraph::algo::tarjan_scc;
-use petgraph::graph::{DiGraph, NodeIndex};
-use petgraph::visit::EdgeRef;
-
 use super::interface::{Interface, Table, all, find, unknown_namespace};
 use super::sibling::{self, parent};
+use crate::graph::{LinkGraph, Relation};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::kind::with_article;
 use crate::yaml::Path;
@@ -108,59 +103,29 @@ fn underlay_of(
     Some(given.unwrap_or_else(own).clone())
 }
 
-/// What one link needs another for.
-#[derive(Clone, Copy)]
-enum Need {
-    Parent,
-    Port,
-}
-
-/// Reports links that stand on one another in a circle.
+/// Reports links that need one another in a circle.
 fn report_circles(table: &Table<'_>, problems: &mut Problems) -> bool {
-    let mut graph: DiGraph<LinkId, Need> = DiGraph::new();
-    let mut nodes: BTreeMap<LinkId, NodeIndex> = BTreeMap::new();
-    // Whatever needs nothing ends a chain, so that it is in no circle.
-    let stands_on_others = |interface: &Interface<'_>| interface.link.kind.takes_ports() || parent(interface).is_some();
-    let needs = all(table).flat_map(|interface| {
-        let parent = parent(interface).filter(|parent| find(table, parent).is_some_and(stands_on_others));
-        let parent = parent.map(|parent| (interface.id.clone(), parent, Need::Parent));
-        let master = interface.link.settings.master.filter(|_| stands_on_others(interface));
-        let master = master.map(|master| (LinkId::new(&interface.id.namespace, master), interface.id.clone(), Need::Port));
-        parent.into_iter().chain(master)
-    });
-    for (upper, lower, need) in needs {
-        let mut node = |id: LinkId| *nodes.entry(id.clone()).or_insert_with(|| graph.add_node(id));
-        let (upper, lower) = (node(upper), node(lower));
-        graph.add_edge(upper, lower, need);
+    // A link that needs no other one is in no circle.
+    let needs_others = |interface: &&Interface<'_>| interface.link.kind.takes_ports() || parent(interface).is_some();
+    let graph = LinkGraph::of(all(table).filter(needs_others).map(|interface| (&interface.id, &*interface.link)));
+    let circles = graph.circles();
+    for circle in &circles {
+        report_circle(table, circle, problems);
     }
-    let mut found = false;
-    for circle in tarjan_scc(&graph) {
-        if circle.len() > 1 {
-            found = true;
-            report_circle(table, &graph, &circle, problems);
-        }
-    }
-    found
+    !circles.is_empty()
 }
 
-fn report_circle(table: &Table<'_>, graph: &DiGraph<LinkId, Need>, members: &[NodeIndex], problems: &mut Problems) {
-    let Some(start) = members.iter().copied().min_by_key(|node| &graph[*node]) else { return };
-    let members: std::collections::BTreeSet<NodeIndex> = members.iter().copied().collect();
-    let (mut words, mut at) = (Vec::new(), start);
-    let mut visited = std::collections::BTreeSet::new();
-    while visited.insert(at) {
-        // The members of a circle each have a way on that stays inside of it.
-        let Some(edge) = graph.edges(at).filter(|edge| members.contains(&edge.target())).min_by_key(EdgeRef::target) else {
-            break;
+fn report_circle(table: &Table<'_>, circle: &[(&LinkId, Relation)], problems: &mut Problems) {
+    let next = circle.iter().cycle().skip(1);
+    let words = circle.iter().zip(next).map(|((link, relation), (needed, _))| {
+        let relation = match relation {
+            Relation::Parent | Relation::Peer => "has parent",
+            Relation::Port => "has port",
         };
-        let word = match edge.weight() {
-            Need::Parent => "has parent",
-            Need::Port => "has port",
-        };
-        words.push(format!("`{}` {word} `{}`", graph[at], graph[edge.target()]));
-        at = edge.target();
-    }
-    let Some(interface) = find(table, &graph[start]) else { return };
+        format!("`{link}` {relation} `{needed}`")
+    });
+    let words: Vec<_> = words.collect();
+    let Some(interface) = circle.first().and_then(|(first, _)| find(table, first)) else { return };
     let path = match interface.link.kind.takes_ports() {
         true => interface.kind_path("ports"),
         false => interface.kind_path("parent"),

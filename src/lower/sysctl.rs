@@ -28,8 +28,11 @@ impl Place<'_> {
     }
 }
 
-/// Returns the settings of all namespaces, sorted, and the interfaces on which they disable IPv6.
-pub(super) fn lower(table: &Table<'_>, problems: &mut Problems) -> (Vec<((NamespaceName, SysctlKey), Sysctl)>, HashSet<LinkId>) {
+/// Settings with their namespaces and keys, sorted.
+type Sysctls = Vec<((NamespaceName, SysctlKey), Sysctl)>;
+
+/// Returns the settings of all namespaces and the interfaces on which they disable IPv6.
+pub(super) fn lower(table: &Table<'_>, problems: &mut Problems) -> (Sysctls, HashSet<LinkId>) {
     let (mut sysctls, mut no_ipv6) = (Vec::new(), HashSet::new());
     for namespace in table.values() {
         let mut settings = collect(namespace, problems);

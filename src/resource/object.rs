@@ -2,7 +2,7 @@
 //!
 //! One sort of object is one file: its key, its value, its part of the lab file, what it requires, its messages, how the
 //! desired one is compared with the live one, who made it, and what the in-memory kernel refuses. The file is registered in
-//! [`for_each_object`]; state, diff, plan, report, both kernels and the way back to YAML follow.
+//! `for_each_object`; state, diff, plan, report, both kernels and the way back to YAML follow.
 //!
 //! Links are not objects: they have kinds, parents and ports, and live in [`super::link`].
 
@@ -275,7 +275,7 @@ pub struct Pair<'a, O: Object> {
 /// The objects of one namespace, sorted by key.
 pub type Group<'a, O> = [Pair<'a, O>];
 
-impl<'a, O: Object> Pair<'a, O> {
+impl<O: Object> Pair<'_, O> {
     /// What happens to the object when it is looked at on its own; `None` when nothing does.
     pub fn verdict(&self, losses: &Losses) -> Option<Verdict<O>> {
         match (self.desired, self.live) {

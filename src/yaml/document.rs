@@ -1,7 +1,7 @@
 //! A YAML document as a tree of nodes with their positions in the text.
 //!
 //! Anchors, aliases and merge keys are resolved. An alias shares the nodes of its anchor, so memory use does not grow with the
-//! expanded size. Scalars are not interpreted; [`super::decode`] does that.
+//! expanded size. Scalars are not interpreted; [`crate::spec::decode`] does that.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -111,7 +111,7 @@ impl Machine {
     /// Does something to one of the lab's own links or namespaces; what the kernel refuses is not done.
     pub fn tamper(&mut self, act: Act, which: usize) {
         let live = self.memory().observe(&State::default()).expect("the network can be read");
-        let links: Vec<_> = live.state.links.keys().cloned().filter(|id| !id.name.is_loopback()).collect();
+        let links: Vec<_> = live.state.links.keys().filter(|id| !id.name.is_loopback()).cloned().collect();
         let spaces: Vec<_> = live.state.namespaces.iter().cloned().collect();
         let network = &mut self.memory().network;
         let outcome = match (links.get(which % links.len().max(1)), spaces.get(which % spaces.len().max(1)), act) {

@@ -90,7 +90,7 @@ impl Network {
             return Ok(());
         }
         if kernels {
-            return if !replace { Err(said(libc::EEXIST, "Address already assigned")) } else { Ok(()) };
+            return if replace { Ok(()) } else { Err(said(libc::EEXIST, "Address already assigned")) };
         }
         if let Some(other) = device.addresses.iter().find(|other| other.address.ip().is_ipv4() && same_subnet(other, &given)) {
             if other.attributes.scope != given.attributes.scope {

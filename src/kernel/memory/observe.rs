@@ -67,8 +67,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&self, desired: &State) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        snapshot.links = self.namespace.devices.iter().map(|(index, device)| self.link(*index, device)).collect();
+        let links = self.namespace.devices.iter().map(|(index, device)| self.link(*index, device)).collect();
+        let mut snapshot = Snapshot { links, ..Snapshot::default() };
         self.add_addresses(&mut snapshot);
         self.add_routes(&mut snapshot);
         table::visit(&mut AddKept { namespace: self.namespace, snapshot: &mut snapshot });

@@ -148,7 +148,7 @@ impl Network {
 
     /// Gives a link an address.
     pub fn add_address_to(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
-        self.put_by_hand(&id.namespace, AddressKey { link: id.name, address }, Address::default(), Over::Nothing)
+        self.put_by_hand(&id.namespace, &AddressKey { link: id.name, address }, &Address::default(), Over::Nothing)
     }
 
     /// Takes an address from a link.
@@ -156,19 +156,19 @@ impl Network {
         let device = &self.namespace(&id.namespace)?.devices[&self.handle(id)?.index];
         let given = device.addresses.iter().find(|given| given.address == address);
         let attributes = given.map(|given| given.attributes.clone()).unwrap_or_default();
-        self.remove_by_hand(&id.namespace, AddressKey { link: id.name, address }, attributes)
+        self.remove_by_hand(&id.namespace, &AddressKey { link: id.name, address }, &attributes)
     }
 
     /// Deletes the connected route of an address.
     pub fn disconnect(&mut self, id: &LinkId, address: InterfaceAddress, live: &Address) -> Result<(), Errno> {
         let missing = Address { connected: ConnectedRoute::Missing, ..live.clone() };
         let over = Over::Live(Box::new(live.clone()));
-        self.put_by_hand(&id.namespace, AddressKey { link: id.name, address }, missing, over)
+        self.put_by_hand(&id.namespace, &AddressKey { link: id.name, address }, &missing, over)
     }
 
     /// Adds a route with this protocol.
     pub fn add_route_to(&mut self, namespace: &NamespaceName, key: &RouteKey, route: &Route, protocol: u8) -> Result<(), Errno> {
-        self.put_by_hand(namespace, key.clone(), route.clone(), Over::Nothing)?;
+        self.put_by_hand(namespace, key, route, Over::Nothing)?;
         let routes = self.namespaces.get_mut(namespace).map(|namespace: &mut Namespace| &mut namespace.routes);
         if let Some(entry) = routes.and_then(|routes| routes.last_mut()).filter(|entry| entry.protocol == BY_HAND) {
             entry.protocol = protocol;
@@ -178,24 +178,24 @@ impl Network {
 
     /// Deletes a route.
     pub fn delete_route_of(&mut self, namespace: &NamespaceName, key: &RouteKey, route: &Route) -> Result<(), Errno> {
-        self.remove_by_hand(namespace, key.clone(), route.clone())
+        self.remove_by_hand(namespace, key, route)
     }
 
     /// Puts an object.
     pub fn put_by_hand<O: Registered>(
         &mut self,
         namespace: &NamespaceName,
-        key: O::Key,
-        value: O,
+        key: &O::Key,
+        value: &O,
         over: Over<O>,
     ) -> Result<(), Errno> {
-        let at = self.at(namespace, &key, &value)?;
+        let at = self.at(namespace, key, value)?;
         self.by_hand(&Operation::Put(Box::new(O::any::<Puts>(Put { at, over }))))
     }
 
     /// Removes an object.
-    pub fn remove_by_hand<O: Registered>(&mut self, namespace: &NamespaceName, key: O::Key, value: O) -> Result<(), Errno> {
-        let at = self.at(namespace, &key, &value)?;
+    pub fn remove_by_hand<O: Registered>(&mut self, namespace: &NamespaceName, key: &O::Key, value: &O) -> Result<(), Errno> {
+        let at = self.at(namespace, key, value)?;
         self.by_hand(&Operation::Remove(Box::new(O::any::<Places>(at))))
     }
 

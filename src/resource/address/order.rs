@@ -10,7 +10,7 @@ use crate::value::InterfaceAddress;
 
 /// Numbers the addresses of each interface and family in the order in which they were given, finds missing connected routes, and
 /// sorts.
-pub(super) fn arrange(objects: &mut Vec<(AddressKey, Address)>, seen: &Seen<'_>) {
+pub(super) fn arrange(objects: &mut [(AddressKey, Address)], seen: &Seen<'_>) {
     let mut next: BTreeMap<(LinkName, bool), u32> = BTreeMap::new();
     let mut number = |(key, address): &mut (AddressKey, Address)| {
         let order = next.entry((key.link, key.ip().is_ipv4())).or_default();

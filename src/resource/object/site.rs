@@ -153,9 +153,13 @@ impl<O: Object> Lowered<O> {
             objects.push(Declared { position, key, value });
         }
     }
+}
 
-    /// The objects.
-    pub fn into_iter(self) -> impl Iterator<Item = Declared<O>> {
+impl<O: Object> IntoIterator for Lowered<O> {
+    type Item = Declared<O>;
+    type IntoIter = std::iter::Flatten<std::option::IntoIter<Vec<Declared<O>>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter().flatten()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -111,10 +110,8 @@ scalar!(
 pub(super) fn raise(key: &RouteKey, value: &Route) -> RouteSpec {
     let to = if key.to.prefix_len() == 0 { Destination::Default } else { Destination::Prefix(key.to) };
     let telling = value.nexthops.iter().find_map(|hop| hop.via).or(value.src);
-    let family = (to == Destination::Default && telling.is_none_or(|ip| ip.is_ipv6() != key.is_ipv6())).then(|| match key.to {
-        IpNet::V4(_) => Family::Inet,
-        IpNet::V6(_) => Family::Inet6,
-    });
+    let open = to == Destination::Default && telling.is_none_or(|ip| ip.is_ipv6() != key.is_ipv6());
+    let family = open.then_some(if key.is_ipv6() { Family::Inet6 } else { Family::Inet });
     let (single, several) = match value.nexthops.as_slice() {
         [hop] => (Some(hop), Vec::new()),
         hops => (None, hops.iter().map(raise_hop).collect()),

@@ -70,7 +70,9 @@ fn foreign_routes(host: &mut Socket) -> Result<Vec<RouteMessage>, Errno> {
     request.header.address_family = AddressFamily::Inet;
     let outcome = host.dump(&RouteNetlinkMessage::GetRoute(request), each);
     // The state of the interface is not the route's own.
-    routes.iter_mut().for_each(|route| route.header.flags &= RouteFlags::Onlink);
+    for route in &mut routes {
+        route.header.flags &= RouteFlags::Onlink;
+    }
     match outcome {
         Ok(()) => Ok(routes),
         Err(DumpError::Refused(errno)) => Err(errno),

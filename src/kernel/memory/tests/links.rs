@@ -111,7 +111,7 @@ fn what_stands_on_a_link_goes_with_it() {
     world.link("blue:m", macvlan("red:p", MacvlanMode::Bridge)).unwrap();
     world.link("blue:x", vxlan(7, Some("red:p"))).unwrap();
     world.delete("red:p").unwrap();
-    let left: Vec<_> = world.live().state.links.iter().map(|(id, _)| id.to_string()).collect();
+    let left: Vec<_> = world.live().state.links.keys().map(ToString::to_string).collect();
     assert_eq!(left, ["blue:lo", "red:lo"]);
 }
 

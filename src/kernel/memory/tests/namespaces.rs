@@ -35,7 +35,7 @@ fn a_namespace_takes_along_what_hangs_on_it_elsewhere() {
     world.create(tunnel).unwrap();
     world.link("blue:stays", dummy()).unwrap();
     world.run(Operation::DeleteNamespace("red".parse().unwrap())).unwrap();
-    let left: Vec<_> = world.live().state.links.iter().map(|(id, _)| id.to_string()).collect();
+    let left: Vec<_> = world.live().state.links.keys().map(ToString::to_string).collect();
     assert_eq!(left, ["blue:lo", "blue:stays"]);
 }
 
