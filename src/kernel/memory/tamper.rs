@@ -159,8 +159,11 @@ impl Network {
         self.remove_by_hand(&id.namespace, &AddressKey { link: id.name, address }, &attributes)
     }
 
-    /// Deletes the connected route of an address.
+    /// Deletes the connected route of an address, if it has one.
     pub fn disconnect(&mut self, id: &LinkId, address: InterfaceAddress, live: &Address) -> Result<(), Errno> {
+        if live.connected == ConnectedRoute::Missing {
+            return Ok(());
+        }
         let missing = Address { connected: ConnectedRoute::Missing, ..live.clone() };
         let over = Over::Live(Box::new(live.clone()));
         self.put_by_hand(&id.namespace, &AddressKey { link: id.name, address }, &missing, over)
