@@ -50,12 +50,17 @@ fn is_same_file(path: &Path, file: &File) -> io::Result<bool> {
 /// # Errors
 /// If it cannot be created, is not a directory, or is writable by others.
 fn create() -> Result<bool, DirectoryError> {
-    let created = match std::fs::DirBuilder::new().mode(0o755).create(DIRECTORY) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        result => result.map(|()| true)?,
-    };
-    check().inspect_err(|_| undo_create(created))?;
-    Ok(created)
+    loop {
+        let created = match std::fs::DirBuilder::new().mode(0o755).create(DIRECTORY) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            result => result.map(|()| true)?,
+        };
+        match check() {
+            // Another process has removed it meanwhile, because it was empty.
+            Err(DirectoryError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result.map(|()| created).inspect_err(|_| undo_create(created)),
+        }
+    }
 }
 
 /// Removes the directory again if this process has created it.
