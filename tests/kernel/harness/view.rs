@@ -1,6 +1,7 @@
 //! What one who types `ip` sees of a network, less what differs from one making of it to the next: numbers of links, hardware
 //! addresses that the kernel drew, and topo's marks.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -52,12 +53,53 @@ fn section() -> String {
     let mut shown = batch("ip", &[], &["address", "route show table all", "rule"]);
     shown.extend(batch("ip", &["-6"], &["route show table all", "rule"]));
     shown.extend(batch("bridge", &[], &["link"]));
-    for (command, objects) in shown {
+    let idle = without_carrier_of_their_own(&shown[0].1);
+    for (command, mut objects) in shown {
+        objects.as_array_mut().into_iter().flatten().for_each(|object| forget_carrier(object, &idle));
         let mut lines: Vec<_> = objects.as_array().into_iter().flatten().cloned().filter_map(plain).collect();
         lines.sort();
         writeln!(out, "# {command}\n{}", lines.join("\n")).expect("a string");
     }
     out
+}
+
+/// The bridges without ports, and what is on such a bridge or in another namespace than its parent. The kernel shows an unknown state
+/// with carrier until the first port of a bridge has come and gone, and none afterwards.
+fn without_carrier_of_their_own(links: &Value) -> BTreeSet<String> {
+    let links: Vec<&Value> = links.as_array().into_iter().flatten().collect();
+    let has_port = |bridge: &Value| links.iter().any(|link| link["master"] == *bridge);
+    let mut idle = BTreeSet::new();
+    // Each round goes one storey up.
+    for _ in 0..links.len() {
+        let before = idle.len();
+        for link in &links {
+            let kind = &link["linkinfo"]["info_kind"];
+            let is_empty_bridge = *kind == "bridge" && !has_port(&link["ifname"]);
+            let is_on_idle = link["link"].as_str().is_some_and(|parent| idle.contains(parent));
+            let is_on_another_namespace = *kind != "veth" && link.get("link_netnsid").is_some();
+            if is_empty_bridge || is_on_idle || is_on_another_namespace {
+                idle.extend(link["ifname"].as_str().map(str::to_owned));
+            }
+        }
+        if idle.len() == before {
+            break;
+        }
+    }
+    idle
+}
+
+/// Removes what follows from the carrier of these links.
+fn forget_carrier(object: &mut Value, links: &BTreeSet<String>) {
+    let is_about = |key: &str| object[key].as_str().is_some_and(|name| links.contains(name));
+    if !is_about("ifname") && !is_about("dev") {
+        return;
+    }
+    if let Some(members) = object.as_object_mut() {
+        members.remove("operstate");
+    }
+    if let Some(flags) = object["flags"].as_array_mut() {
+        flags.retain(|flag| !["NO-CARRIER", "LOWER_UP", "linkdown"].iter().any(|carrier| flag == carrier));
+    }
 }
 
 /// An object without its accidents; `None` for what follows from a hardware address.
