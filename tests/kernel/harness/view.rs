@@ -114,7 +114,7 @@ fn plain(mut value: Value) -> Option<String> {
 }
 
 fn forget(value: &mut Value) {
-    const ACCIDENTS: [&str; 19] = [
+    const ACCIDENTS: [&str; 20] = [
         "ifindex",
         "address",
         "link_index",
@@ -125,6 +125,7 @@ fn forget(value: &mut Value) {
         "num_tx_queues",
         "num_rx_queues",
         "gso_max_size",
+        "tso_max_size",
         "bridge_id",
         "root_id",
         "designated_root",
