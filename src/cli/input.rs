@@ -127,8 +127,6 @@ fn load<T>(
     };
     let mut diagnostics = lower::diagnostics(&problems, &loaded);
     diagnostics.append(&mut loaded.diagnostics);
-    // Dropping a large tree takes a tenth of the time of reading it, and the process exits soon.
-    std::mem::forget(loaded);
     if !diagnostics.is_empty() {
         output.message(spec::render(&diagnostics, shown, text, output.diagnostic_colour()).trim_end());
     }

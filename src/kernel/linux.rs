@@ -85,7 +85,6 @@ impl Linux {
     pub fn new(lab: LabName) -> Result<Self, ConnectError> {
         raise_descriptor_limit();
         widen_descriptor_table();
-        grow_heaps_in_large_steps();
         let connect = || {
             let host = Inhabited::of_this_thread()?;
             Ok(Self {
@@ -181,17 +180,6 @@ fn widen_descriptor_table() {
     // Refused where the limit is lower: then the table grows as it must.
     if let Ok(descriptor) = fcntl(io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(DESCRIPTORS - 1)) {
         let _ = nix::unistd::close(descriptor);
-    }
-}
-
-/// Has the allocator ask the system for more memory than it needs at the moment (M_TOP_PAD, mallopt(3)), which is not used before it is
-/// needed. The heaps of threads would grow by a few pages at a time, each time by a system call that keeps the other threads waiting.
-fn grow_heaps_in_large_steps() {
-    #[cfg(target_env = "gnu")]
-    {
-        const STEP: nix::libc::c_int = 8 << 20;
-        // SAFETY: mallopt(3) only sets a parameter of the allocator, and may be called at any time.
-        unsafe { nix::libc::mallopt(nix::libc::M_TOP_PAD, STEP) };
     }
 }
 
