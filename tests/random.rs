@@ -133,6 +133,14 @@ proptest! {
         past(&labs.map(|lab| lab.text("random")))?;
     }
 
+    /// A desired state says by itself which lab file asks for it.
+    #[test]
+    fn what_is_raised_is_lowered_again(lab in labs::lab()) {
+        let state = desired(&lab.text("random"));
+        let raised = machine::raised(&state);
+        prop_assert_eq!(&desired(&raised), &state, "{}", raised);
+    }
+
     /// Whatever others did to it, the next apply mends it.
     #[test]
     fn drift_is_mended((lab, acts) in (labs::lab(), proptest::collection::vec((act(), any::<usize>()), 1..4))) {

@@ -23,7 +23,7 @@ pub(super) fn resolve(table: &mut Table<'_>, problems: &mut Problems) {
         }
         for master in masters {
             if let Some(interface) = namespace.interfaces.get_mut(&master) {
-                interface.link.kind.clear_ports();
+                interface.link.kind.set_ports(Vec::new());
             }
         }
     }

@@ -115,6 +115,15 @@ impl SysctlKey {
         }
     }
 
+    /// For a setting of an interface: its name as an interface lists it, such as `ipv4.rp_filter`; the inverse of [`Self::of_link`].
+    pub fn name_in_link(&self) -> Option<String> {
+        let link = self.link()?;
+        let (directory, _, name) = self.parts()?;
+        let (family, sort) = directory.strip_prefix("net/")?.split_once('/')?;
+        let text = if sort == "neigh" { format!("{family}.neigh.{name}") } else { format!("{family}.{name}") };
+        Self::of_link(link, &text).is_ok_and(|key| key == *self).then_some(text)
+    }
+
     /// For a setting in `conf/default`: the same setting of the interface `link`.
     pub fn for_link(&self, link: LinkName) -> Option<Self> {
         match self.parts()? {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::address::AddressSpec;
@@ -12,17 +12,49 @@ use crate::resource::object::{Object, for_each_object};
 use crate::value::Mac;
 use crate::{scalar, string_or_map};
 
+/// Whether a key is not set, so that it is not written.
+trait Unset {
+    fn is_unset(&self) -> bool;
+}
+
+impl<T> Unset for Option<T> {
+    fn is_unset(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Unset for Vec<T> {
+    fn is_unset(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<K, V> Unset for BTreeMap<K, V> {
+    fn is_unset(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// Writes a kind without the options that are not set.
+fn serialize_kind<S: Serializer>(kind: &Option<Box<impl Serialize>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut options = serde_json::to_value(kind).map_err(serde::ser::Error::custom)?;
+    if let Some(options) = options.as_object_mut() {
+        options.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+    }
+    options.serialize(serializer)
+}
+
 /// A lab: namespaces, their contents, and the links between them.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabFile {
     /// The name of the lab; marks the objects that the lab owns.
     pub name: LabName,
     /// The network namespaces, by name. `host` is the namespace that topo runs in.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Unset::is_unset")]
     pub namespaces: BTreeMap<NamespaceName, NamespaceSpec>,
     /// Veth pairs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Unset::is_unset")]
     pub links: Vec<LinkSpec>,
 }
 
@@ -32,13 +64,15 @@ macro_rules! define_namespace {
         namespace { $($(#[$doc:meta])* $list:ident => $variant:ident($type:ty),)* }
     ) => {
         /// A network namespace and its contents.
-        #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct NamespaceSpec {
             /// Interfaces by name. `lo` always exists and is up.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
             pub interfaces: BTreeMap<LinkName, Box<InterfaceSpec>>,
-            $($(#[$doc])* pub $list: Vec<<$type as Object>::Spec>,)*
+            $($(#[$doc])* #[serde(skip_serializing_if = "Unset::is_unset")] pub $list: Vec<<$type as Object>::Spec>,)*
             /// Sysctls below `net.`, such as `net.ipv4.ip_forward: 1`.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
             pub sysctls: BTreeMap<String, SysctlValue>,
         }
 
@@ -46,6 +80,9 @@ macro_rules! define_namespace {
             impl Listed for $type {
                 fn in_namespace(namespace: &NamespaceSpec) -> &[Self::Spec] {
                     &namespace.$list
+                }
+                fn add(namespace: &mut NamespaceSpec, _: Option<LinkName>, spec: Self::Spec) {
+                    namespace.$list.push(spec);
                 }
             }
         )*
@@ -70,6 +107,8 @@ pub trait Listed: Object {
         let _ = endpoint;
         &[]
     }
+    /// Adds an object to its list in a namespace, or in the interface `link` of it.
+    fn add(namespace: &mut NamespaceSpec, link: Option<LinkName>, spec: Self::Spec);
 }
 
 macro_rules! list_in_interfaces {
@@ -84,6 +123,11 @@ macro_rules! list_in_interfaces {
                 }
                 fn in_endpoint(endpoint: &LongEndpoint) -> &[Self::Spec] {
                     &endpoint.$list
+                }
+                fn add(namespace: &mut NamespaceSpec, link: Option<LinkName>, spec: Self::Spec) {
+                    if let Some(link) = link {
+                        namespace.interfaces.entry(link).or_default().$list.push(spec);
+                    }
                 }
             }
         )*
@@ -114,16 +158,18 @@ macro_rules! with_interface_keys {
 macro_rules! define_interface {
     ({ $($key:ident => $variant:ident($kind:ty)),+ $(,)? } $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
         /// An interface: its kind and its settings. An endpoint of a link, `lo` or an `external` interface has no kind.
-        #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct InterfaceSpec {
             $(
                 #[doc = concat!("Makes the interface a ", stringify!($key), ".")]
+                #[serde(skip_serializing_if = "Unset::is_unset", serialize_with = "serialize_kind")]
                 pub $key: Option<Box<$kind>>,
             )+
             /// The interface exists already: it can be referenced and configured, but is never created or deleted.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
             pub external: Option<bool>,
-            $($(#[$doc])* pub $field: $type,)+
+            $($(#[$doc])* #[serde(skip_serializing_if = "Unset::is_unset")] pub $field: $type,)+
         }
 
         impl InterfaceSpec {
@@ -136,6 +182,15 @@ macro_rules! define_interface {
                 $(kinds.extend(self.$key.as_deref().map(|kind| (stringify!($key), crate::resource::link::Kind::from(kind.clone()))));)+
                 kinds
             }
+
+            /// Sets the kind. Returns whether a lab file can name it.
+            pub fn set_kind(&mut self, kind: &crate::resource::link::Kind) -> bool {
+                match kind {
+                    $(crate::resource::link::Kind::$variant(kind) => self.$key = Some(kind.clone()),)+
+                    _ => return false,
+                }
+                true
+            }
         }
     };
 }
@@ -147,13 +202,13 @@ for_each_kind!(interface_of_kinds);
 macro_rules! define_endpoint {
     ({} $($(#[$doc:meta])* $field:ident: $type:ty,)+) => {
         /// The long form of a link endpoint, with settings.
-        #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct LongEndpoint {
             /// `namespace:interface`.
             #[schemars(with = "String")]
             pub interface: LinkId,
-            $($(#[$doc])* #[serde(default)] pub $field: $type,)+
+            $($(#[$doc])* #[serde(default, skip_serializing_if = "Unset::is_unset")] pub $field: $type,)+
         }
     };
 }
@@ -165,7 +220,7 @@ macro_rules! define_link {
         $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
     )+) => {
         /// A veth pair.
-        #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct LinkSpec {
             /// The two endpoints: `namespace:interface`, or a map with `interface` and settings.
@@ -173,11 +228,14 @@ macro_rules! define_link {
             pub endpoints: Vec<Endpoint>,
             $($(
                 #[doc = $link]
+                #[serde(skip_serializing_if = "Unset::is_unset")]
                 pub $field: Option<$type>,
             )?)+
             /// Transmit queues of each endpoint, default 1 (IFLA_NUM_TX_QUEUES).
+            #[serde(skip_serializing_if = "Unset::is_unset")]
             pub numtxqueues: Option<u32>,
             /// Receive queues of each endpoint, default 1 (IFLA_NUM_RX_QUEUES).
+            #[serde(skip_serializing_if = "Unset::is_unset")]
             pub numrxqueues: Option<u32>,
         }
     };
@@ -185,7 +243,7 @@ macro_rules! define_link {
 for_each_setting!(define_link {});
 
 /// An endpoint of a link.
-#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Endpoint {
     /// `namespace:interface`.
@@ -216,6 +274,15 @@ impl Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(extend("type" = ["string", "integer", "boolean"]))]
 pub struct SysctlValue(#[schemars(with = "String")] pub String);
+
+impl Serialize for SysctlValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.parse::<i64>() {
+            Ok(number) if number.to_string() == self.0 => serializer.serialize_i64(number),
+            _ => serializer.serialize_str(&self.0),
+        }
+    }
+}
 
 string_or_map!(Endpoint, "`namespace:interface` or a map", Endpoint::Short, |long| Endpoint::Long(Box::new(long)));
 scalar!(

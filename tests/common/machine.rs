@@ -167,6 +167,13 @@ impl Machine {
     }
 }
 
+/// The lab file that asks for this state.
+pub fn raised(state: &State) -> String {
+    let raised = topo::raise::raise(&"random".parse().expect("it is a name"), state);
+    assert_eq!(raised.omitted, []);
+    serde_json::to_string_pretty(&raised.lab).expect("a lab file is JSON")
+}
+
 /// The addresses of a link.
 fn addresses<'s>(state: &'s State, link: &'s LinkId) -> impl Iterator<Item = (InterfaceAddress, &'s Address)> {
     let all = state.objects::<Address>().iter();

@@ -93,7 +93,7 @@ pub(super) fn strip(kind: &mut Kind) {
     if let Some(slot) = kind.underlay_slot() {
         *slot = None;
     }
-    kind.clear_ports();
+    kind.set_ports(Vec::new());
     kind.normalise();
 }
 

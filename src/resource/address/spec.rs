@@ -41,9 +41,11 @@ pub struct LongAddress {
     pub label: Option<String>,
     /// Skip duplicate address detection; IPv6 only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub nodad: bool,
     /// Do not create the connected route.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub noprefixroute: bool,
     /// Time until the address is removed, in whole seconds.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -205,8 +205,8 @@ impl LinkKind for Bridge {
         &self.ports
     }
 
-    fn clear_ports(&mut self) {
-        self.ports.clear();
+    fn set_ports(&mut self, ports: Vec<PortPattern>) {
+        self.ports = ports;
     }
 
     /// `br_add_if`

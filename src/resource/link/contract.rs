@@ -115,8 +115,10 @@ pub trait LinkKind {
         &[]
     }
 
-    /// Forgets the ports: each port knows its master from then on.
-    fn clear_ports(&mut self) {}
+    /// Sets the list of ports. A state has none: there each port knows its master.
+    fn set_ports(&mut self, ports: Vec<PortPattern>) {
+        drop(ports);
+    }
 
     /// Why a link of the kind with that name cannot be a port.
     fn refuses_port(&self, port: &str) -> Option<Refusal> {

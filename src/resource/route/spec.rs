@@ -30,6 +30,7 @@ pub struct RouteSpec {
     pub nexthops: Vec<NextHopSpec>,
     /// The route type; default `unicast`.
     #[serde(rename = "type", default, skip_serializing_if = "is_unicast")]
+    #[schemars(extend("default" = "unicast"))]
     pub kind: RouteType,
     /// The metric; lower is preferred. Default 0, for IPv6 1024.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +49,7 @@ pub struct RouteSpec {
     pub tos: Option<u8>,
     /// Treat the gateway as directly reachable even if no address covers it; requires `dev`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub onlink: bool,
     /// The path mtu in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +76,7 @@ pub struct NextHopSpec {
     pub weight: Option<u16>,
     /// Treat the gateway as directly reachable even if no address covers it; requires `dev`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("default" = false))]
     pub onlink: bool,
 }
 

@@ -1,0 +1,162 @@
+//! The inverse of [`crate::lower`]: the lab file that asks for a state.
+
+use std::collections::BTreeMap;
+
+use crate::name::{LabName, LinkId};
+use crate::resource::link::pattern::PortPattern;
+use crate::resource::link::{Kind, Link, LinkSettings, for_each_setting};
+use crate::resource::object::for_each_object;
+use crate::resource::object::table::Registered;
+use crate::spec::LabFile;
+use crate::spec::file::{Endpoint, InterfaceSpec, LinkSpec, Listed, NamespaceSpec, SysctlValue};
+use crate::state::State;
+
+/// A lab file for a state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    /// The lab.
+    pub lab: LabFile,
+    /// Links that no lab file can ask for: of an unknown kind, or with the other end of their pair outside the state.
+    pub omitted: Vec<LinkId>,
+}
+
+/// Returns the lab file that asks for a state. What it asks for without saying so is left out: `lo`, and the settings that
+/// interfaces inherit.
+pub fn raise(name: &LabName, state: &State) -> Raised {
+    let namespaces = state.namespaces.iter().map(|namespace| (namespace.clone(), NamespaceSpec::default())).collect();
+    let lab = LabFile { name: name.clone(), namespaces, links: Vec::new() };
+    let mut raising = Raising { state, lab, omitted: Vec::new() };
+    raising.links();
+    raising.objects();
+    raising.sysctls();
+    Raised { lab: raising.lab, omitted: raising.omitted }
+}
+
+struct Raising<'s> {
+    state: &'s State,
+    lab: LabFile,
+    omitted: Vec<LinkId>,
+}
+
+impl Raising<'_> {
+    fn links(&mut self) {
+        let state = self.state;
+        let mut ports: BTreeMap<LinkId, Vec<PortPattern>> = BTreeMap::new();
+        for (id, link) in &state.links {
+            if let Some(master) = link.settings.master {
+                let port = PortPattern(id.name.to_string());
+                ports.entry(LinkId::new(&id.namespace, master)).or_default().push(port);
+            }
+        }
+        for (id, link) in &state.links {
+            let mut spec = InterfaceSpec::default();
+            take_settings(&mut spec, &link.settings);
+            let can_be_said = match &**link {
+                link if link.kind.is_loopback() => true,
+                Link { external: true, .. } => {
+                    spec.external = Some(true);
+                    true
+                }
+                link if link.kind.is_pair() => self.pair(id, link),
+                link => spec.set_kind(&kind(id, link, ports.remove(id).unwrap_or_default())),
+            };
+            let goes_without_saying = link.kind.is_pair() || link.kind.is_loopback() && !id.namespace.is_host();
+            if !can_be_said {
+                self.omitted.push(id.clone());
+            } else if !goes_without_saying || spec != InterfaceSpec::default() {
+                let namespace = self.lab.namespaces.entry(id.namespace.clone()).or_default();
+                namespace.interfaces.insert(id.name, Box::new(spec));
+            }
+        }
+    }
+
+    /// Adds a pair at its first end. Returns whether the other end is there.
+    fn pair(&mut self, id: &LinkId, link: &Link) -> bool {
+        let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace));
+        let Some(peer) = peer.filter(|peer| self.state.links.contains_key(peer)) else { return false };
+        if *id < peer {
+            let count = |count: Option<u32>| count.filter(|count| *count != 1);
+            self.lab.links.push(LinkSpec {
+                endpoints: vec![Endpoint::Short(id.clone()), Endpoint::Short(peer)],
+                mtu: None,
+                up: None,
+                txqueuelen: None,
+                numtxqueues: count(link.queues.map(|queues| queues.transmit)),
+                numrxqueues: count(link.queues.map(|queues| queues.receive)),
+            });
+        }
+        true
+    }
+
+    fn add<O: Registered + Listed>(&mut self) {
+        let mut objects: Vec<_> = self.state.objects::<O>().iter().collect();
+        objects.sort_by_key(|(_, value)| value.rank());
+        for ((namespace, key), value) in objects {
+            let namespace = self.lab.namespaces.entry(namespace.clone()).or_default();
+            let link = O::links(key, value).into_iter().next().flatten();
+            O::add(namespace, link, O::raise(key, value));
+        }
+    }
+
+    fn sysctls(&mut self) {
+        for ((namespace, key), sysctl) in self.state.sysctls.iter().filter(|(_, sysctl)| !sysctl.inherited) {
+            let value = SysctlValue(sysctl.value.clone());
+            let of_interface = key.name_in_link().and_then(|name| {
+                let link = key.link().filter(|link| self.state.links.contains_key(&LinkId::new(namespace, *link)))?;
+                Some((link, name))
+            });
+            let spec = self.lab.namespaces.entry(namespace.clone()).or_default();
+            match of_interface {
+                Some((link, name)) => spec.interfaces.entry(link).or_default().sysctls.insert(name, value),
+                None => spec.sysctls.insert(key.to_string(), value),
+            };
+        }
+    }
+}
+
+macro_rules! raise_objects {
+    (
+        interface { $($(#[$interface_doc:meta])* $interface_list:ident => $interface_variant:ident($interface_type:ty),)* }
+        namespace { $($(#[$doc:meta])* $list:ident => $variant:ident($type:ty),)* }
+    ) => {
+        impl Raising<'_> {
+            fn objects(&mut self) {
+                $(self.add::<$interface_type>();)*
+                $(self.add::<$type>();)*
+            }
+        }
+    };
+}
+for_each_object!(raise_objects);
+
+macro_rules! define_take_settings {
+    ({} $(
+        $(#[$doc:meta])*
+        $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
+    )+) => {
+        fn take_settings(spec: &mut InterfaceSpec, settings: &LinkSettings) {
+            $(spec.$field = settings.$field;)+
+            spec.altnames = settings.altnames.as_ref().map(|names| names.iter().cloned().collect());
+        }
+    };
+}
+for_each_setting!(define_take_settings {});
+
+/// The kind as a lab file says it: references within the namespace without its name, the ports with their master.
+fn kind(id: &LinkId, link: &Link, ports: Vec<PortPattern>) -> Kind {
+    let mut kind = link.kind.clone();
+    let parent = kind.parent().map(|parent| parent.resolve(&id.namespace).namespace);
+    if let Some(Some(parent)) = kind.parent_slot()
+        && parent.namespace.as_ref() == Some(&id.namespace)
+    {
+        parent.namespace = None;
+    }
+    let underlay = parent.unwrap_or_else(|| id.namespace.clone());
+    if let Some(slot) = kind.underlay_slot()
+        && slot.as_ref() == Some(&underlay)
+    {
+        *slot = None;
+    }
+    kind.set_ports(ports);
+    kind
+}
