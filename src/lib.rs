@@ -13,6 +13,19 @@
 //! `plan`, a first `apply`, a repeated one, `destroy` (nothing is desired) and going back after a failure (the state before is
 //! desired) all take it. What is printed as a plan is what is executed, to the operation.
 //!
+//! # Use by programs
+//!
+//! [`Lab`] is the interface for programs. All other modules serve the command line; they change without notice.
+//!
+//! ```no_run
+//! let lab = topo::Lab::parse("{ name: demo, namespaces: { a: {}, b: {} }, links: [{ endpoints: [a:eth0, b:eth0] }] }")?;
+//! print!("{}", lab.plan()?);
+//! lab.apply()?;
+//! assert!(lab.plan()?.is_empty());
+//! lab.destroy()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What always holds
 //!
 //! * The kernel is the state. Nothing on disk decides what exists; [`record`] holds only what the kernel cannot remember.
@@ -69,4 +82,8 @@ pub mod apply;
 pub mod runtime;
 pub mod sandbox;
 
+pub mod lab;
+
 pub mod cli;
+
+pub use lab::{Error, InvalidLab, Lab, Plan};

@@ -1,8 +1,10 @@
 //! The directory /run/topo: a lock and, if necessary, a record for each lab. Nothing in it survives a reboot.
 
+pub mod change;
 mod directory_lock;
 pub mod lock;
 pub mod records;
+pub mod tables;
 
 use std::fs::File;
 use std::io;

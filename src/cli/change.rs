@@ -13,7 +13,7 @@ use super::input::Source;
 use super::output::Output;
 use super::session::{Intent, Session};
 use super::signals::{Interruptible, Signals};
-use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply};
+use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError};
 use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::{Inhabitant, Linux, labs};
@@ -21,7 +21,8 @@ use crate::name::{LabName, escape};
 use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::report::{json, text};
-use crate::runtime::{self, records};
+use crate::runtime::change::{self, ChangeError};
+use crate::runtime::records;
 use crate::state::{Live, ResourceId, State};
 use crate::yaml::suggest;
 
@@ -57,8 +58,7 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     }
     show(&plan, &goal, output)?;
     if plan.is_empty() {
-        let record = goal.record.before(&goal.desired, &live).settled(&goal.desired);
-        records::write_if_changed(&goal.lab, &goal.record, &record)?;
+        change::keep(&goal, &live)?;
         return Ok(0);
     }
     if options.arguments.ask && !confirm(options.intent, &signals, output)? {
@@ -69,9 +69,6 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
         kill_processes(&kernel, &plan, output)?;
     } else {
         warn_about_processes(&kernel, &plan, output);
-    }
-    if !goal.desired.namespaces.is_empty() {
-        runtime::note_namespace_directory()?;
     }
     execute(&mut kernel, &goal, &live, &plan, &signals, options, output)?;
     output.message(&summary(&plan, start));
@@ -169,7 +166,7 @@ fn warn_about_processes(kernel: &Linux, plan: &Plan, output: &mut Output) {
     }
 }
 
-/// Executes the plan, and keeps the record on disk in step with it.
+/// Executes the plan; errors are explained to the user.
 fn execute(
     kernel: &mut Linux,
     goal: &Goal,
@@ -180,19 +177,16 @@ fn execute(
     output: &Output,
 ) -> Result<(), Failure> {
     let on_failure = if options.arguments.no_rollback { OnFailure::Keep } else { OnFailure::RollBack };
-    let record = goal.record.before(&goal.desired, live);
-    records::write_if_changed(&goal.lab, &goal.record, &record)?;
-    match apply(kernel, goal, live, plan, on_failure, &mut Interruptible(signals.clone())) {
-        Ok(()) => records::write_if_changed(&goal.lab, &record, &record.settled(&goal.desired)).map_err(record_is_outdated),
-        Err(error) => {
-            let rolled_back = error.rolled_back();
-            let mut failure = explain(error, plan, signals, options.source, output);
-            if rolled_back && let Err(error) = records::write_if_changed(&goal.lab, &record, &goal.record) {
-                failure.notes.push(format!("{}.", chain(&error)));
-            }
-            Err(failure)
+    change::execute(kernel, goal, live, plan, on_failure, &mut Interruptible(signals.clone())).map_err(|error| match error {
+        ChangeError::Directory(error) => error.into(),
+        ChangeError::Record(error) => error.into(),
+        ChangeError::Outdated(error) => record_is_outdated(error),
+        ChangeError::Apply { source, record } => {
+            let mut failure = explain(source, plan, signals, options.source, output);
+            failure.notes.extend(record.map(|error| format!("{}.", chain(&*error))));
+            failure
         }
-    }
+    })
 }
 
 /// The record still has entries that are no longer needed. They are correct.

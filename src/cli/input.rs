@@ -1,15 +1,8 @@
 //! Reads and checks lab files, and prints their problems.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-
-use nix::dir::Dir;
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use std::path::Path;
 
 use super::error::Failure;
 use super::output::Output;
@@ -22,8 +15,6 @@ use crate::state::{ResourceId, State};
 
 /// The largest file that is accepted, in bytes: far more than any lab needs.
 const SIZE_LIMIT: u64 = 16 << 20;
-/// Where iproute2 keeps the names of routing tables.
-const TABLE_FILES: [&str; 2] = ["/usr/share/iproute2/rt_tables", "/etc/iproute2/rt_tables"];
 
 /// A lab, read and checked.
 pub struct Lab {
@@ -48,7 +39,7 @@ impl Source {
     pub fn excerpt(&self, errors: &[(String, Vec<&ResourceId>)], colour: Colour) -> String {
         let loaded = spec::load(&self.text);
         let (Some(lab), Some(document)) = (&loaded.lab, &loaded.document) else { return String::new() };
-        let tables = tables();
+        let tables = crate::runtime::tables::read();
         let diagnostics = errors.iter().map(|(error, ids)| {
             let origins = lower::origins(lab, &tables, ids);
             let mut spans = origins.iter().flatten().map(|path| document.find(path).span);
@@ -92,7 +83,7 @@ pub fn display(path: &Path) -> String {
 /// Call it only after giving up privileges: the text is not trusted.
 pub fn parse(text: String, shown: &str, output: &mut Output) -> Result<Lab, Failure> {
     let (name, desired) = load(&text, shown, output, |lab| {
-        let lowered = lower::lower(lab, &tables());
+        let lowered = lower::lower(lab, &crate::runtime::tables::read());
         (lowered.state, lowered.problems)
     })?;
     Ok(Lab { name, desired, source: Source { shown: shown.to_owned(), text } })
@@ -102,7 +93,7 @@ pub fn parse(text: String, shown: &str, output: &mut Output) -> Result<Lab, Fail
 pub fn validate(path: &Path, output: &mut Output) -> Result<LabName, Failure> {
     let text = read(path)?;
     privilege::keep(&[])?;
-    let (name, ()) = load(&text, &display(path), output, |lab| ((), lower::check(lab, &tables())))?;
+    let (name, ()) = load(&text, &display(path), output, |lab| ((), lower::check(lab, &crate::runtime::tables::read())))?;
     Ok(name)
 }
 
@@ -146,31 +137,4 @@ fn count(errors: usize) -> String {
         crate::yaml::parse::PROBLEM_LIMIT.. => format!("{errors} errors or more"),
         _ => format!("{errors} errors"),
     }
-}
-
-/// The names of this machine's routing tables, as ip-route(8) reads them.
-fn tables() -> BTreeMap<String, u32> {
-    let mut files: Vec<_> = TABLE_FILES.iter().map(PathBuf::from).collect();
-    files.extend(table_directory());
-    let mut tables = BTreeMap::new();
-    for text in files.iter().filter_map(|path| std::fs::read_to_string(path).ok()) {
-        for line in text.lines() {
-            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-            if let (Some(Ok(number)), Some(name)) = (words.next().map(str::parse), words.next()) {
-                tables.insert(name.to_owned(), number);
-            }
-        }
-    }
-    tables
-}
-
-/// The files in /etc/iproute2/rt_tables.d. Does not use the standard library's iterator, which panics if closing fails.
-fn table_directory() -> Vec<PathBuf> {
-    let directory = Path::new("/etc/iproute2/rt_tables.d");
-    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let Ok(mut entries) = Dir::open(directory, flags, Mode::empty()) else { return Vec::new() };
-    let names = entries.iter().flatten().map(|entry| directory.join(OsStr::from_bytes(entry.file_name().to_bytes())));
-    let mut files: Vec<_> = names.filter(|path| path.extension().is_some_and(|extension| extension == "conf")).collect();
-    files.sort();
-    files
 }

@@ -105,7 +105,7 @@ pub fn write_if_changed(lab: &LabName, old: &Record, new: &Record) -> Result<(),
 fn replace(path: &std::path::Path, lab: &LabName, record: &Record) -> io::Result<()> {
     let text = serde_json::to_string(&RecordFile { boot_id: boot_id()?, record: record.clone() })?;
     // The lab is locked, so no other process writes this file.
-    discard_unfinished(lab)?;
+    remove_unfinished(lab)?;
     let temporary = unfinished(lab);
     let directory = File::open(DIRECTORY)?;
     let write = || {
@@ -127,7 +127,11 @@ fn unfinished(lab: &LabName) -> PathBuf {
 ///
 /// # Errors
 /// If it cannot be removed.
-pub fn discard_unfinished(lab: &LabName) -> io::Result<()> {
+pub fn discard_unfinished(lab: &LabName) -> Result<(), RecordError> {
+    remove_unfinished(lab).map_err(|source| RecordError::Write { path: unfinished(lab), source })
+}
+
+fn remove_unfinished(lab: &LabName) -> io::Result<()> {
     match std::fs::remove_file(unfinished(lab)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

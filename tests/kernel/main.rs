@@ -18,6 +18,7 @@ mod examples;
 mod failure;
 mod hostile;
 mod interrupt;
+mod library;
 mod link_settings;
 mod links;
 mod lookalike;

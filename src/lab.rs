@@ -1,0 +1,171 @@
+//! The interface for programs: a lab that can be planned, applied, observed and destroyed. The command line does the same, and more.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::apply::{ApplyError, Goal, OnFailure, PrepareError, prepare};
+use crate::kernel::linux::{ConnectError, Linux};
+use crate::kernel::{Kernel, ObserveError, Unattended};
+use crate::lower::{self, lower};
+use crate::name::LabName;
+use crate::raise::raise;
+use crate::report::{json, text};
+use crate::runtime::change::{self, ChangeError};
+use crate::runtime::lock::{LabLock, LockError};
+use crate::runtime::records::{self, RecordError};
+use crate::runtime::tables;
+use crate::spec::{self, Colour, LabFile};
+use crate::state::State;
+
+/// A valid lab, in the network namespace of the calling thread.
+///
+/// To change the network, the process needs `CAP_NET_ADMIN` and `CAP_SYS_ADMIN` in the user namespace that owns that namespace.
+#[derive(Debug, Clone)]
+pub struct Lab {
+    name: LabName,
+    desired: State,
+}
+
+impl Lab {
+    /// Parses the text of a lab file and resolves everything in it. Table names come from the machine's rt_tables files.
+    ///
+    /// # Errors
+    /// If the file has errors. Warnings are ignored.
+    pub fn parse(text: &str) -> Result<Self, InvalidLab> {
+        let loaded = spec::load(text);
+        let lowered = loaded.lab.as_ref().map(|lab| (lab.name.clone(), lower(lab, &tables::read())));
+        let mut diagnostics = lower::diagnostics(lowered.as_ref().map_or(&[], |(_, lowered)| &lowered.problems), &loaded);
+        diagnostics.extend(loaded.diagnostics.iter().cloned());
+        match lowered {
+            Some((name, lowered)) if !loaded.has_errors() && !lowered.has_errors() => Ok(Self { name, desired: lowered.state }),
+            _ => Err(InvalidLab(spec::render(&diagnostics, "lab", text, Colour::Never).trim_end().to_owned())),
+        }
+    }
+
+    /// The name of the lab.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// Compares the lab with the network. Changes nothing.
+    ///
+    /// # Errors
+    /// If the network cannot be read, or a foreign object is in the way.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        let mut kernel = Linux::to_look_at(self.name.clone())?;
+        let goal = self.goal().with_record(records::read(&self.name)?);
+        Ok(Plan(prepare(&mut kernel, &goal)?.1))
+    }
+
+    /// Makes the network match the lab, and verifies it. On an error all changes are undone. Waits up to ten seconds for another
+    /// process that changes the lab.
+    ///
+    /// # Errors
+    /// If the lab is locked, a foreign object is in the way, or the kernel refuses an operation.
+    pub fn apply(&self) -> Result<Plan, Error> {
+        change_to(self.goal())
+    }
+
+    /// Removes everything that belongs to the lab.
+    ///
+    /// # Errors
+    /// As for [`Self::apply`].
+    pub fn destroy(&self) -> Result<Plan, Error> {
+        change_to(Goal::destroy(self.name.clone(), self.desired.clone()))
+    }
+
+    /// Returns the part of the network that belongs to the lab, as a lab file with every value that the kernel reports. Links that
+    /// no lab file can ask for are left out.
+    ///
+    /// # Errors
+    /// If the network cannot be read.
+    pub fn observe(&self) -> Result<LabFile, Error> {
+        let live = Linux::to_look_at(self.name.clone())?.observe(&self.desired)?;
+        Ok(raise(&self.name, &live.state).lab)
+    }
+
+    fn goal(&self) -> Goal {
+        Goal::apply(self.name.clone(), self.desired.clone())
+    }
+}
+
+fn change_to(goal: Goal) -> Result<Plan, Error> {
+    const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+    let mut kernel = Linux::new(goal.lab.clone())?;
+    let _lock = LabLock::acquire(&goal.lab, LOCK_TIMEOUT, || false)?;
+    records::discard_unfinished(&goal.lab)?;
+    let record = records::read(&goal.lab)?;
+    let goal = goal.with_record(record);
+    let (live, plan) = prepare(&mut kernel, &goal)?;
+    if plan.is_empty() {
+        change::keep(&goal, &live)?;
+    } else {
+        change::execute(&mut kernel, &goal, &live, &plan, OnFailure::RollBack, &mut Unattended)?;
+    }
+    Ok(Plan(plan))
+}
+
+/// The difference between a lab and the network. Its `Display` form is that of `topo plan`.
+#[derive(Debug, Clone)]
+pub struct Plan(crate::plan::Plan);
+
+impl Plan {
+    /// Whether the network matches the lab.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The plan as `topo plan --json` prints it.
+    pub fn to_json(&self) -> Value {
+        json::plan(&self.0)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::plan(&self.0, text::Colour::None))
+    }
+}
+
+/// The problems of a lab file with their positions, as `topo validate` prints them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidLab(String);
+
+/// Why a lab cannot be planned or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel cannot be asked.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The network cannot be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The network cannot be read, or a foreign object is in the way.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// Another process changes the lab.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The lab's record cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The plan failed; [`ApplyError::aftermath`] tells what became of its changes.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The plan was not begun, or the record was not completed.
+    #[error(transparent)]
+    Change(ChangeError),
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Apply { source, .. } => Self::Apply(source),
+            other => Self::Change(other),
+        }
+    }
+}
