@@ -54,7 +54,7 @@ impl Lab {
     /// # Errors
     /// If the network cannot be read, or a foreign object is in the way.
     pub fn plan(&self) -> Result<Plan, Error> {
-        let mut kernel = Linux::to_look_at(self.name.clone())?;
+        let mut kernel = Linux::read_only(self.name.clone())?;
         let goal = self.goal().with_record(records::read(&self.name)?);
         Ok(Plan(prepare(&mut kernel, &goal)?.1))
     }
@@ -82,7 +82,7 @@ impl Lab {
     /// # Errors
     /// If the network cannot be read.
     pub fn observe(&self) -> Result<LabFile, Error> {
-        let live = Linux::to_look_at(self.name.clone())?.observe(&self.desired)?;
+        let live = Linux::read_only(self.name.clone())?.observe(&self.desired)?;
         Ok(raise(&self.name, &live.state).lab)
     }
 

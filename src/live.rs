@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use self::objects::Listed;
-use self::owner::Standing;
+use self::owner::Claim;
 use self::parents::{Elsewhere, Ends, Parents};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
@@ -143,10 +143,10 @@ impl<'a> Judging<'a> {
         for found in &self.snapshot.links {
             let id = LinkId::new(self.namespace, found.name);
             let mark = Mark { group: found.group, alias: found.alias.clone() };
-            let marked = match Standing::of(self.lab, self.desired, &id, mark, found.index, found.link.kind.name()) {
-                Standing::Lab(marked) => marked,
-                Standing::Declared => Marked::Lab,
-                Standing::Foreign(what) => {
+            let marked = match Claim::of(self.lab, self.desired, &id, mark, found.index, found.link.kind.name()) {
+                Claim::Lab(marked) => marked,
+                Claim::Declared => Marked::Lab,
+                Claim::Foreign(what) => {
                     findings.taken_indices.push((id.clone(), found.index));
                     findings.group_is_shared |= found.group == ownership::group(self.lab);
                     if self.desired.links.contains_key(&id) {

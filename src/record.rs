@@ -163,7 +163,7 @@ fn of_own_link(desired: &State, key: &SysctlKey) -> bool {
     link.and_then(|id| desired.link(&id)).is_some_and(|link| !link.external)
 }
 
-/// Looks at recorded objects that are not declared.
+/// Looks up recorded objects that are not declared.
 struct Interest<'a> {
     record: &'a Record,
     declared: &'a State,

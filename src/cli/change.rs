@@ -16,7 +16,7 @@ use super::signals::{Interruptible, Signals};
 use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError};
 use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
-use crate::kernel::linux::{Inhabitant, Linux, labs};
+use crate::kernel::linux::{Linux, ProcessInside, labs};
 use crate::name::{LabName, escape};
 use crate::operation::Operation;
 use crate::plan::Plan;
@@ -140,12 +140,12 @@ fn deleted_namespaces(plan: &Plan) -> impl Iterator<Item = &crate::name::Namespa
     })
 }
 
-fn process(inhabitant: &Inhabitant) -> String {
+fn process(inhabitant: &ProcessInside) -> String {
     format!("process {} ({})", inhabitant.process, escape(&inhabitant.command))
 }
 
 fn kill_processes(kernel: &Linux, plan: &Plan, output: &mut Output) -> Result<(), Failure> {
-    let killed = kernel.end_inhabitants(deleted_namespaces(plan));
+    let killed = kernel.kill_processes_inside(deleted_namespaces(plan));
     let killed = killed.map_err(|error| Failure::with_cause("cannot kill the processes in the lab's namespaces", error))?;
     for inhabitant in killed {
         output.message(&format!("Killed {} in namespace `{}`.", process(&inhabitant), inhabitant.namespace));
@@ -154,7 +154,7 @@ fn kill_processes(kernel: &Linux, plan: &Plan, output: &mut Output) -> Result<()
 }
 
 fn warn_about_processes(kernel: &Linux, plan: &Plan, output: &mut Output) {
-    let found = kernel.inhabitants(deleted_namespaces(plan)).unwrap_or_default();
+    let found = kernel.processes_inside(deleted_namespaces(plan)).unwrap_or_default();
     for inhabitant in &found {
         output.warning(&format!("{} runs in namespace `{}`", process(inhabitant), inhabitant.namespace));
     }

@@ -54,13 +54,13 @@ impl Session {
         if intent == Intent::Apply {
             // First, because it takes longest. These namespaces are not visible yet, so they do not need the lock. The listing
             // only tells where to start; the observation lists again.
-            kernel.make_ahead(&listing, prescan::namespaces(text));
+            kernel.create_early(&listing, prescan::namespaces(text));
         }
         // Before the lock, so that an early signal does not leave its file behind.
         let signals = Signals::listen().ok()?;
         let lock = LabLock::acquire(&lab, Duration::ZERO, || false).ok()?;
         let (start, record) = (Instant::now(), load_record(&lab).ok()?);
-        let _ = kernel.look_ahead(listing, &record);
+        let _ = kernel.observe_early(listing, &record);
         Some(Self { kernel, signals, lock, record, start })
     }
 

@@ -15,15 +15,15 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 pub use early::Listing;
 pub use observe::labs;
-pub use system::inhabitants::Inhabitant;
 pub use system::netns::DIRECTORY as NAMESPACE_DIRECTORY;
+pub use system::processes_inside::ProcessInside;
 pub use system::{inside, isolate, privilege, process};
 
-use self::early::{Looks, Spares};
+use self::early::{EarlyNamespaces, EarlyObservations};
 use self::execute::ForeignRoutes;
 use self::observe::{Interest, Look};
 use self::system::threads::NamespaceThreads;
-use self::system::{inhabitants, netns};
+use self::system::{netns, processes_inside};
 use self::wire::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
@@ -40,12 +40,12 @@ const CLEANING_UP: std::time::Duration = std::time::Duration::from_millis(100);
 const THREADS: usize = 2;
 
 /// A namespace with what is needed to work in it.
-struct Inhabited {
+struct OpenNamespace {
     file: File,
     socket: Socket,
 }
 
-impl Inhabited {
+impl OpenNamespace {
     /// The namespace that the calling thread is in.
     fn of_this_thread() -> io::Result<Self> {
         Ok(Self { file: netns::of_this_thread()?, socket: Socket::open()? })
@@ -62,18 +62,18 @@ pub struct Linux {
     lab: LabName,
     threads: NamespaceThreads,
     /// Whether nothing will be changed.
-    only_looks: bool,
+    is_read_only: bool,
     /// The namespace that topo was started in.
-    host: Inhabited,
+    host: OpenNamespace,
     /// The lab's own namespaces.
-    namespaces: BTreeMap<NamespaceName, Inhabited>,
+    namespaces: BTreeMap<NamespaceName, OpenNamespace>,
     /// What was last read of them and of the host.
     seen: Snapshots,
     /// What it was read for.
     interest: Option<Arc<Interest>>,
-    /// Looks that have been begun and not yet been asked for.
-    looks: Option<Looks>,
-    spares: Spares,
+    /// Observations that have begun early and are not yet asked for.
+    observations: Option<EarlyObservations>,
+    early_namespaces: EarlyNamespaces,
     foreign_routes: ForeignRoutes,
 }
 
@@ -86,17 +86,17 @@ impl Linux {
         raise_descriptor_limit();
         widen_descriptor_table();
         let connect = || {
-            let host = Inhabited::of_this_thread()?;
+            let host = OpenNamespace::of_this_thread()?;
             Ok(Self {
                 lab,
                 threads: NamespaceThreads::start(THREADS)?,
-                only_looks: false,
+                is_read_only: false,
                 host,
                 namespaces: BTreeMap::new(),
                 seen: BTreeMap::new(),
                 interest: None,
-                looks: None,
-                spares: Spares::default(),
+                observations: None,
+                early_namespaces: EarlyNamespaces::default(),
                 foreign_routes: ForeignRoutes::default(),
             })
         };
@@ -112,27 +112,27 @@ impl Linux {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn to_look_at(lab: LabName) -> Result<Self, ConnectError> {
-        Ok(Self { only_looks: true, ..Self::new(lab)? })
+    pub fn read_only(lab: LabName) -> Result<Self, ConnectError> {
+        Ok(Self { is_read_only: true, ..Self::new(lab)? })
     }
 
     /// Begins to make namespaces, if some of the `declared` ones are not there, for the next plan, which will want them. They have no
     /// name before that, and are gone with the process.
-    pub fn make_ahead(&self, listing: &Listing, declared: impl Iterator<Item = NamespaceName>) {
-        self.spares.prepare(&self.threads, listing.missing(declared));
+    pub fn create_early(&self, listing: &Listing, declared: impl Iterator<Item = NamespaceName>) {
+        self.early_namespaces.prepare(&self.threads, listing.missing(declared));
     }
 
     /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants.
     ///
     /// # Errors
     /// When the host cannot be read, or the threads have ended.
-    pub fn look_ahead(&mut self, listing: Listing, record: &Record) -> Result<(), ObserveError> {
+    pub fn observe_early(&mut self, listing: Listing, record: &Record) -> Result<(), ObserveError> {
         early::look_everywhere(self, listing, record)
     }
 
     /// Closes what was opened to look into namespaces, and forgets what was seen, on a thread that has nothing else to do. For
     /// a thousand namespaces it takes several milliseconds.
-    fn let_go(&mut self) {
+    fn close_namespaces(&mut self) {
         let opened = (std::mem::take(&mut self.namespaces), std::mem::take(&mut self.seen));
         let _ = self.threads.begin(move || drop(opened));
     }
@@ -141,24 +141,27 @@ impl Linux {
     ///
     /// # Errors
     /// When /proc cannot be read.
-    pub fn inhabitants<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<Inhabitant>> {
-        inhabitants::find(&self.places(namespaces))
+    pub fn processes_inside<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<ProcessInside>> {
+        processes_inside::find(&self.places(namespaces))
     }
 
     /// Ends them.
     ///
     /// # Errors
     /// When one may not be ended, or more are started all the time.
-    pub fn end_inhabitants<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<Inhabitant>> {
-        inhabitants::end(&self.places(namespaces))
+    pub fn kill_processes_inside<'a>(
+        &'a self,
+        namespaces: impl Iterator<Item = &'a NamespaceName>,
+    ) -> io::Result<Vec<ProcessInside>> {
+        processes_inside::end(&self.places(namespaces))
     }
 
-    fn places<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> Vec<inhabitants::Place<'a>> {
+    fn places<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> Vec<processes_inside::Place<'a>> {
         let known = namespaces.filter_map(|namespace| self.namespaces.get_key_value(namespace));
-        known.map(|(namespace, inhabited)| inhabitants::Place { namespace, file: &inhabited.file }).collect()
+        known.map(|(namespace, opened)| processes_inside::Place { namespace, file: &opened.file }).collect()
     }
 
-    fn inhabited(&mut self, namespace: &NamespaceName) -> Option<&mut Inhabited> {
+    fn opened(&mut self, namespace: &NamespaceName) -> Option<&mut OpenNamespace> {
         if namespace.is_host() { Some(&mut self.host) } else { self.namespaces.get_mut(namespace) }
     }
 }

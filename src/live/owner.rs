@@ -6,7 +6,7 @@ use crate::resource::link::Marked;
 use crate::state::{Ifindex, State};
 
 /// What a link is to the lab.
-pub(super) enum Standing {
+pub(super) enum Claim {
     /// The lab's own, or about to become so.
     Lab(Marked),
     /// Declared as external.
@@ -15,7 +15,7 @@ pub(super) enum Standing {
     Foreign(String),
 }
 
-impl Standing {
+impl Claim {
     /// Judges a link by its mark and number. `kind` is the kernel's word for its kind.
     pub(super) fn of(lab: &LabName, desired: &State, id: &LinkId, mark: Mark, index: Ifindex, kind: &str) -> Self {
         if !id.namespace.is_host() {

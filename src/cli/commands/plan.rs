@@ -70,7 +70,7 @@ impl Run for PlanArgs {
         let mut lab = input::parse(text, &input::display(&self.file.path), context.output)?;
         let (mut kernel, record) = match early.filter(|(kernel, _)| *kernel.lab() == lab.name) {
             Some(early) => early,
-            None => (Linux::to_look_at(lab.name.clone())?, records::read(&lab.name)?),
+            None => (Linux::read_only(lab.name.clone())?, records::read(&lab.name)?),
         };
         let goal = Goal::apply(lab.name.clone(), std::mem::take(&mut lab.desired));
         let goal = goal.adopting(self.adopt.links.clone()).with_record(record);
@@ -101,7 +101,7 @@ impl PlanArgs {
 /// then reports the error.
 fn observe_early(lab: LabName) -> Option<(Linux, Record)> {
     let record = records::read(&lab).ok()?;
-    let mut kernel = Linux::to_look_at(lab).ok()?;
-    kernel.look_ahead(Listing::read().ok()?, &record).ok()?;
+    let mut kernel = Linux::read_only(lab).ok()?;
+    kernel.observe_early(Listing::read().ok()?, &record).ok()?;
     Some((kernel, record))
 }

@@ -13,7 +13,7 @@ use nix::libc;
 use self::detection::Patience;
 pub(super) use self::foreign_routes::ForeignRoutes;
 use super::Linux;
-use super::early::{Follower, Spares};
+use super::early::{EarlyNamespaces, Follower};
 use super::wire::{Batch, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
@@ -65,7 +65,7 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
     }
     let outcome = carry_out(linux, operations, progress);
     // What was begun for this plan is no use to what follows it, which may be its undoing.
-    linux.spares = Spares::default();
+    linux.early_namespaces = EarlyNamespaces::default();
     linux.foreign_routes.put_back(&mut linux.host.socket);
     outcome
 }
@@ -180,8 +180,8 @@ fn descriptor(linux: &Linux, through: &NamespaceName, namespace: &NamespaceName)
     if namespace == through {
         return None;
     }
-    let inhabited = if namespace.is_host() { Some(&linux.host) } else { linux.namespaces.get(namespace) };
-    inhabited.map(|inhabited| inhabited.file.as_raw_fd())
+    let opened = if namespace.is_host() { Some(&linux.host) } else { linux.namespaces.get(namespace) };
+    opened.map(|opened| opened.file.as_raw_fd())
 }
 
 fn flush(
@@ -192,10 +192,10 @@ fn flush(
 ) -> Result<(), ExecuteError> {
     let Some(mut pending) = pending.take() else { return Ok(()) };
     if let Some(&first) = pending.owners.first() {
-        let inhabited = linux.inhabited(&pending.through);
-        let inhabited = inhabited.ok_or_else(|| refused(operations, first, missing(&pending.through)))?;
+        let opened = linux.opened(&pending.through);
+        let opened = opened.ok_or_else(|| refused(operations, first, missing(&pending.through)))?;
         let refusals =
-            inhabited.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, Errno::from(&error)))?;
+            opened.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, Errno::from(&error)))?;
         let gone = |refusal: &Refusal| {
             // The kernel has cleaned up meanwhile, after a namespace that went earlier. A group is missing once it is empty.
             let operation = &operations[pending.owners[refusal.message]];
@@ -230,8 +230,8 @@ fn patiently(
         if progress.stop() {
             return Err(ExecuteError::Interrupted);
         }
-        let Some(inhabited) = linux.inhabited(operations[position].namespace()) else { return Err(refusal.into()) };
-        let waited = patience.wait(&mut inhabited.socket, source, refusal.source);
+        let Some(opened) = linux.opened(operations[position].namespace()) else { return Err(refusal.into()) };
+        let waited = patience.wait(&mut opened.socket, source, refusal.source);
         waited.map_err(|errno| refused(operations, position, errno))?;
     }
 }
@@ -247,9 +247,9 @@ fn inside(
     for position in run.clone() {
         let namespace = operations[position].namespace();
         if units.last().is_none_or(|unit| unit.namespace != *namespace) {
-            let file = match linux.inhabited(namespace) {
-                Some(inhabited) => {
-                    Some(inhabited.file.try_clone().map_err(|error| refused(operations, position, Errno::from(&error)))?)
+            let file = match linux.opened(namespace) {
+                Some(opened) => {
+                    Some(opened.file.try_clone().map_err(|error| refused(operations, position, Errno::from(&error)))?)
                 }
                 None => None,
             };
@@ -279,8 +279,8 @@ fn remove(
 ) -> Result<(), ExecuteError> {
     let namespaces = run.clone().map(|position| {
         let namespace = operations[position].namespace().clone();
-        let inhabited = linux.namespaces.remove(&namespace);
-        (position, namespace, inhabited)
+        let opened = linux.namespaces.remove(&namespace);
+        (position, namespace, opened)
     });
     let namespaces: Vec<_> = namespaces.collect();
     let failure = namespaces::remove(&linux.lab, &namespaces);

@@ -59,10 +59,10 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     let lab = linux.lab.clone();
     let live = live(&lab, desired, &snapshots, others, &mut Numbers(linux))?;
     linux.seen = snapshots;
-    if linux.only_looks {
-        linux.let_go();
+    if linux.is_read_only {
+        linux.close_namespaces();
     }
-    linux.spares.go_on(&linux.threads);
+    linux.early_namespaces.go_on(&linux.threads);
     Ok(live)
 }
 
@@ -89,12 +89,12 @@ fn find_namespaces(
             None => None,
         };
         match (known, unread.remove(&name)) {
-            (Some(inhabited), Some(snapshot)) if !interest.goes_beyond(&name, &snapshot) => {
-                linux.namespaces.insert(name.clone(), inhabited);
+            (Some(opened), Some(snapshot)) if !interest.goes_beyond(&name, &snapshot) => {
+                linux.namespaces.insert(name.clone(), opened);
                 snapshots.insert(name, snapshot);
             }
-            (Some(inhabited), snapshot) => candidates.push(Candidate { name, inhabited: Some(inhabited), snapshot }),
-            (None, _) => candidates.push(Candidate { name, inhabited: None, snapshot: None }),
+            (Some(opened), snapshot) => candidates.push(Candidate { name, opened: Some(opened), snapshot }),
+            (None, _) => candidates.push(Candidate { name, opened: None, snapshot: None }),
         }
     }
     Ok(candidates)
@@ -102,8 +102,8 @@ fn find_namespaces(
 
 fn settle(linux: &mut Linux, seen: Seen, others: &mut Others, snapshots: &mut Snapshots) {
     match seen {
-        Seen::Lab { name, inhabited, snapshot } => {
-            linux.namespaces.insert(name.clone(), inhabited);
+        Seen::Lab { name, opened, snapshot } => {
+            linux.namespaces.insert(name.clone(), opened);
             snapshots.insert(name, snapshot);
         }
         Seen::Placeholder(name) => {
@@ -141,12 +141,12 @@ impl Numbering for Numbers<'_> {
     type Error = ObserveError;
 
     fn number(&mut self, asking: &NamespaceName, other: &NamespaceName) -> Result<Option<i32>, ObserveError> {
-        let Some(descriptor) = self.0.inhabited(other).map(|inhabited| inhabited.file.as_raw_fd()) else { return Ok(None) };
-        let Some(inhabited) = self.0.inhabited(asking) else { return Ok(None) };
+        let Some(descriptor) = self.0.opened(other).map(|opened| opened.file.as_raw_fd()) else { return Ok(None) };
+        let Some(opened) = self.0.opened(asking) else { return Ok(None) };
         let mut message = NsidMessage::default();
         message.attributes.push(NsidAttribute::Fd(descriptor.cast_unsigned()));
         let mut number = None;
-        let answer = inhabited.socket.get(RouteNetlinkMessage::GetNsId(message), |_, body| {
+        let answer = opened.socket.get(RouteNetlinkMessage::GetNsId(message), |_, body| {
             let message = NsidMessage::parse(body).map_err(|error| error.to_string())?;
             number = message.attributes.iter().find_map(|attribute| match attribute {
                 NsidAttribute::Id(number) if *number >= 0 => Some(*number),

@@ -1,11 +1,11 @@
 //! The system around the network: namespaces and their entries, processes, privileges, settings files, threads.
 
-pub mod inhabitants;
 pub mod inside;
 pub mod isolate;
 pub mod netns;
 pub mod privilege;
 pub mod process;
+pub mod processes_inside;
 pub mod sysctl;
 pub mod threads;
 

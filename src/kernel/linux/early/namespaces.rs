@@ -4,13 +4,13 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::kernel::linux::Inhabited;
+use crate::kernel::linux::OpenNamespace;
 use crate::kernel::linux::system::netns;
 use crate::kernel::linux::system::threads::NamespaceThreads;
 
 /// The namespaces, which those who make them and those who use them share.
 #[derive(Clone, Default)]
-pub(in crate::kernel::linux) struct Spares(Arc<Shared>);
+pub(in crate::kernel::linux) struct EarlyNamespaces(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -20,14 +20,14 @@ struct Shared {
 
 #[derive(Default)]
 struct Stock {
-    made: Vec<Inhabited>,
+    made: Vec<OpenNamespace>,
     /// How many are being made.
     coming: usize,
     /// How many are still to be made.
     missing: usize,
 }
 
-impl Spares {
+impl EarlyNamespaces {
     /// Has so many made, by threads that have nothing else to do.
     pub(in crate::kernel::linux) fn prepare(&self, threads: &NamespaceThreads, count: usize) {
         self.0.stock().missing = count;
@@ -50,7 +50,7 @@ impl Spares {
     ///
     /// # Errors
     /// When the system refuses a namespace or a socket.
-    pub(in crate::kernel::linux) fn take_or_make(&self) -> io::Result<Inhabited> {
+    pub(in crate::kernel::linux) fn take_or_make(&self) -> io::Result<OpenNamespace> {
         let mut stock = self.0.stock();
         loop {
             if let Some(made) = stock.made.pop() {
@@ -92,7 +92,7 @@ impl Shared {
 }
 
 /// Makes a namespace around the calling thread.
-fn make() -> io::Result<Inhabited> {
+fn make() -> io::Result<OpenNamespace> {
     netns::enter_new()?;
-    Inhabited::of_this_thread()
+    OpenNamespace::of_this_thread()
 }

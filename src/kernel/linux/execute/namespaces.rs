@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::kernel::Errno;
-use crate::kernel::linux::early::Spares;
+use crate::kernel::linux::early::EarlyNamespaces;
 use crate::kernel::linux::system::netns::{self, Directory};
 use crate::kernel::linux::system::sysctl;
 use crate::kernel::linux::system::threads::{Answer, portions};
 use crate::kernel::linux::wire::{Batch, encode};
-use crate::kernel::linux::{Inhabited, Linux};
+use crate::kernel::linux::{Linux, OpenNamespace};
 use crate::name::{LabName, NamespaceName};
 use crate::ownership;
 use crate::resource::sysctl::SysctlKey;
@@ -39,7 +39,7 @@ pub(super) enum Task {
 /// What came of it.
 #[derive(Default)]
 pub(super) struct Done {
-    pub(super) created: Vec<(NamespaceName, Inhabited)>,
+    pub(super) created: Vec<(NamespaceName, OpenNamespace)>,
     /// The first operation that failed, by its position.
     pub(super) failure: Option<(usize, Errno)>,
 }
@@ -50,8 +50,8 @@ pub(super) fn work(linux: &Linux, units: Vec<Unit>) -> Done {
     const LEAST: usize = 1;
     let stop = Arc::new(AtomicBool::new(false));
     let begin = |part| {
-        let (lab, spares, stop) = (linux.lab.clone(), linux.spares.clone(), stop.clone());
-        linux.threads.begin(move || do_all(&lab, &spares, part, &stop))
+        let (lab, early_namespaces, stop) = (linux.lab.clone(), linux.early_namespaces.clone(), stop.clone());
+        linux.threads.begin(move || do_all(&lab, &early_namespaces, part, &stop))
     };
     let answers: Vec<_> = portions(units, LEAST).map(begin).collect();
     let mut done = Done::default();
@@ -68,7 +68,7 @@ pub(super) fn work(linux: &Linux, units: Vec<Unit>) -> Done {
     done
 }
 
-fn do_all(lab: &LabName, spares: &Spares, units: Vec<Unit>, stop: &AtomicBool) -> Done {
+fn do_all(lab: &LabName, early_namespaces: &EarlyNamespaces, units: Vec<Unit>, stop: &AtomicBool) -> Done {
     let mut done = Done::default();
     let mut directory = None;
     for unit in units {
@@ -78,9 +78,9 @@ fn do_all(lab: &LabName, spares: &Spares, units: Vec<Unit>, stop: &AtomicBool) -
         let mut entered = false;
         for (position, task) in unit.tasks {
             let outcome = match task {
-                Task::Create => create(lab, spares, &unit.namespace, &mut directory).map(|inhabited| {
+                Task::Create => create(lab, early_namespaces, &unit.namespace, &mut directory).map(|opened| {
                     entered = true;
-                    done.created.push((unit.namespace.clone(), inhabited));
+                    done.created.push((unit.namespace.clone(), opened));
                 }),
                 Task::Write(key, value) => {
                     let enter = || match (&unit.file, entered) {
@@ -105,26 +105,31 @@ fn do_all(lab: &LabName, spares: &Spares, units: Vec<Unit>, stop: &AtomicBool) -
 }
 
 /// Makes a namespace, in which it leaves the calling thread. It has its mark before it has a name.
-fn create(lab: &LabName, spares: &Spares, name: &NamespaceName, directory: &mut Option<Directory>) -> Result<Inhabited, Errno> {
+fn create(
+    lab: &LabName,
+    early_namespaces: &EarlyNamespaces,
+    name: &NamespaceName,
+    directory: &mut Option<Directory>,
+) -> Result<OpenNamespace, Errno> {
     let io = |error: io::Error| Errno::from(&error);
     let directory = match directory {
         Some(directory) => directory,
         None => directory.insert(Directory::open_or_create().map_err(io)?),
     };
-    let mut inhabited = spares.take_or_make().map_err(io)?;
-    netns::enter(&inhabited.file).map_err(io)?;
+    let mut opened = early_namespaces.take_or_make().map_err(io)?;
+    netns::enter(&opened.file).map_err(io)?;
     let mut batch = Batch::default();
     encode::new_namespace(&mut batch, lab, name);
-    if let Some(refusal) = inhabited.socket.execute(&mut batch).map_err(io)?.into_iter().next() {
+    if let Some(refusal) = opened.socket.execute(&mut batch).map_err(io)?.into_iter().next() {
         return Err(refusal.errno);
     }
     directory.publish(name, &ownership::namespace_mark(lab, name)).map_err(io)?;
-    Ok(inhabited)
+    Ok(opened)
 }
 
 /// A namespace to be removed, with the position of the operation. One that nobody has entered is what is left of an interrupted
 /// creation.
-pub(super) type Removal = (usize, NamespaceName, Option<Inhabited>);
+pub(super) type Removal = (usize, NamespaceName, Option<OpenNamespace>);
 
 /// Removes namespaces. Returns the first that could not be, by the position of its operation. As long as they are held open the kernel
 /// does not begin to clean up after them, which would take processors and locks from the rest.
@@ -149,21 +154,21 @@ pub(super) fn remove(lab: &LabName, namespaces: &[Removal]) -> Option<(usize, Er
 }
 
 fn remove_all(lab: &LabName, namespaces: &[Removal], stop: &AtomicBool) -> Option<(usize, Errno)> {
-    let remove = |directory: &Directory, name: &NamespaceName, inhabited: &Option<Inhabited>| {
+    let remove = |directory: &Directory, name: &NamespaceName, opened: &Option<OpenNamespace>| {
         let mark = ownership::namespace_mark(lab, name);
-        match inhabited {
-            Some(inhabited) => directory.remove(name, &inhabited.file, &mark),
+        match opened {
+            Some(opened) => directory.remove(name, &opened.file, &mark),
             None => directory.remove_placeholder(name, &mark),
         }
     };
     let directory =
         Directory::open().and_then(|directory| directory.ok_or_else(|| io::Error::from_raw_os_error(nix::libc::ENOENT)));
-    for (position, name, inhabited) in namespaces {
+    for (position, name, opened) in namespaces {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let outcome = match &directory {
-            Ok(directory) => remove(directory, name, inhabited).map_err(|error| Errno::from(&error)),
+            Ok(directory) => remove(directory, name, opened).map_err(|error| Errno::from(&error)),
             Err(error) => Err(Errno::from(error)),
         };
         if let Err(errno) = outcome {

@@ -13,7 +13,7 @@ use crate::kernel::linux::system::netns::{self, Directory, Entry};
 use crate::kernel::linux::system::threads::{Answer, portions};
 use crate::kernel::linux::system::{sysctl, tells_address_makers};
 use crate::kernel::linux::wire::{DumpError, Socket, decode, encode};
-use crate::kernel::linux::{Inhabited, Linux};
+use crate::kernel::linux::{Linux, OpenNamespace};
 use crate::live::foreign_namespace;
 use crate::name::{LabName, NamespaceName};
 use crate::ownership;
@@ -87,7 +87,7 @@ impl Interest {
         self.sysctls.get(namespace).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the one who looks must enter the namespace, if it is open already.
+    /// Whether the one who observes must enter the namespace, if it is open already.
     pub(in crate::kernel::linux) fn leads_inside(&self, namespace: &NamespaceName) -> bool {
         !self.sysctls(namespace).is_empty()
     }
@@ -102,7 +102,7 @@ impl Interest {
 pub(in crate::kernel::linux) struct Candidate {
     pub(in crate::kernel::linux) name: NamespaceName,
     /// From an earlier look.
-    pub(in crate::kernel::linux) inhabited: Option<Inhabited>,
+    pub(in crate::kernel::linux) opened: Option<OpenNamespace>,
     /// What was read of it when it was not known that more settings are of interest.
     pub(in crate::kernel::linux) snapshot: Option<Snapshot>,
 }
@@ -110,7 +110,7 @@ pub(in crate::kernel::linux) struct Candidate {
 /// What an entry turned out to be.
 pub(in crate::kernel::linux) enum Seen {
     /// A namespace of the lab.
-    Lab { name: NamespaceName, inhabited: Inhabited, snapshot: Snapshot },
+    Lab { name: NamespaceName, opened: OpenNamespace, snapshot: Snapshot },
     /// What is left of one whose creation or removal was interrupted.
     Placeholder(NamespaceName),
     /// Somebody else's, with what it is.
@@ -129,23 +129,23 @@ pub(in crate::kernel::linux) fn broken(what: impl Into<String>) -> impl FnOnce(i
     move |error| ObserveError { what, source: Box::new(error) }
 }
 
-/// Looks at one entry, and into it if it is a namespace. May leave the calling thread inside.
+/// Reads one entry, and what is in it if it is a namespace. May leave the calling thread inside.
 pub(in crate::kernel::linux) fn look_at(
     interest: &Interest,
     directory: &Directory,
     candidate: Candidate,
 ) -> Result<Seen, ObserveError> {
-    let Candidate { name, inhabited, snapshot } = candidate;
+    let Candidate { name, opened, snapshot } = candidate;
     let failed = |error| broken(format!("namespace `{name}`"))(error);
     let foreign = |name: NamespaceName, what: &str| Ok(Seen::Foreign { name, what: what.to_owned() });
-    let is_still = |known: &Inhabited| directory.is_still(&name, &known.file);
-    let still = inhabited.as_ref().map_or(Ok(false), is_still).map_err(failed)?;
-    let inhabited = match inhabited {
-        Some(inhabited) if still => inhabited,
+    let is_still = |known: &OpenNamespace| directory.is_still(&name, &known.file);
+    let still = opened.as_ref().map_or(Ok(false), is_still).map_err(failed)?;
+    let opened = match opened {
+        Some(opened) if still => opened,
         _ => match directory.look(&name).map_err(failed)? {
             Some(Entry::Namespace(file)) => {
                 let socket = netns::enter(&file).and_then(|()| Socket::open()).map_err(failed)?;
-                Inhabited { file, socket }
+                OpenNamespace { file, socket }
             }
             Some(Entry::File(text)) if text == ownership::namespace_mark(&interest.lab, &name) => {
                 return Ok(Seen::Placeholder(name));
@@ -156,8 +156,8 @@ pub(in crate::kernel::linux) fn look_at(
         },
     };
     match snapshot.filter(|_| still) {
-        Some(snapshot) => complete(interest, name, inhabited, snapshot),
-        None => look_into(interest, name, inhabited),
+        Some(snapshot) => complete(interest, name, opened, snapshot),
+        None => look_into(interest, name, opened),
     }
 }
 
@@ -165,23 +165,23 @@ pub(in crate::kernel::linux) fn look_at(
 fn complete(
     interest: &Interest,
     name: NamespaceName,
-    mut inhabited: Inhabited,
+    mut opened: OpenNamespace,
     snapshot: Snapshot,
 ) -> Result<Seen, ObserveError> {
-    let sysctls = read_sysctls(interest, &name, Some(&inhabited.file), &mut inhabited.socket)?;
-    Ok(Seen::Lab { name, inhabited, snapshot: Snapshot { sysctls, ..snapshot } })
+    let sysctls = read_sysctls(interest, &name, Some(&opened.file), &mut opened.socket)?;
+    Ok(Seen::Lab { name, opened, snapshot: Snapshot { sysctls, ..snapshot } })
 }
 
-/// Looks into a namespace. Of one that is somebody else's, no more than the links is read.
-fn look_into(interest: &Interest, name: NamespaceName, mut inhabited: Inhabited) -> Result<Seen, ObserveError> {
-    let socket = &mut inhabited.socket;
+/// Reads a namespace. Of one that is somebody else's, no more than the links is read.
+fn look_into(interest: &Interest, name: NamespaceName, mut opened: OpenNamespace) -> Result<Seen, ObserveError> {
+    let socket = &mut opened.socket;
     let links = read_links(&name, socket)?;
     let mark = links.iter().find(|link| link.name.is_loopback()).map_or("", |link| &link.alias);
     if let Some(what) = foreign_namespace(&interest.lab, &name, mark) {
         return Ok(Seen::Foreign { name, what });
     }
-    let snapshot = read_rest(interest, &name, Some(&inhabited.file), socket, links)?;
-    Ok(Seen::Lab { name, inhabited, snapshot })
+    let snapshot = read_rest(interest, &name, Some(&opened.file), socket, links)?;
+    Ok(Seen::Lab { name, opened, snapshot })
 }
 
 /// Reads `host`, which the calling thread must be in.

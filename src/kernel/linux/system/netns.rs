@@ -106,7 +106,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// Looks at one entry; `None` when there is none.
+    /// Reads one entry; `None` when there is none.
     pub fn look(&self, name: &NamespaceName) -> io::Result<Option<Entry>> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file = match openat(&self.handle, name.as_str(), flags, Mode::empty()) {

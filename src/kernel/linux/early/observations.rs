@@ -1,4 +1,4 @@
-//! Looks that begin before they are asked for, on threads that would otherwise wait: at the lab's namespaces while its file is still
+//! Observations that begin before they are asked for, on threads that would otherwise wait: at the lab's namespaces while its file is still
 //! being parsed, and at those in which nothing more will be done while a plan is still being carried out elsewhere.
 
 use std::collections::BTreeSet;
@@ -16,10 +16,10 @@ use crate::record::Record;
 use crate::snapshot::Snapshot;
 
 /// What has been begun.
-pub(in crate::kernel::linux) enum Looks {
+pub(in crate::kernel::linux) enum EarlyObservations {
     /// A look at all that is there; what was seen in `host`.
     Everywhere(Vec<Answers>, Snapshot),
-    /// Looks at what a plan has touched.
+    /// Observations of what a plan has touched.
     Again(Vec<Answers>),
 }
 
@@ -53,10 +53,10 @@ pub(in crate::kernel::linux) fn look_everywhere(
     record: &Record,
 ) -> Result<(), ObserveError> {
     let interest = Arc::new(Interest::recorded(&linux.lab, record));
-    let candidates = names.into_iter().map(|name| Candidate { name, inhabited: None, snapshot: None }).collect();
+    let candidates = names.into_iter().map(|name| Candidate { name, opened: None, snapshot: None }).collect();
     let readings = directory.map(|directory| read_namespaces(linux, &interest, &directory, candidates));
     let host = read_host(&interest, &mut linux.host.socket)?;
-    linux.looks = Some(Looks::Everywhere(readings.transpose()?.unwrap_or_default(), host));
+    linux.observations = Some(EarlyObservations::Everywhere(readings.transpose()?.unwrap_or_default(), host));
     Ok(())
 }
 
@@ -64,21 +64,21 @@ pub(in crate::kernel::linux) fn look_everywhere(
 /// some are to be looked at again, those of them that a plan is done with.
 pub(in crate::kernel::linux) fn collect(linux: &mut Linux, look: Look<'_>) -> Result<BTreeSet<NamespaceName>, ObserveError> {
     let mut collected = BTreeSet::new();
-    let (readings, useful) = match (linux.looks.take(), look) {
+    let (readings, useful) = match (linux.observations.take(), look) {
         (None, _) => return Ok(collected),
-        (Some(Looks::Everywhere(readings, host)), Look::Everywhere) => {
+        (Some(EarlyObservations::Everywhere(readings, host)), Look::Everywhere) => {
             linux.seen.insert(NamespaceName::host(), host);
             collected.insert(NamespaceName::host());
             (readings, true)
         }
-        (Some(Looks::Again(readings)), Look::Again(_)) => (readings, true),
-        (Some(Looks::Everywhere(readings, _) | Looks::Again(readings)), _) => (readings, false),
+        (Some(EarlyObservations::Again(readings)), Look::Again(_)) => (readings, true),
+        (Some(EarlyObservations::Everywhere(readings, _) | EarlyObservations::Again(readings)), _) => (readings, false),
     };
     for reading in readings {
         // What could not be seen early will be looked at again, and then tell why.
         for seen in reading.wait().map_err(broken("the namespaces"))?.unwrap_or_default() {
-            if let Seen::Lab { name, inhabited, snapshot } = seen {
-                linux.namespaces.insert(name.clone(), inhabited);
+            if let Seen::Lab { name, opened, snapshot } = seen {
+                linux.namespaces.insert(name.clone(), opened);
                 linux.seen.insert(name.clone(), snapshot);
                 collected.insert(name);
             }
@@ -96,7 +96,7 @@ pub(in crate::kernel::linux) struct Follower {
 }
 
 impl Follower {
-    /// Looks at so many namespaces at a time.
+    /// Observes so many namespaces at a time.
     const PORTION: usize = 4;
 
     pub(in crate::kernel::linux) fn of(operations: &[Operation]) -> Self {
@@ -109,8 +109,8 @@ impl Follower {
     /// To be called when all operations before this position are done.
     pub(in crate::kernel::linux) fn done_before(&mut self, linux: &mut Linux, position: usize) {
         while let Some((_, namespace)) = self.last.pop_if(|(last, _)| *last < position) {
-            if let Some(inhabited) = linux.namespaces.remove(&namespace) {
-                self.finished.push(Candidate { name: namespace, inhabited: Some(inhabited), snapshot: None });
+            if let Some(opened) = linux.namespaces.remove(&namespace) {
+                self.finished.push(Candidate { name: namespace, opened: Some(opened), snapshot: None });
             }
         }
         while self.finished.len() >= Self::PORTION {
@@ -130,9 +130,9 @@ impl Follower {
         let look = move || portion.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
         let reading = if here { Ok(Answer::given(look())) } else { linux.threads.begin(look) };
         if let Ok(reading) = reading {
-            match &mut linux.looks {
-                Some(Looks::Again(readings)) => readings.push(reading),
-                ahead => *ahead = Some(Looks::Again(vec![reading])),
+            match &mut linux.observations {
+                Some(EarlyObservations::Again(readings)) => readings.push(reading),
+                ahead => *ahead = Some(EarlyObservations::Again(vec![reading])),
             }
         }
     }

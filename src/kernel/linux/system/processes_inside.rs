@@ -18,7 +18,7 @@ const ROUNDS: usize = 20;
 
 /// A process, one of whose threads at least is inside a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inhabitant {
+pub struct ProcessInside {
     /// The namespace.
     pub namespace: NamespaceName,
     /// The process's number.
@@ -37,7 +37,7 @@ pub(in crate::kernel::linux) struct Place<'a> {
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub(in crate::kernel::linux) fn find(places: &[Place<'_>]) -> io::Result<Vec<Inhabitant>> {
+pub(in crate::kernel::linux) fn find(places: &[Place<'_>]) -> io::Result<Vec<ProcessInside>> {
     Ok(search(places)?.into_iter().map(|(inhabitant, _)| inhabitant).collect())
 }
 
@@ -45,7 +45,7 @@ pub(in crate::kernel::linux) fn find(places: &[Place<'_>]) -> io::Result<Vec<Inh
 ///
 /// # Errors
 /// When one may not be ended, or more are started all the time.
-pub(in crate::kernel::linux) fn end(places: &[Place<'_>]) -> io::Result<Vec<Inhabitant>> {
+pub(in crate::kernel::linux) fn end(places: &[Place<'_>]) -> io::Result<Vec<ProcessInside>> {
     let mut ended = Vec::new();
     for _ in 0..ROUNDS {
         let found = search(places)?;
@@ -69,7 +69,7 @@ pub(in crate::kernel::linux) fn end(places: &[Place<'_>]) -> io::Result<Vec<Inha
 }
 
 /// What is found, each with a descriptor that was opened before the process was seen to be inside.
-fn search(places: &[Place<'_>]) -> io::Result<Vec<(Inhabitant, Process)>> {
+fn search(places: &[Place<'_>]) -> io::Result<Vec<(ProcessInside, Process)>> {
     if places.is_empty() {
         return Ok(Vec::new());
     }
@@ -90,7 +90,7 @@ fn search(places: &[Place<'_>]) -> io::Result<Vec<(Inhabitant, Process)>> {
         });
         if let Some(namespace) = namespace {
             let command = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end().to_owned();
-            found.push((Inhabitant { namespace: namespace.clone(), process, command }, handle));
+            found.push((ProcessInside { namespace: namespace.clone(), process, command }, handle));
         }
     }
     Ok(found)
