@@ -87,7 +87,7 @@ impl Findings {
                 namespaces: namespaces.chain(others.broken.iter().cloned()).collect(),
                 sysctls: self.sysctls.into_iter().collect(),
                 links: self.links.into_iter().map(|seen| (seen.id, seen.link)).collect(),
-                objects: objects::sorted(self.objects),
+                objects: self.objects.sorted(),
                 adopt: BTreeSet::new(),
             },
             broken: others.broken,

@@ -27,8 +27,7 @@ impl Differ<'_> {
     }
 
     fn losses_in(&mut self, namespace: &NamespaceName) -> &mut Losses {
-        let fresh = || Losses { namespace: Some(namespace.clone()), ..Losses::default() };
-        self.losses.entry(namespace.clone()).or_insert_with(fresh)
+        self.losses.entry(namespace.clone()).or_insert_with(|| Losses::of_namespace(namespace))
     }
 
     fn add_object<O: Registered>(&mut self, namespace: &NamespaceName, verdict: Verdict<O>) {
@@ -72,16 +71,10 @@ impl Compare<'_, '_> {
         let differ = &mut *self.0;
         let desired = differ.desired;
         let link = |name: LinkName| desired.link(&LinkId::new(namespace, name));
-        let known = differ.losses.get_mut(namespace);
-        let mut fresh = Losses::default();
-        let untouched = known.is_none();
-        if untouched {
-            fresh.namespace = Some(namespace.clone());
-        }
-        let losses = known.unwrap_or(&mut fresh);
-        let verdicts = O::settle(group, &mut Surroundings { link: &link, losses });
-        if untouched && !fresh.is_empty() {
-            differ.losses.insert(namespace.clone(), fresh);
+        let mut losses = differ.losses.remove(namespace).unwrap_or_else(|| Losses::of_namespace(namespace));
+        let verdicts = O::settle(group, &mut Surroundings { link: &link, losses: &mut losses });
+        if !losses.is_empty() {
+            differ.losses.insert(namespace.clone(), losses);
         }
         for verdict in verdicts {
             differ.add_object(namespace, verdict);

@@ -1,10 +1,8 @@
 //! Decides who owns each observed object.
 
-use std::collections::BTreeMap;
-
 use super::{Findings, Judging, SeenLink, named};
 use crate::name::{LinkId, LinkName};
-use crate::resource::object::table::{self, Container, Registered, Sorted, Tables, Visit};
+use crate::resource::object::table::{self, Container, IntoSorted, Registered, Visit};
 use crate::resource::object::wire::Found;
 use crate::resource::object::{Id, Maker, Object, Seen};
 use crate::state::ResourceId;
@@ -16,21 +14,9 @@ impl Container for Listed {
     type Of<O: Object> = Vec<(Id<O>, O)>;
 }
 
-/// Makes the tables of a state of sorted lists.
-pub(super) fn sorted(mut lists: Tables<Listed>) -> Tables<Sorted> {
-    let mut sorted = Sorting { lists: &mut lists, tables: Tables::default() };
-    table::visit(&mut sorted);
-    sorted.tables
-}
-
-struct Sorting<'a> {
-    lists: &'a mut Tables<Listed>,
-    tables: Tables<Sorted>,
-}
-
-impl Visit for Sorting<'_> {
-    fn visit<O: Registered>(&mut self) {
-        *self.tables.of_mut::<O>() = std::mem::take(self.lists.of_mut::<O>()).into_iter().collect::<BTreeMap<_, _>>();
+impl IntoSorted for Listed {
+    fn drain<O: Object>(list: &mut Self::Of<O>) -> impl Iterator<Item = (Id<O>, O)> {
+        list.drain(..)
     }
 }
 

@@ -52,7 +52,7 @@ pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let interfaces = table.into_values().flat_map(|namespace| namespace.interfaces.into_values());
     let links = interfaces.map(|interface| (interface.id, interface.link.into())).collect();
     let sysctls = sysctls.into_iter().collect();
-    let state = State { namespaces, sysctls, links, objects: objects::sorted(objects), adopt: BTreeSet::new() };
+    let state = State { namespaces, sysctls, links, objects: objects.sorted(), adopt: BTreeSet::new() };
     Lowered { state, problems: problems.collected }
 }
 

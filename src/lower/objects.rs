@@ -6,8 +6,8 @@ use super::interface::{Namespace, Table};
 use super::parent::known;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::object::site::{Declared, Interface, Item, List, Lowered, Places, Position, Site};
-use crate::resource::object::table::{self, Container, Registered, Sorted, Tables, Visit};
-use crate::resource::object::{Object, for_each_object};
+use crate::resource::object::table::{Container, IntoSorted, Registered, Tables};
+use crate::resource::object::{Id, Object, for_each_object};
 use crate::spec::file::Listed as Lists;
 use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
@@ -17,6 +17,12 @@ pub(super) struct Listed;
 
 impl Container for Listed {
     type Of<O: Object> = Vec<(NamespaceName, Declared<O>)>;
+}
+
+impl IntoSorted for Listed {
+    fn drain<O: Object>(list: &mut Self::Of<O>) -> impl Iterator<Item = (Id<O>, O)> {
+        list.drain(..).map(|(namespace, declared)| ((namespace, declared.key), declared.value))
+    }
 }
 
 /// Lowers the objects of all namespaces. `tables` are the names of rt_tables.
@@ -40,26 +46,6 @@ pub(super) fn lower(
         Lowering { namespace, site, wanted, listed: &mut listed, problems }.lower();
     }
     listed
-}
-
-/// The tables of a state.
-pub(super) fn sorted(mut listed: Tables<Listed>) -> Tables<Sorted> {
-    let mut sorting = Sorting { listed: &mut listed, sorted: Tables::default() };
-    table::visit(&mut sorting);
-    sorting.sorted
-}
-
-struct Sorting<'a> {
-    listed: &'a mut Tables<Listed>,
-    sorted: Tables<Sorted>,
-}
-
-impl Visit for Sorting<'_> {
-    fn visit<O: Registered>(&mut self) {
-        let list = std::mem::take(self.listed.of_mut::<O>());
-        let objects = list.into_iter().map(|(namespace, declared)| ((namespace, declared.key), declared.value));
-        *self.sorted.of_mut::<O>() = objects.collect();
-    }
 }
 
 struct Lowering<'a, 'l> {

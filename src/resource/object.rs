@@ -217,6 +217,11 @@ pub struct Losses {
 }
 
 impl Losses {
+    /// Nothing so far, in this namespace.
+    pub fn of_namespace(namespace: &NamespaceName) -> Self {
+        Self { namespace: Some(namespace.clone()), ..Self::default() }
+    }
+
     /// Whether nothing is lost.
     pub fn is_empty(&self) -> bool {
         self.links.is_empty() && self.without_inet.is_empty() && self.sources.is_empty()
@@ -284,7 +289,7 @@ impl<O: Object> Pair<'_, O> {
             (None, None) => None,
             (Some(desired), Some(live)) => {
                 let lost = || O::needs(self.key, live).iter().find_map(|need| losses.of(need));
-                if let Some(reason) = if losses.is_empty() { None } else { lost() } {
+                if let Some(reason) = (!losses.is_empty()).then(lost).flatten() {
                     return Some(self.replace(Replacement::Overwrite, Some(reason)));
                 }
                 let fields = O::compare(self.key, desired, live);

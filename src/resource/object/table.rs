@@ -273,3 +273,29 @@ impl<C: Container> Tables<C> {
         O::table_mut(self)
     }
 }
+
+/// A container of lists that can become the tables of a state.
+pub trait IntoSorted: Container {
+    /// Takes the objects out of a list, with their identities.
+    fn drain<O: Object>(list: &mut Self::Of<O>) -> impl Iterator<Item = (Id<O>, O)>;
+}
+
+impl<C: IntoSorted> Tables<C> {
+    /// The same objects as a state has them.
+    pub fn sorted(mut self) -> Tables<Sorted> {
+        let mut sorting = Sorting { lists: &mut self, sorted: Tables::<Sorted>::default() };
+        visit(&mut sorting);
+        sorting.sorted
+    }
+}
+
+struct Sorting<'a, C: Container> {
+    lists: &'a mut Tables<C>,
+    sorted: Tables<Sorted>,
+}
+
+impl<C: IntoSorted> Visit for Sorting<'_, C> {
+    fn visit<O: Registered>(&mut self) {
+        *self.sorted.of_mut::<O>() = C::drain::<O>(self.lists.of_mut::<O>()).collect();
+    }
+}
