@@ -33,6 +33,8 @@ subjects! {
     bridge
     dummy
     external
+    ipvlan
+    ipvtap
     link_settings
     loopback
     macvlan

@@ -223,6 +223,8 @@ fn a_drawn_lab_says_what_it_is_meant_to() {
         "ports",
         "w*",
         "vlan",
+        "ipvlan",
+        "ipvtap",
         "macvlan",
         "vxlan",
         "dummy",

@@ -20,7 +20,7 @@ fn lives_and_dies(name: &str, look: impl FnOnce()) {
 
 #[test]
 fn every_example_has_a_test() {
-    let tested = ["blog", "dual-stack", "leaf-spine", "macvlan", "quickstart", "router", "star-100"];
+    let tested = ["blog", "dual-stack", "ipvlan", "leaf-spine", "macvlan", "quickstart", "router", "star-100"];
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries = std::fs::read_dir(directory).expect("the examples can be read");
     let mut found: Vec<_> =
@@ -53,6 +53,26 @@ fn macvlan() {
             ping_fails("machine", "172.29.6.123");
             let link = &ip(&["-n", "ns0", "link", "show", "macvlan0"])[0];
             assert_eq!(link["linkinfo"]["info_data"]["mode"], "bridge");
+        });
+    });
+}
+
+#[test]
+fn ipvlan() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipvlan, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("ipvlan", || {
+            for address in ["192.0.2.1", "192.0.2.12", "2001:db8::1", "2001:db8::12"] {
+                ping_ok("ns0", address);
+            }
+            ping_ok("lan", "192.0.2.11");
+            ping_ok("machine", "192.0.2.1");
+            ping_fails("machine", "192.0.2.11");
+            let mac = |namespace: &str, link: &str| ip(&["-n", namespace, "link", "show", link])[0]["address"].clone();
+            assert_eq!(mac("ns0", "ipvlan0"), mac("machine", "eth0"));
+            assert_eq!(ip(&["-n", "ns0", "link", "show", "ipvlan0"])[0]["linkinfo"]["info_data"]["mode"], "l2");
         });
     });
 }
