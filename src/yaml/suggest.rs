@@ -22,7 +22,7 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
 }
 
 /// Terms of other programs, and the keys that they correspond to.
-const SYNONYMS: [(&str, &str); 16] = [
+const SYNONYMS: &[(&str, &str)] = &[
     ("address", "addresses"),
     ("destination", "to"),
     ("device", "dev"),
