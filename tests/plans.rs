@@ -39,6 +39,7 @@ subjects! {
     namespace
     order
     route
+    rule
     sysctl
     veth
     vlan

@@ -39,6 +39,8 @@ macro_rules! for_each_object {
             namespace {
                 /// Routes of both families.
                 routes => Route($crate::resource::route::Route),
+                /// Rules of policy routing, of both families.
+                rules => Rule($crate::resource::rule::Rule),
             }
         }
     };
