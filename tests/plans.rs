@@ -41,6 +41,7 @@ subjects! {
     namespace
     order
     route
+    rule
     sysctl
     veth
     vlan

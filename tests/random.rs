@@ -30,6 +30,8 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::Disconnect),
         Just(Act::DeleteNamespace),
         Just(Act::AddPair),
+        (0..3_u8).prop_map(Act::AddRule),
+        Just(Act::TakeRules),
         any::<bool>().prop_map(Act::Forward),
         any::<bool>().prop_map(Act::Loopback),
     ]

@@ -20,7 +20,7 @@ fn lives_and_dies(name: &str, look: impl FnOnce()) {
 
 #[test]
 fn every_example_has_a_test() {
-    let tested = ["blog", "dual-stack", "ipvlan", "leaf-spine", "macvlan", "quickstart", "router", "star-100"];
+    let tested = ["blog", "dual-stack", "ipvlan", "leaf-spine", "macvlan", "policy-routing", "quickstart", "router", "star-100"];
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries = std::fs::read_dir(directory).expect("the examples can be read");
     let mut found: Vec<_> =
@@ -96,6 +96,30 @@ fn router() {
             assert!(refused.contains("Packet filtered"), "{refused}");
             let unreachable = ping_fails("db", "198.51.100.1");
             assert!(unreachable.contains("Network is unreachable"), "{unreachable}");
+        });
+    });
+}
+
+#[test]
+fn policy_routing() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("policy-routing", || {
+            for from in ["office", "guest"] {
+                ping_ok(from, "198.51.100.80");
+                ping_ok(from, "2001:db8:80::80");
+            }
+            ping_ok("office", "10.2.0.10");
+            let through = |to: &str, from: &str, iif: &str| {
+                ip(&["-n", "router", "route", "get", to, "from", from, "iif", iif])[0]["dev"].clone()
+            };
+            assert_eq!(through("198.51.100.80", "10.1.0.10", "lan1"), "wan1");
+            assert_eq!(through("198.51.100.80", "10.2.0.10", "lan2"), "wan2");
+            assert_eq!(through("2001:db8:80::80", "2001:db8:1::10", "lan1"), "wan1");
+            assert_eq!(through("2001:db8:80::80", "2001:db8:2::10", "lan2"), "wan2");
+            assert_eq!(through("10.2.0.10", "10.1.0.10", "lan1"), "lan2");
         });
     });
 }
