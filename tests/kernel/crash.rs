@@ -218,7 +218,7 @@ fn check_refusal(scenario: &Scenario, point: &Point, outcome: &Outcome, first: &
         status if status == scenario.status => Ok(()),
         // Refused in two threads at once, it can be the message itself that does not come through.
         1 if outcome.stderr.contains("error: ") || point.call == "write" => {
-            let tells = ["not as before", "The network is as the lab says", "Undoing what had been done failed"];
+            let tells = ["Not all changes could be undone", "The network matches the lab", "Undoing the changes failed"];
             match tells.iter().any(|text| outcome.stderr.contains(text)) {
                 true => Ok(()),
                 false => restored_in_time(first),
