@@ -33,12 +33,15 @@ subjects! {
     bridge
     dummy
     external
+    ipvlan
+    ipvtap
     link_settings
     loopback
     macvlan
     namespace
     order
     route
+    rule
     sysctl
     veth
     vlan

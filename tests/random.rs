@@ -30,6 +30,8 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::Disconnect),
         Just(Act::DeleteNamespace),
         Just(Act::AddPair),
+        (0..3_u8).prop_map(Act::AddRule),
+        Just(Act::TakeRules),
         any::<bool>().prop_map(Act::Forward),
         any::<bool>().prop_map(Act::Loopback),
     ]
@@ -223,6 +225,8 @@ fn a_drawn_lab_says_what_it_is_meant_to() {
         "ports",
         "w*",
         "vlan",
+        "ipvlan",
+        "ipvtap",
         "macvlan",
         "vxlan",
         "dummy",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Differ;
+use super::{Differ, Subject};
 use crate::name::{LinkId, LinkName};
 use crate::resource::link::rules::MtuAround;
 use crate::resource::link::{Link, LinkSettings};
@@ -15,12 +15,34 @@ impl Differ<'_> {
         let (desired, live) = (self.desired, self.live);
         for (id, link) in desired.links.iter().filter(|(_, link)| link.kind.follows_ports_mtu() && !link.external) {
             let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_created(id)) else { continue };
-            let changes = |port: &LinkId| self.change_of(port).is_some() || self.removed.contains_key(port);
-            if !desired.ports(id).eq(live.state.ports(id)) || desired.ports(id).any(changes) {
+            if self.changes_ports(id) {
                 let settings = LinkSettings { mtu: Some(mtu), ..LinkSettings::default() };
                 self.hold(id, &settings, "its ports change, and the kernel would fit it to them");
             }
         }
+        // A link that follows its parent's mtu loses its own one whenever that changes.
+        for (id, link) in desired.links.iter().filter(|(_, link)| link.kind.follows_parents_mtu() && !link.external) {
+            let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_created(id)) else { continue };
+            if link.kind.below(&id.namespace).is_some_and(|parent| self.moves_mtu(&parent, DEPTH)) {
+                let settings = LinkSettings { mtu: Some(mtu), ..LinkSettings::default() };
+                self.hold(id, &settings, "the mtu of its parent changes, and the kernel would make it the same");
+            }
+        }
+    }
+
+    /// Whether a link that stays may have another mtu, if only for a moment.
+    fn moves_mtu(&self, id: &LinkId, depth: u8) -> bool {
+        let Some((link, depth)) = self.desired.link(id).zip(depth.checked_sub(1)) else { return false };
+        let writes = |subject: &Subject| matches!(subject, Subject::Link(_, delta) if delta.written().mtu.is_some());
+        let written = self.change_of(id).is_some_and(|change| writes(&change.subject));
+        let below = || link.kind.below(&id.namespace).is_some_and(|below| self.moves_mtu(&below, depth));
+        written || link.kind.follows_ports_mtu() && self.changes_ports(id) || below()
+    }
+
+    /// Whether a link gets or loses ports, or one of them changes.
+    fn changes_ports(&self, id: &LinkId) -> bool {
+        let changes = |port: &LinkId| self.change_of(port).is_some() || self.removed.contains_key(port);
+        !self.desired.ports(id).eq(self.live.state.ports(id)) || self.desired.ports(id).any(changes)
     }
 }
 

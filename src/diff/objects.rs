@@ -35,7 +35,7 @@ impl Differ<'_> {
             Fate::Create => Action::Create,
             Fate::Update => Action::Update,
             Fate::Replace(_) => Action::Replace,
-            Fate::Delete => Action::Delete,
+            Fate::Delete | Fate::DeleteLast => Action::Delete,
         };
         let sides = verdict.before.as_ref().zip(verdict.after.as_ref());
         let adopted = || {

@@ -66,7 +66,8 @@ impl Visit for Add<'_, '_> {
 
 impl Add<'_, '_> {
     fn is_declared<O: Registered>(&self, key: &O::Key) -> bool {
-        self.judging.desired.objects::<O>().contains_key(&(self.judging.namespace.clone(), key.clone()))
+        let declared = self.judging.desired.objects::<O>();
+        !declared.is_empty() && declared.contains_key(&(self.judging.namespace.clone(), key.clone()))
     }
 
     fn owner<O: Registered>(&self, found: &Found<O>) -> Owner<O> {

@@ -111,8 +111,8 @@ impl super::interface::Interface<'_> {
 }
 
 impl Places for Namespace<'_> {
-    fn item(&self, list: &'static str, position: Position) -> Path {
-        let owner = match position.list {
+    fn list(&self, name: &'static str, of: List) -> Path {
+        let owner = match of {
             List::Namespace => self.path(),
             List::Interface(link) => self.path().then("interfaces").then(link),
             List::Endpoint(link) => match self.interfaces.get(&link).and_then(|interface| interface.end.as_ref()) {
@@ -120,7 +120,7 @@ impl Places for Namespace<'_> {
                 None => self.path().then("interfaces").then(link),
             },
         };
-        owner.then(list).then(position.index)
+        owner.then(name)
     }
 
     fn setting(&self, link: LinkName, key: &str) -> Path {

@@ -31,7 +31,7 @@ fn origin(parts: &Parts<'_>, id: &ResourceId) -> Option<Path> {
         }
         ResourceId::Object(object) => {
             let (list, position) = object.inspect(Find(parts))?;
-            Some(table.get(object.namespace())?.item(list, position))
+            Some(table.get(object.namespace())?.list(list, position.list).then(position.index))
         }
     }
 }

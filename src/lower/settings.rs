@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::interface::{Interface, Namespace, Table, all, find};
 use crate::name::{LinkId, LinkName, escape};
+use crate::resource::link::kind::with_article;
 use crate::resource::link::rules::{Addressing, MtuAround};
 use crate::resource::link::{LEAST_MTU, LinkSettings, for_each_setting};
 use crate::value::Mac;
@@ -69,6 +70,7 @@ pub(super) fn settle(table: &mut Table<'_>, problems: &mut Problems) {
             join(interface, problems);
             check_mtu(interface, problems);
             check_mac(interface, problems);
+            check_arp(interface, problems);
             check_kind(interface, problems);
             check_queues(interface, problems);
         }
@@ -117,6 +119,14 @@ fn check_mtu(interface: &Interface<'_>, problems: &mut Problems) {
 fn check_mac(interface: &Interface<'_>, problems: &mut Problems) {
     if let Some(Err(error)) = interface.link.settings.mac.map(Mac::usable) {
         problems.error(interface.setting_path("mac"), error.to_string());
+    }
+}
+
+fn check_arp(interface: &Interface<'_>, problems: &mut Problems) {
+    let kind = &interface.link.kind;
+    if let (Some(_), Some(option)) = (interface.link.settings.arp, kind.decides_arp()) {
+        let message = format!("`arp` of {} follows from its `{option}`", with_article(kind.name()));
+        problems.error(interface.setting_path("arp"), message).hint("remove `arp`");
     }
 }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use super::interface::{Interface, Table, find};
 use super::settings::known_mtu;
 use crate::name::{LinkId, NamespaceName};
+use crate::resource::address::AddressSpec;
 use crate::resource::link::kind::with_article;
 use crate::resource::link::rules::{Addressing, Among};
+use crate::yaml::Path;
 use crate::yaml::problem::Problems;
 
 /// Most links that stand on one another, more than the kernel itself allows.
@@ -16,6 +18,7 @@ const DEPTH: usize = 64;
 pub(super) fn check(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
     check_mtus(table, upper, problems);
     check_identities(upper, problems);
+    check_namespaces(upper, problems);
     let mut by_parent: BTreeMap<LinkId, Vec<&Interface<'_>>> = BTreeMap::new();
     for interface in upper {
         if let Some(parent) = parent(interface) {
@@ -26,6 +29,7 @@ pub(super) fn check(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut 
         check_sole(&parent, &siblings, problems);
         check_shared_options(&parent, &siblings, problems);
         check_macs(&parent, &siblings, problems);
+        check_addresses(&parent, &siblings, problems);
         check_receive_handlers(table, &parent, &siblings, problems);
     }
 }
@@ -48,6 +52,18 @@ fn check_mtus(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Proble
             if let Some(below) = find(table, &parent).filter(|below| below.link.settings.mtu.is_some()) {
                 problem.also(below.setting_path("mtu"), "mtu of the parent");
             }
+        }
+    }
+}
+
+fn check_namespaces(upper: &[&Interface<'_>], problems: &mut Problems) {
+    let hidden = upper.iter().filter(|interface| interface.link.kind.hides_parents_namespace());
+    for (interface, parent) in hidden.filter_map(|interface| Some((interface, parent(interface)?))) {
+        if parent.namespace != interface.id.namespace {
+            let what = with_article(interface.link.kind.name());
+            let message = format!("the parent of {what} must be in the same namespace, but this is `{parent}`");
+            let problem = problems.error(interface.kind_path("parent"), message);
+            problem.hint("the kernel does not report the namespace of the parent");
         }
     }
 }
@@ -99,9 +115,9 @@ fn check_sole(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Probl
 
 /// Options that the kernel keeps for all siblings together must be the same for all, the kernel's defaults included.
 fn check_shared_options(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Problems) {
-    let mut first: BTreeMap<&str, &Interface<'_>> = BTreeMap::new();
+    let mut first: BTreeMap<_, &Interface<'_>> = BTreeMap::new();
     for interface in siblings.iter().filter(|interface| !interface.link.kind.shared_options().is_empty()) {
-        let first = *first.entry(interface.link.kind.name()).or_insert(interface);
+        let first = *first.entry(interface.link.kind.receive_handler()).or_insert(interface);
         let value = |interface: &Interface<'_>, option: &str| {
             interface.link.kind.complete().show().into_iter().find(|(name, _)| *name == option).map(|(_, value)| value)
         };
@@ -135,6 +151,30 @@ fn check_macs(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Probl
                     problems.error(interface.setting_path("mac"), message).also(first.setting_path("mac"), "also used here");
                 }
             }
+        }
+    }
+}
+
+/// An address that can be on one of the siblings only, and there once. Of a point-to-point address of IPv4 that is the peer.
+fn check_addresses(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Problems) {
+    let mut seen = BTreeMap::new();
+    for interface in siblings.iter().filter(|interface| interface.link.kind.has_exclusive_addresses()) {
+        let (id, kind) = (&interface.id, &interface.link.kind);
+        let addresses = interface.section.into_iter().flat_map(|section| &section.addresses);
+        for (index, long) in addresses.map(AddressSpec::long).enumerate() {
+            let (address, path) = (long.address, interface.section_path().then("addresses").then(index));
+            let ip = long.peer.filter(|_| address.ip().is_ipv4()).unwrap_or(address.ip());
+            let Some((first, with, at)) = seen.get(&(kind.receive_handler(), ip)) else {
+                seen.insert((kind.receive_handler(), ip), (id, address, path));
+                continue;
+            };
+            let message = match *first == id {
+                // That is an error on any link.
+                true if *with == address => continue,
+                true => format!("`{id}` has the address {ip} twice, which {} cannot", with_article(kind.name())),
+                false => format!("`{first}` and `{id}` have the same address {ip}, but both are on `{parent}`"),
+            };
+            problems.error(path, message).also(Path::clone(at), "also used here").needs(interface.kind_part());
         }
     }
 }

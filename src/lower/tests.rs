@@ -360,3 +360,13 @@ fn a_bridge_takes_as_many_ports_as_the_kernel_gives_it() {
     assert_eq!(lowered(&pairs(1023)).problems, []);
     refused(&pairs(1024), "`host:br0` has 1024 ports; a bridge can have at most 1023");
 }
+
+#[test]
+fn rules_without_a_priority_come_before_the_table_main() {
+    let rules = |count: u32| {
+        let items: String = (0..count).map(|_| "{ table: 5 },").collect();
+        format!("namespaces: {{ red: {{ rules: [{items}] }} }}")
+    };
+    assert_eq!(shown(&lowered(&rules(22_766)), "rule").lines().count(), 22_766);
+    refused(&rules(22_767), "no priority from 10000 to 32765 is free for this rule");
+}

@@ -38,12 +38,14 @@ impl Context<'_> {
                 nodes.extend(mtu_of_its_own(desired).map(|mtu| self.resize(position, id, mtu)));
                 nodes.extend(self.finish(position, id, desired));
                 nodes.extend(self.complete(position, id, desired));
+                nodes.extend(self.hold_mtu(position, id, desired));
             }
             (Action::Update, Some(desired)) => {
                 let reasserted = mtu_of_its_own(desired).filter(|_| delta.rewrite.mtu.is_some());
                 nodes.extend(reasserted.map(|mtu| self.resize(position, id, beside(mtu))));
                 nodes.extend(self.release_names(position, id, delta));
                 nodes.extend(self.update(position, id, desired, delta));
+                nodes.extend(delta.written().mtu.and_then(|_| self.hold_mtu(position, id, desired)));
             }
             _ => {}
         }
@@ -207,6 +209,15 @@ impl Context<'_> {
         let mut node = Node::new(position, Phase::Links, Operation::ChangeLink(Box::new(change)));
         node.provides.push(id.clone());
         node
+    }
+
+    /// Gives a link that follows its parent's mtu its own one again, once the parent has all of its ports.
+    fn hold_mtu(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
+        let mtu = link.settings.mtu.filter(|_| link.kind.follows_parents_mtu())?;
+        let parent = link.kind.below(&id.namespace)?;
+        self.desired.link(&parent).filter(|parent| parent.kind.follows_ports_mtu())?;
+        let after = self.desired.ports(&parent).cloned().chain([parent.clone(), id.clone()]).collect();
+        Some(Node { phase: Phase::FinishLinks, after, provides: Vec::new(), ..self.resize(position, id, mtu) })
     }
 
     /// Whether a new link can only be brought up by a message of its own: the second end of most pairs, one with settings that

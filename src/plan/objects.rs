@@ -49,7 +49,7 @@ fn removal<O: Registered>(verdict: &Verdict<O>, sort: usize) -> Option<Phase> {
     match verdict.fate {
         Fate::Create | Fate::Update => None,
         Fate::Delete | Fate::Replace(Replacement::RemoveFirst) => Some(first),
-        Fate::Replace(Replacement::PutFirst) => Some(Phase::RemoveReplaced),
+        Fate::DeleteLast | Fate::Replace(Replacement::PutFirst) => Some(Phase::RemoveReplaced),
         Fate::Replace(Replacement::Overwrite) => verdict.before.as_ref().filter(|live| live.outlives_loss()).map(|_| first),
     }
 }
@@ -59,7 +59,7 @@ impl AddNodes<'_, '_> {
         let index = |link: LinkName| self.context.live.indices.get(&LinkId::new(namespace, link)).copied();
         let at = At::new(namespace, &verdict.key, before, index);
         let mut node = Node::new(self.position, phase, Operation::Remove(Box::new(O::any::<Places>(at))));
-        node.rank.1 = -before.rank();
+        node.rank.1 = before.removal_rank();
         self.nodes.push(node);
     }
 

@@ -7,6 +7,7 @@ pub mod link;
 pub mod object;
 pub mod option;
 pub mod route;
+pub mod rule;
 pub mod sysctl;
 
 use serde_json::Value;

@@ -39,6 +39,8 @@ macro_rules! for_each_object {
             namespace {
                 /// Routes of both families.
                 routes => Route($crate::resource::route::Route),
+                /// Rules of policy routing, of both families.
+                rules => Rule($crate::resource::rule::Rule),
             }
         }
     };
@@ -110,9 +112,14 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     }
 
     /// The position among objects of the sort that are put in one namespace; lower ones come first. Ties are put in the order
-    /// of their keys. Objects are removed in the reverse order.
+    /// of their keys.
     fn rank(&self) -> i64 {
         0
+    }
+
+    /// The position among objects of the sort that are removed from one namespace; by default the reverse of [`Self::rank`].
+    fn removal_rank(&self) -> i64 {
+        -self.rank()
     }
 
     // The kernel's messages.
@@ -158,6 +165,11 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     }
 
     // The in-memory kernel.
+
+    /// Whether the kernel takes both for the same object: it refuses the second, and a request to delete one means the other.
+    fn is_same(one: (&Self::Key, &Self), other: (&Self::Key, &Self)) -> bool {
+        one.0 == other.0
+    }
 
     /// What the kernel refuses, beyond keys that are taken and interfaces that are missing: the error number and the kernel's words.
     ///
@@ -311,6 +323,11 @@ impl<O: Object> Pair<'_, O> {
         self.verdict_of(Fate::Delete, None)
     }
 
+    /// The object is removed after others have taken its place.
+    pub fn delete_last(&self) -> Verdict<O> {
+        self.verdict_of(Fate::DeleteLast, None)
+    }
+
     /// The object is changed in place.
     pub fn update(&self) -> Verdict<O> {
         self.verdict_of(Fate::Update, None)
@@ -323,7 +340,8 @@ impl<O: Object> Pair<'_, O> {
 
     fn verdict_of(&self, fate: Fate, reason: Option<String>) -> Verdict<O> {
         let kept = |side: Option<&O>, there: bool| side.filter(|_| there).cloned();
-        let (before, after) = (kept(self.live, fate != Fate::Create), kept(self.desired, fate != Fate::Delete));
+        let (before, after) =
+            (kept(self.live, fate != Fate::Create), kept(self.desired, !matches!(fate, Fate::Delete | Fate::DeleteLast)));
         Verdict { key: self.key.clone(), fate, before, after, reason }
     }
 }
@@ -337,8 +355,10 @@ pub enum Fate {
     Update,
     /// It is added anew.
     Replace(Replacement),
-    /// It is removed.
+    /// It is removed at the beginning of the plan.
     Delete,
+    /// It is removed after all objects have been put, since others take its place.
+    DeleteLast,
 }
 
 /// How an object is added anew.

@@ -162,7 +162,7 @@ macro_rules! define_interface {
         #[serde(deny_unknown_fields, default)]
         pub struct InterfaceSpec {
             $(
-                #[doc = concat!("Makes the interface a ", stringify!($key), ".")]
+                #[doc = concat!("Gives the interface the kind `", stringify!($key), "`.")]
                 #[serde(skip_serializing_if = "Unset::is_unset", serialize_with = "serialize_kind")]
                 pub $key: Option<Box<$kind>>,
             )+

@@ -22,10 +22,11 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
 }
 
 /// Terms of other programs, and the keys that they correspond to.
-const SYNONYMS: [(&str, &str); 16] = [
+const SYNONYMS: &[(&str, &str)] = &[
     ("address", "addresses"),
     ("destination", "to"),
     ("device", "dev"),
+    ("dsfield", "tos"),
     ("dst", "to"),
     ("gateway", "via"),
     ("gw", "via"),
@@ -35,8 +36,14 @@ const SYNONYMS: [(&str, &str); 16] = [
     ("ip", "addresses"),
     ("ips", "addresses"),
     ("lladdr", "mac"),
+    ("lookup", "table"),
+    ("mark", "fwmark"),
     ("members", "ports"),
     ("nexthop", "via"),
+    ("order", "priority"),
+    ("pref", "priority"),
+    ("preference", "priority"),
+    ("src", "from"),
     ("stp", "stp_state"),
     ("vni", "id"),
 ];

@@ -36,6 +36,7 @@ pub struct Lab {
     uppers: BTreeMap<u8, Upper>,
     external: Option<External>,
     routes: BTreeMap<u8, RoutePart>,
+    rules: BTreeMap<u8, RulePart>,
 }
 
 /// A namespace's settings.
@@ -136,6 +137,31 @@ struct External {
     inet6: Option<u8>,
     mtu: Option<u32>,
     queue: Option<u32>,
+}
+
+/// A rule of policy routing.
+#[derive(Debug, Clone, PartialEq)]
+struct RulePart {
+    space: u8,
+    ipv6: bool,
+    priority: Option<u8>,
+    from: Option<u8>,
+    to: Option<u8>,
+    fwmark: Option<u8>,
+    port: Option<u8>,
+    /// `lo` as the incoming or as the outgoing interface.
+    interface: Option<u8>,
+    not: bool,
+    action: RuleAction,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum RuleAction {
+    /// A table, with the longest prefix that does not count.
+    Table(u8, Option<u8>),
+    /// On to the kernel's rule for `main`.
+    Goto,
+    Kind(&'static str),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -303,13 +329,37 @@ fn route() -> impl Strategy<Value = RoutePart> {
     })
 }
 
+fn rule() -> impl Strategy<Value = RulePart> {
+    let kind = prop::sample::select(vec!["nop", "blackhole", "unreachable", "prohibit"]);
+    let action = prop_oneof![
+        4 => (0..3_u8, rarely(0..30_u8)).prop_map(|(table, suppress)| RuleAction::Table(table, suppress)),
+        1 => Just(RuleAction::Goto),
+        1 => kind.prop_map(RuleAction::Kind),
+    ];
+    let selectors = (of(1..4_u8), rarely(1..4_u8), rarely(1..4_u8), rarely(1..4_u8), rarely(0..2_u8), prop::bool::weighted(0.2));
+    (space_number(), any::<bool>(), of(0..3_u8), selectors, action).prop_map(
+        |(space, ipv6, priority, (from, to, fwmark, port, interface, not), action)| RulePart {
+            space,
+            ipv6,
+            priority,
+            from,
+            to,
+            fwmark,
+            port,
+            interface,
+            not,
+            action,
+        },
+    )
+}
+
 /// A random lab.
 pub fn lab() -> impl Strategy<Value = Lab> {
     let links = (btree_map(0..WIRES, wire(), 0..6), btree_map(0..FEW, bridge(), 0..3), btree_map(0..FEW, dummy(), 0..3));
     let uppers = btree_map(0..UPPERS, upper(), 0..8);
-    let routes = btree_map(0..8_u8, route(), 0..6);
+    let routes = (btree_map(0..8_u8, route(), 0..6), btree_map(0..8_u8, rule(), 0..6));
     (btree_map(space_below_host(), space(), 0..6), links, uppers, of(external()), routes).prop_map(
-        |(spaces, (wires, bridges, dummies), uppers, external, routes)| Lab {
+        |(spaces, (wires, bridges, dummies), uppers, external, (routes, rules))| Lab {
             spaces,
             wires,
             bridges,
@@ -317,6 +367,7 @@ pub fn lab() -> impl Strategy<Value = Lab> {
             uppers,
             external,
             routes,
+            rules,
         },
     )
 }

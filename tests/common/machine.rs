@@ -10,6 +10,8 @@ use topo::kernel::Kernel;
 use topo::kernel::memory::Memory;
 use topo::name::{LinkId, LinkName};
 use topo::resource::address::Address;
+use topo::resource::object::Over;
+use topo::resource::rule::{Rule, RuleKey};
 use topo::resource::sysctl::SysctlKey;
 use topo::state::State;
 use topo::value::InterfaceAddress;
@@ -34,6 +36,8 @@ pub enum Act {
     Disconnect,
     DeleteNamespace,
     AddPair,
+    AddRule(u8),
+    TakeRules,
     Forward(bool),
     Loopback(bool),
 }
@@ -132,6 +136,14 @@ impl Machine {
                 let [one, other] = ["one", "other"].map(|name| LinkId::new(space, name.parse().expect("it is a name")));
                 network.add_pair(&one, &other)
             }
+            (_, Some(space), Act::AddRule(number)) => {
+                let key = RuleKey { priority: 100 + u32::from(number), ..RuleKey::default() };
+                network.put_by_hand(space, &key, &Rule { table: Some(100), ..Rule::default() }, Over::Nothing)
+            }
+            (_, Some(space), Act::TakeRules) => {
+                let mut rules = live.state.objects::<Rule>().iter().filter(|((namespace, _), _)| namespace == space);
+                rules.try_for_each(|((_, key), rule)| network.remove_by_hand(space, key, rule))
+            }
             (_, Some(space), Act::Forward(on)) => {
                 let key = SysctlKey::of_namespace("net.ipv4.ip_forward").expect("it is a setting");
                 network.set_sysctl(space, &key, if on { "1" } else { "0" })
@@ -162,6 +174,8 @@ impl Machine {
         state.objects.routes.values_mut().for_each(|route| route.nexthops.sort());
         let orders =
             state.objects.addresses.iter().map(|((namespace, key), address)| format!("{namespace} {key} #{}", address.order));
+        let rules = state.objects.rules.iter().map(|((namespace, key), rule)| format!("{namespace} {key} #{}", rule.order));
+        let orders = orders.chain(rules);
         let shown = state.show().into_iter().map(|(id, attributes)| format!("{} {id}: {attributes:?}", id.kind()));
         shown.chain(orders).collect::<Vec<_>>().join("\n")
     }

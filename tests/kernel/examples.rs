@@ -20,7 +20,7 @@ fn lives_and_dies(name: &str, look: impl FnOnce()) {
 
 #[test]
 fn every_example_has_a_test() {
-    let tested = ["blog", "dual-stack", "leaf-spine", "macvlan", "quickstart", "router", "star-100"];
+    let tested = ["blog", "dual-stack", "ipvlan", "leaf-spine", "macvlan", "policy-routing", "quickstart", "router", "star-100"];
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries = std::fs::read_dir(directory).expect("the examples can be read");
     let mut found: Vec<_> =
@@ -58,6 +58,26 @@ fn macvlan() {
 }
 
 #[test]
+fn ipvlan() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipvlan, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("ipvlan", || {
+            for address in ["192.0.2.1", "192.0.2.12", "2001:db8::1", "2001:db8::12"] {
+                ping_ok("ns0", address);
+            }
+            ping_ok("lan", "192.0.2.11");
+            ping_ok("machine", "192.0.2.1");
+            ping_fails("machine", "192.0.2.11");
+            let mac = |namespace: &str, link: &str| ip(&["-n", namespace, "link", "show", link])[0]["address"].clone();
+            assert_eq!(mac("ns0", "ipvlan0"), mac("machine", "eth0"));
+            assert_eq!(ip(&["-n", "ns0", "link", "show", "ipvlan0"])[0]["linkinfo"]["info_data"]["mode"], "l2");
+        });
+    });
+}
+
+#[test]
 fn router() {
     in_namespaces(|| {
         if !needs(&[Feature::Bridge]) {
@@ -76,6 +96,30 @@ fn router() {
             assert!(refused.contains("Packet filtered"), "{refused}");
             let unreachable = ping_fails("db", "198.51.100.1");
             assert!(unreachable.contains("Network is unreachable"), "{unreachable}");
+        });
+    });
+}
+
+#[test]
+fn policy_routing() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("policy-routing", || {
+            for from in ["office", "guest"] {
+                ping_ok(from, "198.51.100.80");
+                ping_ok(from, "2001:db8:80::80");
+            }
+            ping_ok("office", "10.2.0.10");
+            let through = |to: &str, from: &str, iif: &str| {
+                ip(&["-n", "router", "route", "get", to, "from", from, "iif", iif])[0]["dev"].clone()
+            };
+            assert_eq!(through("198.51.100.80", "10.1.0.10", "lan1"), "wan1");
+            assert_eq!(through("198.51.100.80", "10.2.0.10", "lan2"), "wan2");
+            assert_eq!(through("2001:db8:80::80", "2001:db8:1::10", "lan1"), "wan1");
+            assert_eq!(through("2001:db8:80::80", "2001:db8:2::10", "lan2"), "wan2");
+            assert_eq!(through("10.2.0.10", "10.1.0.10", "lan1"), "lan2");
         });
     });
 }

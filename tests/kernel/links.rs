@@ -123,6 +123,177 @@ namespaces:
     });
 }
 
+/// `below:eth0` is the parent of two ipvlans, and `beyond` the network that it leads to. In the modes of layer 3 the namespace of the
+/// parent is a router, so that the ipvlans have addresses of their own network.
+const IPVLANS: &str = "name: iv
+namespaces:
+  below: { interfaces: { eth0: { addresses: [10.0.0.9/24, \"2001:db8::9/64\"] } } }
+  beyond:
+    interfaces: { eth0: { addresses: [10.0.0.1/24, \"2001:db8::1/64\"] } }
+    routes: [{ to: 10.1.0.0/24, via: 10.0.0.9 }, { to: \"2001:db8:1::/64\", via: \"2001:db8::9\" }]
+  a:
+    interfaces: { iv0: { ipvlan: { parent: \"below:eth0\", OPTIONS }, addresses: [NET2/24, \"NET62/64\"] } }
+    routes: [{ to: default, dev: iv0 }, { to: default, family: inet6, dev: iv0 }]
+  b:
+    interfaces: { iv0: { ipvlan: { parent: \"below:eth0\", OPTIONS }, addresses: [NET3/24, \"NET63/64\"] } }
+links: [{ endpoints: [below:eth0, beyond:eth0] }]
+";
+
+/// The beginnings of the ipvlans' addresses, of both families.
+fn networks(mode: &str) -> [&'static str; 2] {
+    if mode == "l2" { ["10.0.0.", "2001:db8::"] } else { ["10.1.0.", "2001:db8:1::"] }
+}
+
+fn ipvlans(mode: &str, flags: &str) -> String {
+    let [inet, inet6] = networks(mode);
+    IPVLANS.replace("OPTIONS", &format!("mode: {mode}, flags: {flags}")).replace("NET6", inet6).replace("NET", inet)
+}
+
+#[test]
+fn ipvlans_in_every_mode_and_away_from_their_parent() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipvlan, Feature::Ipv6]) {
+            return;
+        }
+        for mode in ["l2", "l3", "l3s"] {
+            lives_and_dies(&ipvlans(mode, "bridge"), || {
+                assert_eq!(options("a", "iv0")["mode"], mode);
+                for (network, beyond) in networks(mode).into_iter().zip(["10.0.0.1", "2001:db8::1"]) {
+                    ping_ok("a", beyond);
+                    ping_ok("a", &format!("{network}3"));
+                    ping_ok("beyond", &format!("{network}2"));
+                }
+            });
+        }
+        lives_and_dies(&ipvlans("l2", "private"), || {
+            ping_ok("a", "10.0.0.1");
+            ping_fails("a", "10.0.0.3");
+        });
+    });
+}
+
+#[test]
+fn ipvlans_change_in_place_and_drift_together() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipvlan, Feature::Ipv6]) {
+            return;
+        }
+        apply(&lab(&ipvlans("l2", "bridge")));
+        let born = indices(Some("a"));
+        for (mode, flags) in [("l3", "private"), ("l3s", "vepa"), ("l2", "private"), ("l3", "bridge"), ("l2", "bridge")] {
+            let file = lab(&ipvlans(mode, flags));
+            apply(&file);
+            assert_no_changes(&file);
+            assert_eq!((&options("a", "iv0")["mode"], &options("a", "iv0")[flags]), (&mode.into(), &true.into()));
+            assert_eq!(indices(Some("a")), born, "{mode} {flags}");
+        }
+        ping_ok("a", "10.0.0.1");
+        ping_ok("a", "10.0.0.3");
+        // What is done to one of them is done to all.
+        let file = lab(&ipvlans("l2", "bridge"));
+        for drift in ["type ipvlan mode l3", "type ipvlan private", "mtu 1300", "arp off", "down"] {
+            sh(&format!("ip -n a link set iv0 {drift}"));
+            topo(&["plan", "--detailed-exitcode", &file]).exits(2);
+            apply(&file);
+            assert_no_changes(&file);
+            assert_eq!(indices(Some("a")), born, "{drift}");
+        }
+        ping_ok("a", "10.0.0.1");
+        // The kernel knows no other parent for a living link.
+        let other = lab(&ipvlans("l2", "bridge")
+            .replace("iv0: { ipvlan: { parent: \"below:eth0\"", "iv0: { ipvlan: { parent: \"below:eth1\"")
+            .replace("links: [", "links: [{ endpoints: [below:eth1, beyond:eth1] }, "));
+        topo(&["plan", &other]).ok().says("-/+").says("# forces replacement");
+        apply(&other);
+        assert_no_changes(&other);
+    });
+}
+
+#[test]
+fn a_new_ipvlan_gets_its_flags_beside_foreign_ones() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipvlan]) {
+            return;
+        }
+        sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link add it link up0 type ipvlan mode l2 private");
+        let file = lab("name: iv
+namespaces:
+  host: { interfaces: { up0: { external: true } } }
+  a: { interfaces: { iv0: { ipvlan: { parent: \"host:up0\" } } } }
+");
+        apply(&file);
+        assert_no_changes(&file);
+        assert_eq!((&options("a", "iv0")["mode"], &options("a", "iv0")["bridge"]), (&"l3".into(), &true.into()));
+        destroy("iv");
+    });
+}
+
+#[test]
+fn an_ipvlan_keeps_its_own_mtu_and_follows_its_parents_address() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipvlan, Feature::Bridge]) {
+            return;
+        }
+        let yaml = "name: iv
+namespaces:
+  below: { interfaces: { br0: { bridge: { ports: [p*] } } } }
+  a:
+    interfaces:
+      iv0: { ipvlan: { parent: \"below:br0\" }, mtu: 1300 }
+      iv1: { ipvlan: { parent: \"below:br0\" } }
+links: [{ endpoints: [below:p0, a:p0], mtu: 1400 }]
+";
+        lives_and_dies(yaml, || {
+            let link = |name: &str| ip(&["-n", "a", "link", "show", name])[0].clone();
+            let mtus = || (link("iv0")["mtu"].clone(), link("iv1")["mtu"].clone());
+            assert_eq!(mtus(), (1300.into(), 1400.into()));
+            let born = indices(Some("a"));
+            let wider = lab(&yaml.replace("mtu: 1400", "mtu: 9000"));
+            apply(&wider);
+            assert_no_changes(&wider);
+            assert_eq!(mtus(), (1300.into(), 9000.into()));
+            let addressed = lab(&yaml.replace("br0: {", "br0: { mac: 02:00:00:00:00:77, "));
+            apply(&addressed);
+            assert_no_changes(&addressed);
+            assert_eq!((mtus(), link("iv0")["address"].clone()), ((1300.into(), 1400.into()), "02:00:00:00:00:77".into()));
+            assert_eq!(indices(Some("a")), born);
+        });
+    });
+}
+
+#[test]
+fn an_ipvtap_shares_a_parent_with_ipvlans() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipvlan, Feature::Ipvtap]) {
+            return;
+        }
+        let yaml = "name: it
+namespaces:
+  a:
+    interfaces:
+      t0: { ipvtap: { parent: eth0, mode: l2 }, addresses: [10.0.0.2/24] }
+      i0: { ipvlan: { parent: t0, mode: l2 }, addresses: [10.0.0.3/24] }
+  b: { interfaces: { eth0: { addresses: [10.0.0.1/24] } } }
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";
+        lives_and_dies(yaml, || {
+            let link = ip(&["-n", "a", "link", "show", "t0"])[0].clone();
+            assert_eq!((&link["linkinfo"]["info_kind"], &link["txqlen"]), (&"ipvtap".into(), &500.into()));
+            ping_ok("b", "10.0.0.3");
+            let born = indices(Some("a"));
+            let changed = yaml.replace("mode: l2", "mode: l3, flags: private");
+            apply(&lab(&changed));
+            assert_no_changes(&lab(&changed));
+            assert_eq!((options("a", "t0"), indices(Some("a"))), (options("a", "i0"), born.clone()));
+            // Each gets the address of the other.
+            let swapped = lab(&changed.replace("0.2/", "0.9/").replace("0.3/", "0.2/").replace("0.9/", "0.3/"));
+            apply(&swapped);
+            assert_no_changes(&swapped);
+            assert_eq!(indices(Some("a")), born);
+        });
+    });
+}
+
 #[test]
 fn vlans_keep_their_traffic_apart() {
     in_namespaces(|| {

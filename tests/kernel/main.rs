@@ -27,6 +27,7 @@ mod privilege;
 mod processes_inside;
 mod random;
 mod routes;
+mod rules;
 mod sandbox;
 mod sysctls;
 mod system_calls;

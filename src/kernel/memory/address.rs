@@ -15,6 +15,9 @@ use crate::resource::address::{Address, ConnectedRoute, Step, steps};
 use crate::resource::object::{At, Put};
 use crate::resource::route::Scope;
 
+/// What the kernel says where an address can be on one link only.
+const ADDRESS_IN_USE: &str = "Address already assigned to an ipvlan device";
+
 /// Whether two IPv4 addresses are of the same subnet: `b`'s far end within `a`'s, of the same length.
 fn same_subnet(a: &Given, b: &Given) -> bool {
     let net = |given: &Given| IpNet::new(given.far_end(), given.address.0.prefix_len()).map(|net| net.trunc());
@@ -98,6 +101,10 @@ impl Network {
             }
             given.secondary = true;
         }
+        if self.is_siblings_address(place, &given) {
+            return Err(said(libc::EADDRINUSE, ADDRESS_IN_USE));
+        }
+        let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
         device.settled = Settled::All;
         insert(device, given);
         Ok(())
@@ -123,6 +130,7 @@ impl Network {
         });
         given.attributes.label = None;
         given.attributes.broadcast = None;
+        let taken = self.is_siblings_address(place, &given);
         let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
         let known = device.is_loopback() && ip.is_loopback();
         let same = device.addresses.iter_mut().find(|other| other.address.ip() == IpAddr::V6(ip));
@@ -133,9 +141,22 @@ impl Network {
             // The prefix length stays what it was (`inet6_addr_modify`).
             Some(other) => *other = Given { address: other.address, ..given },
             None if known => {}
+            None if taken => return Err(said(libc::EADDRINUSE, ADDRESS_IN_USE)),
             None => device.addresses.push(given),
         }
         Ok(())
+    }
+
+    /// Whether a link, or one beside it, has an address that only one of them can have (`ipvlan_addr_busy`).
+    fn is_siblings_address(&self, place: &Place, given: &Given) -> bool {
+        /// What the driver tells links apart by.
+        fn key(given: &Given) -> IpAddr {
+            if given.address.ip().is_ipv4() { given.far_end() } else { given.address.ip() }
+        }
+        let Some(device) = self.device(place).filter(|device| device.kind.has_exclusive_addresses()) else { return false };
+        let siblings = self.siblings(device);
+        let mut addresses = siblings.iter().filter_map(|sibling| self.device(sibling)).flat_map(|sibling| &sibling.addresses);
+        addresses.any(|other| key(other) == key(given))
     }
 
     pub(super) fn delete_address(&mut self, at: &At<Address>) -> Result<(), Errno> {

@@ -12,7 +12,7 @@ use crate::kernel::Errno;
 use crate::name::NamespaceName;
 use crate::operation::{LinkHandle, NewLink, NewPeer};
 use crate::ownership;
-use crate::resource::link::rules::{Among, Flags, ParentRule};
+use crate::resource::link::rules::{Addressing, Among, Flags, ParentRule};
 use crate::resource::link::{Kind, Link, Queues};
 use crate::state::Ifindex;
 use crate::value::Mac;
@@ -44,6 +44,11 @@ impl Network {
             Some(peer) => Some(self.conceive(author, &peer.handle, &peer.link, None)?),
             None => None,
         };
+        if let (Addressing::Parents(_), Some(parent)) =
+            (device.kind.addressing(), below.as_ref().and_then(|below| self.device(below)))
+        {
+            device.mac = parent.mac;
+        }
         (device.below, device.underlay) = (below, underlay);
         let place = self.bear(&new.handle, device);
         if let (Some(other), Some(peer)) = (other, &new.peer) {
@@ -151,7 +156,8 @@ impl Network {
         if wanted.is_some() && present.is_some() && wanted != present {
             return Err(Errno::new(libc::EBUSY));
         }
-        let siblings = self.siblings(below, kind);
+        let same_kind = |device: &Device| device.stands_on(below) && device.kind.name() == kind.name();
+        let siblings = self.places(same_kind);
         let alone = |place: &Place| self.device(place).is_some_and(|device| device.kind.sole().is_some());
         if kind.sole().is_some() && !siblings.is_empty() || siblings.iter().any(alone) {
             return Err(Errno::new(libc::EINVAL));
@@ -159,16 +165,17 @@ impl Network {
         Ok(())
     }
 
-    /// The links of that kind on that parent.
-    fn siblings(&self, parent: &Place, kind: &Kind) -> Vec<Place> {
-        self.places(|device| device.stands_on(parent) && device.kind.name() == kind.name())
+    /// The links on the same parent with the same receive handler, the link itself among them.
+    pub(super) fn siblings(&self, device: &Device) -> Vec<Place> {
+        let (below, handler) = (device.below.as_ref(), device.kind.receive_handler());
+        self.places(|other| below.is_some_and(|below| other.stands_on(below)) && other.kind.receive_handler() == handler)
     }
 
     /// Gives the siblings of a link the options that they share with it.
     pub(super) fn share_options(&mut self, place: &Place) {
         let Some(device) = self.device(place).filter(|device| !device.kind.shared_options().is_empty()) else { return };
-        let (kind, below) = (device.kind.clone(), device.below.clone());
-        for sibling in below.map(|below| self.siblings(&below, &kind)).unwrap_or_default() {
+        let kind = device.kind.clone();
+        for sibling in self.siblings(device) {
             if let Some(device) = self.device_mut(&sibling) {
                 device.kind.take(&kind, kind.shared_options());
             }

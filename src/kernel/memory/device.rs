@@ -100,7 +100,7 @@ pub(super) fn strip(kind: &mut Kind) {
 impl Device {
     /// A link of that kind as the kernel sets it up when nothing is said, over a parent with those flags.
     pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32, parent: Flags) -> Self {
-        let flags = kind.default_flags(parent);
+        let settings = LinkSettings::of_new(kind, parent);
         let mut kind = kind.complete();
         strip(&mut kind);
         let mut device = Self {
@@ -122,7 +122,7 @@ impl Device {
             sysctls: BTreeMap::new(),
             settled: Settled::Some(BTreeSet::new()),
         };
-        device.keep(&LinkSettings::of_new(flags));
+        device.keep(&settings);
         device
     }
 

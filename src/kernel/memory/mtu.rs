@@ -67,8 +67,8 @@ impl Network {
         for child in self.standing_on(place) {
             let Some(device) = self.device(&child) else { continue };
             let bound = device.kind.mtu_bound(mtu).filter(|bound| bound.shrinks && device.mtu > bound.most);
-            if let Some(bound) = bound {
-                self.change_mtu(&child, bound.most);
+            if let Some(mtu) = bound.map(|bound| bound.most).or(device.kind.follows_parents_mtu().then_some(mtu)) {
+                self.change_mtu(&child, mtu);
             }
         }
         if let Some(master) = master {

@@ -103,7 +103,8 @@ impl<'a> Inspect<'a, Puts> for Putting<'_> {
         let namespace = network.namespaces.get_mut(&at.namespace).ok_or_else(|| Errno::new(libc::ENOENT))?;
         let kept = KeptObject { key: at.key.clone(), value: at.value.clone(), maker: maker(self.author, &at.namespace) };
         let list = namespace.objects.of_mut::<O>();
-        match (list.iter().position(|other| other.key == at.key), over) {
+        let same = |other: &KeptObject<O>| O::is_same((&other.key, &other.value), (&at.key, &at.value));
+        match (list.iter().position(same), over) {
             (Some(_), Over::Nothing) => return Err(Errno::new(libc::EEXIST)),
             (Some(same), Over::Anything | Over::Live(_)) => list[same] = kept,
             (None, _) => list.push(kept),
@@ -125,7 +126,8 @@ impl<'a> Inspect<'a, Places> for Removing<'_> {
         let list = namespace.objects.of_mut::<O>();
         let theirs =
             |kept: &KeptObject<O>| matches!(self.author, Author::Lab(_)) && at.namespace.is_host() && kept.maker != Maker::Topo;
-        let found = list.iter().position(|kept| kept.key == at.key && !theirs(kept));
+        let same = |kept: &KeptObject<O>| O::is_same((&kept.key, &kept.value), (&at.key, &at.value));
+        let found = list.iter().position(|kept| same(kept) && !theirs(kept));
         list.remove(found.ok_or_else(|| Errno::new(libc::ENOENT))?);
         Ok(())
     }

@@ -1,6 +1,8 @@
-//! The kernel's rules, each shown by operations. What is expected was tried on Linux 6.18, and on 6.1 for vlans and dummies.
+//! The kernel's rules, each shown by operations. What is expected was tried on Linux 6.18, and on 6.1 for vlans, dummies
+//! and ipvlans.
 
 mod addresses;
+mod ipvlan;
 mod lab;
 mod links;
 mod mtu;
@@ -15,6 +17,7 @@ use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer};
 use crate::resource::address::{Address, AddressKey};
 use crate::resource::link::bridge::Bridge;
 use crate::resource::link::dummy::Dummy;
+use crate::resource::link::ipvlan::{Ipvlan, IpvlanFlags, IpvlanMode, Ipvtap};
 use crate::resource::link::macvlan::{Macvlan, MacvlanMode};
 use crate::resource::link::veth::Veth;
 use crate::resource::link::vlan::Vlan;
@@ -53,6 +56,14 @@ fn vlan(parent: &str, id: u16) -> Kind {
 
 fn macvlan(parent: &str, mode: MacvlanMode) -> Kind {
     Kind::from(Macvlan { parent: parent.parse().ok(), mode: Some(mode), ..Macvlan::default() })
+}
+
+fn ipvlan(parent: &str) -> Kind {
+    Kind::from(Ipvlan { parent: parent.parse().ok(), ..Ipvlan::default() })
+}
+
+fn ipvtap(parent: &str) -> Kind {
+    Kind::from(Ipvtap { parent: parent.parse().ok(), ..Ipvtap::default() })
 }
 
 fn vxlan(id: u32, parent: Option<&str>) -> Kind {

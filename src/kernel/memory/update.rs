@@ -6,6 +6,7 @@ use super::device::{Device, Place, strip};
 use super::network::Network;
 use crate::kernel::Errno;
 use crate::operation::{LinkChange, MasterChange};
+use crate::resource::link::rules::Addressing;
 use crate::resource::link::{Kind, LinkSettings};
 use crate::resource::option::Mutability;
 use crate::value::Mac;
@@ -75,7 +76,9 @@ impl Network {
 
     fn set_mac(&mut self, place: &Place, mac: Mac) -> Result<(), Errno> {
         mac.usable().map_err(|_| Errno::new(libc::EADDRNOTAVAIL))?;
-        if self.device(place).is_some_and(Device::is_loopback) {
+        // A macvlan would hand it to its parent, which nobody asks for.
+        let has_parents = |device: &Device| matches!(device.kind.addressing(), Addressing::Parents(_));
+        if self.device(place).is_some_and(|device| device.is_loopback() || has_parents(device)) {
             return Err(Errno::new(libc::EOPNOTSUPP));
         }
         if self.device(place).is_some_and(|device| device.mac != mac) && self.mac_is_taken(place, mac) {
@@ -83,6 +86,11 @@ impl Network {
         }
         if let Some(device) = self.device_mut(place) {
             device.mac = mac;
+        }
+        for upper in self.standing_on(place) {
+            if let Some(device) = self.device_mut(&upper).filter(|device| has_parents(device)) {
+                device.mac = mac;
+            }
         }
         Ok(())
     }

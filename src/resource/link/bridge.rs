@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::LinkKind;
+use super::ipvlan;
 use super::loopback::Loopback;
 use super::pattern::PortPattern;
 use super::rules::{Cause, Refusal};
@@ -218,7 +219,7 @@ impl LinkKind for Bridge {
                     .message("Can not enslave a bridge to a bridge")
                     .hint("connect the two bridges with a veth pair"),
             ),
-            _ => None,
+            other => ipvlan::refuses_handler(other),
         }
     }
 

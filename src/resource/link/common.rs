@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::kind::Kind;
 use super::loopback::Loopback;
-use super::rules::Flags;
 use super::settings::LinkSettings;
 use crate::ownership::Mark;
 use crate::resource::{FieldChange, owner_change};
@@ -106,7 +105,7 @@ impl Link {
     pub fn complete_settings(&self, inherited_mtu: Option<u32>) -> LinkSettings {
         match self.external {
             true => self.settings.clone(),
-            false => self.settings.complete(inherited_mtu, self.kind.default_flags(Flags::default())),
+            false => self.settings.complete(inherited_mtu, &self.kind),
         }
     }
 

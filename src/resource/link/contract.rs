@@ -42,6 +42,12 @@ pub trait LinkKind {
         None
     }
 
+    /// Whether the kernel does not report which namespace its parent is in (IFLA_LINK_NETNSID), so that a lab can only use one in the
+    /// same namespace.
+    fn hides_parents_namespace(&self) -> bool {
+        false
+    }
+
     /// Whether the kernel puts it on the parent's own parent when the parent is of the kind with that name.
     fn replaces_parent(&self, parent: &str) -> bool {
         let _ = parent;
@@ -70,7 +76,7 @@ pub trait LinkKind {
         None
     }
 
-    /// The options that the kernel keeps once for all links of the kind on one parent. The one that is set last counts.
+    /// The options that the kernel keeps once for all links on one parent with this receive handler. The one that is set last counts.
     fn shared_options(&self) -> &'static [&'static str] {
         &[]
     }
@@ -79,6 +85,11 @@ pub trait LinkKind {
     /// with a handler of the same name share it.
     fn receive_handler(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether an IP address can be on only one of the links on one parent with this receive handler (EADDRINUSE).
+    fn has_exclusive_addresses(&self) -> bool {
+        false
     }
 
     /// Where its hardware address comes from.
@@ -153,9 +164,15 @@ pub trait LinkKind {
         false
     }
 
+    /// Whether it takes its parent's mtu, as a new link and whenever the parent's changes. In between it can have another one.
+    fn follows_parents_mtu(&self) -> bool {
+        false
+    }
+
     /// The mtu that the kernel gives a new link; `None` when it cannot be told.
     fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         match (self.parent_rule(), around.parent) {
+            (_, Some(parent)) if self.follows_parents_mtu() => Some(parent),
             (ParentRule::Optional | ParentRule::Required, Some(parent)) => {
                 Some(self.mtu_bound(parent).map_or(ETHERNET_MTU, |bound| bound.most))
             }
@@ -171,6 +188,16 @@ pub trait LinkKind {
     fn default_flags(&self, parent: Flags) -> Flags {
         let _ = parent;
         Flags::ETHERNET
+    }
+
+    /// The option by which the kernel turns ARP on and off, so that a lab cannot set `arp`.
+    fn decides_arp(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The length of the transmit queue of a new link, in packets.
+    fn default_txqueuelen(&self) -> u32 {
+        1000
     }
 
     /// Whether messages make and delete it; otherwise that is EOPNOTSUPP.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::common::Link;
 use super::kind::Kind;
+use super::rules::Addressing;
 use super::settings::LinkSettings;
 use crate::name::LinkName;
 use crate::resource::FieldChange;
@@ -54,7 +55,10 @@ impl Link {
             self.compare_kind(live, &mut delta);
             delta.replaces |= self.queues.zip(live.queues).is_some_and(|(wanted, queues)| wanted != queues);
         }
-        let wanted = self.complete_settings(inherited_mtu);
+        let mut wanted = self.complete_settings(inherited_mtu);
+        if matches!(self.kind.addressing(), Addressing::Parents(_)) {
+            wanted.mac = None;
+        }
         delta.settings = LinkSettings { master: None, altnames: None, ..wanted.difference(&live.settings) };
         if wanted.master != live.settings.master && !(self.external && wanted.master.is_none()) {
             delta.master = Some(wanted.master);

@@ -99,11 +99,15 @@ macro_rules! define_kind {
                 }
             }
 
-            /// Takes those options of `from` that are named.
+            /// Takes those options of `from` that are named. One of another kind must have them in the same wire form.
             pub fn take(&mut self, from: &Self, names: &[&str]) {
                 match (self, from) {
                     $((Self::$variant(kind), Self::$variant(from)) => option::take::<$type>(kind, from, names),)+
-                    _ => {}
+                    $((Self::$variant(kind), from) => {
+                        if let Ok(from) = option::decode::<$type>(&from.encode(None)) {
+                            option::take::<$type>(kind, &from, names);
+                        }
+                    })+
                 }
             }
 
@@ -203,10 +207,17 @@ impl Kind {
         option::emit(&attributes)
     }
 
-    /// The same for a new link, without the options that it is born with anyway.
+    /// The same for a new link, without the options that it is born with anyway. What it shares with others it may find changed.
     pub fn encode_new(&self, parent: Option<Ifindex>) -> Vec<u8> {
         let mut attributes = self.encode_parent(parent);
-        self.encode_new_into(&mut attributes);
+        match self.shared_options() {
+            [] => self.encode_new_into(&mut attributes),
+            shared => {
+                let mut new = self.clone();
+                new.take(&self.complete(), shared);
+                new.encode_new_into(&mut attributes);
+            }
+        }
         option::emit(&attributes)
     }
 

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::LinkKind;
+use super::ipvlan;
 use super::loopback::Loopback;
 use super::rules::{Addressing, Cause, MtuBound, ParentRule, Refusal, Sole};
 use crate::name::LinkRef;
@@ -130,7 +131,8 @@ impl LinkKind for Macvlan {
     }
 
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
-        (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid))
+        let loopback = (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid));
+        loopback.or_else(|| ipvlan::refuses_handler(parent))
     }
 
     fn replaces_parent(&self, parent: &str) -> bool {

@@ -7,6 +7,7 @@ pub mod bridge;
 pub mod contract;
 pub mod device;
 pub mod dummy;
+pub mod ipvlan;
 pub mod kind;
 pub mod loopback;
 pub mod macvlan;
@@ -38,6 +39,8 @@ macro_rules! for_each_kind {
         $then! {
             bridge => Bridge($crate::resource::link::bridge::Bridge),
             dummy => Dummy($crate::resource::link::dummy::Dummy),
+            ipvlan => Ipvlan($crate::resource::link::ipvlan::Ipvlan),
+            ipvtap => Ipvtap($crate::resource::link::ipvlan::Ipvtap),
             macvlan => Macvlan($crate::resource::link::macvlan::Macvlan),
             vlan => Vlan($crate::resource::link::vlan::Vlan),
             vxlan => Vxlan($crate::resource::link::vxlan::Vxlan),

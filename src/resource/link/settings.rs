@@ -9,6 +9,7 @@ use netlink_packet_core::DefaultNla;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::kind::Kind;
 use super::rules::Flags;
 use crate::name::LinkName;
 use crate::resource::FieldChange;
@@ -30,7 +31,7 @@ macro_rules! for_each_setting {
             mtu: u32 = attribute(IFLA_MTU, U32), link "The mtu of both endpoints; an endpoint can override it.";
             /// Administratively up; default true (IFF_UP).
             up: bool = flag(IFF_UP), default true, link "Whether both endpoints are up; an endpoint can override it.";
-            /// Length of the transmit queue in packets, default 1000 (IFLA_TXQLEN).
+            /// Length of the transmit queue in packets, default 1000, of an ipvtap 500 (IFLA_TXQLEN).
             txqueuelen: u32 = attribute(IFLA_TXQLEN, U32), default 1000,
                 link "The length of both transmit queues; an endpoint can override it.";
             /// Use ARP; default true.
@@ -194,19 +195,20 @@ macro_rules! combine {
 type Field = (&'static str, Option<Value>);
 
 impl LinkSettings {
-    /// The settings with the kernel's own values for those that are open: `inherited_mtu` and `flags` are what the kernel gives
-    /// this link.
+    /// The settings with the kernel's own values for those that are open: `inherited_mtu` is what it gives this link of that kind.
     #[must_use]
-    pub(super) fn complete(&self, inherited_mtu: Option<u32>, flags: Flags) -> Self {
-        let Flags { arp, multicast } = flags;
-        self.or(&Self { mtu: inherited_mtu, arp, multicast, ..Self::defaults() })
+    pub(super) fn complete(&self, inherited_mtu: Option<u32>, kind: &Kind) -> Self {
+        let Flags { arp, multicast } = kind.default_flags(Flags::default());
+        let txqueuelen = Some(kind.default_txqueuelen());
+        self.or(&Self { mtu: inherited_mtu, arp, multicast, txqueuelen, ..Self::defaults() })
     }
 
-    /// The settings of a new Ethernet device, except for those flags that are known.
+    /// The settings of a new link of that kind over a parent with those flags; unknown flags as an Ethernet device has them.
     #[must_use]
-    pub fn of_new(flags: Flags) -> Self {
-        let Flags { arp, multicast } = Flags { arp: flags.arp.or(Some(true)), multicast: flags.multicast.or(Some(true)) };
-        Self { arp, multicast, ..Self::defaults() }
+    pub fn of_new(kind: &Kind, parent: Flags) -> Self {
+        let Flags { arp, multicast } = kind.default_flags(parent);
+        let (arp, multicast) = (arp.or(Some(true)), multicast.or(Some(true)));
+        Self { arp, multicast, txqueuelen: Some(kind.default_txqueuelen()), ..Self::defaults() }
     }
 
     /// The settings that are set, as a lab file would show them.

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::LinkKind;
+use super::ipvlan::{Ipvlan, Ipvtap};
 use super::loopback::Loopback;
 use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, Refusal};
 use crate::name::LinkRef;
@@ -125,10 +126,10 @@ impl LinkKind for Vlan {
         Some(&mut self.parent)
     }
 
-    /// A loopback is IFF_VLAN_CHALLENGED.
+    /// These are NETIF_F_VLAN_CHALLENGED.
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
         let refusal = Refusal::new(Cause::Unsupported).message("VLANs not supported on device");
-        (parent == Loopback::NAME).then_some(refusal)
+        [Loopback::NAME, Ipvlan::NAME, Ipvtap::NAME].contains(&parent).then_some(refusal)
     }
 
     fn follows_parent(&self) -> bool {

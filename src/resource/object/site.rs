@@ -96,8 +96,8 @@ pub struct Assigned {
 
 /// Paths in the lab file.
 pub trait Places {
-    /// The path of an item of the list of that name.
-    fn item(&self, list: &'static str, position: Position) -> Path;
+    /// The path of the list of that name.
+    fn list(&self, name: &'static str, of: List) -> Path;
     /// The path of a setting of an interface.
     fn setting(&self, link: LinkName, key: &str) -> Path;
     /// The parts of the file that tell which addresses the namespace reaches.
@@ -109,7 +109,12 @@ pub trait Places {
 impl Site<'_> {
     /// Where an item of this sort is.
     pub fn path<O: Object>(&self, position: Position) -> Path {
-        self.places.item(O::LIST, position)
+        self.list::<O>(position).then(position.index)
+    }
+
+    /// Where the list is that the item of this sort is in.
+    pub fn list<O: Object>(&self, position: Position) -> Path {
+        self.places.list(O::LIST, position.list)
     }
 
     /// Reports an mtu that is too small for IPv6, which `what` needs: the kernel disables IPv6 on such an interface.

@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::nexthop::{self, Hop};
 use super::reach::Reach;
-use super::{Family, IPV6_METRIC, MAIN_TABLE, NextHop, Route, RouteKey, RouteSpec, RouteType, Scope, Table};
+use super::{Family, IPV6_METRIC, NextHop, Route, RouteKey, RouteSpec, RouteType, Scope, Table};
 use crate::resource::link::LEAST_MTU;
 use crate::resource::object::site::{Item, Lowered, Position, Site};
 use crate::value::Destination;
@@ -15,8 +15,6 @@ use crate::yaml::document::Subtree;
 use crate::yaml::problem::whole;
 use crate::yaml::{Path, Problems};
 
-/// The tables that have a name everywhere.
-const TABLES: [(&str, u32); 3] = [("default", 253), ("main", MAIN_TABLE), ("local", 255)];
 /// Largest mtu of a route; the kernel cuts what is above.
 const MOST_MTU: u32 = 65520;
 
@@ -37,16 +35,14 @@ pub(super) fn lower(items: &[Item<'_, RouteSpec>], site: &Site<'_>, lowered: &mu
     }
     let mut reach = Reach::of_addresses(site);
     for Item { spec, .. } in items {
-        if let Some(table) = table_number(spec, site.tables) {
+        if let Some(table) = Table::number_in(spec.table.as_ref(), site.tables) {
             reach.add_route(site, spec, destination(spec), table);
         }
     }
     let mut seen: BTreeMap<RouteKey, Position> = BTreeMap::new();
     for &Item { spec, position } in items {
-        let Some(table) = table_number(spec, site.tables) else {
-            unknown_table(spec, site.tables, site.path::<Route>(position), problems);
-            continue;
-        };
+        let path = || site.path::<Route>(position).then("table");
+        let Some(table) = Table::resolve(spec.table.as_ref(), site.tables, path, problems) else { continue };
         let ipv6 = matches!(destination(spec), IpNet::V6(_));
         let context = Context { site, reach: &reach, spec, position, table, ipv6 };
         let key = key_in(spec, table);
@@ -87,25 +83,6 @@ fn destination(spec: &RouteSpec) -> IpNet {
         (Destination::Default, None) => gateways().is_some_and(|ip| ip.is_ipv6()),
     };
     if ipv6 { Ipv6Net::default().into() } else { Ipv4Net::default().into() }
-}
-
-fn table_number(spec: &RouteSpec, tables: &BTreeMap<String, u32>) -> Option<u32> {
-    match &spec.table {
-        None => Some(MAIN_TABLE),
-        Some(Table::Number(number)) => Some(*number),
-        Some(Table::Name(name)) => {
-            let fixed = TABLES.iter().find(|(known, _)| known == name).map(|(_, number)| *number);
-            fixed.or_else(|| tables.get(name).copied())
-        }
-    }
-}
-
-fn unknown_table(spec: &RouteSpec, tables: &BTreeMap<String, u32>, path: Path, problems: &mut Problems) {
-    let Some(Table::Name(name)) = &spec.table else { return };
-    let known = TABLES.iter().map(|(name, _)| *name).chain(tables.keys().map(String::as_str));
-    let message = format!("unknown routing table `{}`", crate::name::escape(name));
-    let problem = problems.unknown(path.then("table"), message, name, known);
-    problem.hint.get_or_insert_with(|| "use its number, or define it in /etc/iproute2/rt_tables".into());
 }
 
 fn route(context: &Context<'_>, problems: &mut Problems) -> Option<Route> {

@@ -11,6 +11,7 @@ mod lower;
 mod nexthop;
 mod reach;
 mod spec;
+mod table;
 mod wire;
 
 use std::fmt;
@@ -31,6 +32,10 @@ use crate::yaml::Problems;
 
 /// The table that routes are in when nothing else is said (RT_TABLE_MAIN).
 pub const MAIN_TABLE: u32 = 254;
+/// The table of the addresses of the machine itself (RT_TABLE_LOCAL).
+pub const LOCAL_TABLE: u32 = 255;
+/// The table that is looked up last, usually empty (RT_TABLE_DEFAULT).
+pub const DEFAULT_TABLE: u32 = 253;
 /// The metric that the kernel gives an IPv6 route without one (IP6_RT_PRIO_USER).
 pub const IPV6_METRIC: u32 = 1024;
 /// The metric of an IPv6 connected route (IP6_RT_PRIO_ADDRCONF).

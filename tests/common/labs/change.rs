@@ -7,8 +7,8 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::{
-    Bridge, Dummy, End, External, FEW, HOST, Lab, Options, RoutePart, Space, UPPERS, Upper, WIRES, Wire, bridge, dummy, external,
-    mtu, options, route, space, space_number, upper, wire,
+    Bridge, Dummy, End, External, FEW, HOST, Lab, Options, RoutePart, RulePart, Space, UPPERS, Upper, WIRES, Wire, bridge, dummy,
+    external, mtu, options, route, rule, space, space_number, upper, wire,
 };
 
 /// Something that changes in a lab.
@@ -23,6 +23,7 @@ enum Edit {
     Options(u8, Options),
     External(Option<External>),
     Route(u8, Option<RoutePart>),
+    Rule(u8, Option<RulePart>),
     /// The addresses of an end of a pair turn around.
     TurnAddresses(u8, u8),
     /// An end of a pair moves to another namespace.
@@ -45,6 +46,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         (0..UPPERS + FEW, options()).prop_map(|(number, options)| Edit::Options(number, options)),
         of(external()).prop_map(Edit::External),
         (0..8_u8, of(route())).prop_map(|(number, part)| Edit::Route(number, part)),
+        (0..8_u8, of(rule())).prop_map(|(number, part)| Edit::Rule(number, part)),
         end().prop_map(|(wire, end)| Edit::TurnAddresses(wire, end)),
         (end(), space_number()).prop_map(|((wire, end), space)| Edit::Move(wire, end, space)),
         (end(), mtu()).prop_map(|((wire, end), mtu)| Edit::Resize(wire, end, mtu)),
@@ -90,6 +92,7 @@ impl Lab {
             }
             Edit::External(part) => self.external = part,
             Edit::Route(number, part) => put(&mut self.routes, number, part),
+            Edit::Rule(number, part) => put(&mut self.rules, number, part),
             Edit::TurnAddresses(wire, end) => self.with_end(wire, end, |end| {
                 end.inet.reverse();
                 end.inet6.reverse();

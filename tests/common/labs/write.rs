@@ -4,6 +4,8 @@
 mod kinds;
 #[path = "routes.rs"]
 mod routes;
+#[path = "rules.rs"]
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +55,7 @@ struct Writer<'a> {
     altnames: BTreeSet<(u8, u8)>,
     members: BTreeMap<u8, Map<String, Value>>,
     routes: BTreeMap<u8, Vec<Value>>,
+    rules: BTreeMap<u8, Vec<Value>>,
     links: Vec<Value>,
 }
 
@@ -65,6 +68,7 @@ impl Lab {
             altnames: BTreeSet::new(),
             members: BTreeMap::new(),
             routes: BTreeMap::new(),
+            rules: BTreeMap::new(),
             links: Vec::new(),
         };
         writer.external();
@@ -73,6 +77,7 @@ impl Lab {
         writer.bridges();
         writer.uppers();
         writer.routes();
+        writer.rules();
         serde_yaml::to_string(&writer.file(name)).expect("a lab can be written")
     }
 
@@ -252,6 +257,7 @@ impl Writer<'_> {
     fn space(&self, space: u8) -> Option<Value> {
         let mut interfaces = self.members.get(&space).cloned().unwrap_or_default();
         let routes = self.routes.get(&space).cloned().unwrap_or_default();
+        let rules = self.rules.get(&space).cloned().unwrap_or_default();
         let nothing = Space::default();
         let settings = self.lab.spaces.get(&space).unwrap_or(&nothing);
         if settings.lo_down {
@@ -266,7 +272,8 @@ impl Writer<'_> {
             ("net.ipv6.conf.default.accept_ra", json!(settings.default_accept_ra)),
             ("net.ipv4.ip_default_ttl", json!(settings.ttl)),
         ]);
-        let members = object(vec![("interfaces", interfaces.into()), ("routes", routes.into()), ("sysctls", sysctls)]);
+        let lists = [("interfaces", interfaces.into()), ("routes", routes.into()), ("rules", rules.into()), ("sysctls", sysctls)];
+        let members = object(lists.into());
         (space != HOST || members != json!({})).then_some(members)
     }
 }

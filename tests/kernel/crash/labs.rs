@@ -41,6 +41,7 @@ namespaces:
       a: { addresses: [10.1.0.1/24], sysctls: { ipv4.proxy_arp: 1 } }
       b: { addresses: [10.2.0.1/24, 10.2.0.2/24] }
     routes: [{ to: default, type: prohibit }, { to: 10.3.0.0/24, via: 10.2.0.9 }]
+    rules: [{ from: 10.1.0.0/24, table: 5 }, { priority: 7, table: 7 }]
   pa: { interfaces: { eth0: { addresses: [10.1.0.9/24] } }, routes: [{ to: default, via: 10.1.0.1 }] }
   pb: { interfaces: { eth0: { addresses: [10.2.0.9/24] } }, routes: [{ to: default, via: 10.2.0.1 }] }
 links:
@@ -57,6 +58,7 @@ namespaces:
       a: { addresses: [10.1.0.1/24] }
       b: { addresses: [10.2.0.2/24, 10.2.0.1/24], up: false }
     routes: [{ to: default, type: blackhole }]
+    rules: [{ from: 10.1.0.0/25, table: 5 }, { priority: 7, table: 8 }]
   pa: { interfaces: { eth0: { addresses: [10.1.0.9/24], altnames: [one] } }, routes: [{ to: default, via: 10.1.0.1, mtu: 1300 }] }
   pb: { interfaces: { eth0: { addresses: [10.2.0.8/24] } } }
 links:
@@ -99,6 +101,7 @@ namespaces:
       up0: { external: true, addresses: [192.0.2.10/24], mtu: 1400, txqueuelen: 77 }
       br0: { bridge: { ports: [] }, mac: 02:00:00:00:05:01, addresses: [10.5.0.1/24] }
     routes: [{ to: 198.51.100.0/24, via: 192.0.2.1 }, { to: 198.51.101.0/24, via: 10.5.0.9 }]
+    rules: [{ from: 10.5.0.0/24, table: 5 }, { priority: 7, iif: br0, table: 7 }, { priority: 7, type: nop }]
 ";
 
 pub(super) const EXTERNAL_LATER: &str = "
@@ -109,6 +112,7 @@ namespaces:
     interfaces:
       up0: { external: true, addresses: [192.0.2.11/24], mtu: 1300 }
     routes: [{ to: 198.51.100.0/24, via: 192.0.2.2 }]
+    rules: [{ from: 10.5.0.0/24, table: 6 }, { priority: 7, type: nop }]
 ";
 
 /// To be refused by the kernel at its end: the uplink is in use by somebody's macvlan in `passthru` mode.

@@ -18,6 +18,10 @@ pub enum Feature {
     Dummy,
     /// IPv6.
     Ipv6,
+    /// Ipvlan links.
+    Ipvlan,
+    /// Ipvtap links.
+    Ipvtap,
     /// Macvlan links.
     Macvlan,
     /// Routes with several next hops.
@@ -36,6 +40,8 @@ impl Feature {
             Self::BridgeVlanFiltering => "ip link add probe type bridge vlan_filtering 1",
             Self::Dummy => "ip link add probe type dummy",
             Self::Ipv6 => "ip -6 address add 2001:db8::1/64 dev p0",
+            Self::Ipvlan => "ip link add probe link p0 type ipvlan mode l3s",
+            Self::Ipvtap => "ip link add probe link p0 type ipvtap",
             Self::Macvlan => "ip link add probe link p0 type macvlan mode bridge",
             Self::Multipath => {
                 "ip link set p0 up && ip link set p1 up && ip address add 192.0.2.1/24 dev p0 && \

@@ -7,9 +7,10 @@ use super::super::harness::{Feature, User, needs, with_users};
 use super::{PAIR, alone};
 
 /// The examples, each with a ping that answers, and a change to its file that leaves it so.
-const EXAMPLES: [(&str, &str, &str); 7] = [
+const EXAMPLES: [(&str, &str, &str); 8] = [
     ("blog", "blue", "192.168.10.11"),
     ("dual-stack", "client", "198.51.100.10"),
+    ("ipvlan", "ns0", "192.0.2.1"),
     ("leaf-spine", "server1", "172.16.3.10"),
     ("macvlan", "ns0", "172.29.0.1"),
     ("quickstart", "alice", "10.0.0.2"),

@@ -1,4 +1,4 @@
-//! Reads one namespace: dumps of its links, addresses and routes, and those of its settings that the lab names.
+//! Reads one namespace: dumps of its links and objects, and those of its settings that the lab names.
 //!
 //! Addresses and routes are dumped one family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of
 //! all families.
