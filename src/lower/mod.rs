@@ -4,6 +4,7 @@
 //! What the lab leaves open stays open here: the kernel's defaults are filled in when desired and live are compared.
 
 mod interface;
+mod mtu;
 mod objects;
 mod origin;
 mod parent;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::interface::{Interface, Namespace, Table, all, find};
-use crate::name::{LinkId, LinkName, escape};
+use crate::name::{LinkName, escape};
 use crate::resource::link::kind::with_article;
 use crate::resource::link::rules::{Addressing, MtuAround};
 use crate::resource::link::{LEAST_MTU, LinkSettings, for_each_setting};
@@ -234,19 +234,5 @@ fn compare_ends(table: &Table<'_>, problems: &mut Problems) {
             let problem = problems.warning(given.setting_path("mtu"), message);
             problem.hint("larger packets are lost; set `mtu` on the link instead of on one endpoint");
         }
-    }
-}
-
-/// The mtu that an interface has, as far as it can be told: the given one, or what its kind is born with.
-pub(super) fn known_mtu(table: &Table<'_>, id: &LinkId, depth: usize) -> Option<u32> {
-    let interface = find(table, id)?;
-    let below = || {
-        let parent = interface.link.kind.below(&id.namespace).filter(|_| depth > 0)?;
-        known_mtu(table, &parent, depth - 1)
-    };
-    match interface.link.settings.mtu {
-        Some(mtu) => Some(mtu),
-        None if interface.link.kind.follows_ports_mtu() => None,
-        None => interface.link.kind.default_mtu(MtuAround { parent: below(), smallest_port: None }),
     }
 }

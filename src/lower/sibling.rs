@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::interface::{Interface, Table, find};
-use super::settings::known_mtu;
+use super::mtu;
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::address::AddressSpec;
 use crate::resource::link::kind::with_article;
@@ -11,12 +11,9 @@ use crate::resource::link::rules::{Addressing, Among};
 use crate::yaml::Path;
 use crate::yaml::problem::Problems;
 
-/// Most links that stand on one another, more than the kernel itself allows.
-const DEPTH: usize = 64;
-
 /// Checks the links that have a parent or an underlay: `upper`.
 pub(super) fn check(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
-    check_mtus(table, upper, problems);
+    mtu::check(table, upper, problems);
     check_identities(upper, problems);
     check_namespaces(upper, problems);
     let mut by_parent: BTreeMap<LinkId, Vec<&Interface<'_>>> = BTreeMap::new();
@@ -37,23 +34,6 @@ pub(super) fn check(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut 
 /// The parent that an interface has, not the other end of a pair.
 pub(super) fn parent(interface: &Interface<'_>) -> Option<LinkId> {
     interface.link.kind.below(&interface.id.namespace)
-}
-
-fn check_mtus(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
-    for interface in upper {
-        let (Some(mtu), Some(parent)) = (interface.link.settings.mtu, parent(interface)) else { continue };
-        let Some(below) = known_mtu(table, &parent, DEPTH) else { continue };
-        let Some(bound) = interface.link.kind.mtu_bound(below) else { continue };
-        if mtu > bound.most {
-            let message = format!("mtu {mtu} is too large: the parent `{parent}` has mtu {below}");
-            let problem = problems.error(interface.setting_path("mtu"), message);
-            let why = if bound.most < below { " (the outer headers take the rest)" } else { "" };
-            problem.hint(format!("use at most {}{why}", bound.most));
-            if let Some(below) = find(table, &parent).filter(|below| below.link.settings.mtu.is_some()) {
-                problem.also(below.setting_path("mtu"), "mtu of the parent");
-            }
-        }
-    }
 }
 
 fn check_namespaces(upper: &[&Interface<'_>], problems: &mut Problems) {

@@ -24,7 +24,13 @@ impl Dice {
             RngSeed::Random => RngSeed::Fixed(seed),
             fixed @ RngSeed::Fixed(_) => fixed,
         };
-        let words = [(Feature::Dummy, "dummy:"), (Feature::Vlan, "vlan:"), (Feature::BridgeVlanFiltering, "vlan_")];
+        let words = [
+            (Feature::BridgeVlanFiltering, "vlan_"),
+            (Feature::Dummy, "dummy:"),
+            (Feature::Ipvlan, "ipvlan:"),
+            (Feature::Ipvtap, "ipvtap:"),
+            (Feature::Vlan, "vlan:"),
+        ];
         let lacking = words.into_iter().filter(|(feature, _)| lacks(*feature)).map(|(_, word)| word).collect();
         Self { runner: TestRunner::new(Config { rng_seed, ..Config::default() }), lacking }
     }
