@@ -10,6 +10,7 @@ use petgraph::visit::EdgeRef;
 
 use crate::name::LinkId;
 use crate::resource::link::Link;
+use crate::state::State;
 
 /// What a link needs another one for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,11 @@ impl LinkGraph {
         this
     }
 
+    /// The graph of all links of a state.
+    pub fn of_state(state: &State) -> Self {
+        Self::of(state.links.iter().map(|(id, link)| (id, &**link)))
+    }
+
     fn connect(&mut self, link: &LinkId, needed: &LinkId, relation: Relation) {
         let (link, needed) = (self.node(link), self.node(needed));
         self.graph.add_edge(link, needed, relation);
@@ -71,6 +77,11 @@ impl LinkGraph {
     /// The links that the kernel removes with this one: those whose parent or other end it is.
     pub fn removed_with(&self, id: &LinkId) -> impl Iterator<Item = (&LinkId, Relation)> {
         self.edges(id, Direction::Incoming).filter(|(_, relation)| *relation != Relation::Port)
+    }
+
+    /// The links that need this one: those that stand on it, the other end of its pair, and its master.
+    pub fn dependents(&self, id: &LinkId) -> impl Iterator<Item = &LinkId> {
+        self.edges(id, Direction::Incoming).map(|(dependent, _)| dependent)
     }
 
     /// Circles of links that need one another: the links with what each needs of the next, the last of the first. Of links in several

@@ -10,9 +10,11 @@ mod touched;
 
 pub use reach::last_touches;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::diff::{Action, Change, Inheritance};
+use crate::graph::LinkGraph;
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::operation::Operation;
 use crate::ownership;
@@ -116,8 +118,8 @@ struct Context<'a> {
     born: HashMap<&'a LinkId, Ifindex>,
     /// What links have that the lab does not say.
     inheritance: Inheritance<'a>,
-    /// For live links those that stand on them from another namespace; they are deleted before it.
-    guests: HashMap<LinkId, Vec<LinkId>>,
+    /// What the live links need of one another; made when something is deleted.
+    live_links: OnceCell<LinkGraph>,
     /// Links with settings of their own that must be written before they come up.
     with_sysctls: HashSet<LinkId>,
     /// Links that get ports which are born in this plan, and how many.
@@ -140,16 +142,10 @@ impl<'a> Context<'a> {
             gone_namespaces: HashSet::new(),
             born: HashMap::new(),
             inheritance: Inheritance::new(desired, &live.state),
-            guests: HashMap::new(),
+            live_links: OnceCell::new(),
             with_sysctls: HashSet::new(),
             with_new_ports: HashMap::new(),
         };
-        for (id, link) in &live.state.links {
-            let below = link.kind.below(&id.namespace);
-            if let Some(below) = below.filter(|below| below.namespace != id.namespace) {
-                context.guests.entry(below).or_default().push(id.clone());
-            }
-        }
         let mut born: Vec<&LinkId> = Vec::new();
         for change in changes {
             match (&change.id, change.action) {

@@ -124,7 +124,7 @@ impl Differ<'_> {
         if pending.is_empty() {
             return;
         }
-        let graph = LinkGraph::of(self.live.state.links.iter().map(|(id, link)| (id, &**link)));
+        let graph = LinkGraph::of_state(&self.live.state);
         self.removed.extend(pending.iter().map(|id| (id.clone(), None)));
         while let Some(id) = pending.pop() {
             for (dependent, relation) in graph.removed_with(&id) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Context;
 use super::build::{Node, Phase};
 use crate::diff::{Action, Sides};
+use crate::graph::{LinkGraph, Relation};
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation};
 use crate::ownership::Mark;
@@ -27,7 +28,7 @@ impl Context<'_> {
             let handle = LinkHandle { id: id.clone(), index: self.live.indices.get(id).copied().unwrap_or(0) };
             let mut node = Node::new(position, Phase::DeleteLinks, Operation::DeleteLink(handle));
             node.provides.push(id.clone());
-            node.after.extend(self.guests.get(id).into_iter().flatten().cloned());
+            node.after.extend(self.standing_elsewhere(id));
             nodes.push(node);
         }
         match (action, after) {
@@ -49,6 +50,13 @@ impl Context<'_> {
             }
             _ => {}
         }
+    }
+
+    /// The live links in other namespaces whose parent it is; they are deleted first.
+    fn standing_elsewhere(&self, id: &LinkId) -> impl Iterator<Item = LinkId> {
+        let graph = self.live_links.get_or_init(|| LinkGraph::of_state(&self.live.state));
+        let above = graph.removed_with(id).filter(|(_, relation)| *relation == Relation::Parent).map(|(link, _)| link);
+        above.filter(|link| link.namespace != id.namespace).cloned()
     }
 
     /// Whether a message of its own must delete the link: not when it goes with the link below, with the other end of its pair,

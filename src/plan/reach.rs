@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::graph::LinkGraph;
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{MasterChange, Operation};
+use crate::resource::link::Link;
 
 /// Each namespace with the position of the last operation that can change something there. Empty unless the operations do nothing but
 /// build: then none of them changes more than the links that it names, their masters, the other ends of their pairs, and what stands on
@@ -12,39 +14,22 @@ pub fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
     if !only_builds(operations) {
         return Vec::new();
     }
+    let graph = LinkGraph::of(operations.iter().flat_map(new_links));
     let mut last: HashMap<&NamespaceName, usize> = HashMap::new();
-    let mut follow: HashMap<&LinkId, Vec<&LinkId>> = HashMap::new();
     let mut changed: Vec<(usize, &LinkId)> = Vec::new();
     for (position, operation) in operations.iter().enumerate() {
         last.insert(operation.namespace(), position);
         match operation {
             Operation::CreateLink(new) => {
-                let link = &new.handle.id;
-                changed.push((position, link));
-                last.extend(new.link.kind.underlay().map(|namespace| (namespace, position)));
-                if let Some(parent) = &new.parent {
-                    last.insert(&parent.id.namespace, position);
-                    follow.entry(&parent.id).or_default().push(link);
-                }
-                follow.entry(link).or_default().extend(new.master.as_ref().map(|master| &master.id));
-                if let Some(peer) = &new.peer {
-                    let end = &peer.handle.id;
-                    changed.push((position, end));
-                    follow.entry(link).or_default().push(end);
-                    follow.entry(end).or_default().push(link);
-                    follow.entry(end).or_default().extend(peer.master.as_ref().map(|master| &master.id));
-                }
+                let parent = new.parent.as_ref().map(|parent| &parent.id.namespace);
+                last.extend(parent.into_iter().chain(new.link.kind.underlay()).map(|namespace| (namespace, position)));
+                changed.extend(new_links(operation).map(|(link, _)| (position, link)));
             }
-            Operation::ChangeLink(change) => {
-                changed.push((position, &change.handle.id));
-                if let MasterChange::Enslave(master) = &change.master {
-                    follow.entry(&change.handle.id).or_default().push(&master.id);
-                }
-            }
+            Operation::ChangeLink(change) => changed.push((position, &change.handle.id)),
             _ => {}
         }
     }
-    // From the last change on: whatever follows a link that has been come to has been come to by a later change.
+    // From the last change on: the dependents of a link that has been visited were visited by a later change.
     let mut seen: HashSet<&LinkId> = HashSet::new();
     for (position, link) in changed.into_iter().rev() {
         let mut pending = vec![link];
@@ -52,11 +37,21 @@ pub fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
             if seen.insert(link) {
                 let at = last.entry(&link.namespace).or_default();
                 *at = position.max(*at);
-                pending.extend(follow.get(link).into_iter().flatten());
+                pending.extend(graph.dependents(link));
             }
         }
     }
     last.into_iter().map(|(namespace, position)| (position, namespace.clone())).collect()
+}
+
+/// The links that an operation creates.
+fn new_links(operation: &Operation) -> impl Iterator<Item = (&LinkId, &Link)> {
+    let new = match operation {
+        Operation::CreateLink(new) => Some(new),
+        _ => None,
+    };
+    let peer = new.and_then(|new| new.peer.as_ref()).map(|peer| (&peer.handle.id, &peer.link));
+    new.map(|new| (&new.handle.id, &new.link)).into_iter().chain(peer)
 }
 
 fn only_builds(operations: &[Operation]) -> bool {
@@ -64,8 +59,7 @@ fn only_builds(operations: &[Operation]) -> bool {
     operations.iter().all(|operation| match operation {
         Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } | Operation::Put(_) => true,
         Operation::CreateLink(new) => {
-            born.insert(&new.handle.id);
-            born.extend(new.peer.as_ref().map(|peer| &peer.handle.id));
+            born.extend(new_links(operation).map(|(link, _)| link));
             let masters = [new.master.as_ref(), new.peer.as_ref().and_then(|peer| peer.master.as_ref())];
             masters.into_iter().flatten().all(|master| born.contains(&master.id))
         }
