@@ -7,14 +7,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use topo::apply::{Goal, prepare};
-use topo::diff::diff;
-use topo::kernel::memory::Memory;
-use topo::kernel::{Kernel, Unattended};
-use topo::name::LabName;
-use topo::report::text::{self, Colour};
-use topo::state::{Live, State};
-use topo::{lower, plan, spec};
+use topo::internals::{
+    Goal, Kernel, LabName, Live, Memory, PlanColour, State, Unattended, diff, load, lower, plan, plan_text, prepare,
+};
 
 const NAMESPACES: usize = 10_000;
 /// For benchmarks that create the network: the in-memory kernel searches all links for the upper links of a link.
@@ -38,8 +33,8 @@ fn star(namespaces: usize) -> String {
 }
 
 fn desired(text: &str) -> State {
-    let lab = spec::load(text).lab.expect("the lab is well-formed");
-    lower::lower(&lab, &BTreeMap::new()).state
+    let lab = load(text).lab.expect("the lab is well-formed");
+    lower(&lab, &BTreeMap::new()).state
 }
 
 fn lab() -> LabName {
@@ -56,17 +51,17 @@ fn created(desired: &State) -> Memory {
 }
 
 #[divan::bench(sample_count = 10)]
-fn load(bencher: divan::Bencher<'_, '_>) {
+fn load_text(bencher: divan::Bencher<'_, '_>) {
     let text = star(NAMESPACES);
-    bencher.bench(|| spec::load(&text).lab.is_some());
+    bencher.bench(|| load(&text).lab.is_some());
 }
 
 #[divan::bench(sample_count = 10)]
 fn lower_to_state(bencher: divan::Bencher<'_, '_>) {
     let text = star(NAMESPACES);
-    let loaded = spec::load(&text);
+    let loaded = load(&text);
     let lab = loaded.lab.as_ref().expect("the lab is well-formed");
-    bencher.bench(|| lower::lower(lab, &BTreeMap::new()).state);
+    bencher.bench(|| lower(lab, &BTreeMap::new()).state);
 }
 
 #[divan::bench(sample_count = 10)]
@@ -88,7 +83,7 @@ fn plan_of_a_new_lab(bencher: divan::Bencher<'_, '_>) {
     let (live, lab) = (Live::default(), lab());
     let changes = diff(&desired, &live).expect("there are no conflicts");
     let input = || changes.clone();
-    bencher.with_inputs(input).bench_values(|changes| plan::plan(&lab, &desired, &live, changes, &BTreeMap::new()));
+    bencher.with_inputs(input).bench_values(|changes| plan(&lab, &desired, &live, changes, &BTreeMap::new()));
 }
 
 #[divan::bench(sample_count = 10)]
@@ -96,6 +91,6 @@ fn text_of_a_plan(bencher: divan::Bencher<'_, '_>) {
     let desired = desired(&star(NAMESPACES));
     let (live, lab) = (Live::default(), lab());
     let changes = diff(&desired, &live).expect("there are no conflicts");
-    let plan = plan::plan(&lab, &desired, &live, changes, &BTreeMap::new());
-    bencher.bench(|| text::plan(&plan, Colour::None));
+    let plan = plan(&lab, &desired, &live, changes, &BTreeMap::new());
+    bencher.bench(|| plan_text(&plan, PlanColour::None));
 }

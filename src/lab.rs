@@ -16,7 +16,7 @@ use crate::runtime::change::{self, ChangeError};
 use crate::runtime::lock::{LabLock, LockError};
 use crate::runtime::records::{self, RecordError};
 use crate::runtime::tables;
-use crate::spec::{self, Colour, LabFile};
+use crate::spec::{self, Colour, LabFile, Severity};
 use crate::state::State;
 
 /// A valid lab, in the network namespace of the calling thread.
@@ -36,10 +36,10 @@ impl Lab {
     pub fn parse(text: &str) -> Result<Self, InvalidLab> {
         let loaded = spec::load(text);
         let lowered = loaded.lab.as_ref().map(|lab| (lab.name.clone(), lower(lab, &tables::read())));
-        let mut diagnostics = lower::diagnostics(lowered.as_ref().map_or(&[], |(_, lowered)| &lowered.problems), &loaded);
-        diagnostics.extend(loaded.diagnostics.iter().cloned());
+        let diagnostics = lower::diagnostics(lowered.as_ref().map_or(&[], |(_, lowered)| &lowered.problems), &loaded);
+        let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         match lowered {
-            Some((name, lowered)) if !loaded.has_errors() && !lowered.has_errors() => Ok(Self { name, desired: lowered.state }),
+            Some((name, lowered)) if !has_errors => Ok(Self { name, desired: lowered.state }),
             _ => Err(InvalidLab(spec::render(&diagnostics, "lab", text, Colour::Never).trim_end().to_owned())),
         }
     }

@@ -15,7 +15,8 @@
 //!
 //! # Use by programs
 //!
-//! [`Lab`] is the interface for programs. All other modules serve the command line; they change without notice.
+//! [`Lab`] is the interface for programs. The modules are private; what tests, benchmarks and the command itself use of them is
+//! listed in `internals`, and changes without notice.
 //!
 //! ```no_run
 //! let lab = topo::Lab::parse("{ name: demo, namespaces: { a: {}, b: {} }, links: [{ endpoints: [a:eth0, b:eth0] }] }")?;
@@ -28,62 +29,65 @@
 //!
 //! # What always holds
 //!
-//! * The kernel is the state. Nothing on disk decides what exists; [`record`] holds only what the kernel cannot remember.
-//! * Only what carries the lab's mark ([`ownership`]), or what the lab names, is ever changed.
+//! * The kernel is the state. Nothing on disk decides what exists; `record` holds only what the kernel cannot remember.
+//! * Only what carries the lab's mark (`ownership`), or what the lab names, is ever changed.
 //! * Decisions are made in the core (`name` … `report` below), which does no I/O. The shell (`kernel`, `apply`, `runtime`,
 //!   `sandbox`, `cli`) carries them out.
-//! * Two kernels stand behind [`kernel::Kernel`]: the running one, and one in memory that enforces the same rules.
+//! * Two kernels stand behind `kernel::Kernel`: the running one, and one in memory that enforces the same rules.
 //!
 //! # Where things are
 //!
 //! The modules, in reading order. Each uses only those above it, which `tests/layering.rs` checks.
 //!
-//! * [`name`], [`value`]: identifiers and the values that the file and the kernel share. [`yaml`]: text with positions, problems.
-//! * [`resource`]: everything that a lab can contain. `resource/link` has one file for each kind of link and a registry;
+//! * `name`, `value`: identifiers and the values that the file and the kernel share. `yaml`: text with positions, problems.
+//! * `resource`: everything that a lab can contain. `resource/link` has one file for each kind of link and a registry;
 //!   `resource/object` the trait of all other objects (addresses, routes, ...) with their registry, and each of them has a folder.
-//! * [`state`]: a network as typed maps. [`graph`]: what needs what. [`spec`], [`lower`], [`raise`]: the lab file, the
-//!   state that it asks for, and back. [`diff`], [`plan`], [`report`]: the difference of two states, the operations in their order, and how they are shown.
-//! * [`snapshot`], [`live`]: what a kernel reported, and which part of that belongs to a lab.
-//! * [`kernel`]: both kernels. [`apply`]: executes a plan, and rolls back. [`runtime`], [`sandbox`], [`cli`]: the command.
+//! * `state`: a network as typed maps. `graph`: what needs what. `spec`, `lower`, `raise`: the lab file, the
+//!   state that it asks for, and back. `diff`, `plan`, `report`: the difference of two states, the operations in their order, and how they are shown.
+//! * `snapshot`, `live`: what a kernel reported, and which part of that belongs to a lab.
+//! * `kernel`: both kernels. `apply`: executes a plan, and rolls back. `runtime`, `sandbox`, `cli`: the command.
 //!
 //! A new kind of link, or a new sort of object, is one new file or folder and a line in its registry: CONTRIBUTING.md has the steps.
 
-pub mod name;
-pub mod value;
+mod name;
+mod value;
 
-pub mod yaml;
+mod yaml;
 
-pub mod ownership;
-pub mod resource;
-pub mod state;
+mod ownership;
+mod resource;
+mod state;
 
-pub mod graph;
+mod graph;
 
-pub mod spec;
+mod spec;
 
-pub mod lower;
+mod lower;
 
-pub mod raise;
+mod raise;
 
-pub mod operation;
-pub mod record;
+mod operation;
+mod record;
 
-pub mod diff;
-pub mod plan;
-pub mod report;
+mod diff;
+mod plan;
+mod report;
 
-pub mod snapshot;
+mod snapshot;
 
-pub mod live;
+mod live;
 
-pub mod kernel;
+mod kernel;
 
-pub mod apply;
-pub mod runtime;
-pub mod sandbox;
+mod apply;
+mod runtime;
+mod sandbox;
 
-pub mod lab;
+mod lab;
 
-pub mod cli;
+mod cli;
+
+#[doc(hidden)]
+pub mod internals;
 
 pub use lab::{Error, InvalidLab, Lab, Plan};

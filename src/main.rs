@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    topo::cli::main()
+    topo::internals::main()
 }

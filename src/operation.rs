@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::name::{LinkId, NamespaceName};
 use crate::ownership::Mark;
+pub use crate::resource::link::MasterChange;
 use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::resource::object::table::{Any, Places, Puts};
 use crate::resource::sysctl::SysctlKey;
@@ -50,17 +51,6 @@ pub struct NewPeer {
     pub up: bool,
 }
 
-/// What becomes of a link's master.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MasterChange {
-    /// It stays.
-    Keep,
-    /// The link becomes a port of this one.
-    Enslave(LinkHandle),
-    /// The link is a port no more.
-    Release,
-}
-
 /// Changes to a living link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkChange {
@@ -71,7 +61,7 @@ pub struct LinkChange {
     /// The settings that change; `master` and `altnames` are given below.
     pub settings: LinkSettings,
     /// What becomes of its master.
-    pub master: MasterChange,
+    pub master: MasterChange<LinkHandle>,
     /// The mark that it gets, when it changes hands.
     pub mark: Option<Mark>,
     /// Further names that it gets.

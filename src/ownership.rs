@@ -9,9 +9,6 @@ use crate::name::{LabName, NamespaceName};
 /// The protocol of routes (`rtm_protocol`), rules (FRA_PROTOCOL) and addresses (IFA_PROTO) that topo adds to `host`.
 pub const PROTOCOL: u8 = 116;
 
-/// The maximum length of a link alias, in bytes (IFALIASZ without the terminating zero).
-pub const ALIAS_LENGTH: usize = 255;
-
 /// Returns the group (IFLA_GROUP) of the lab's links in `host`: the FNV-1a hash of its name, mapped to 2^30 and above to avoid the
 /// small numbers that people use.
 pub fn group(lab: &LabName) -> u32 {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::link::{Ifindex, Link};
 use crate::resource::object::table::{Dumped, Tables};
-use crate::resource::object::wire::{Names, Notes};
+use crate::resource::object::wire::Notes;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
 /// A link as a message describes it.
@@ -41,13 +41,6 @@ pub struct Snapshot {
     pub notes: Notes,
     /// The settings that were asked for; `None` for those that this kernel does not have.
     pub sysctls: Vec<(SysctlKey, Option<Sysctl>)>,
-}
-
-impl Snapshot {
-    /// The names of its links by number.
-    pub fn names(&self) -> Names {
-        Names::new(self.links.iter().map(|link| (link.index, link.name)))
-    }
 }
 
 /// The lab's namespaces and `host`.

@@ -11,7 +11,7 @@ use machine::{Act, Machine, Verdict, check_same, desired};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::RngSeed;
-use topo::apply::OnFailure;
+use topo::internals::OnFailure;
 
 fn pair() -> impl Strategy<Value = [String; 2]> {
     labs::lab()

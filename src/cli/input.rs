@@ -108,7 +108,7 @@ fn load<T>(
         let failure = Failure::new(format!("`{shown}` is a saved plan, not a lab file"));
         return Err(failure.hint("only `topo apply` accepts a saved plan"));
     }
-    let mut loaded = spec::load(text);
+    let loaded = spec::load(text);
     let (result, problems) = match &loaded.lab {
         Some(lab) => {
             let (result, problems) = process(lab);
@@ -116,8 +116,7 @@ fn load<T>(
         }
         None => (None, Vec::new()),
     };
-    let mut diagnostics = lower::diagnostics(&problems, &loaded);
-    diagnostics.append(&mut loaded.diagnostics);
+    let diagnostics = lower::diagnostics(&problems, &loaded);
     if !diagnostics.is_empty() {
         output.message(spec::render(&diagnostics, shown, text, output.diagnostic_colour()).trim_end());
     }

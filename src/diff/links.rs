@@ -6,7 +6,7 @@ use super::mtu::Inheritance;
 use super::{Action, Differ, Sides, Subject};
 use crate::graph::{LinkGraph, Relation};
 use crate::name::LinkId;
-use crate::resource::link::{Link, LinkDelta, LinkSettings};
+use crate::resource::link::{Link, LinkDelta, LinkSettings, MasterChange};
 use crate::state::{ResourceId, State, side_by_side};
 
 /// A link as it is desired and as it is.
@@ -75,7 +75,7 @@ impl Differ<'_> {
     fn mind_lost_master(&self, id: &LinkId, link: &Link, live: &Link, delta: &mut LinkDelta) {
         let lost = live.settings.master.is_some_and(|master| self.removed.contains_key(&LinkId::new(&id.namespace, master)));
         if lost {
-            delta.master = link.settings.master.map(Some);
+            delta.master = link.settings.master.map_or(MasterChange::Keep, MasterChange::Enslave);
         }
     }
 

@@ -32,7 +32,6 @@ use crate::snapshot::Snapshots;
 use crate::state::{Live, State};
 
 pub use network::Network;
-pub use tamper::Mark;
 
 /// A kernel in memory, as one lab sees it.
 #[derive(Debug, Clone)]

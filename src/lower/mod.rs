@@ -23,7 +23,7 @@ pub use origin::origins;
 use crate::name::NamespaceName;
 use crate::resource::object::table::Tables;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::spec::{Diagnostic, LabFile, Loaded, Severity};
+use crate::spec::{Diagnostic, LabFile, Loaded};
 use crate::state::State;
 pub use crate::yaml::Problem;
 use crate::yaml::Problems;
@@ -36,13 +36,6 @@ pub struct Lowered {
     pub state: State,
     /// What is wrong with it, in no particular order.
     pub problems: Vec<Problem>,
-}
-
-impl Lowered {
-    /// Returns whether any diagnostic is an error.
-    pub fn has_errors(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Error)
-    }
 }
 
 /// Works out what a lab asks for. `tables` are the names of routing tables beyond those that every system has.
@@ -83,11 +76,13 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
     Parts { table, sysctls, objects }
 }
 
-/// The problems as diagnostics, with the places that their paths lead to.
+/// All problems of a lab file as diagnostics: those of loading it, and those of [`lower`] or [`check`] with the places that their
+/// paths lead to.
 ///
 /// Of a file that could not be read whole, problems that may come from what is missing are left out, and no others.
 pub fn diagnostics(problems: &[Problem], loaded: &Loaded<'_>) -> Vec<Diagnostic> {
-    let Some(document) = &loaded.document else { return Vec::new() };
+    let mut all = loaded.diagnostics.clone();
+    let Some(document) = &loaded.document else { return all };
     let partial = loaded.has_errors();
     let mut known: HashMap<&Subtree, bool> = HashMap::new();
     let mut is_whole = |part| *known.entry(part).or_insert_with(|| document.is_whole(part));
@@ -102,5 +97,6 @@ pub fn diagnostics(problems: &[Problem], loaded: &Loaded<'_>) -> Vec<Diagnostic>
             None => diagnostic,
         }
     });
-    diagnostics.collect()
+    all.extend(diagnostics);
+    all
 }

@@ -319,7 +319,6 @@ fn dots_in_the_name_of_an_interface_do_not_confuse_its_settings() {
 fn warnings_leave_a_state() {
     let lowered = lowered("namespaces: { red: { interfaces: { a: { dummy: {}, addresses: [10.0.0.0/24] } } } }");
     assert_eq!(lowered.problems.iter().map(|problem| problem.severity).collect::<Vec<_>>(), [Severity::Warning]);
-    assert!(!lowered.has_errors());
     assert_eq!(shown(&lowered, "address"), "address red:a 10.0.0.0/24\n");
 }
 

@@ -277,12 +277,8 @@ impl Context<'_> {
     }
 
     fn update(&self, position: usize, id: &LinkId, desired: &Link, delta: &LinkDelta) -> Option<Node> {
-        let master = match delta.master {
-            Some(Some(wanted)) => MasterChange::Enslave(self.handle(&LinkId::new(&id.namespace, wanted))),
-            Some(None) => MasterChange::Release,
-            None => MasterChange::Keep,
-        };
-        let enslaved_to = delta.master.flatten().map(|master| LinkId::new(&id.namespace, master));
+        let master = delta.master.map(|master| self.handle(&LinkId::new(&id.namespace, master)));
+        let enslaved_to = delta.master.new_master().map(|master| LinkId::new(&id.namespace, master));
         let nothing = LinkChange::of(self.handle(id));
         let changed = LinkChange {
             kind: delta.kind.as_deref().cloned(),

@@ -11,7 +11,7 @@ pub mod schema;
 pub use file::LabFile;
 
 use crate::yaml::parse;
-pub use crate::yaml::{Colour, Diagnostic, Document, Path, Severity, render};
+pub use crate::yaml::{Colour, Diagnostic, Document, Severity, render};
 
 /// The result of loading a lab file.
 pub struct Loaded<'t> {

@@ -6,16 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use topo::apply::{ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
-use topo::kernel::Unattended;
-use topo::kernel::memory::Memory;
-use topo::lower;
-use topo::name::LabName;
-pub use topo::plan::Plan;
-use topo::record::Record;
-use topo::report::{json, text};
-use topo::spec::{self, Colour};
-use topo::state::State;
+pub use topo::internals::Plan;
+use topo::internals::{
+    ApplyError, Colour, Goal, LabName, Memory, OnFailure, PlanColour, PrepareError, Record, Severity, State, Unattended, apply,
+    diagnostics, load, lower, prepare, render,
+};
 
 /// A valid lab.
 #[derive(Debug, Clone)]
@@ -48,32 +43,29 @@ pub struct Reading {
 impl Reading {
     /// Reads a lab file; problems are shown under its name.
     pub fn of(file: &str, name: &str, coloured: bool) -> Self {
-        let mut loaded = spec::load(file);
-        let spec_lab = loaded.lab.take();
-        let lowered = spec_lab.as_ref().map(|lab| lower::lower(lab, &BTreeMap::new()));
-        let mut diagnostics = loaded.diagnostics.clone();
-        diagnostics.extend(lower::diagnostics(lowered.as_ref().map_or(&[], |lowered| &lowered.problems), &loaded));
-        let colour = if coloured { Colour::Always } else { Colour::Never };
-        let shown = spec::render(&diagnostics, name, file, colour);
-        let has_errors = loaded.has_errors() || lowered.as_ref().is_some_and(lower::Lowered::has_errors);
-        let lab = spec_lab.zip(lowered).filter(|_| !has_errors);
-        Self { lab: lab.map(|(lab, lowered)| Lab { name: lab.name, desired: lowered.state }), has_errors, shown }
+        let loaded = load(file);
+        let lowered = loaded.lab.as_ref().map(|lab| (lab.name.clone(), lower(lab, &BTreeMap::new())));
+        let diagnostics = diagnostics(lowered.as_ref().map_or(&[], |(_, lowered)| &lowered.problems), &loaded);
+        let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        let shown = render(&diagnostics, name, file, if coloured { Colour::Always } else { Colour::Never });
+        let lab = lowered.filter(|_| !has_errors).map(|(name, lowered)| Lab { name, desired: lowered.state });
+        Self { lab, has_errors, shown }
     }
 }
 
 /// A plan as text, without colour.
 pub fn plan_text(plan: &Plan) -> String {
-    text::plan(plan, text::Colour::None)
+    topo::internals::plan_text(plan, PlanColour::None)
 }
 
 /// A plan as JSON.
 pub fn plan_json(plan: &Plan) -> serde_json::Value {
-    json::plan(plan)
+    topo::internals::plan_json(plan)
 }
 
 /// The JSON schema of lab files.
 pub fn schema() -> String {
-    topo::cli::schema_text()
+    topo::internals::schema_text()
 }
 
 /// A machine in memory, and what is recorded there about a lab.

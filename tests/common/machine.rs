@@ -4,17 +4,10 @@ use std::sync::Arc;
 
 use proptest::prop_assert;
 use proptest::test_runner::TestCaseError;
-use topo::apply::{Aftermath, ApplyError, OnFailure};
-use topo::diff::Change;
-use topo::kernel::Kernel;
-use topo::kernel::memory::Memory;
-use topo::name::{LinkId, LinkName};
-use topo::resource::address::Address;
-use topo::resource::object::Over;
-use topo::resource::rule::{Rule, RuleKey};
-use topo::resource::sysctl::SysctlKey;
-use topo::state::State;
-use topo::value::InterfaceAddress;
+use topo::internals::{
+    Address, Aftermath, ApplyError, Change, InterfaceAddress, Kernel, LinkId, LinkName, Memory, OnFailure, Over, Rule, RuleKey,
+    State, SysctlKey, raise,
+};
 
 use super::lab;
 
@@ -183,7 +176,7 @@ impl Machine {
 
 /// The lab file that asks for this state.
 pub fn raised(state: &State) -> String {
-    let raised = topo::raise::raise(&"random".parse().expect("it is a name"), state);
+    let raised = raise(&"random".parse().expect("it is a name"), state);
     assert_eq!(raised.omitted, []);
     serde_json::to_string_pretty(&raised.lab).expect("a lab file is JSON")
 }

@@ -13,6 +13,37 @@ use crate::name::LinkName;
 use crate::resource::FieldChange;
 use crate::resource::option::Mutability;
 
+/// What happens to the master of a link; `M` names the new one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MasterChange<M> {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// The link becomes a port of this one.
+    Enslave(M),
+    /// The link leaves its master.
+    Release,
+}
+
+impl<M> MasterChange<M> {
+    /// The same with the new master named in another way.
+    pub fn map<N>(self, name: impl FnOnce(M) -> N) -> MasterChange<N> {
+        match self {
+            Self::Keep => MasterChange::Keep,
+            Self::Enslave(master) => MasterChange::Enslave(name(master)),
+            Self::Release => MasterChange::Release,
+        }
+    }
+
+    /// The new master.
+    pub fn new_master(self) -> Option<M> {
+        match self {
+            Self::Enslave(master) => Some(master),
+            Self::Keep | Self::Release => None,
+        }
+    }
+}
+
 /// The difference between a desired and a live link.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LinkDelta {
@@ -22,8 +53,8 @@ pub struct LinkDelta {
     pub rewrite: LinkSettings,
     /// The kind with those options set that differ.
     pub kind: Option<Box<Kind>>,
-    /// The new master, or none.
-    pub master: Option<Option<LinkName>>,
+    /// Whether it gets another master.
+    pub master: MasterChange<LinkName>,
     /// Alternative names that the link gets.
     pub gains: BTreeSet<String>,
     /// Alternative names that the link loses.
@@ -61,7 +92,7 @@ impl Link {
         }
         delta.settings = LinkSettings { master: None, altnames: None, ..wanted.difference(&live.settings) };
         if wanted.master != live.settings.master && !(self.external && wanted.master.is_none()) {
-            delta.master = Some(wanted.master);
+            delta.master = wanted.master.map_or(MasterChange::Release, MasterChange::Enslave);
         }
         if let Some(wanted) = wanted.altnames {
             let live = live.settings.altnames.clone().unwrap_or_default();
@@ -96,7 +127,8 @@ impl Link {
             let after: BTreeSet<_> = before.union(&delta.gains).filter(|name| !delta.loses.contains(*name)).collect();
             fields.push(FieldChange::new("altnames", json!(before), json!(after)));
         }
-        if let Some(master) = delta.master {
+        if delta.master != MasterChange::Keep {
+            let master = delta.master.new_master();
             let show = |master: Option<LinkName>| master.map_or(Value::Null, |master| String::from(master).into());
             let before = live.settings.master.filter(|before| Some(*before) != master);
             fields.push(FieldChange::new("master", show(before), show(master)));

@@ -18,7 +18,7 @@ use crate::resource::option::{self, Invalid, Mutability, OptionChange, OptionTab
 /// [`LinkKind`] needs no line here.
 macro_rules! define_kind {
     ($($variant:ident($type:ty) in $held:ty = $what:expr,)+) => {
-        /// Any link. What the kernel's rules say of it is asked by way of [`LinkKind`], which this type dereferences to.
+        /// Any link. What the kernel's rules say of it is asked by way of `LinkKind`, which this type dereferences to.
         ///
         /// Options are boxed: most links are ends of pairs and have none, and a lab has thousands of them.
         #[derive(Debug, Clone, PartialEq)]

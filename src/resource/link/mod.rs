@@ -22,7 +22,7 @@ mod delta;
 mod settings;
 
 pub use common::{Link, Marked, Queues};
-pub use delta::LinkDelta;
+pub use delta::{LinkDelta, MasterChange};
 pub use kind::Kind;
 pub(crate) use settings::for_each_setting;
 pub use settings::{FlagBits, LinkSettings};

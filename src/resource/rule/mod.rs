@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use self::spec::{Fwmark, IpProtocol, PortRange, RuleSpec, RuleType, UidRange};
+pub use self::spec::{Fwmark, IpProtocol, PortRange, RuleSpec, UidRange};
 use super::FieldChange;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
@@ -181,7 +181,7 @@ impl fmt::Display for Action {
 pub struct Rule {
     /// What it does.
     pub action: Action,
-    /// The table (FRA_TABLE); `None` with [`Action::Table`] means that of the packet's VRF.
+    /// The table (FRA_TABLE); `None` with `Action::Table` means that of the packet's VRF.
     pub table: Option<u32>,
     /// The priority of the rule to go on with (FRA_GOTO).
     pub goto: Option<u32>,

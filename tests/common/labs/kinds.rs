@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use topo::resource::link::Kind;
-use topo::resource::link::rules::ParentRule;
-use topo::spec::Severity;
-use topo::spec::file::{InterfaceSpec, LabFile};
+use topo::internals::{InterfaceSpec, Kind, LabFile, ParentRule, Severity, check};
 
 use super::super::{Options, Upper};
 use super::{Writer, object, up, with_kind};
@@ -95,7 +92,7 @@ impl Writer<'_> {
     /// Whether what is written so far is a lab without errors.
     fn is_accepted(&self) -> bool {
         let lab: LabFile = serde_json::from_value(self.file("random")).expect("it is well-formed");
-        let problems = topo::lower::check(&lab, &BTreeMap::new());
+        let problems = check(&lab, &BTreeMap::new());
         problems.iter().all(|problem| problem.severity != Severity::Error)
     }
 }

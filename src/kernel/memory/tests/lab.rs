@@ -1,7 +1,7 @@
 //! What a lab sees, and whose it is.
 
 use super::*;
-use crate::kernel::memory::Mark;
+use crate::kernel::memory::tamper::Mark;
 
 /// The lab wants a bridge `host:br0`, an external `host:eth0`, a namespace `red`, and things on them.
 fn desired() -> State {

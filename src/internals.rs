@@ -1,0 +1,24 @@
+//! What the command, the tests and the benchmarks use beyond [`crate::Lab`]. It is no interface: it changes without notice.
+
+pub use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
+pub use crate::cli::{main, schema_text};
+pub use crate::diff::{Change, diff};
+pub use crate::kernel::memory::Memory;
+pub use crate::kernel::{Kernel, Unattended};
+pub use crate::lower::{check, diagnostics, lower};
+pub use crate::name::{LabName, LinkId, LinkName};
+pub use crate::plan::{Plan, plan};
+pub use crate::raise::raise;
+pub use crate::record::Record;
+pub use crate::report::json::plan as plan_json;
+pub use crate::report::text::{Colour as PlanColour, plan as plan_text};
+pub use crate::resource::address::Address;
+pub use crate::resource::link::Kind;
+pub use crate::resource::link::rules::ParentRule;
+pub use crate::resource::object::Over;
+pub use crate::resource::rule::{Rule, RuleKey};
+pub use crate::resource::sysctl::SysctlKey;
+pub use crate::spec::file::{InterfaceSpec, LabFile};
+pub use crate::spec::{Colour, Severity, load, render};
+pub use crate::state::{Live, State};
+pub use crate::value::InterfaceAddress;
