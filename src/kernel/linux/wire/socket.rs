@@ -235,22 +235,9 @@ impl Socket {
         self.exchange(&mut batch, each)
     }
 
-    fn exchange(&mut self, batch: &mut Batch, mut each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
+    fn exchange(&mut self, batch: &mut Batch, each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
         self.send_one(batch)?;
-        let sequence = self.sequence;
-        let mut buffer = Buffer::take();
-        loop {
-            for message in self.receive(&mut buffer)? {
-                let message = message.map_err(DumpError::Malformed)?;
-                if message.sequence != sequence {
-                    continue;
-                }
-                if message.kind == NLMSG_ERROR {
-                    return message.errno().map_or(Ok(()), |errno| Err(errno.into()));
-                }
-                each(message.kind, message.body).map_err(DumpError::Malformed)?;
-            }
-        }
+        self.read_answers(each).map(drop)
     }
 
     /// Dumps a table: hands each message's type and body to `each`, after `restart` has been called at the beginning of every
@@ -268,7 +255,7 @@ impl Socket {
             let mut batch = Batch::default();
             batch.push(request.clone(), NLM_F_DUMP);
             self.send_one(&mut batch)?;
-            match self.read_dump(&mut each) {
+            match self.read_answers(|kind, body| each(Some((kind, body)))) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 // Answers were lost: nothing of what has come so far can be trusted, and the rest belongs to nobody.
@@ -279,10 +266,11 @@ impl Socket {
         Err(DumpError::Interrupted)
     }
 
-    /// Whether the dump was whole.
-    fn read_dump(&mut self, each: &mut impl FnMut(Option<(u16, &[u8])>) -> Result<(), String>) -> Result<bool, DumpError> {
+    /// Hands the answers to the last request to `each`, up to the one that ends them. Returns whether they are consistent: no change
+    /// interrupted a dump.
+    fn read_answers(&mut self, mut each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<bool, DumpError> {
         let sequence = self.sequence;
-        let mut whole = true;
+        let mut consistent = true;
         let mut buffer = Buffer::take();
         loop {
             for message in self.receive(&mut buffer)? {
@@ -290,11 +278,10 @@ impl Socket {
                 if message.sequence != sequence {
                     continue;
                 }
-                whole &= message.flags & NLM_F_DUMP_INTR == 0;
+                consistent &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.kind {
-                    NLMSG_DONE => return message.errno().map_or(Ok(whole), |errno| Err(errno.into())),
-                    NLMSG_ERROR => return message.errno().map_or(Ok(whole), |errno| Err(errno.into())),
-                    kind => each(Some((kind, message.body))).map_err(DumpError::Malformed)?,
+                    NLMSG_DONE | NLMSG_ERROR => return message.errno().map_or(Ok(consistent), |errno| Err(errno.into())),
+                    kind => each(kind, message.body).map_err(DumpError::Malformed)?,
                 }
             }
         }
