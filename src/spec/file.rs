@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::address::AddressSpec;
@@ -35,11 +36,13 @@ impl<K, V> Unset for BTreeMap<K, V> {
     }
 }
 
-/// Writes a kind without the options that are not set.
+/// Writes a kind without the options that are not set, and without `ports` if there are none.
 fn serialize_kind<S: Serializer>(kind: &Option<Box<impl Serialize>>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut options = serde_json::to_value(kind).map_err(serde::ser::Error::custom)?;
     if let Some(options) = options.as_object_mut() {
-        options.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()));
+        let is_unset =
+            |name: &str, value: &Value| value.is_null() || name == "ports" && value.as_array().is_some_and(Vec::is_empty);
+        options.retain(|name, value| !is_unset(name, value));
     }
     options.serialize(serializer)
 }

@@ -9,7 +9,8 @@ use crate::kernel::Errno;
 use crate::name::NamespaceName;
 use crate::resource::address::Address;
 use crate::resource::object::table::{self, Any, Container, Inspect, Places, Puts, Registered, Visit};
-use crate::resource::object::{At, Maker, Need, Object, Over, Put, Simulation};
+use crate::resource::object::wire::Notes;
+use crate::resource::object::{At, Maker, Need, Object, Over, Put, Seen, Simulation};
 use crate::resource::route::Route;
 use crate::state::Ifindex;
 
@@ -167,7 +168,20 @@ struct Lines<'a> {
 }
 
 impl Visit for Lines<'_> {
+    /// Shows the objects of each maker as they would be read, because what they were put with need not be what the kernel keeps.
     fn visit<O: Registered>(&mut self) {
-        self.lines.extend(self.namespace.objects.of::<O>().iter().map(|kept| format!("{} {kept:?}", O::WORD)));
+        let kept = self.namespace.objects.of::<O>();
+        let mut makers: Vec<Maker> = Vec::new();
+        for maker in kept.iter().map(|kept| kept.maker) {
+            if !makers.contains(&maker) {
+                makers.push(maker);
+            }
+        }
+        for maker in makers {
+            let of_maker = kept.iter().filter(|kept| kept.maker == maker);
+            let mut objects: Vec<_> = of_maker.map(|kept| (kept.key.clone(), kept.value.clone())).collect();
+            O::arrange(&mut objects, &Seen { notes: &Notes::default(), link: &|_| None });
+            self.lines.extend(objects.into_iter().map(|(key, value)| format!("{} {maker:?} {key:?} {value:?}", O::WORD)));
+        }
     }
 }

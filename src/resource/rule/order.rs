@@ -9,6 +9,7 @@ use crate::resource::object::{Group, Pair, Replacement, Verdict};
 pub(super) fn arrange(objects: &mut [(RuleKey, Rule)]) {
     let mut next: BTreeMap<(bool, u32), u16> = BTreeMap::new();
     for (key, rule) in objects.iter_mut() {
+        key.ordinal = 0;
         let order = next.entry((key.ipv6, key.priority)).or_default();
         rule.order = *order;
         *order = order.saturating_add(1);
