@@ -12,6 +12,7 @@ mod inventory;
 mod output;
 mod sandbox_option;
 mod saved_plan;
+mod separator;
 mod session;
 mod signals;
 
@@ -139,7 +140,7 @@ pub fn main() -> ExitCode {
     if let Some(status) = sandbox::run_helper() {
         return status;
     }
-    let cli = match Cli::try_parse_from(sandbox_option::join_names(std::env::args_os())) {
+    let cli = match Cli::try_parse_from(separator::insert(sandbox_option::join_names(std::env::args_os()))) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

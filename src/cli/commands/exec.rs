@@ -27,7 +27,8 @@ The command sees the interfaces of the namespace, its /sys, and the files of
 /etc/netns/NAMESPACE over those of /etc, as with `ip netns exec`.
 
 Examples:
-  topo exec r1 -- ping -c 1 10.0.0.2      Run a command in namespace r1
+  topo exec r1 ping -c 1 10.0.0.2         Run a command in namespace r1
+  topo exec r1 -- ls --sandbox            `--` ends topo's own options
   topo exec host -- ip address            Run it in the sandbox's own namespace
   topo exec --all -- ip -br address       Run it in every namespace of the lab
   topo exec --all ring -- ip route        The same, if there are several labs
