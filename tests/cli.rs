@@ -61,11 +61,14 @@ impl Place {
 
     /// What topo shows on a terminal, which script(1) is to it.
     fn on_terminal(&self, arguments: &str, no_color: Option<&str>) -> String {
+        let variable = no_color.map(|value| ("NO_COLOR", value));
+        self.on_terminal_with(arguments, variable.as_slice())
+    }
+
+    fn on_terminal_with(&self, arguments: &str, variables: &[(&str, &str)]) -> String {
         let mut command = Command::new("script");
         command.args(["-qec", &format!("{TOPO} {arguments}"), "/dev/null"]).current_dir(&self.0).env_remove("NO_COLOR");
-        if let Some(value) = no_color {
-            command.env("NO_COLOR", value);
-        }
+        command.env("TERM", "xterm").envs(variables.iter().copied());
         let output = command.stdin(Stdio::null()).output().expect("script(1) is installed (on Debian: apt install bsdutils)");
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stdout).unwrap()
@@ -133,7 +136,7 @@ fn wrong_usage_exits_with_1_since_2_means_changes() {
         &["plan", "--no-such-option"],
         &["validate", "lab.yaml", "lab.yaml"],
         &["validate", ""],
-        &["destroy"],
+        &["destroy", "lab.yaml", "lab.yaml"],
         &["sandbox"],
         &["apply", "--lock-timeout", "soon"],
         &["--color=sometimes", "schema"],
@@ -171,6 +174,15 @@ fn validate_reads_a_file_standard_input_or_the_default() {
 }
 
 #[test]
+fn the_other_usual_extension_is_a_default_where_lab_yaml_is_missing() {
+    let place = Place::with("lab.yml", VALID);
+    place.topo(&["validate"]).exits(0).says("`lab.yml`");
+    fs::write(place.0.join("lab.yaml"), INVALID).unwrap();
+    place.topo(&["validate"]).exits(1).says("lab.yaml:2:1");
+    place.topo(&["destroy"]).exits(1).says("lab.yaml:2:1");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     let place = Place::with("latin1.yaml", b"name: \xff\n");
     fs::create_dir(place.0.join("directory.yaml")).unwrap();
@@ -202,6 +214,8 @@ fn colour_follows_the_terminal_no_color_and_the_option() {
     assert!(!coloured("validate", Some("1")));
     assert!(coloured("--color=always validate", Some("1")), "an option is stronger than the environment");
     assert!(!coloured("validate --color=never", None));
+    let dumb = place.on_terminal_with("validate", &[("TERM", "dumb")]);
+    assert!(!dumb.contains(ESCAPE), "{dumb}");
     let piped = |arguments: &[&str]| place.topo(arguments).stderr.contains(ESCAPE);
     assert!(!piped(&["validate"]));
     assert!(piped(&["validate", "--color=always"]));

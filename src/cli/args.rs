@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::input;
 use crate::name::LinkId;
 use crate::value::{self, ValueError};
 
@@ -12,7 +13,7 @@ use crate::value::{self, ValueError};
 #[derive(Debug, Args)]
 pub struct LabFileArgs {
     /// Lab file; `-` reads standard input
-    #[arg(value_name = "LAB", default_value = "lab.yaml")]
+    #[arg(value_name = "LAB", default_value = input::default_file())]
     pub path: PathBuf,
 }
 

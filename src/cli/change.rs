@@ -49,7 +49,7 @@ impl<'a> Options<'a> {
 
 /// Plans, shows the plan, asks for confirmation if the user wants that, executes and verifies. Returns the exit status.
 pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Output) -> Result<u8, Failure> {
-    let Session { mut kernel, signals, lock: _lock, record, start } = session;
+    let Session { mut kernel, signals, lock: _lock, record, mut start } = session;
     let goal = goal.with_record(record);
     let (live, plan) = prepare(&mut kernel, &goal, options.source, output)?;
     if options.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
@@ -61,9 +61,13 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
         change::keep(&goal, &live)?;
         return Ok(0);
     }
-    if options.arguments.ask && !confirm(options.intent, &signals, output)? {
-        output.message("Nothing was changed.");
-        return Ok(signals.exit_status().unwrap_or(error::STATUS));
+    if options.arguments.ask {
+        let asked = Instant::now();
+        if !confirm(options.intent, &signals, output)? {
+            output.message("Nothing was changed.");
+            return Ok(signals.exit_status().unwrap_or(error::STATUS));
+        }
+        start += asked.elapsed();
     }
     if options.kill {
         kill_processes(&kernel, &plan, output)?;

@@ -16,6 +16,17 @@ use crate::state::{ResourceId, State};
 /// The largest file that is accepted, in bytes: far more than any lab needs.
 const SIZE_LIMIT: u64 = 16 << 20;
 
+/// The file that commands work on when none is named.
+const DEFAULT_FILE: &str = "lab.yaml";
+/// The same with the other usual extension; taken where there is no [`DEFAULT_FILE`].
+const OTHER_DEFAULT_FILE: &str = "lab.yml";
+
+/// Returns the file that commands work on when none is named.
+pub fn default_file() -> &'static str {
+    let exists = |file: &str| Path::new(file).exists();
+    if !exists(DEFAULT_FILE) && exists(OTHER_DEFAULT_FILE) { OTHER_DEFAULT_FILE } else { DEFAULT_FILE }
+}
+
 /// A lab, read and checked.
 pub struct Lab {
     /// Its name.
@@ -60,7 +71,7 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         false => File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)),
     };
     if let Err(error) = read {
-        let is_default = error.kind() == io::ErrorKind::NotFound && path.as_os_str() == "lab.yaml";
+        let is_default = error.kind() == io::ErrorKind::NotFound && path.as_os_str() == DEFAULT_FILE;
         let failure = Failure::with_cause(format!("cannot read `{shown}`"), error);
         return Err(if is_default { failure.hint("name a lab file, or create `lab.yaml`") } else { failure });
     }

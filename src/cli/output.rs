@@ -11,7 +11,7 @@ use crate::spec;
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum When {
-    /// On a terminal, unless `NO_COLOR` is set
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
     Auto,
     /// Always
     Always,
@@ -36,7 +36,10 @@ impl Output {
         let wanted = match self.when {
             When::Always => true,
             When::Never => false,
-            When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            When::Auto => {
+                let is_unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
+                terminal && is_unset("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
         };
         if wanted { Colour::Ansi } else { Colour::None }
     }

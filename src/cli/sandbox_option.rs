@@ -41,9 +41,10 @@ fn join(arguments: impl IntoIterator<Item = OsString>, is_unused: impl Fn(&str) 
     joined
 }
 
-/// The argument as a sandbox's name. One with a dot looks like a file; it needs the equals sign.
+/// The argument as a sandbox's name. One that looks like a lab file needs the equals sign.
 fn name(argument: &OsStr) -> Option<&str> {
-    argument.to_str().filter(|text| !text.contains('.') && text.parse::<SandboxName>().is_ok())
+    let is_file = Path::new(argument).extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    argument.to_str().filter(|text| !is_file && text.parse::<SandboxName>().is_ok())
 }
 
 #[cfg(test)]
@@ -61,6 +62,7 @@ mod tests {
     fn a_name_is_joined_to_the_option_before_it() {
         check("topo apply --sandbox ci lab.yaml", "topo apply --sandbox=ci lab.yaml");
         check("topo --sandbox ci apply", "topo --sandbox=ci apply");
+        check("topo --sandbox ci.2 apply", "topo --sandbox=ci.2 apply");
         check("topo apply --sandbox=ci other", "topo apply --sandbox=ci other");
     }
 

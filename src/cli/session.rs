@@ -16,7 +16,7 @@ use crate::spec::prescan;
 pub struct Session {
     /// The kernel, as far as the lab uses it.
     pub kernel: Linux,
-    /// INT and TERM.
+    /// HUP, INT, QUIT and TERM.
     pub signals: Signals,
     /// Keeps other processes from changing the lab.
     pub lock: LabLock,

@@ -1,6 +1,6 @@
-//! Signal handling: the first INT or TERM stops between operations, the second one exits immediately.
+//! Signal handling: the first HUP, INT, QUIT or TERM stops between operations, the second one exits immediately.
 
-use std::io;
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -53,10 +53,13 @@ impl Signals {
         }
         let signals = Self::default();
         let first = signals.clone();
-        handle(&[Signal::SIGINT, Signal::SIGTERM], move |signal| {
+        let all = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+        handle(&not_ignored(&all)?, move |signal| {
             let number = signal as u8;
             if first.0.swap(number, Ordering::SeqCst) != 0 {
-                eprintln!(
+                // The terminal may be gone.
+                let _ = writeln!(
+                    io::stderr(),
                     "Stopped immediately. The network may be partly changed; run `topo apply` or `topo destroy` to continue."
                 );
                 std::process::exit(i32::from(SIGNALLED + number));
@@ -74,17 +77,21 @@ impl Signals {
     }
 }
 
-/// Receives the signals to forward to child processes: HUP, INT, QUIT, TERM and TSTP, except those that are ignored, as nohup(1)
-/// does; the children inherit that.
+/// Those of the signals that are not ignored, as nohup(1) ignores HUP.
+fn not_ignored(signals: &[Signal]) -> io::Result<Vec<Signal>> {
+    let ignored = process::ignored_signals()?;
+    Ok(signals.iter().copied().filter(|signal| !ignored.contains(*signal)).collect())
+}
+
+/// Receives the signals to forward to child processes: HUP, INT, QUIT, TERM and TSTP, except those that are ignored; the children
+/// inherit that.
 ///
 /// # Errors
 /// If the system refuses a thread or a handler.
 pub fn forward() -> Result<mpsc::Receiver<Signal>, ListenError> {
     let (sender, signals) = mpsc::channel();
-    let ignored = process::ignored_signals()?;
     let all = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGTSTP];
-    let handled: Vec<_> = all.into_iter().filter(|signal| !ignored.contains(*signal)).collect();
-    handle(&handled, move |signal| {
+    handle(&not_ignored(&all)?, move |signal| {
         // Fails only after the receiver is gone.
         let _ = sender.send(signal);
     })?;

@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::Pid;
 
 use super::harness::fingerprint::assert_restored;
@@ -34,8 +34,20 @@ fn large(size: u32) -> String {
     lab(&yaml)
 }
 
+/// Starts topo, with no signal ignored: the tests may have been started by nohup(1).
 fn start(arguments: &[&str]) -> Child {
-    Command::new(TOPO).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    let mut command = Command::new(TOPO);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let all_by_default = || {
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+            // SAFETY: no handler of this program is set or replaced.
+            unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
+        }
+        Ok(())
+    };
+    // SAFETY: only system calls between fork and exec.
+    unsafe { command.pre_exec(all_by_default) };
+    command.spawn().unwrap()
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -72,7 +84,7 @@ fn stop_in_the_middle(file: &str, part: usize, stop: Signal) -> ExitStatus {
 }
 
 #[test]
-fn control_c_stops_between_operations() {
+fn signals_stop_between_operations() {
     in_namespaces(|| {
         const TRIES: usize = 10;
         if !needs(&[Feature::Bridge]) {
@@ -81,7 +93,9 @@ fn control_c_stops_between_operations() {
         let before = settled_fingerprint();
         let file = large(100);
         let nothing = made();
-        for (part, stop, status) in [(30, Signal::SIGINT, 130), (60, Signal::SIGTERM, 143), (120, Signal::SIGINT, 130)] {
+        let stops =
+            [(30, Signal::SIGINT, 130), (60, Signal::SIGTERM, 143), (90, Signal::SIGHUP, 129), (120, Signal::SIGQUIT, 131)];
+        for (part, stop, status) in stops {
             // On a busy machine topo may be done before it learns of the signal. Then the lab is complete.
             let stopped = (0..TRIES).any(|_| {
                 let ended = stop_in_the_middle(&file, nothing + part, stop);

@@ -31,10 +31,10 @@ Examples:
 Exit status:
   0    success
   1    error
-  130  interrupted (143: terminated)")]
+  130  interrupted (129: hung up, 131: quit, 143: terminated)")]
 pub struct ApplyArgs {
     /// Lab file, or plan saved by `plan --out`; `-` reads standard input
-    #[arg(value_name = "LAB|PLAN", default_value = "lab.yaml")]
+    #[arg(value_name = "LAB|PLAN", default_value = input::default_file())]
     path: PathBuf,
     #[command(flatten)]
     adopt: AdoptArgs,

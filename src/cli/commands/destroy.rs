@@ -22,17 +22,18 @@ The name is enough: everything that a lab owns carries its mark in the kernel.
 Returns when all of it is gone.
 
 Examples:
-  topo destroy ring.yaml             Remove the lab that the file describes
+  topo destroy                       Remove the lab that lab.yaml describes
+  topo destroy ring.yaml             Remove the lab of another file
   topo destroy ring                  Remove the lab `ring`
   topo destroy ring --kill           Also kill the processes in its namespaces
 
 Exit status:
   0    success, also if there is nothing to remove
   1    error
-  130  interrupted (143: terminated)")]
+  130  interrupted (129: hung up, 131: quit, 143: terminated)")]
 pub struct DestroyArgs {
     /// Lab file, or name of a lab
-    #[arg(value_name = "LAB|NAME")]
+    #[arg(value_name = "LAB|NAME", default_value = input::default_file())]
     lab: PathBuf,
     /// Kill the processes that run in the lab's namespaces
     #[arg(long)]
