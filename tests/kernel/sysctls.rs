@@ -51,3 +51,38 @@ links: [{ endpoints: [a:eth0, b:eth0] }]
         });
     });
 }
+
+/// Whatever the machine has set for itself. On a machine to throw away, the test sets something first.
+#[test]
+fn namespaces_begin_with_the_kernels_own_settings() {
+    in_namespaces(|| {
+        let of_machine = |values: &str| {
+            let script = format!("cd /proc/sys/net/ipv4/conf && {values}");
+            sh(&format!("nsenter --net=/proc/1/ns/net sh -c '{script}'"));
+        };
+        let is_ours = std::env::var("TOPO_WHOLE_MACHINE").is_ok_and(|value| value == "1");
+        if is_ours {
+            of_machine(
+                "echo 1 >all/arp_notify && echo 0 >all/shared_media && echo 1 >default/arp_notify && echo 7 >default/medium_id",
+            );
+        }
+        lives_and_dies("name: own\nnamespaces: { a: {}, b: {} }\nlinks: [{ endpoints: [a:e0, b:e0] }]\n", || {
+            for namespace in ["a", "b"] {
+                for (name, own) in
+                    [("arp_notify", "0"), ("shared_media", "1"), ("medium_id", "0"), ("forwarding", "0"), ("rp_filter", "0")]
+                {
+                    for place in ["all", "default", "lo", "e0"] {
+                        let path = format!("/proc/sys/net/ipv4/conf/{place}/{name}");
+                        let value = inside(Some(namespace), || fs::read_to_string(&path).unwrap());
+                        assert_eq!(value.trim(), own, "{path} in {namespace}");
+                    }
+                }
+            }
+        });
+        if is_ours {
+            of_machine(
+                "echo 0 >all/arp_notify && echo 1 >all/shared_media && echo 0 >default/arp_notify && echo 0 >default/medium_id",
+            );
+        }
+    });
+}

@@ -4,9 +4,12 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::kernel::Errno;
 use crate::kernel::linux::OpenNamespace;
 use crate::kernel::linux::system::netns;
+use crate::kernel::linux::system::sysctl::inherited::{self, Inherited};
 use crate::kernel::linux::system::threads::NamespaceThreads;
+use crate::kernel::linux::wire::Socket;
 
 /// The namespaces, which those who make them and those who use them share.
 #[derive(Clone, Default)]
@@ -15,6 +18,8 @@ pub(in crate::kernel::linux) struct EarlyNamespaces(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     stock: Mutex<Stock>,
+    /// The machine's settings that a new namespace has; found in the first one.
+    inherited: Mutex<Option<Arc<[Inherited]>>>,
     arrived: Condvar,
 }
 
@@ -49,8 +54,8 @@ impl EarlyNamespaces {
     /// One of those that are there or will soon be, else a new one. The calling thread may be in any namespace afterwards.
     ///
     /// # Errors
-    /// When the system refuses a namespace or a socket.
-    pub(in crate::kernel::linux) fn take_or_make(&self) -> io::Result<OpenNamespace> {
+    /// When the system refuses a namespace, a socket or a setting.
+    pub(in crate::kernel::linux) fn take_or_make(&self) -> Result<OpenNamespace, Errno> {
         let mut stock = self.0.stock();
         loop {
             if let Some(made) = stock.made.pop() {
@@ -59,7 +64,7 @@ impl EarlyNamespaces {
             if stock.missing > 0 || stock.coming == 0 {
                 stock.missing = stock.missing.saturating_sub(1);
                 drop(stock);
-                return make();
+                return self.0.make();
             }
             stock = self.0.arrived.wait(stock).unwrap_or_else(PoisonError::into_inner);
         }
@@ -80,7 +85,7 @@ impl Shared {
             stock.missing = missing;
             stock.coming += 1;
         }
-        let made = make();
+        let made = self.make();
         let succeeded = made.is_ok();
         let mut stock = self.stock();
         stock.coming -= 1;
@@ -89,10 +94,22 @@ impl Shared {
         self.arrived.notify_all();
         succeeded
     }
-}
 
-/// Makes a namespace around the calling thread.
-fn make() -> io::Result<OpenNamespace> {
-    netns::enter_new()?;
-    OpenNamespace::of_this_thread()
+    /// Makes a namespace with the kernel's own settings around the calling thread.
+    fn make(&self) -> Result<OpenNamespace, Errno> {
+        let io = |error: io::Error| Errno::from(&error);
+        netns::enter_new().map_err(io)?;
+        let mut namespace = OpenNamespace::of_this_thread().map_err(io)?;
+        let inherited = self.inherited(&mut namespace.socket).map_err(io)?;
+        inherited::reset(&inherited)?;
+        Ok(namespace)
+    }
+
+    fn inherited(&self, socket: &mut Socket) -> io::Result<Arc<[Inherited]>> {
+        let mut inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*inherited {
+            Some(known) => Ok(known.clone()),
+            None => Ok(inherited.insert(inherited::find(socket)?.into()).clone()),
+        }
+    }
 }

@@ -116,7 +116,7 @@ fn create(
         Some(directory) => directory,
         None => directory.insert(Directory::open_or_create().map_err(io)?),
     };
-    let mut opened = early_namespaces.take_or_make().map_err(io)?;
+    let mut opened = early_namespaces.take_or_make()?;
     netns::enter(&opened.file).map_err(io)?;
     let mut batch = Batch::default();
     encode::new_namespace(&mut batch, lab, name);

@@ -1,6 +1,7 @@
 //! Kernel settings, read and written as files of procfs by a thread inside the namespace: there sys/net shows the settings of the
 //! thread's own network namespace. Where a message does as well it is preferred.
 
+pub(in crate::kernel::linux) mod inherited;
 mod tree;
 
 use std::io::{self, Read, Write};

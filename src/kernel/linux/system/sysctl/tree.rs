@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -45,16 +46,27 @@ thread_local! {
 pub(super) fn open(key: &SysctlKey, how: OFlag) -> io::Result<File> {
     TREE.with_borrow_mut(|tree| {
         tree.renew();
-        let how = how | OFlag::O_CLOEXEC;
-        let opened = match &tree.root {
-            Root::Proc | Root::ProcOnly => nix::fcntl::open(format!("/proc/sys/{}", key.path()).as_str(), how, Mode::empty()),
-            Root::Mount(root) => openat(root, format!("sys/{}", key.path()).as_str(), how, Mode::empty()),
-        };
-        Ok(File::from(opened?))
+        match tree.open(key, how) {
+            // Container engines mount /proc/sys read-only.
+            Err(Errno::EROFS) if matches!(tree.root, Root::Proc) => {
+                tree.left = 0;
+                tree.renew();
+                Ok(tree.open(key, how)?.into())
+            }
+            opened => Ok(opened?.into()),
+        }
     })
 }
 
 impl Tree {
+    fn open(&self, key: &SysctlKey, how: OFlag) -> nix::Result<OwnedFd> {
+        let how = how | OFlag::O_CLOEXEC;
+        match &self.root {
+            Root::Proc | Root::ProcOnly => nix::fcntl::open(format!("/proc/sys/{}", key.path()).as_str(), how, Mode::empty()),
+            Root::Mount(root) => openat(root, format!("sys/{}", key.path()).as_str(), how, Mode::empty()),
+        }
+    }
+
     fn renew(&mut self) {
         if matches!(self.root, Root::ProcOnly) {
             return;
