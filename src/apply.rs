@@ -1,6 +1,6 @@
-//! Drives the pipeline against a kernel: observe, diff, plan, execute, and observe again to verify; and back when it fails.
+//! Runs the pipeline against a kernel: observe, diff, plan, execute, and observe again to verify. Rolls back after a failure.
 //!
-//! It decides nothing: going back is the same pipeline with the state before as what is desired.
+//! A rollback is the same pipeline with the previous state as the desired one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,68 +16,68 @@ use crate::state::{Ifindex, Live, ResourceId, State};
 /// Why the network could not be compared with the lab.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// It could not be read.
+    /// The network could not be read.
     #[error(transparent)]
     Observe(#[from] ObserveError),
-    /// Something that is not the lab's stands in the way.
+    /// Foreign resources conflict with the lab.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Conflicts(Vec<Conflict>),
 }
 
-/// What became of the machine after a failure.
+/// The state of the machine after a failure.
 #[derive(Debug)]
 pub enum Aftermath {
-    /// Everything is as it was before.
+    /// The rollback restored the previous state.
     RolledBack,
-    /// What had been done was kept, as the user asked.
+    /// The completed operations were kept, as the user asked.
     Kept,
-    /// Going back failed, too; these resources are not as they were.
+    /// The rollback failed.
     Left {
-        /// What differs from the state before.
+        /// The changes that would restore the previous state.
         remains: Vec<Change>,
-        /// Why going back failed, if it did not only leave something.
+        /// The error of the rollback, if there was one.
         error: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 }
 
-/// Why a plan was not carried out.
+/// The failure of a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// An operation failed, or the user interrupted.
     #[error("the plan was not carried out")]
     Execute {
-        /// Which operation, and why.
+        /// The operation that failed, and the cause.
         #[source]
         source: ExecuteError,
-        /// What became of the machine.
+        /// The state of the machine.
         aftermath: Aftermath,
     },
-    /// Every operation was done, and yet the network is not what the lab says.
+    /// Every operation succeeded, but the network still differs from the lab.
     #[error("the network differs from the lab although every operation succeeded")]
     Unverified {
-        /// What differs.
+        /// The remaining differences.
         remains: Vec<Change>,
-        /// What became of the machine.
+        /// The state of the machine.
         aftermath: Aftermath,
     },
-    /// The network could not be read again, or something foreign has come between.
+    /// The network could not be read again, or a foreign resource conflicts with the lab meanwhile.
     #[error("the plan was carried out but could not be verified")]
     Verify {
-        /// Why.
+        /// The cause.
         #[source]
         source: PrepareError,
-        /// What became of the machine.
+        /// The state of the machine.
         aftermath: Aftermath,
     },
 }
 
 impl ApplyError {
-    /// Whether the network is as it was before.
+    /// Returns whether the rollback restored the previous state.
     pub fn rolled_back(&self) -> bool {
         matches!(self.aftermath(), Aftermath::RolledBack)
     }
 
-    /// The resources of the plan that it is about, as far as it is about such.
+    /// Returns the resources of the plan that the error is about, if any.
     pub fn concerns<'p>(&'p self, plan: &'p Plan) -> Vec<&'p ResourceId> {
         match self {
             Self::Execute { source: ExecuteError::Operation(error), .. } => plan.resource(error.position).into_iter().collect(),
@@ -86,7 +86,7 @@ impl ApplyError {
         }
     }
 
-    /// What became of the machine.
+    /// Returns the state of the machine.
     pub fn aftermath(&self) -> &Aftermath {
         match self {
             Self::Execute { aftermath, .. } | Self::Unverified { aftermath, .. } | Self::Verify { aftermath, .. } => aftermath,
@@ -94,46 +94,46 @@ impl ApplyError {
     }
 }
 
-/// How often a plan is carried out while remnants of what the kernel is still removing stand in the way.
+/// The number of attempts to execute a plan while the kernel still removes links of deleted namespaces that have the same names.
 const ATTEMPTS: u32 = 5;
 
-/// Whether to go back when something fails.
+/// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// Undo what was done.
+    /// Restore the previous state.
     RollBack,
-    /// Leave it for the user to look at.
+    /// Leave the network as it is, for inspection.
     Keep,
 }
 
-/// The lab's network: what it is to be, and which names concern the lab even if they are to go.
+/// The desired network of a lab.
 #[derive(Debug, Clone)]
 pub struct Goal {
     /// The lab.
     pub lab: LabName,
-    /// What is desired.
+    /// The desired state.
     pub desired: Arc<State>,
-    /// What to look at beyond that: the declared state when it is to be destroyed.
+    /// The resources to observe, in addition to those that the lab owns. `destroy` observes the declared state.
     pub interest: Arc<State>,
-    /// What was written down when the lab was last changed.
+    /// The record of the last change of the lab.
     pub record: Record,
 }
 
 impl Goal {
-    /// The lab as declared.
+    /// Returns the goal of `apply`: the lab as declared.
     pub fn apply(lab: LabName, desired: State) -> Self {
         let desired = Arc::new(desired);
         Self { lab, interest: desired.clone(), desired, record: Record::default() }
     }
 
-    /// Nothing of the lab. `declared` is what its file says, if there is one.
+    /// Returns the goal of `destroy`: an empty lab. `declared` is the state of the lab file, if there is one.
     pub fn destroy(lab: LabName, declared: State) -> Self {
         Self { lab, interest: Arc::new(declared), desired: Arc::default(), record: Record::default() }
     }
 }
 
 impl Goal {
-    /// Makes these foreign links the lab's, too.
+    /// Adopts these foreign links.
     #[must_use]
     pub fn adopting(mut self, links: impl IntoIterator<Item = LinkId>) -> Self {
         let links: Vec<LinkId> = links.into_iter().collect();
@@ -144,7 +144,7 @@ impl Goal {
         self
     }
 
-    /// Takes what was written down into account.
+    /// Adds the record of the last change.
     #[must_use]
     pub fn with_record(mut self, record: Record) -> Self {
         let further = record.interest(&self.interest);
@@ -156,10 +156,10 @@ impl Goal {
     }
 }
 
-/// Observes and plans. Sends no write to the kernel.
+/// Observes the network and plans. Writes nothing.
 ///
 /// # Errors
-/// When the network cannot be read, or conflicts with the lab.
+/// Fails if the network cannot be read, or conflicts with the lab.
 pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), PrepareError> {
     let live = kernel.observe(&goal.interest)?;
     let plan = plan_for(kernel, goal, &live)?;
@@ -179,10 +179,10 @@ fn plan_from(lab: &LabName, desired: &State, live: &Live, preferred: &BTreeMap<L
     Ok(plan(lab, desired, live, changes, preferred))
 }
 
-/// Carries out a plan that [`prepare`] made from `before`, and verifies that nothing is left to do.
+/// Executes a plan that [`prepare`] made from `before`, and verifies that the network matches the lab afterwards.
 ///
 /// # Errors
-/// When an operation fails, the user interrupts, or the network is not what the lab says afterwards.
+/// Fails if an operation fails, the user interrupts, or the network still differs from the lab.
 pub fn apply(
     kernel: &mut impl Kernel,
     goal: &Goal,
@@ -198,8 +198,8 @@ pub fn apply(
     let mut attempt = 1;
     while let Err(source) = kernel.execute(&operations, progress) {
         let aftermath = recover(kernel, goal, before, on_failure);
-        let again = attempt < ATTEMPTS && is_remnant(&source) && matches!(aftermath, Aftermath::RolledBack);
-        if !again {
+        let retry = attempt < ATTEMPTS && is_remnant(&source) && matches!(aftermath, Aftermath::RolledBack);
+        if !retry {
             return Err(ApplyError::Execute { source, aftermath });
         }
         attempt += 1;
@@ -218,21 +218,21 @@ pub fn apply(
     }
 }
 
-/// Reads again all that the plan can have touched, and plans what is left to do. The first look may have begun before the plan was at
-/// its end; what is wrong must show in a second one.
+/// Observes every namespace that the plan can have changed, and plans what is left to do. The first observation may have begun before
+/// the plan was complete, so a difference must also appear in a second one.
 fn verify(kernel: &mut impl Kernel, goal: &Goal, before: &Live, done: &Plan) -> Result<Plan, PrepareError> {
     let touched = done.touched(before);
-    let mut look = || {
+    let mut plan_rest = || {
         let live = kernel.observe_again(&goal.interest, &touched)?;
         plan_for(kernel, goal, &live)
     };
-    match look() {
+    match plan_rest() {
         Ok(rest) if rest.is_empty() => Ok(rest),
-        _ => look(),
+        _ => plan_rest(),
     }
 }
 
-/// Whether something stood in the way that was not seen before: what is left for a moment of a namespace that has gone.
+/// Returns whether an operation failed because a link of a deleted namespace, which the kernel is still removing, has the same name.
 fn is_remnant(error: &ExecuteError) -> bool {
     const EEXIST: i32 = 17;
     match error {
@@ -248,10 +248,10 @@ fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnF
     }
 }
 
-/// How often undoing is begun: what failed once, a look or an operation, may succeed when it is asked for again.
+/// The number of attempts to roll back. An observation or an operation that failed once may succeed again.
 const UNDO_ATTEMPTS: usize = 3;
 
-/// Makes the network what it was: the same pipeline, with the state before as what is desired.
+/// Restores the previous state: the same pipeline with the state of `before` as the desired one.
 fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
     let mut interest = State::clone(&goal.interest);
     interest.extend(before.state.clone());

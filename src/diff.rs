@@ -1,7 +1,7 @@
-//! (desired, live) into changes: what must be created, changed, replaced or deleted, attribute by attribute, and what the
-//! kernel will do by itself on the way.
+//! Compares the desired state with the live one. Returns the resources that must be created, changed, replaced or deleted, with the
+//! attributes that differ. Takes into account what the kernel changes as a side effect.
 //!
-//! It decides nothing about order or messages; that is the plan's.
+//! The plan decides about order and messages.
 
 mod links;
 mod mtu;
@@ -23,68 +23,68 @@ use crate::resource::object::{Losses, Verdict};
 use crate::resource::sysctl::Sysctl;
 use crate::state::{Attributes, Live, ResourceId, State, side_by_side};
 
-/// What happens to a resource.
+/// An action on a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It is made.
+    /// Create it.
     Create,
-    /// It is changed while it lives.
+    /// Change it in place.
     Update,
-    /// It is deleted and made anew, because the kernel cannot change it.
+    /// Delete it and create it again, because the kernel cannot change it in place.
     Replace,
-    /// It is removed.
+    /// Delete it.
     Delete,
 }
 
 impl Action {
-    /// Whether the resource is made, whatever was there before.
-    pub fn makes(self) -> bool {
+    /// Returns whether the action creates the resource: `Create` and `Replace`.
+    pub fn creates(self) -> bool {
         matches!(self, Self::Create | Self::Replace)
     }
 
-    /// Whether what is there is removed, whatever comes after it.
+    /// Returns whether the action removes the live resource: `Delete` and `Replace`.
     pub fn removes(self) -> bool {
         matches!(self, Self::Delete | Self::Replace)
     }
 }
 
-/// A resource as it is and as it will be.
+/// A resource before and after a change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sides<R> {
-    /// What is there; `None` when it is created.
+    /// The live resource; `None` if it is created.
     pub before: Option<R>,
-    /// What will be there; `None` when it is deleted.
+    /// The desired resource; `None` if it is deleted.
     pub after: Option<R>,
 }
 
-/// A change of one resource, by what it is.
+/// The resource that changes, by its type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Subject {
     /// A network namespace; it has no attributes of its own.
     Namespace,
-    /// A kernel setting.
+    /// A sysctl.
     Sysctl(Sides<Sysctl>),
-    /// A link, and what differs where it is there before and after.
+    /// A link. The delta is empty unless both sides are present.
     Link(Sides<Arc<Link>>, Box<LinkDelta>),
     /// An object.
     Object(Box<Any<Verdicts>>),
 }
 
-/// What happens to one resource, and why.
+/// A change of one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// Which resource.
+    /// The identity of the resource.
     pub id: ResourceId,
-    /// What happens to it.
+    /// The action.
     pub action: Action,
     /// The resource before and after.
     pub subject: Subject,
-    /// Why, when it is not obvious.
+    /// The reason, if it is not obvious.
     pub reason: Option<String>,
 }
 
 impl Change {
-    /// The attributes that differ, for reports.
+    /// Returns the attributes that differ, for reports.
     pub fn fields(&self) -> Vec<FieldChange> {
         match &self.subject {
             Subject::Sysctl(Sides { before: Some(before), after: Some(after) }) => {
@@ -96,7 +96,7 @@ impl Change {
         }
     }
 
-    /// All attributes before; `None` when nothing is there.
+    /// Returns all live attributes; `None` if the resource is created.
     pub fn before(&self) -> Option<Attributes> {
         match &self.subject {
             Subject::Namespace => (self.action != Action::Create).then(Vec::new),
@@ -106,7 +106,7 @@ impl Change {
         }
     }
 
-    /// All attributes after; `None` when nothing will be there.
+    /// Returns all desired attributes; `None` if the resource is deleted.
     pub fn after(&self) -> Option<Attributes> {
         match &self.subject {
             Subject::Namespace => (self.action != Action::Delete).then(Vec::new),
@@ -116,7 +116,7 @@ impl Change {
         }
     }
 
-    /// What plans call the resource: its kind and its name.
+    /// Returns the title of the resource in plans: its kind and its name.
     pub fn title(&self) -> String {
         match (&self.id, &self.subject) {
             (ResourceId::Link(id), Subject::Link(sides, _)) => match sides.after.as_ref().or(sides.before.as_ref()) {
@@ -131,7 +131,7 @@ impl Change {
     }
 }
 
-/// Attributes as a JSON object.
+/// Returns attributes as a JSON object.
 pub fn to_json(attributes: Attributes) -> Value {
     Value::Object(attributes.into_iter().collect::<Map<_, _>>())
 }
@@ -170,30 +170,30 @@ impl<'a> Inspect<'a, Verdicts> for Title {
     }
 }
 
-/// Something in the way, so that the lab cannot be had without touching what is not the lab's.
+/// A conflict between the lab and the live network that topo does not resolve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// A foreign object has the name or key that the lab wants.
+    /// A foreign resource has the name or key of a resource of the lab.
     #[error("`{id}` is in the way: {what}")]
     Foreign {
-        /// What the lab wants.
+        /// The resource of the lab.
         id: ResourceId,
-        /// What is there.
+        /// A description of the foreign resource.
         what: String,
     },
-    /// A link is to be adopted that the lab does not want, or that is never foreign.
+    /// The user asked to adopt a link that the lab does not declare in `host`, or that it declares as external.
     #[error("`{0}` cannot be adopted: the lab declares no such link of its own in `host`")]
     NotToAdopt(LinkId),
-    /// A link is to be adopted that is not there.
+    /// The user asked to adopt a link that does not exist.
     #[error("`{0}` cannot be adopted: it does not exist")]
     NothingToAdopt(LinkId),
-    /// The lab declares an interface as external, and it is not there.
+    /// The lab declares an external interface that does not exist.
     #[error("the external interface `{0}` does not exist")]
     MissingExternal(LinkId),
 }
 
 impl Conflict {
-    /// The declared resource that it is about; `None` when it is about what the user asked to adopt.
+    /// Returns the declared resource of the conflict; `None` if the conflict is about a link that the user asked to adopt.
     pub fn resource(&self) -> Option<ResourceId> {
         match self {
             Self::Foreign { id, .. } => Some(id.clone()),
@@ -203,10 +203,10 @@ impl Conflict {
     }
 }
 
-/// The changes from `live` to `desired`, sorted by resource.
+/// Returns the changes from `live` to `desired`, sorted by resource.
 ///
 /// # Errors
-/// All conflicts at once, when there are any.
+/// Returns all conflicts.
 pub fn diff(desired: &State, live: &Live) -> Result<Vec<Change>, Vec<Conflict>> {
     let conflicts = conflicts(desired, live);
     if !conflicts.is_empty() {
@@ -242,17 +242,17 @@ fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {
 struct Differ<'a> {
     desired: &'a State,
     live: &'a Live,
-    /// In the order in which they are found, at most one for each resource.
+    /// At most one change for each resource, in the order of discovery.
     changes: Vec<Change>,
-    /// What happens to namespaces.
+    /// The actions on namespaces.
     namespaces: HashMap<&'a NamespaceName, Action>,
-    /// The positions of the changes of links.
+    /// The positions of link changes in `changes`.
     links: HashMap<LinkId, usize>,
-    /// Live links that will be gone at some time during the plan, with the reason where it is not their own.
+    /// Live links that are deleted or replaced, with the reason if it is another link.
     removed: HashMap<LinkId, Option<String>>,
-    /// Links that go down and stay down.
-    lowered: HashSet<LinkId>,
-    /// What objects lose with links and other objects.
+    /// Links that are set down.
+    set_down: HashSet<LinkId>,
+    /// The links and objects that dependent objects lose.
     losses: BTreeMap<NamespaceName, Losses>,
 }
 
@@ -265,7 +265,7 @@ impl<'a> Differ<'a> {
             namespaces: HashMap::new(),
             links: HashMap::new(),
             removed: HashMap::new(),
-            lowered: HashSet::new(),
+            set_down: HashSet::new(),
             losses: BTreeMap::new(),
         }
     }
@@ -290,14 +290,14 @@ impl<'a> Differ<'a> {
         }
     }
 
-    /// What happens to a link itself.
+    /// Returns the change of a link.
     fn change_of(&self, link: &LinkId) -> Option<&Change> {
         self.links.get(link).map(|at| &self.changes[*at])
     }
 
-    /// Whether the link is made in this plan, whatever was there before.
+    /// Returns whether the link is created or replaced.
     fn is_created(&self, link: &LinkId) -> bool {
-        self.change_of(link).is_some_and(|change| change.action.makes())
+        self.change_of(link).is_some_and(|change| change.action.creates())
     }
 
     fn is_namespace_deleted(&self, namespace: &NamespaceName) -> bool {

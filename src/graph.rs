@@ -12,25 +12,25 @@ use crate::name::LinkId;
 use crate::resource::link::Link;
 use crate::state::State;
 
-/// What a link needs another one for.
+/// The role of a link on which another link depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// It is the parent.
+    /// The parent.
     Parent,
-    /// It is the other end of a pair.
+    /// The other end of a pair.
     Peer,
-    /// It is a port of the link.
+    /// A port of the dependent link.
     Port,
 }
 
-/// The links of a state and what they need of one another. Edges lead from a link to the one that it needs.
+/// The dependencies between links. Edges lead from the dependent link to the required one.
 pub struct LinkGraph {
     graph: DiGraph<LinkId, Relation>,
     nodes: HashMap<LinkId, NodeIndex>,
 }
 
 impl LinkGraph {
-    /// The graph of these links. What they need may be missing among them.
+    /// Builds the graph of these links. Required links may be missing among them.
     pub fn of<'s>(links: impl Iterator<Item = (&'s LinkId, &'s Link)>) -> Self {
         let mut this = Self { graph: DiGraph::new(), nodes: HashMap::new() };
         for (id, link) in links {
@@ -45,14 +45,14 @@ impl LinkGraph {
         this
     }
 
-    /// The graph of all links of a state.
+    /// Builds the graph of all links of a state.
     pub fn of_state(state: &State) -> Self {
         Self::of(state.links.iter().map(|(id, link)| (id, &**link)))
     }
 
-    fn connect(&mut self, link: &LinkId, needed: &LinkId, relation: Relation) {
-        let (link, needed) = (self.node(link), self.node(needed));
-        self.graph.add_edge(link, needed, relation);
+    fn connect(&mut self, link: &LinkId, required: &LinkId, relation: Relation) {
+        let (link, required) = (self.node(link), self.node(required));
+        self.graph.add_edge(link, required, relation);
     }
 
     fn node(&mut self, id: &LinkId) -> NodeIndex {
@@ -74,41 +74,41 @@ impl LinkGraph {
         })
     }
 
-    /// The links that the kernel removes with this one: those whose parent or other end it is.
+    /// Returns the links that the kernel removes together with this link: its upper links and the other end of its pair.
     pub fn removed_with(&self, id: &LinkId) -> impl Iterator<Item = (&LinkId, Relation)> {
         self.edges(id, Direction::Incoming).filter(|(_, relation)| *relation != Relation::Port)
     }
 
-    /// The links that need this one: those that stand on it, the other end of its pair, and its master.
+    /// Returns the dependent links: upper links, the other end of the pair, and the master.
     pub fn dependents(&self, id: &LinkId) -> impl Iterator<Item = &LinkId> {
         self.edges(id, Direction::Incoming).map(|(dependent, _)| dependent)
     }
 
-    /// Circles of links that need one another: the links with what each needs of the next, the last of the first. Of links in several
-    /// circles one is shown, with its first link by name if that is in it. The two ends of a pair are none.
+    /// Returns circular dependencies: each link depends on the next, and the last depends on the first. Returns one of several circles
+    /// that share links, starting at the link with the lowest name if that is in it. The two ends of a pair do not count as a circle.
     pub fn circles(&self) -> Vec<Vec<(&LinkId, Relation)>> {
-        let needs = self.graph.filter_map(|_, id| Some(id), |_, relation| Some(*relation).filter(|r| *r != Relation::Peer));
-        let tangled = tarjan_scc(&needs).into_iter().filter(|component| component.len() > 1);
-        tangled.map(|component| circle(&needs, &component)).collect()
+        let graph = self.graph.filter_map(|_, id| Some(id), |_, relation| Some(*relation).filter(|r| *r != Relation::Peer));
+        let components = tarjan_scc(&graph).into_iter().filter(|component| component.len() > 1);
+        components.map(|component| circle(&graph, &component)).collect()
     }
 }
 
-/// A circle among links that all need one another.
-fn circle<'g>(needs: &DiGraph<&'g LinkId, Relation>, members: &[NodeIndex]) -> Vec<(&'g LinkId, Relation)> {
-    let inside: BTreeSet<NodeIndex> = members.iter().copied().collect();
-    let mut walked: Vec<(NodeIndex, Relation)> = Vec::new();
-    let mut at = members.iter().copied().min_by_key(|node| needs[*node]);
+/// Returns a circle of a strongly connected component.
+fn circle<'g>(graph: &DiGraph<&'g LinkId, Relation>, component: &[NodeIndex]) -> Vec<(&'g LinkId, Relation)> {
+    let members: BTreeSet<NodeIndex> = component.iter().copied().collect();
+    let mut path: Vec<(NodeIndex, Relation)> = Vec::new();
+    let mut at = component.iter().copied().min_by_key(|node| graph[*node]);
     while let Some(node) = at {
-        if let Some(first) = walked.iter().position(|(earlier, _)| *earlier == node) {
-            walked.drain(..first);
+        if let Some(first) = path.iter().position(|(earlier, _)| *earlier == node) {
+            path.drain(..first);
             break;
         }
-        // Each member needs another one.
-        let next = needs.edges(node).filter(|edge| inside.contains(&edge.target())).min_by_key(EdgeRef::target);
-        walked.extend(next.map(|edge| (node, *edge.weight())));
+        // Each member has an edge to another member.
+        let next = graph.edges(node).filter(|edge| members.contains(&edge.target())).min_by_key(EdgeRef::target);
+        path.extend(next.map(|edge| (node, *edge.weight())));
         at = next.map(|edge| edge.target());
     }
-    walked.into_iter().map(|(node, relation)| (needs[node], relation)).collect()
+    path.into_iter().map(|(node, relation)| (graph[node], relation)).collect()
 }
 
 /// A dependency cycle, as indices of steps: each requires the next, and the last requires the first.

@@ -1,7 +1,7 @@
-//! The kernel as the pipeline sees it: something that can be observed, and that executes operations.
+//! The interface of the pipeline to the kernel: observe the network and execute operations.
 //!
-//! [`linux`] is the real one. [`memory`] holds a network in memory and enforces the kernel's rules, so that a plan in the wrong
-//! order fails there as it would for real.
+//! [`linux`] is the running kernel. [`memory`] simulates a network and enforces the kernel's rules, so that a plan in the wrong order
+//! fails there, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,31 +17,31 @@ pub mod memory;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation}")]
 pub struct OperationError {
-    /// Which operation of those that were to be executed, from 0.
+    /// The position of the operation, from 0.
     pub position: usize,
     /// The operation as a phrase.
     pub operation: String,
-    /// Why.
+    /// The cause.
     pub source: Errno,
 }
 
-/// A refusal in the kernel's own terms.
+/// An error of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Errno {
     /// The error number, errno(3), positive.
     pub number: i32,
-    /// What the kernel said beyond the number (NLMSGERR_ATTR_MSG), if anything.
+    /// The kernel's message (NLMSGERR_ATTR_MSG), if any.
     pub message: Option<String>,
 }
 
 impl Errno {
-    /// A refusal without words.
+    /// Returns an error without a message.
     pub fn new(number: i32) -> Self {
         Self { number, message: None }
     }
 }
 
-/// An error of a system call in the kernel's terms; EIO where it has no number.
+/// Converts the error of a system call. Uses EIO if it has no number.
 impl From<&std::io::Error> for Errno {
     fn from(error: &std::io::Error) -> Self {
         const EIO: i32 = 5;
@@ -62,7 +62,7 @@ impl std::fmt::Display for Errno {
     }
 }
 
-/// The system's words for an error, as a lowercase phrase without its number.
+/// Returns the system's message for an error, as a lowercase phrase without the number.
 pub fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     lower_first(text.split(" (os error").next().unwrap_or_default())
@@ -73,71 +73,71 @@ fn lower_first(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
-/// Why the network could not be read.
+/// The network could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {what}")]
 pub struct ObserveError {
-    /// What was to be read.
+    /// The part of the network.
     pub what: String,
-    /// Why it failed.
+    /// The cause.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// Why executing ended early.
+/// The execution stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
-    /// An operation failed. Some that follow it may have been executed.
+    /// An operation failed. Later operations may have been executed.
     #[error(transparent)]
     Operation(#[from] OperationError),
-    /// The user asked to stop; what had begun was finished.
+    /// The user interrupted. Operations that had begun were completed.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// How the executor and the one who waits for it talk.
+/// Receives the progress of an execution, and can stop it.
 pub trait Progress {
-    /// Asked between operations: whether to stop.
+    /// Returns whether to stop. Called between operations.
     fn stop(&self) -> bool {
         false
     }
-    /// Told that the operation at this position is done.
+    /// Called when the operation at this position is complete.
     fn done(&mut self, position: usize) {
         let _ = position;
     }
 }
 
-/// Nobody watches and nobody interrupts.
+/// Ignores the progress and never stops.
 pub struct Unattended;
 impl Progress for Unattended {}
 
-/// Something that can be observed and changed.
+/// A kernel.
 pub trait Kernel {
-    /// Reads what the lab owns, and of all else only what `desired` names. Never writes.
+    /// Observes the resources that the lab owns and those in `desired`. Writes nothing.
     ///
     /// # Errors
-    /// When something could not be read whole; nothing may be concluded then.
+    /// Fails if any part could not be read completely.
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError>;
 
-    /// Reads what lies in these namespaces once more; all else is as it was last seen. `desired` must be that of the last time.
-    /// After [`Kernel::execute`] a namespace may have been read as soon as no operation was left that could change it.
+    /// Observes these namespaces again, and returns the last observation of the others. `desired` must be that of the last observation.
+    /// After [`Kernel::execute`], the observation of a namespace may be as old as the last operation that could change it.
     ///
     /// # Errors
     /// As [`Kernel::observe`].
     fn observe_again(&mut self, desired: &State, touched: &BTreeSet<NamespaceName>) -> Result<Live, ObserveError>;
 
-    /// The values that these settings have in a new network namespace. Those that this kernel lacks are left out.
+    /// Returns the values of these sysctls in a new network namespace. Omits those that this kernel does not have.
     ///
     /// # Errors
-    /// When a new namespace cannot be had.
+    /// Fails if a new namespace cannot be created.
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError>;
 
-    /// Waits a moment for what the kernel does by itself after a namespace is gone.
+    /// Waits a moment for the kernel's asynchronous cleanup of deleted namespaces.
     fn settle(&mut self) {}
 
-    /// Executes operations in their order.
+    /// Executes operations in order.
     ///
     /// # Errors
-    /// At the first operation that failed, or when `progress` asked to stop.
+    /// Fails with the first operation that fails, or if `progress` stops the execution.
     fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError>;
 }

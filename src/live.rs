@@ -1,8 +1,8 @@
-//! Snapshots into [`Live`]: decides what of a network is the lab's, what is in its way, and what does not concern it. Both kernels'
-//! snapshots are judged here, so that ownership is decided in one place.
+//! Turns snapshots into [`Live`]: decides which resources belong to the lab, which conflict with it, and which are unrelated. Ownership
+//! is decided only here, for the snapshots of both kernels.
 //!
-//! In a namespace of the lab everything is the lab's, except for what the kernel and daemons make. In `host` it is what carries the
-//! lab's mark, and what the lab declares.
+//! In a namespace of the lab, everything belongs to the lab except for what the kernel and daemons create. In `host`, resources with
+//! the lab's mark and resources that the lab declares belong to it.
 
 mod objects;
 mod owner;
@@ -24,25 +24,25 @@ use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
 use crate::state::{Ifindex, Live, ResourceId, State};
 
-/// What is under /run/netns besides the lab's namespaces.
+/// The entries under /run/netns that are not namespaces of the lab.
 #[derive(Debug, Default)]
 pub struct Others {
-    /// What is left of the lab's namespaces whose creation or removal was interrupted.
+    /// Namespaces of the lab whose creation or removal was interrupted.
     pub broken: BTreeSet<NamespaceName>,
-    /// Foreign namespaces and files, with what they are.
+    /// Foreign namespaces and files, with a description.
     pub foreign: Vec<(NamespaceName, String)>,
 }
 
-/// A link that concerns the lab: its own, or declared by it.
+/// A link that the lab owns or declares.
 struct SeenLink {
     id: LinkId,
     link: Arc<Link>,
     index: Ifindex,
-    /// What the numbers alone do not tell of its parent or other end, in another namespace.
+    /// Its parent or other end in another namespace, if the indices alone do not identify it.
     elsewhere: Option<Elsewhere>,
 }
 
-/// What was found in all namespaces, each list sorted.
+/// The results of all namespaces. Each list is sorted.
 #[derive(Default)]
 struct Findings {
     links: Vec<SeenLink>,
@@ -53,10 +53,11 @@ struct Findings {
     group_is_shared: bool,
 }
 
-/// Judges snapshots of the lab's namespaces and of `host`. `desired` is what the lab names.
+/// Determines the live state from snapshots of the lab's namespaces and of `host`. `desired` contains the resources that the lab
+/// declares.
 ///
 /// # Errors
-/// When `numbering` has no answer.
+/// Fails if `numbering` fails.
 pub fn live<N: Numbering>(
     lab: &LabName,
     desired: &State,
@@ -95,12 +96,12 @@ impl Findings {
     }
 }
 
-/// The link of this name among those of one namespace, which are sorted.
+/// Returns the link with this name. `links` are the sorted links of one namespace.
 fn named(links: &[SeenLink], name: LinkName) -> Option<&Link> {
     links.binary_search_by_key(&name, |seen| seen.id.name).ok().map(|at| &*links[at].link)
 }
 
-/// One namespace on its way into the live state.
+/// The evaluation of the snapshot of one namespace.
 struct Judging<'a> {
     lab: &'a LabName,
     desired: &'a State,
@@ -108,8 +109,8 @@ struct Judging<'a> {
     namespace: &'a NamespaceName,
     is_host: bool,
     snapshot: &'a Snapshot,
-    /// Its links, sorted by their number.
-    by_number: Vec<&'a FoundLink>,
+    /// Its links, sorted by index.
+    by_index: Vec<&'a FoundLink>,
 }
 
 impl<'a> Judging<'a> {
@@ -120,9 +121,9 @@ impl<'a> Judging<'a> {
         namespace: &'a NamespaceName,
         snapshot: &'a Snapshot,
     ) -> Self {
-        let mut by_number: Vec<_> = snapshot.links.iter().collect();
-        by_number.sort_unstable_by_key(|link| link.index);
-        Self { lab, desired, ends, namespace, is_host: namespace.is_host(), snapshot, by_number }
+        let mut by_index: Vec<_> = snapshot.links.iter().collect();
+        by_index.sort_unstable_by_key(|link| link.index);
+        Self { lab, desired, ends, namespace, is_host: namespace.is_host(), snapshot, by_index }
     }
 
     fn add_to(&self, findings: &mut Findings) {
@@ -133,11 +134,11 @@ impl<'a> Judging<'a> {
         findings.links.extend(links);
     }
 
-    fn numbered(&self, index: Ifindex) -> Option<&'a FoundLink> {
-        self.by_number.binary_search_by_key(&index, |link| link.index).ok().map(|at| self.by_number[at])
+    fn with_index(&self, index: Ifindex) -> Option<&'a FoundLink> {
+        self.by_index.binary_search_by_key(&index, |link| link.index).ok().map(|at| self.by_index[at])
     }
 
-    /// The links that concern the lab, sorted by their names.
+    /// Returns the links that the lab owns or declares, sorted by name.
     fn links(&self, findings: &mut Findings) -> Vec<SeenLink> {
         let mut links = Vec::with_capacity(self.snapshot.links.len());
         for found in &self.snapshot.links {
@@ -156,22 +157,22 @@ impl<'a> Judging<'a> {
                 }
             };
             let mut link = found.link.clone();
-            link.settings.master = found.master.and_then(|master| Some(self.numbered(master)?.name));
+            link.settings.master = found.master.and_then(|master| Some(self.with_index(master)?.name));
             link.marked = marked;
             link.external = self.is_host && self.desired.link(&id).is_some_and(|link| link.external);
-            let elsewhere = self.set_below(found, &mut link);
+            let elsewhere = self.set_parent(found, &mut link);
             links.push(SeenLink { id, link: Arc::new(link), index: found.index, elsewhere });
         }
         links.sort_unstable_by_key(|seen| seen.id.name);
         links
     }
 
-    /// Fills in parent, other end and underlay. Returns what the numbers alone do not tell.
-    fn set_below(&self, found: &FoundLink, link: &mut Link) -> Option<Elsewhere> {
+    /// Sets the parent or other end, and the underlay. Returns what is still to be found if the indices alone do not identify it.
+    fn set_parent(&self, found: &FoundLink, link: &mut Link) -> Option<Elsewhere> {
         let pair = parents::is_end_of_pair(link);
         let slot = link.kind.parent_slot()?;
         let Some(nsid) = found.below_nsid else {
-            let below = found.below.and_then(|below| self.numbered(below));
+            let below = found.below.and_then(|below| self.with_index(below));
             *slot = below.map(|below| LinkId::new(self.namespace, below.name).into());
             if let Some(slot) = link.kind.underlay_slot() {
                 *slot = Some(self.namespace.clone());
@@ -184,7 +185,7 @@ impl<'a> Judging<'a> {
         }
     }
 
-    /// An alternative name of a foreign link takes the name from the lab, too.
+    /// Adds conflicts with alternative names of foreign links.
     fn add_foreign_altnames(&self, links: &[SeenLink], findings: &mut Findings) {
         if !self.is_host {
             return;
@@ -200,10 +201,10 @@ impl<'a> Judging<'a> {
         }
     }
 
-    /// Settings of the namespace, and of those of its links that concern the lab.
+    /// Adds the sysctls of the namespace and of the given links.
     fn add_sysctls(&self, links: &[SeenLink], findings: &mut Findings) {
-        let known = self.snapshot.sysctls.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        let concerning = known.filter(|(key, _)| key.link().is_none_or(|name| named(links, name).is_some()));
-        findings.sysctls.extend(concerning.map(|(key, value)| ((self.namespace.clone(), key.clone()), value.clone())));
+        let existing = self.snapshot.sysctls.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        let relevant = existing.filter(|(key, _)| key.link().is_none_or(|name| named(links, name).is_some()));
+        findings.sysctls.extend(relevant.map(|(key, value)| ((self.namespace.clone(), key.clone()), value.clone())));
     }
 }

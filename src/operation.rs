@@ -1,5 +1,5 @@
-//! Operations: the smallest steps of a plan. Each is complete, with every index that the kernel needs, so that executing one
-//! needs no decision and no look-up.
+//! Operations: the smallest steps of a plan. Each contains every interface index that the kernel needs, so that it is executed without
+//! further decisions or look-ups.
 
 use std::fmt;
 
@@ -11,67 +11,67 @@ use crate::resource::object::table::{Any, Places, Puts};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
 
-/// An interface with the number that the kernel knows it by.
+/// An interface with its index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkHandle {
     /// The interface.
     pub id: LinkId,
-    /// Its number within its namespace.
+    /// Its index within the namespace.
     pub index: Ifindex,
 }
 
-/// A link to be born.
+/// A link to be created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewLink {
-    /// Its name, place and chosen number.
+    /// Its name, namespace and chosen index.
     pub handle: LinkHandle,
-    /// What it is to be.
+    /// Its kind and settings.
     pub link: Link,
-    /// The link below (IFLA_LINK), for kinds that have one.
+    /// The parent (IFLA_LINK), for kinds that have one.
     pub parent: Option<LinkHandle>,
     /// The link that it becomes a port of (IFLA_MASTER).
     pub master: Option<LinkHandle>,
-    /// Whether the creating message brings it up; otherwise a later operation does, or nothing.
+    /// Whether the creating message brings it up. If not, a later operation may.
     pub up: bool,
-    /// The other end of a veth pair, born by the same message.
+    /// The other end of a veth pair, created by the same message.
     pub peer: Option<Box<NewPeer>>,
 }
 
-/// The other end of a veth pair. The kernel takes neither its master nor its being up from the creating message; in `host` the
-/// message that marks it, which is sent together with that one, carries both.
+/// The other end of a veth pair. The kernel ignores its master and its up flag in the creating message. In `host`, the message that
+/// marks it, sent together with the creating message, contains both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewPeer {
-    /// Its name, place and chosen number.
+    /// Its name, namespace and chosen index.
     pub handle: LinkHandle,
-    /// What it is to be.
+    /// Its kind and settings.
     pub link: Link,
     /// The link in `host` that it becomes a port of.
     pub master: Option<LinkHandle>,
-    /// Whether it comes up along with its mark; otherwise a later operation does it, or nothing.
+    /// Whether the message that marks it brings it up. If not, a later operation may.
     pub up: bool,
 }
 
-/// Changes to a living link.
+/// Changes to an existing link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkChange {
-    /// Which link.
+    /// The link.
     pub handle: LinkHandle,
-    /// The kind's options that change; only those are set.
+    /// The kind with only those options set that change.
     pub kind: Option<Kind>,
-    /// The settings that change; `master` and `altnames` are given below.
+    /// The settings that change, except `master` and `altnames`.
     pub settings: LinkSettings,
-    /// What becomes of its master.
+    /// The change of its master.
     pub master: MasterChange<LinkHandle>,
-    /// The mark that it gets, when it changes hands.
+    /// The new mark, if the owner changes or the mark is damaged.
     pub mark: Option<Mark>,
-    /// Further names that it gets.
+    /// Alternative names to add.
     pub add_altnames: Vec<String>,
-    /// Further names that it loses.
+    /// Alternative names to remove.
     pub remove_altnames: Vec<String>,
 }
 
 impl LinkChange {
-    /// No change to this link, to be filled in.
+    /// Returns an empty change of this link.
     pub fn of(handle: LinkHandle) -> Self {
         Self {
             handle,
@@ -85,45 +85,45 @@ impl LinkChange {
     }
 }
 
-/// One step.
+/// An operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
-    /// Makes a namespace, marks it, brings its `lo` up, and publishes it under /run/netns.
+    /// Creates a namespace, marks it, brings its `lo` up, and publishes it under /run/netns.
     CreateNamespace(NamespaceName),
-    /// Removes a namespace and all that is in it.
+    /// Deletes a namespace and everything in it.
     DeleteNamespace(NamespaceName),
-    /// Writes a kernel setting.
+    /// Writes a sysctl.
     WriteSysctl {
-        /// Where.
+        /// The namespace.
         namespace: NamespaceName,
-        /// Which.
+        /// The sysctl.
         key: SysctlKey,
-        /// Its new value.
+        /// The new value.
         value: String,
     },
-    /// Makes a link, or both ends of a veth pair, in place.
+    /// Creates a link, or both ends of a veth pair, in their namespaces.
     CreateLink(Box<NewLink>),
-    /// Changes a living link.
+    /// Changes an existing link.
     ChangeLink(Box<LinkChange>),
-    /// Removes a link; the other end of a veth pair goes with it.
+    /// Deletes a link, and with it the other end of a veth pair.
     DeleteLink(LinkHandle),
-    /// Removes all links of the lab in `host` at once, by their group; never fewer than all that are in the group. The other
-    /// ends of veth pairs go with them.
+    /// Deletes all links of the lab in `host` by their group, and with them the other ends of veth pairs. The handles are all links of
+    /// the group.
     DeleteLinkGroup(Vec<LinkHandle>),
-    /// Adds an object, or changes the one in its place.
+    /// Adds an object, or changes the existing one.
     Put(Box<Any<Puts>>),
     /// Removes an object.
     Remove(Box<Any<Places>>),
 }
 
 impl Operation {
-    /// The namespace that the operation works in.
+    /// Returns the namespace that the operation changes.
     pub fn namespace(&self) -> &NamespaceName {
         match self {
             Self::CreateNamespace(namespace) | Self::DeleteNamespace(namespace) | Self::WriteSysctl { namespace, .. } => {
                 namespace
             }
-            // Never empty; all are in one namespace.
+            // Never empty, and all in `host`.
             Self::DeleteLinkGroup(links) => &links[0].id.namespace,
             Self::CreateLink(new) => &new.handle.id.namespace,
             Self::ChangeLink(change) => &change.handle.id.namespace,
@@ -134,7 +134,7 @@ impl Operation {
     }
 }
 
-/// The step as a phrase for messages: ``create link `red:eth0` ``.
+/// Writes the operation as a phrase for messages: ``create link `red:eth0` ``.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -130,16 +130,16 @@ mod tests {
     #[test]
     fn a_partial_mark_counts_only_with_an_index_of_the_lab() {
         let lab: LabName = "blog".parse().unwrap();
-        let (whole, number) = (Mark::of(&lab), first_index(&lab) + 3);
+        let (whole, index) = (Mark::of(&lab), first_index(&lab) + 3);
         let with = |group: u32, alias: &str| Mark { group, alias: alias.into() };
         assert_eq!(owner(&lab, &whole, 7), Owner::Lab);
-        assert_eq!(owner(&lab, &with(whole.group, ""), number), Owner::Damaged);
-        assert_eq!(owner(&lab, &with(0, &whole.alias), number), Owner::Damaged);
+        assert_eq!(owner(&lab, &with(whole.group, ""), index), Owner::Damaged);
+        assert_eq!(owner(&lab, &with(0, &whole.alias), index), Owner::Damaged);
         assert_eq!(owner(&lab, &with(whole.group, ""), 7), Owner::Foreign(Lookalike::Group));
         assert_eq!(owner(&lab, &with(0, &whole.alias), 7), Owner::Foreign(Lookalike::Alias));
-        assert_eq!(owner(&lab, &with(whole.group, "mine"), number), Owner::Foreign(Lookalike::Group));
-        assert_eq!(owner(&lab, &with(7, &whole.alias), number), Owner::Foreign(Lookalike::Alias));
-        assert_eq!(owner(&lab, &with(0, ""), number), Owner::Foreign(Lookalike::None));
-        assert_eq!(owner(&lab, &with(whole.group, "topo:other"), number), Owner::Other("other".parse().unwrap()));
+        assert_eq!(owner(&lab, &with(whole.group, "mine"), index), Owner::Foreign(Lookalike::Group));
+        assert_eq!(owner(&lab, &with(7, &whole.alias), index), Owner::Foreign(Lookalike::Alias));
+        assert_eq!(owner(&lab, &with(0, ""), index), Owner::Foreign(Lookalike::None));
+        assert_eq!(owner(&lab, &with(whole.group, "topo:other"), index), Owner::Other("other".parse().unwrap()));
     }
 }

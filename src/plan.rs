@@ -1,6 +1,6 @@
-//! Changes into a plan: the operations, complete and in order, that make the live network the desired one.
+//! Turns changes into a plan: the complete, ordered list of operations that make the live network match the desired state.
 //!
-//! A plan is immutable and needs nothing further to be known: printing it tells the whole truth about executing it.
+//! A plan is immutable and complete: it prints exactly the operations that `apply` executes.
 
 mod build;
 mod links;
@@ -25,39 +25,39 @@ use crate::state::{Ifindex, Live, ResourceId, State};
 pub struct Step {
     /// The change's position in [`Plan::changes`].
     pub change: usize,
-    /// What is done.
+    /// The operation.
     pub operation: Operation,
 }
 
-/// How many resources a plan adds, changes and destroys; a replacement counts as both an addition and a destruction.
+/// The number of resources that a plan adds, changes and destroys. A replacement counts as an addition and a destruction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Created, and replaced.
+    /// Resources that are created or replaced.
     pub add: usize,
-    /// Changed in place.
+    /// Resources that are changed in place.
     pub change: usize,
-    /// Deleted, and replaced.
+    /// Resources that are deleted or replaced.
     pub destroy: usize,
 }
 
-/// What is to be done, in order.
+/// The changes to a network, and the operations that make them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The lab that it is about.
+    /// The lab.
     pub lab: LabName,
-    /// What happens to which resource, sorted by resource.
+    /// The changes, sorted by resource.
     pub changes: Vec<Change>,
-    /// How, in the order in which it is done.
+    /// The operations, in the order of execution.
     pub steps: Vec<Step>,
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Returns whether the network matches the desired state already.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// The totals.
+    /// Counts the changes.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
         for change in &self.changes {
@@ -74,20 +74,20 @@ impl Plan {
         summary
     }
 
-    /// The resource that the operation at this position is for.
+    /// Returns the resource that the operation at this position changes.
     pub fn resource(&self, position: usize) -> Option<&ResourceId> {
         let step = self.steps.get(position)?;
         self.changes.get(step.change).map(|change| &change.id)
     }
 
-    /// The operations alone, in order.
+    /// Returns the operations, in order.
     pub fn operations(&self) -> Vec<Operation> {
         self.steps.iter().map(|step| step.operation.clone()).collect()
     }
 }
 
-/// Orders the changes and fills in everything that the kernel must be told. `preferred` gives interface numbers to links that had
-/// them before, so that undoing a deletion restores the number too.
+/// Makes the operations for the changes and orders them. New links get the interface index in `preferred` if it is free, so that a
+/// rollback restores the indices of deleted links.
 pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, preferred: &BTreeMap<LinkId, Ifindex>) -> Plan {
     let steps = match changes.is_empty() {
         true => Vec::new(),
@@ -96,7 +96,7 @@ pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, p
     Plan { lab: lab.clone(), changes, steps }
 }
 
-/// The plan that makes a lab, given without its name, where there is nothing.
+/// Returns the plan that creates a lab on an empty machine. `lab` is a lab file without the name.
 #[cfg(test)]
 fn from_nothing(lab: &str) -> Plan {
     let lab = crate::spec::load(&format!("name: lab\n{lab}")).lab.unwrap();
@@ -105,24 +105,24 @@ fn from_nothing(lab: &str) -> Plan {
     plan(&lab.name, &desired, &Live::default(), changes, &BTreeMap::new())
 }
 
-/// What the builders of operations look up.
+/// The data from which operations are built.
 struct Context<'a> {
     lab: &'a LabName,
     desired: &'a State,
     live: &'a Live,
-    /// What happens to each link that changes.
+    /// The actions on links that change.
     links: HashMap<&'a LinkId, Action>,
     /// Namespaces that are deleted.
-    gone_namespaces: HashSet<&'a NamespaceName>,
-    /// The numbers of links to be born.
-    born: HashMap<&'a LinkId, Ifindex>,
-    /// What links have that the lab does not say.
+    deleted_namespaces: HashSet<&'a NamespaceName>,
+    /// The interface indices of new links.
+    new_indices: HashMap<&'a LinkId, Ifindex>,
+    /// The mtus that links inherit from their parents or ports.
     inheritance: Inheritance<'a>,
-    /// What the live links need of one another; made when something is deleted.
+    /// The dependencies of the live links. Built on the first deletion.
     live_links: OnceCell<LinkGraph>,
-    /// Links with settings of their own that must be written before they come up.
+    /// Links with sysctls, which must be written before the link comes up.
     with_sysctls: HashSet<LinkId>,
-    /// Links that get ports which are born in this plan, and how many.
+    /// Links that get new ports, with the number of new ports.
     with_new_ports: HashMap<LinkId, usize>,
 }
 
@@ -139,22 +139,22 @@ impl<'a> Context<'a> {
             desired,
             live,
             links: HashMap::new(),
-            gone_namespaces: HashSet::new(),
-            born: HashMap::new(),
+            deleted_namespaces: HashSet::new(),
+            new_indices: HashMap::new(),
             inheritance: Inheritance::new(desired, &live.state),
             live_links: OnceCell::new(),
             with_sysctls: HashSet::new(),
             with_new_ports: HashMap::new(),
         };
-        let mut born: Vec<&LinkId> = Vec::new();
+        let mut created: Vec<&LinkId> = Vec::new();
         for change in changes {
             match (&change.id, change.action) {
                 (ResourceId::Link(link), action) => {
                     context.links.insert(link, action);
-                    born.extend(action.makes().then_some(link));
+                    created.extend(action.creates().then_some(link));
                 }
                 (ResourceId::Namespace(namespace), Action::Delete) => {
-                    context.gone_namespaces.insert(namespace);
+                    context.deleted_namespaces.insert(namespace);
                 }
                 (ResourceId::Sysctl(namespace, key), Action::Create) => {
                     context.with_sysctls.extend(key.link().map(|link| LinkId::new(namespace, link)));
@@ -162,56 +162,62 @@ impl<'a> Context<'a> {
                 _ => {}
             }
         }
-        let masters = born.iter().filter_map(|id| Some(LinkId::new(&id.namespace, desired.link(id)?.settings.master?)));
+        let masters = created.iter().filter_map(|id| Some(LinkId::new(&id.namespace, desired.link(id)?.settings.master?)));
         masters.for_each(|master| *context.with_new_ports.entry(master).or_default() += 1);
-        context.number_links(&born, preferred);
+        context.assign_indices(&created, preferred);
         context
     }
 
-    /// Chooses the interface numbers of new links: unique in the whole lab, so that the two ends of a pair can be told by their
-    /// numbers alone.
-    fn number_links(&mut self, born: &[&'a LinkId], preferred: &BTreeMap<LinkId, Ifindex>) {
-        if born.is_empty() {
+    /// Assigns interface indices to new links. They are unique within the lab, so that the two ends of a pair can be identified by
+    /// their indices.
+    fn assign_indices(&mut self, created: &[&'a LinkId], preferred: &BTreeMap<LinkId, Ifindex>) {
+        if created.is_empty() {
             return;
         }
         let mut taken: HashSet<Ifindex> = self.live.indices.values().chain(self.live.taken_indices.values()).copied().collect();
         let mut next = ownership::first_index(self.lab);
-        for &id in born.iter().filter(|id| !id.name.is_loopback()) {
-            let wish = preferred.get(id).copied().filter(|wish| self.is_free(id, *wish));
-            let number = wish.unwrap_or_else(|| {
+        for &id in created.iter().filter(|id| !id.name.is_loopback()) {
+            let preferred = preferred.get(id).copied().filter(|index| self.is_free(id, *index));
+            let index = preferred.unwrap_or_else(|| {
                 while taken.contains(&next) {
                     next += 1;
                 }
                 next
             });
-            taken.insert(number);
-            self.born.insert(id, number);
+            taken.insert(index);
+            self.new_indices.insert(id, index);
         }
     }
 
-    /// Whether a number is used by no living link of the namespace that will still be there.
-    fn is_free(&self, id: &LinkId, number: Ifindex) -> bool {
-        let host = id.namespace.is_host() && self.live.taken_indices.values().any(|taken| *taken == number);
-        let mut others = self.live.indices.iter().filter(|(other, index)| other.namespace == id.namespace && **index == number);
+    /// Returns whether an index is free in the namespace of `id`: no other new link and no remaining link has it.
+    fn is_free(&self, id: &LinkId, wanted: Ifindex) -> bool {
+        let host = id.namespace.is_host() && self.live.taken_indices.values().any(|taken| *taken == wanted);
+        let mut others = self.live.indices.iter().filter(|(other, index)| other.namespace == id.namespace && **index == wanted);
         !host
-            && !self.born.iter().any(|(other, index)| other.namespace == id.namespace && *index == number)
-            && others.all(|(other, _)| self.is_gone(other))
+            && !self.new_indices.iter().any(|(other, index)| other.namespace == id.namespace && *index == wanted)
+            && others.all(|(other, _)| self.is_removed(other))
     }
 
-    fn is_born(&self, link: &LinkId) -> bool {
-        self.links.get(link).is_some_and(|action| action.makes())
+    /// Returns whether the plan creates the link, be it new or replaced.
+    fn is_created(&self, link: &LinkId) -> bool {
+        self.links.get(link).is_some_and(|action| action.creates())
     }
 
-    fn is_gone(&self, link: &LinkId) -> bool {
-        self.links.get(link).is_some_and(|action| action.removes()) || self.gone_namespaces.contains(&link.namespace)
+    /// Returns whether the plan removes the live link, even if it replaces it.
+    fn is_removed(&self, link: &LinkId) -> bool {
+        self.links.get(link).is_some_and(|action| action.removes()) || self.deleted_namespaces.contains(&link.namespace)
     }
 
-    /// The number that a link has while it is created, changed or used.
+    /// Returns the index of a new or existing link.
     fn index(&self, link: &LinkId) -> Ifindex {
-        // A link that is neither born nor alive is a reference that `lower` has refused; 0 makes the kernel refuse it too.
+        // `lower` refuses references to any other link. The kernel refuses index 0.
         const LOOPBACK: Ifindex = 1;
-        let known =
-            self.born.get(link).or_else(|| self.live.indices.get(link)).or_else(|| self.live.taken_indices.get(link)).copied();
+        let known = self
+            .new_indices
+            .get(link)
+            .or_else(|| self.live.indices.get(link))
+            .or_else(|| self.live.taken_indices.get(link))
+            .copied();
         known.unwrap_or(if link.name.is_loopback() { LOOPBACK } else { 0 })
     }
 }

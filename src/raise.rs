@@ -1,4 +1,4 @@
-//! The inverse of [`crate::lower`]: the lab file that asks for a state.
+//! The inverse of [`crate::lower`]: turns a state into a lab file.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,16 @@ use crate::spec::LabFile;
 use crate::spec::file::{Endpoint, InterfaceSpec, LinkSpec, Listed, NamespaceSpec, SysctlValue};
 use crate::state::State;
 
-/// A lab file for a state.
+/// The lab file of a state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raised {
     /// The lab.
     pub lab: LabFile,
-    /// Links that no lab file can ask for: of an unknown kind, or with the other end of their pair outside the state.
+    /// Links that a lab file cannot describe: links of an unknown kind, and ends of pairs whose other end is not in the state.
     pub omitted: Vec<LinkId>,
 }
 
-/// Returns the lab file that asks for a state. What it asks for without saying so is left out: `lo`, and the settings that
-/// interfaces inherit.
+/// Returns the lab file that describes a state. Omits defaults: `lo`, and inherited sysctls.
 pub fn raise(name: &LabName, state: &State) -> Raised {
     let namespaces = state.namespaces.iter().map(|namespace| (namespace.clone(), NamespaceSpec::default())).collect();
     let lab = LabFile { name: name.clone(), namespaces, links: Vec::new() };
@@ -51,7 +50,7 @@ impl Raising<'_> {
         for (id, link) in &state.links {
             let mut spec = InterfaceSpec::default();
             take_settings(&mut spec, &link.settings);
-            let can_be_said = match &**link {
+            let is_expressible = match &**link {
                 link if link.kind.is_loopback() => true,
                 Link { external: true, .. } => {
                     spec.external = Some(true);
@@ -60,17 +59,17 @@ impl Raising<'_> {
                 link if link.kind.is_pair() => self.pair(id, link),
                 link => spec.set_kind(&kind(id, link, ports.remove(id).unwrap_or_default())),
             };
-            let goes_without_saying = link.kind.is_pair() || link.kind.is_loopback() && !id.namespace.is_host();
-            if !can_be_said {
+            let is_implied = link.kind.is_pair() || link.kind.is_loopback() && !id.namespace.is_host();
+            if !is_expressible {
                 self.omitted.push(id.clone());
-            } else if !goes_without_saying || spec != InterfaceSpec::default() {
+            } else if !is_implied || spec != InterfaceSpec::default() {
                 let namespace = self.lab.namespaces.entry(id.namespace.clone()).or_default();
                 namespace.interfaces.insert(id.name, Box::new(spec));
             }
         }
     }
 
-    /// Adds a pair at its first end. Returns whether the other end is there.
+    /// Adds a pair, if the link is its first end. Returns whether the other end exists.
     fn pair(&mut self, id: &LinkId, link: &Link) -> bool {
         let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace));
         let Some(peer) = peer.filter(|peer| self.state.links.contains_key(peer)) else { return false };
@@ -142,7 +141,7 @@ macro_rules! define_take_settings {
 }
 for_each_setting!(define_take_settings {});
 
-/// The kind as a lab file says it: references within the namespace without its name, the ports with their master.
+/// Returns the kind as a lab file has it: with ports, and without the namespace in references within the namespace.
 fn kind(id: &LinkId, link: &Link, ports: Vec<PortPattern>) -> Kind {
     let mut kind = link.kind.clone();
     let parent = kind.parent().map(|parent| parent.resolve(&id.namespace).namespace);

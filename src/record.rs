@@ -1,8 +1,8 @@
-//! What the kernel cannot remember for a lab, and what follows from it: the values that foreign objects had before the lab
-//! changed them, which settings the lab wrote, and which addresses and routes it put onto links that are not its own.
+//! The record of a lab: what the kernel does not store. It contains the previous values of foreign settings that the lab changed, the
+//! sysctls that the lab wrote, and the objects that it added to foreign links.
 //!
-//! It never decides what exists. Without it, what the lab declares is still made so and what carries its mark still goes; only
-//! what nobody declares any more cannot be put back. Pure data; reading and writing it is the command line's.
+//! The record does not decide what exists. Without it, `apply` still makes what the lab declares and deletes what has its mark, but
+//! cannot restore previous values. It is plain data; the command line reads and writes the file.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,38 +15,38 @@ use crate::resource::object::table::{self, IdSets, Registered, Tables, Visit};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::{Live, State};
 
-/// What is written down about a lab.
+/// The record of a lab.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Record {
-    /// The settings that external links had before the lab changed them.
+    /// The previous settings of external links that the lab changed.
     pub links: BTreeMap<LinkId, LinkSettings>,
-    /// The values that the host's settings had before the lab changed them.
+    /// The previous values of sysctls of `host` that the lab changed.
     pub host_sysctls: BTreeMap<SysctlKey, String>,
-    /// Settings that the lab wrote in its own namespaces, and of its own links in `host`.
+    /// The sysctls that the lab wrote in its own namespaces, and of its own links in `host`.
     pub sysctls: BTreeMap<NamespaceName, BTreeSet<SysctlKey>>,
-    /// Objects that the lab put into `host` and that no link of its own tells: addresses of external links, routes over them.
+    /// Objects in `host` that are not on a link of the lab: addresses of external links, and routes over them.
     pub objects: Tables<IdSets>,
 }
 
 impl Record {
-    /// Whether there is nothing to remember.
+    /// Returns whether the record contains nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// What to look at beyond what the lab declares.
+    /// Returns the recorded resources that the lab does not declare, so that they are observed too.
     pub fn interest(&self, declared: &State) -> State {
         let mut interest = State::default();
         let host = NamespaceName::host();
-        let mut look_at_link = |id: &LinkId| {
+        let mut add_link = |id: &LinkId| {
             if !declared.links.contains_key(id) {
                 interest.insert_link(id.clone(), Link::external(LinkSettings::default()));
             }
         };
-        self.links.keys().for_each(&mut look_at_link);
+        self.links.keys().for_each(&mut add_link);
         for (namespace, link) in self.links_of_objects() {
-            look_at_link(&LinkId::new(&namespace, link));
+            add_link(&LinkId::new(&namespace, link));
         }
         let of_host = self.host_sysctls.keys().map(|key| (host.clone(), key.clone()));
         let of_lab = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(|key| (namespace.clone(), key.clone())));
@@ -56,14 +56,15 @@ impl Record {
         interest
     }
 
-    /// The links that the recorded objects are on.
+    /// Returns the links of the recorded objects.
     fn links_of_objects(&self) -> Vec<(NamespaceName, LinkName)> {
         let mut links = Links { record: self, links: Vec::new() };
         table::visit(&mut links);
         links.links
     }
 
-    /// Settings of the lab's own namespaces and links that nobody declares any more, so that the kernel's default is wanted.
+    /// Returns the recorded sysctls of the lab's namespaces and links that the lab no longer declares. They revert to the kernel's
+    /// defaults.
     pub fn forgotten<'a>(
         &'a self,
         desired: &'a State,
@@ -78,8 +79,8 @@ impl Record {
         })
     }
 
-    /// Adds to what is desired that everything foreign which the lab has changed, and no longer declares, becomes what it was,
-    /// and that forgotten settings take their `defaults`.
+    /// Returns the desired state with the previous values of foreign settings that the lab no longer declares, and with the `defaults`
+    /// of sysctls that it no longer declares.
     pub fn restore<'a>(&self, desired: &'a State, live: &Live, defaults: &BTreeMap<SysctlKey, String>) -> Cow<'a, State> {
         let mut restored = Cow::Borrowed(desired);
         for (id, before) in self.links.iter().filter(|(id, _)| live.state.link(id).is_some()) {
@@ -96,8 +97,8 @@ impl Record {
             }
         }
         for (namespace, key) in self.forgotten(desired, live) {
-            // What interfaces are born with is the namespace's own `default`, or what the kernel copies to all, if the lab sets
-            // that.
+            // An interface inherits from `default` of its namespace, or from a sysctl that the kernel copies to all interfaces. The
+            // value that the lab sets for these takes precedence.
             let mut sources = key.of_default().into_iter().chain(key.spread_from());
             let declared =
                 sources.find_map(|key| desired.sysctls.get(&(namespace.clone(), key)).map(|sysctl| sysctl.value.clone()));
@@ -109,7 +110,7 @@ impl Record {
         restored
     }
 
-    /// What must be on disk before the network is changed: all that was, and the values that are about to change.
+    /// Returns the record to write before the network is changed: this record with the values that are about to change.
     #[must_use]
     pub fn before(&self, desired: &State, live: &Live) -> Self {
         let mut record = self.clone();
@@ -134,7 +135,7 @@ impl Record {
         record
     }
 
-    /// What is left to remember once the network is as desired.
+    /// Returns the record to write after the network matches the desired state.
     #[must_use]
     pub fn settled(&self, desired: &State) -> Self {
         let host = NamespaceName::host();
@@ -157,13 +158,13 @@ impl Record {
     }
 }
 
-/// Whether it is the setting of a link in `host` that the lab makes.
+/// Returns whether the sysctl belongs to a link in `host` that the lab creates.
 fn of_own_link(desired: &State, key: &SysctlKey) -> bool {
     let link = key.link().map(|name| LinkId::new(&NamespaceName::host(), name));
     link.and_then(|id| desired.link(&id)).is_some_and(|link| !link.external)
 }
 
-/// Looks up recorded objects that are not declared.
+/// Collects recorded objects that the lab does not declare.
 struct Interest<'a> {
     record: &'a Record,
     declared: &'a State,
@@ -193,7 +194,7 @@ impl Visit for Links<'_> {
     }
 }
 
-/// Notes the objects of `host` that no link of the lab's own tells.
+/// Records the objects of `host` that are not on a link of the lab.
 struct Note<'a> {
     desired: &'a State,
     objects: &'a mut Tables<IdSets>,
@@ -203,12 +204,12 @@ impl Visit for Note<'_> {
     fn visit<O: Registered>(&mut self) {
         let own = |name| self.desired.link(&LinkId::new(&NamespaceName::host(), name)).is_some_and(|link| !link.external);
         let of_host = self.desired.objects::<O>().iter().filter(|((namespace, _), _)| namespace.is_host());
-        let untold = of_host.filter(|((_, key), value)| !O::links(key, value).into_iter().flatten().any(own));
-        self.objects.of_mut::<O>().extend(untold.map(|(id, _)| id.clone()));
+        let foreign = of_host.filter(|((_, key), value)| !O::links(key, value).into_iter().flatten().any(own));
+        self.objects.of_mut::<O>().extend(foreign.map(|(id, _)| id.clone()));
     }
 }
 
-/// Forgets the objects that are not declared.
+/// Removes objects from the record that the lab does not declare.
 struct Settle<'a> {
     desired: &'a State,
     objects: &'a mut Tables<IdSets>,
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_value_is_the_one_that_comes_back() {
+    fn the_value_before_the_first_change_is_restored() {
         let first = Record::default().before(&with_mtu(Some(1400)), &live(1500)).settled(&with_mtu(Some(1400)));
         let second = first.before(&with_mtu(Some(1300)), &live(1400)).settled(&with_mtu(Some(1300)));
         assert_eq!(mtu(&second.restore(&State::default(), &live(1300), &BTreeMap::new())), Some(1500));
@@ -252,20 +253,20 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_leaves_the_file_comes_back_although_the_link_stays_declared() {
+    fn a_removed_setting_of_a_declared_link_is_restored() {
         let record = Record::default().before(&with_mtu(Some(1400)), &live(1500));
         assert_eq!(mtu(&record.restore(&with_mtu(None), &live(1400), &BTreeMap::new())), Some(1500));
         assert!(record.settled(&with_mtu(None)).is_empty());
     }
 
     #[test]
-    fn nothing_comes_back_to_a_link_that_is_gone() {
+    fn nothing_is_restored_on_a_link_that_does_not_exist() {
         let record = Record::default().before(&with_mtu(Some(1400)), &live(1500));
         assert_eq!(*record.restore(&State::default(), &Live::default(), &BTreeMap::new()), State::default());
     }
 
     #[test]
-    fn a_setting_that_the_lab_forgets_takes_its_default() {
+    fn a_removed_sysctl_reverts_to_its_default() {
         let (namespace, key): (NamespaceName, _) =
             ("r1".parse().unwrap(), SysctlKey::of_namespace("net.ipv4.ip_forward").unwrap());
         let mut desired = State::default();

@@ -1,4 +1,4 @@
-//! Plans and outcomes for people and for programs.
+//! Formats plans as text and as JSON.
 
 pub mod json;
 pub mod text;

@@ -1,5 +1,5 @@
-//! What a kernel shows of the network, as plain data: links, objects and settings of each namespace, not yet judged. Kernels return
-//! snapshots; [`crate::live`] decides what of them is the lab's.
+//! Snapshots of a network as plain data: links, objects and sysctls of each namespace. Both kernels return snapshots;
+//! [`crate::live`] decides what belongs to the lab.
 
 use std::collections::BTreeMap;
 
@@ -9,51 +9,51 @@ use crate::resource::object::table::{Dumped, Tables};
 use crate::resource::object::wire::Notes;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
-/// A link as a message describes it.
+/// A link as the kernel reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundLink {
-    /// Its number.
+    /// Its index.
     pub index: Ifindex,
     /// Its name.
     pub name: LinkName,
-    /// All but the master, and the parent or other end, which are numbers here.
+    /// Its kind and settings, without the master, the parent and the other end of a pair.
     pub link: Link,
-    /// The number of the master.
+    /// The index of the master (IFLA_MASTER).
     pub master: Option<Ifindex>,
-    /// The number of the parent or other end (IFLA_LINK).
+    /// The index of the parent or of the other end of a pair (IFLA_LINK).
     pub below: Option<Ifindex>,
-    /// The namespace of that one, by the number that this namespace has for it (IFLA_LINK_NETNSID); `None` means this namespace.
+    /// The nsid of the namespace that `below` is in (IFLA_LINK_NETNSID); `None` for the link's own namespace.
     pub below_nsid: Option<i32>,
-    /// Its group.
+    /// Its group (IFLA_GROUP).
     pub group: u32,
-    /// Its alias, empty for none.
+    /// Its alias (IFLA_IFALIAS); empty if it has none.
     pub alias: String,
 }
 
-/// One namespace.
+/// A snapshot of one namespace.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Its links.
     pub links: Vec<FoundLink>,
     /// Its objects, in the kernel's order.
     pub objects: Tables<Dumped>,
-    /// What messages told about other objects; its lists are sorted.
+    /// What messages of some objects tell about others. The lists are sorted.
     pub notes: Notes,
-    /// The settings that were asked for; `None` for those that this kernel does not have.
+    /// The requested sysctls; `None` for those that this kernel does not have.
     pub sysctls: Vec<(SysctlKey, Option<Sysctl>)>,
 }
 
-/// The lab's namespaces and `host`.
+/// Snapshots of the lab's namespaces and of `host`.
 pub type Snapshots = BTreeMap<NamespaceName, Snapshot>;
 
-/// Answers which number one namespace has for another one (RTM_GETNSID).
+/// Looks up nsids: the numbers that one namespace has for others (RTM_GETNSID).
 pub trait Numbering {
-    /// Why there is no answer.
+    /// The error of a failed look-up.
     type Error;
 
-    /// The number that `asking` has for `other`; `None` when it has none.
+    /// Returns the nsid that `asking` has for `other`; `None` if it has none.
     ///
     /// # Errors
-    /// When the kernel does not answer.
+    /// Fails if the kernel does not answer.
     fn number(&mut self, asking: &NamespaceName, other: &NamespaceName) -> Result<Option<i32>, Self::Error>;
 }

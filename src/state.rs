@@ -1,4 +1,4 @@
-//! The state of a network: one type for what the lab desires and for what the kernel has.
+//! The state of a network. Desired and live states have the same type.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,12 +14,12 @@ use crate::resource::object::Id;
 use crate::resource::object::table::{self, Any, Ids, Inspect, Registered, Sorted, Tables, Visit};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
-/// What tells a resource from all others. The order is the one in which resources are listed within a namespace.
+/// The identity of a resource. Resources of a namespace are listed in this order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceId {
     /// A network namespace.
     Namespace(NamespaceName),
-    /// A kernel setting of a namespace, or of an interface in it.
+    /// A sysctl of a namespace, or of an interface in it.
     Sysctl(NamespaceName, SysctlKey),
     /// An interface.
     Link(LinkId),
@@ -28,12 +28,12 @@ pub enum ResourceId {
 }
 
 impl ResourceId {
-    /// The identity of an object.
+    /// Returns the identity of an object.
     pub fn object<O: Registered>(namespace: &NamespaceName, key: &O::Key) -> Self {
         Self::Object(O::any::<Ids>((namespace.clone(), key.clone())))
     }
 
-    /// The key of an object of that sort, if this is one.
+    /// Returns the namespace and the key if this is an object of type `O`.
     pub fn as_object<O: Registered>(&self) -> Option<&Id<O>> {
         match self {
             Self::Object(any) => O::of_any::<Ids>(any),
@@ -41,7 +41,7 @@ impl ResourceId {
         }
     }
 
-    /// The namespace that the resource is, or is in.
+    /// Returns the namespace of the resource. For a namespace, that is the namespace itself.
     pub fn namespace(&self) -> &NamespaceName {
         match self {
             Self::Namespace(namespace) | Self::Sysctl(namespace, _) => namespace,
@@ -50,7 +50,7 @@ impl ResourceId {
         }
     }
 
-    /// The word for what it is.
+    /// Returns the word for the type of the resource.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Namespace(_) => "namespace",
@@ -72,31 +72,31 @@ impl fmt::Display for ResourceId {
     }
 }
 
-/// Attributes under the lab file's keys.
+/// Attributes, with the keys of the lab file.
 pub type Attributes = Vec<(String, Value)>;
 
 /// A set of resources by identity.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
-    /// The lab's own namespaces; `host` is never one of them.
+    /// The lab's own namespaces, without `host`.
     pub namespaces: BTreeSet<NamespaceName>,
-    /// Kernel settings.
+    /// Sysctls.
     pub sysctls: BTreeMap<(NamespaceName, SysctlKey), Sysctl>,
-    /// Interfaces; plans, and what is restored, share them.
+    /// Interfaces, shared with plans.
     pub links: BTreeMap<LinkId, Arc<Link>>,
     /// Addresses, routes and the like.
     pub objects: Tables<Sorted>,
-    /// Foreign links that become the lab's, because the user said so.
+    /// Foreign links that the user asked to adopt.
     pub adopt: BTreeSet<LinkId>,
 }
 
 impl State {
-    /// The link of that name.
+    /// Returns the link with that name.
     pub fn link(&self, id: &LinkId) -> Option<&Link> {
         self.links.get(id).map(|link| &**link)
     }
 
-    /// The link of that name, to be changed.
+    /// Returns the link with that name for modification.
     pub fn link_mut(&mut self, id: &LinkId) -> Option<&mut Link> {
         self.links.get_mut(id).map(Arc::make_mut)
     }
@@ -106,14 +106,14 @@ impl State {
         self.links.insert(id, Arc::new(link));
     }
 
-    /// The ports of a link, sorted.
+    /// Returns the ports of a link, sorted.
     pub fn ports<'a>(&'a self, master: &'a LinkId) -> impl Iterator<Item = &'a LinkId> {
         let first = LinkId { namespace: master.namespace.clone(), ..LinkId::lowest() };
-        let beside = self.links.range(first..).take_while(|(id, _)| id.namespace == master.namespace);
-        beside.filter(|(_, link)| link.settings.master == Some(master.name)).map(|(id, _)| id)
+        let links = self.links.range(first..).take_while(|(id, _)| id.namespace == master.namespace);
+        links.filter(|(_, link)| link.settings.master == Some(master.name)).map(|(id, _)| id)
     }
 
-    /// The objects of that sort.
+    /// Returns the objects of type `O`.
     pub fn objects<O: Registered>(&self) -> &BTreeMap<Id<O>, O> {
         self.objects.of::<O>()
     }
@@ -132,7 +132,7 @@ impl State {
         table::visit(&mut Extend { state: self, other: &other.objects });
     }
 
-    /// Whether there is such a resource.
+    /// Returns whether the resource exists.
     pub fn contains(&self, id: &ResourceId) -> bool {
         match id {
             ResourceId::Namespace(namespace) => self.namespaces.contains(namespace),
@@ -142,12 +142,12 @@ impl State {
         }
     }
 
-    /// The identities of all resources, sorted.
+    /// Returns the identities of all resources, sorted.
     pub fn ids(&self) -> Vec<ResourceId> {
         self.show().into_iter().map(|(id, _)| id).collect()
     }
 
-    /// All resources with the attributes that are set, under the lab file's keys, sorted.
+    /// Returns all resources with the attributes that are set, sorted.
     pub fn show(&self) -> Vec<(ResourceId, Attributes)> {
         let namespaces = self.namespaces.iter().map(|namespace| (ResourceId::Namespace(namespace.clone()), Vec::new()));
         let sysctl = |((namespace, key), sysctl): (&(NamespaceName, SysctlKey), &Sysctl)| {
@@ -195,7 +195,7 @@ impl Visit for Show<'_> {
     }
 }
 
-/// What two sorted sequences of unique keys have for each key that is in either, sorted.
+/// Joins two sequences that are sorted by unique keys. Yields every key of either sequence with the values of both.
 pub fn side_by_side<K: Ord, A, B>(
     one: impl Iterator<Item = (K, A)>,
     other: impl Iterator<Item = (K, B)>,
@@ -217,25 +217,25 @@ pub fn side_by_side<K: Ord, A, B>(
     })
 }
 
-/// What the kernel has, and what a plan must know of it beyond the resources themselves.
+/// The live network, as far as a plan for one lab needs it.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
-    /// What the lab owns or declares.
+    /// The resources that the lab owns or declares.
     pub state: State,
-    /// The number of every link in `state`.
+    /// The index of every link in `state`.
     pub indices: BTreeMap<LinkId, Ifindex>,
-    /// Whether a foreign link is in the group that marks the lab's.
+    /// Whether a foreign link is in the lab's group.
     pub group_is_shared: bool,
-    /// The numbers of foreign links in `host`: they are taken, and the lab's links may have them as parents.
+    /// The indices of foreign links in `host`. New links cannot have them, but can have these links as parents.
     pub taken_indices: BTreeMap<LinkId, Ifindex>,
-    /// Namespaces of the lab that are incomplete, because their creation or removal was interrupted.
+    /// Namespaces of the lab that are incomplete because their creation or removal was interrupted.
     pub broken: BTreeSet<NamespaceName>,
-    /// Foreign objects in the place of what the lab wants, with a phrase that says what they are.
+    /// Foreign resources that conflict with resources of the lab, with a description.
     pub foreign: BTreeMap<ResourceId, String>,
 }
 
 impl Live {
-    /// The number of a link.
+    /// Returns the index of a link.
     pub fn index(&self, namespace: &NamespaceName, name: LinkName) -> Option<Ifindex> {
         self.indices.get(&LinkId::new(namespace, name)).copied()
     }

@@ -1,4 +1,4 @@
-//! Links: which are made, changed, replaced or deleted, and which the kernel removes along with another one.
+//! Compares links. Finds those that are created, changed, replaced or deleted, and those that the kernel removes with another link.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::name::LinkId;
 use crate::resource::link::{Link, LinkDelta, LinkSettings, MasterChange};
 use crate::state::{ResourceId, State, side_by_side};
 
-/// A link as it is desired and as it is.
+/// A desired and a live link with the same name.
 struct Compared<'a> {
     id: &'a LinkId,
     desired: Option<&'a Arc<Link>>,
     live: Option<&'a Arc<Link>>,
-    /// What differs, where it is both.
+    /// The difference; empty unless both exist.
     delta: LinkDelta,
 }
 
@@ -23,13 +23,13 @@ impl Differ<'_> {
         let inheritance = Inheritance::new(self.desired, &self.live.state);
         let links = compared(self.desired, &self.live.state, &inheritance);
         self.find_removed(&links);
-        // Most of what is removed changes.
+        // Almost every removed link becomes a change.
         self.links.reserve(self.removed.len());
         for link in links {
             self.link(link);
         }
-        self.hold_down();
-        self.hold_mtus();
+        self.rewrite_down();
+        self.rewrite_mtus();
     }
 
     fn link(&mut self, Compared { id, desired, live, mut delta }: Compared<'_>) {
@@ -37,26 +37,26 @@ impl Differ<'_> {
             (None, None) => return,
             (None, Some(live)) if live.external || id.name.is_loopback() => return,
             (None, Some(_)) => (Action::Delete, self.removed.get(id).cloned().flatten()),
-            // A new namespace comes with its `lo`.
+            // The kernel creates `lo` with the namespace.
             (Some(link), None) if link.is_as_created() => return,
             (Some(_), None) => (Action::Create, None),
             (Some(link), Some(live)) => {
                 if let Some(reason) = self.removed.get(id) {
                     (Action::Replace, reason.clone())
                 } else {
-                    self.mind_lost_master(id, link, live, &mut delta);
+                    self.adjust_for_removed_master(id, link, live, &mut delta);
                     if delta.is_empty() {
                         return;
                     }
                     if delta.settings.up == Some(false) {
-                        self.lowered.insert(id.clone());
+                        self.set_down.insert(id.clone());
                     }
                     (Action::Update, None)
                 }
             }
         };
-        let kept = |side: Option<&Arc<Link>>, there: bool| side.filter(|_| there).cloned();
-        let sides = Sides { before: kept(live, action != Action::Create), after: kept(desired, action != Action::Delete) };
+        let side = |link: Option<&Arc<Link>>, present: bool| link.filter(|_| present).cloned();
+        let sides = Sides { before: side(live, action != Action::Create), after: side(desired, action != Action::Delete) };
         self.add_link(id, action, sides, delta, reason);
     }
 
@@ -71,33 +71,33 @@ impl Differ<'_> {
         self.add(ResourceId::Link(id.clone()), action, Subject::Link(sides, Box::new(delta)), reason);
     }
 
-    /// A port whose master is removed has none then, so that it must join the next one, and need not leave this one.
-    fn mind_lost_master(&self, id: &LinkId, link: &Link, live: &Link, delta: &mut LinkDelta) {
+    /// Adjusts the delta of a port whose master is removed: the kernel releases it, so it only needs to join its desired master.
+    fn adjust_for_removed_master(&self, id: &LinkId, link: &Link, live: &Link, delta: &mut LinkDelta) {
         let lost = live.settings.master.is_some_and(|master| self.removed.contains_key(&LinkId::new(&id.namespace, master)));
         if lost {
             delta.master = link.settings.master.map_or(MasterChange::Keep, MasterChange::Enslave);
         }
     }
 
-    /// The kernel brings some links up with their parent. One that the lab wants down must be taken down again.
-    fn hold_down(&mut self) {
-        let rises = |change: &super::Change| match &change.subject {
+    /// Takes links with `up: false` down again that the kernel brings up with their parent.
+    fn rewrite_down(&mut self) {
+        let comes_up = |change: &super::Change| match &change.subject {
             Subject::Link(_, delta) => delta.settings.up == Some(true),
             _ => false,
         };
-        let wanted_down = self.desired.links.iter().filter(|(_, link)| link.settings.up == Some(false));
-        let pulled = wanted_down.filter(|(id, link)| {
+        let desired_down = self.desired.links.iter().filter(|(_, link)| link.settings.up == Some(false));
+        let affected = desired_down.filter(|(id, link)| {
             let parent = link.kind.below(&id.namespace);
-            !self.is_created(id) && parent.is_some_and(|parent| self.change_of(&parent).is_some_and(rises))
+            !self.is_created(id) && parent.is_some_and(|parent| self.change_of(&parent).is_some_and(comes_up))
         });
         let down = LinkSettings { up: Some(false), ..LinkSettings::default() };
-        for id in pulled.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.hold(&id, &down, "the kernel brings it up with its parent");
+        for id in affected.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.rewrite(&id, &down, "the kernel brings it up with its parent");
         }
     }
 
-    /// Writes settings of a link that are as desired again, because the kernel would change them along with something else.
-    pub(super) fn hold(&mut self, id: &LinkId, settings: &LinkSettings, reason: &str) {
+    /// Writes settings of a link again that match already, because the kernel changes them as a side effect of another change.
+    pub(super) fn rewrite(&mut self, id: &LinkId, settings: &LinkSettings, reason: &str) {
         if let Some(change) = self.links.get(id).map(|at| &mut self.changes[*at]) {
             if let Subject::Link(_, delta) = &mut change.subject {
                 let missing = settings.without(&delta.written());
@@ -110,8 +110,8 @@ impl Differ<'_> {
         self.add_link(id, Action::Update, sides, delta, Some(reason.to_owned()));
     }
 
-    /// Finds every live link that will be gone: deleted, replaced, or removed by the kernel because its parent, the other end of
-    /// its pair, or its namespace goes.
+    /// Finds every live link that is deleted or replaced, or that the kernel removes with its parent, with the other end of its pair,
+    /// or with its namespace.
     fn find_removed(&mut self, links: &[Compared<'_>]) {
         let mut pending: Vec<LinkId> = Vec::new();
         for Compared { id, desired, live, delta } in links {
@@ -133,21 +133,16 @@ impl Differ<'_> {
                         Relation::Peer => "the other end",
                         Relation::Parent | Relation::Port => "its parent",
                     };
-                    let action = if self.goes(&id) { "is deleted" } else { "is replaced" };
+                    let action = if self.desired.link(&id).is_none() { "is deleted" } else { "is replaced" };
                     self.removed.insert(dependent.clone(), Some(format!("{what}, `{id}`, {action}")));
                     pending.push(dependent.clone());
                 }
             }
         }
     }
-
-    /// Whether a link that is removed does not come back.
-    fn goes(&self, id: &LinkId) -> bool {
-        self.desired.link(id).is_none()
-    }
 }
 
-/// All links, and what differs of those that are desired and there.
+/// Returns all desired and live links, with the difference of those that are both.
 fn compared<'a>(desired: &'a State, live: &'a State, inheritance: &Inheritance) -> Vec<Compared<'a>> {
     let compare = |(id, desired, live): (&'a LinkId, Option<&'a Arc<Link>>, Option<&'a Arc<Link>>)| {
         let delta = desired.zip(live).map(|(link, live)| link.delta(live, inheritance.inherited(id, link)));

@@ -1,4 +1,4 @@
-//! The mtu that the kernel gives a link when the lab says nothing: often that of the link below.
+//! The mtu of links for which the lab sets none: the kernel often takes it from the parent or the ports.
 
 use std::collections::BTreeMap;
 
@@ -9,47 +9,49 @@ use crate::resource::link::{Link, LinkSettings};
 use crate::state::State;
 
 impl Differ<'_> {
-    /// The kernel fits the mtu of a bridge to its ports' whenever those change, unless it was told one while the bridge lived;
-    /// which is the case cannot be seen. So a bridge with an mtu of its own is told again.
-    pub(super) fn hold_mtus(&mut self) {
+    /// Writes the explicit mtu of links again whose mtu the kernel changes as a side effect.
+    ///
+    /// The kernel adjusts the mtu of a bridge to its ports whenever they change, unless the mtu of the existing bridge was set before
+    /// (BROPT_MTU_SET_BY_USER). It does not report that flag.
+    pub(super) fn rewrite_mtus(&mut self) {
         let (desired, live) = (self.desired, self.live);
         for (id, link) in desired.links.iter().filter(|(_, link)| link.kind.follows_ports_mtu() && !link.external) {
             let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_created(id)) else { continue };
             if self.changes_ports(id) {
                 let settings = LinkSettings { mtu: Some(mtu), ..LinkSettings::default() };
-                self.hold(id, &settings, "its ports change, and the kernel would fit it to them");
+                self.rewrite(id, &settings, "its ports change, and the kernel would adjust its mtu to them");
             }
         }
-        // A link that follows its parent's mtu loses its own one whenever that changes.
+        // A link that follows its parent's mtu loses its own mtu whenever the parent's changes.
         for (id, link) in desired.links.iter().filter(|(_, link)| link.kind.follows_parents_mtu() && !link.external) {
             let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_created(id)) else { continue };
-            if link.kind.below(&id.namespace).is_some_and(|parent| self.moves_mtu(&parent, DEPTH)) {
+            if link.kind.below(&id.namespace).is_some_and(|parent| self.can_change_mtu(&parent, MAX_DEPTH)) {
                 let settings = LinkSettings { mtu: Some(mtu), ..LinkSettings::default() };
-                self.hold(id, &settings, "the mtu of its parent changes, and the kernel would make it the same");
+                self.rewrite(id, &settings, "the mtu of its parent changes, and the kernel would copy it");
             }
         }
     }
 
-    /// Whether a link that stays may have another mtu, if only for a moment.
-    fn moves_mtu(&self, id: &LinkId, depth: u8) -> bool {
+    /// Returns whether the mtu of a link can change during the plan, even temporarily.
+    fn can_change_mtu(&self, id: &LinkId, depth: u8) -> bool {
         let Some((link, depth)) = self.desired.link(id).zip(depth.checked_sub(1)) else { return false };
         let writes = |subject: &Subject| matches!(subject, Subject::Link(_, delta) if delta.written().mtu.is_some());
         let written = self.change_of(id).is_some_and(|change| writes(&change.subject));
-        let below = || link.kind.below(&id.namespace).is_some_and(|below| self.moves_mtu(&below, depth));
+        let below = || link.kind.below(&id.namespace).is_some_and(|below| self.can_change_mtu(&below, depth));
         written || link.kind.follows_ports_mtu() && self.changes_ports(id) || below()
     }
 
-    /// Whether a link gets or loses ports, or one of them changes.
+    /// Returns whether a link gets or loses ports, or one of its ports changes.
     fn changes_ports(&self, id: &LinkId) -> bool {
         let changes = |port: &LinkId| self.change_of(port).is_some() || self.removed.contains_key(port);
         !self.desired.ports(id).eq(self.live.state.ports(id)) || self.desired.ports(id).any(changes)
     }
 }
 
-/// How deep links may stand on links before the search for an inherited mtu gives up.
-const DEPTH: u8 = 32;
+/// The largest number of stacked links that the search for an inherited mtu follows.
+const MAX_DEPTH: u8 = 32;
 
-/// Finds inherited mtus.
+/// Determines inherited mtus.
 pub struct Inheritance<'a> {
     desired: &'a State,
     live: &'a State,
@@ -57,7 +59,7 @@ pub struct Inheritance<'a> {
 }
 
 impl<'a> Inheritance<'a> {
-    /// Looks up `desired` first, and `live` for what is not desired.
+    /// Looks links up in `desired` first, then in `live`.
     pub fn new(desired: &'a State, live: &'a State) -> Self {
         let mut ports: BTreeMap<LinkId, Vec<LinkName>> = BTreeMap::new();
         for (id, link) in &desired.links {
@@ -68,9 +70,9 @@ impl<'a> Inheritance<'a> {
         Self { desired, live, ports }
     }
 
-    /// What the kernel would give the link if it were born now and its surroundings were as desired.
+    /// Returns the mtu that the kernel would give the link as a new one, with its parent and ports as desired.
     pub fn inherited(&self, id: &LinkId, link: &Link) -> Option<u32> {
-        self.inherit(id, link, DEPTH)
+        self.inherit(id, link, MAX_DEPTH)
     }
 
     fn inherit(&self, id: &LinkId, link: &Link, depth: u8) -> Option<u32> {

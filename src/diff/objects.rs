@@ -1,5 +1,5 @@
-//! Objects: compared one sort after the other, each by its own rules, and added anew where the kernel removes them because
-//! something that they need goes.
+//! Compares objects, one type after the other, by the rules of the type. Adds objects again that the kernel removes together with a
+//! link or an object that they need.
 
 use super::{Action, Differ, Subject};
 use crate::name::{LinkId, LinkName, NamespaceName};
@@ -14,14 +14,14 @@ impl Differ<'_> {
         table::visit(&mut Compare(self));
     }
 
-    /// What objects lose with links that go or go down.
+    /// Collects the links that are removed, replaced or set down, for the objects that depend on them.
     fn find_losses(&mut self) {
         let gone = self.removed.keys().map(|link| {
             let loss = if self.is_created(link) { LinkLoss::Replaced } else { LinkLoss::Deleted };
             (link.clone(), loss)
         });
-        let lowered = self.lowered.iter().map(|link| (link.clone(), LinkLoss::Down));
-        for (LinkId { namespace, name }, loss) in lowered.chain(gone).collect::<Vec<_>>() {
+        let set_down = self.set_down.iter().map(|link| (link.clone(), LinkLoss::Down));
+        for (LinkId { namespace, name }, loss) in set_down.chain(gone).collect::<Vec<_>>() {
             self.losses_in(&namespace).links.insert(name, loss);
         }
     }

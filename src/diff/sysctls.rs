@@ -1,4 +1,4 @@
-//! Kernel settings. They cannot be created or deleted, only written; one that a link is born with needs no write.
+//! Compares sysctls. They cannot be created or deleted, only written. A value that a new link inherits needs no write.
 
 use std::collections::BTreeSet;
 
@@ -9,21 +9,21 @@ use crate::state::ResourceId;
 
 impl Differ<'_> {
     pub(super) fn sysctls(&mut self) {
-        // In the order in which they are written: what the kernel copies to others first.
+        // In the order of writing: values that the kernel copies to interfaces come first.
         let mut spreading: BTreeSet<(NamespaceName, String)> = BTreeSet::new();
         for round in [Round::All, Round::Namespace, Round::Link] {
             for ((namespace, key), sysctl) in &self.desired.sysctls {
-                // Settings of a namespace that goes are gone with it.
+                // The sysctls of a deleted namespace disappear with it.
                 if round_of(key) != round || self.is_namespace_deleted(namespace) {
                     continue;
                 }
-                let born = match key.link() {
+                let created = match key.link() {
                     Some(name) => self.is_created(&LinkId::new(namespace, name)),
                     None => self.namespaces.get(namespace) == Some(&Action::Create),
                 };
-                let live = self.live.state.sysctls.get(&(namespace.clone(), key.clone())).filter(|_| !born);
+                let live = self.live.state.sysctls.get(&(namespace.clone(), key.clone())).filter(|_| !created);
                 let overwritten = || spread_name(key).is_some_and(|name| spreading.contains(&(namespace.clone(), name)));
-                // What a link is born with it has, unless the kernel knows no such setting of it: IPv6's on a link too small for it.
+                // A link that exists, but lacks a sysctl that it would inherit, has an mtu too small for IPv6.
                 let needs_no_write = match live {
                     Some(live) => live.value == sysctl.value && !overwritten(),
                     None => sysctl.inherited,
@@ -64,18 +64,18 @@ fn round_of(key: &SysctlKey) -> Round {
     }
 }
 
-/// For a setting that the kernel copies to every interface when it is written: family and name.
+/// Returns the family and the name of a sysctl that the kernel copies to every interface when it is written.
 fn spreads(key: &SysctlKey) -> Option<String> {
     match key.path().split('/').collect::<Vec<_>>().as_slice() {
         ["net", "ipv4", "ip_forward"] => Some("ipv4/forwarding".into()),
         ["net", family @ ("ipv4" | "ipv6"), "conf", "all", name] => Some(format!("{family}/{name}")),
-        // Of IPv4 the kernel also copies `default` to interfaces of which nobody has set it (`devinet_copy_dflt_conf`).
+        // For IPv4, the kernel also copies `default` to interfaces where it was never set (`devinet_copy_dflt_conf`).
         ["net", "ipv4", "conf", "default", name] if *name != "forwarding" => Some(format!("ipv4/{name}")),
         _ => None,
     }
 }
 
-/// For an interface's setting: the same words.
+/// Returns the family and the name of a sysctl of an interface.
 fn spread_name(key: &SysctlKey) -> Option<String> {
     match key.path().split('/').collect::<Vec<_>>().as_slice() {
         ["net", family @ ("ipv4" | "ipv6"), "conf", _, name] => Some(format!("{family}/{name}")),

@@ -1,4 +1,4 @@
-//! The running kernel: observed by dumps, changed by batches of messages, one socket for each namespace.
+//! The running kernel. It is observed by dumps and changed by batches of messages, with one socket for each namespace.
 
 mod early;
 mod execute;
@@ -33,55 +33,55 @@ use crate::resource::sysctl::SysctlKey;
 use crate::snapshot::Snapshots;
 use crate::state::{Live, State};
 
-/// How long the kernel may take to clean up after a namespace, by the order of magnitude.
-const CLEANING_UP: std::time::Duration = std::time::Duration::from_millis(100);
+/// The time that the kernel takes to clean up after a namespace, by order of magnitude.
+const CLEANUP_TIME: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// More gain nothing: what namespaces cost is done under the kernel's locks.
+/// More threads are not faster, because the work on namespaces holds locks of the kernel.
 const THREADS: usize = 2;
 
-/// A namespace with what is needed to work in it.
+/// An open namespace, with a socket in it.
 struct OpenNamespace {
     file: File,
     socket: Socket,
 }
 
 impl OpenNamespace {
-    /// The namespace that the calling thread is in.
+    /// Opens the namespace of the calling thread.
     fn of_this_thread() -> io::Result<Self> {
         Ok(Self { file: netns::of_this_thread()?, socket: Socket::open()? })
     }
 }
 
-/// The kernel cannot be spoken to.
+/// The connection to the kernel failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot connect to the kernel")]
 pub struct ConnectError(#[source] io::Error);
 
-/// The running kernel, as far as it concerns one lab.
+/// The running kernel, for one lab.
 pub struct Linux {
     lab: LabName,
     threads: NamespaceThreads,
-    /// Whether nothing will be changed.
+    /// Whether the caller will change nothing.
     is_read_only: bool,
     /// The namespace that topo was started in.
     host: OpenNamespace,
     /// The lab's own namespaces.
     namespaces: BTreeMap<NamespaceName, OpenNamespace>,
-    /// What was last read of them and of the host.
+    /// The last observation of them and of `host`.
     seen: Snapshots,
-    /// What it was read for.
+    /// The interest of the last observation.
     interest: Option<Arc<Interest>>,
-    /// Observations that have begun early and are not yet asked for.
+    /// Observations that have begun early and are not used yet.
     observations: Option<EarlyObservations>,
     early_namespaces: EarlyNamespaces,
     foreign_routes: ForeignRoutes,
 }
 
 impl Linux {
-    /// Connects to the kernel, in the network namespace of the calling thread. Cheapest as long as the process has one thread.
+    /// Connects to the kernel in the network namespace of the calling thread. Fastest while the process has a single thread.
     ///
     /// # Errors
-    /// When the system refuses a socket or a thread.
+    /// Fails if the system refuses a socket or a thread.
     pub fn new(lab: LabName) -> Result<Self, ConnectError> {
         raise_descriptor_limit();
         widen_descriptor_table();
@@ -103,12 +103,12 @@ impl Linux {
         connect().map_err(ConnectError)
     }
 
-    /// The lab that it is about.
+    /// Returns the lab.
     pub fn lab(&self) -> &LabName {
         &self.lab
     }
 
-    /// The same, for somebody who will not change anything.
+    /// Connects to the kernel for observations only.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -116,39 +116,39 @@ impl Linux {
         Ok(Self { is_read_only: true, ..Self::new(lab)? })
     }
 
-    /// Begins to make namespaces, if some of the `declared` ones are not there, for the next plan, which will want them. They have no
-    /// name before that, and are gone with the process.
+    /// Begins to create namespaces for the next plan, if some of the `declared` ones are missing. They have no name until the plan uses
+    /// them, and disappear with the process.
     pub fn create_early(&self, listing: &Listing, declared: impl Iterator<Item = NamespaceName>) {
         self.early_namespaces.prepare(&self.threads, listing.missing(declared));
     }
 
-    /// Begins to read what the lab owns, for the next observation, which may then be asked for when it is known what the lab wants.
+    /// Begins to read the resources of the lab for the next observation, before the lab file is known.
     ///
     /// # Errors
-    /// When the host cannot be read, or the threads have ended.
+    /// Fails if `host` cannot be read, or the threads have ended.
     pub fn observe_early(&mut self, listing: Listing, record: &Record) -> Result<(), ObserveError> {
         early::look_everywhere(self, listing, record)
     }
 
-    /// Closes what was opened to look into namespaces, and forgets what was seen, on a thread that has nothing else to do. For
-    /// a thousand namespaces it takes several milliseconds.
+    /// Closes the namespaces and drops the last observation on an idle thread. For a thousand namespaces, this takes several
+    /// milliseconds.
     fn close_namespaces(&mut self) {
         let opened = (std::mem::take(&mut self.namespaces), std::mem::take(&mut self.seen));
         let _ = self.threads.begin(move || drop(opened));
     }
 
-    /// The processes inside of those of the lab's namespaces that were observed.
+    /// Returns the processes inside of these namespaces, as far as they were observed.
     ///
     /// # Errors
-    /// When /proc cannot be read.
+    /// Fails if /proc cannot be read.
     pub fn processes_inside<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<ProcessInside>> {
         processes_inside::find(&self.places(namespaces))
     }
 
-    /// Ends them.
+    /// Ends the processes inside of these namespaces, and returns them.
     ///
     /// # Errors
-    /// When one may not be ended, or more are started all the time.
+    /// Fails if a process cannot be signalled, or new processes keep appearing.
     pub fn kill_processes_inside<'a>(
         &'a self,
         namespaces: impl Iterator<Item = &'a NamespaceName>,
@@ -166,7 +166,8 @@ impl Linux {
     }
 }
 
-/// Every namespace costs two descriptors; the usual soft limit of 1024 is for programs that use select(2).
+/// Raises the soft limit of descriptors to the hard limit. Every namespace needs two descriptors; the usual soft limit of 1024 exists for
+/// programs that use select(2).
 pub fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
@@ -176,11 +177,11 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Makes the process's table of descriptors as large as a lab of thousands of namespaces needs it. It would double by itself, but
-/// as soon as there is a second thread each time waits for all readers of the old one (RCU), some 10 ms.
+/// Grows the descriptor table of the process for a lab of thousands of namespaces. The kernel doubles it as needed, but as soon as there
+/// is a second thread, each time waits for the readers of the old table (RCU), about 10 ms.
 fn widen_descriptor_table() {
     const DESCRIPTORS: i32 = 1 << 14;
-    // Refused where the limit is lower: then the table grows as it must.
+    // Fails if the limit is lower. Then the kernel grows the table as needed.
     if let Ok(descriptor) = fcntl(io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(DESCRIPTORS - 1)) {
         let _ = nix::unistd::close(descriptor);
     }
@@ -200,7 +201,7 @@ impl Kernel for Linux {
     }
 
     fn settle(&mut self) {
-        std::thread::sleep(CLEANING_UP);
+        std::thread::sleep(CLEANUP_TIME);
     }
 
     fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {

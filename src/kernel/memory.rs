@@ -1,8 +1,8 @@
-//! A network in memory that obeys the kernel's rules: what the kernel refuses, it refuses with the same number, and what the
-//! kernel does by itself (a peer that dies along, a route that vanishes with its link), it does, too.
+//! A network in memory that enforces the kernel's rules. It refuses what the kernel refuses, with the same error number, and has the
+//! same side effects: the peer is deleted with its link, routes are deleted with their link, and so on.
 //!
-//! It holds links, addresses, routes and settings. It passes no packets, knows no carrier, and no time: duplicate address
-//! detection is over at once, namespaces are gone as soon as they are deleted, lifetimes do not run down.
+//! It contains links, addresses, routes and sysctls. It does not simulate packets, carrier or time: duplicate address detection and the
+//! removal of namespaces complete immediately, and lifetimes do not expire.
 
 mod address;
 mod bridge;
@@ -33,20 +33,20 @@ use crate::state::{Live, State};
 
 pub use network::Network;
 
-/// A kernel in memory, as one lab sees it.
+/// An in-memory kernel, as one lab sees it.
 #[derive(Debug, Clone)]
 pub struct Memory {
     lab: LabName,
-    /// The network. It can be handed from one lab's kernel to another's, compared, and changed behind the lab's back.
+    /// The network. Tests pass it from the kernel of one lab to that of another, compare it, and change it like other programs do.
     pub network: Network,
     faults: Vec<Fault>,
     attempted: usize,
     executed: usize,
-    /// What was last seen.
+    /// The last observation.
     seen: Snapshots,
 }
 
-/// An operation that is made to fail.
+/// An injected failure.
 #[derive(Debug, Clone)]
 struct Fault {
     when: When,
@@ -55,26 +55,26 @@ struct Fault {
 
 #[derive(Debug, Clone, Copy)]
 enum When {
-    /// The operation with this number, counted from the first ever attempted.
+    /// The operation with this number, counted from the first attempt ever.
     At(usize),
-    /// That one and all after it.
+    /// This operation and all that follow.
     From(usize),
-    /// Every operation of the sort.
+    /// Every operation for which the function returns true.
     Every(fn(&Operation) -> bool),
 }
 
 impl Memory {
-    /// A machine with nothing but `lo`, for a lab.
+    /// Returns a machine that has only `lo`.
     pub fn new(lab: LabName) -> Self {
         Self::with_network(lab, Network::default())
     }
 
-    /// A given network as a lab's kernel sees it.
+    /// Returns a machine with the given network.
     pub fn with_network(lab: LabName, network: Network) -> Self {
         Self { lab, network, faults: Vec::new(), attempted: 0, executed: 0, seen: Snapshots::new() }
     }
 
-    /// Makes the `n`-th operation from now fail, counted from 0; those after it work again.
+    /// Makes the `n`-th operation from now fail, counted from 0. Later operations work again.
     pub fn fail_at(&mut self, n: usize, errno: i32) {
         self.faults.push(Fault { when: When::At(self.attempted + n), errno: Errno::new(errno) });
     }
@@ -84,27 +84,27 @@ impl Memory {
         self.faults.push(Fault { when: When::From(self.attempted + n), errno: Errno::new(errno) });
     }
 
-    /// Makes every operation of a sort fail.
-    pub fn fail_every(&mut self, sort: fn(&Operation) -> bool, errno: i32) {
-        self.faults.push(Fault { when: When::Every(sort), errno: Errno::new(errno) });
+    /// Makes every operation fail for which `matches` returns true.
+    pub fn fail_every(&mut self, matches: fn(&Operation) -> bool, errno: i32) {
+        self.faults.push(Fault { when: When::Every(matches), errno: Errno::new(errno) });
     }
 
-    /// Ends all failures.
+    /// Removes all injected failures.
     pub fn heal(&mut self) {
         self.faults.clear();
     }
 
-    /// How many operations were attempted, those that failed among them.
+    /// Returns the number of attempted operations, including those that failed.
     pub fn attempted(&self) -> usize {
         self.attempted
     }
 
-    /// How many operations changed the network.
+    /// Returns the number of operations that succeeded.
     pub fn executed(&self) -> usize {
         self.executed
     }
 
-    fn judge(&self, desired: &State, others: Others) -> Live {
+    fn live(&self, desired: &State, others: Others) -> Live {
         match live(&self.lab, desired, &self.seen, others, &mut observe::Numbers(&self.network)) {
             Ok(live) => live,
         }
@@ -116,7 +116,7 @@ impl Memory {
         let fails = |fault: &&Fault| match fault.when {
             When::At(at) => number == at,
             When::From(from) => number >= from,
-            When::Every(sort) => sort(operation),
+            When::Every(matches) => matches(operation),
         };
         if let Some(fault) = self.faults.iter().find(fails) {
             return Err(fault.errno.clone());
@@ -131,7 +131,7 @@ impl Kernel for Memory {
     fn observe(&mut self, desired: &State) -> Result<Live, ObserveError> {
         let (snapshots, others) = observe::read(&self.network, &self.lab, desired);
         self.seen = snapshots;
-        Ok(self.judge(desired, others))
+        Ok(self.live(desired, others))
     }
 
     fn observe_again(&mut self, desired: &State, touched: &BTreeSet<NamespaceName>) -> Result<Live, ObserveError> {
@@ -140,7 +140,7 @@ impl Kernel for Memory {
         for (namespace, snapshot) in snapshots {
             self.seen.entry(namespace).or_insert(snapshot);
         }
-        Ok(self.judge(desired, others))
+        Ok(self.live(desired, others))
     }
 
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
@@ -149,7 +149,7 @@ impl Kernel for Memory {
         Ok(keys.iter().filter_map(value).collect())
     }
 
-    /// Stops at the operation that failed: what follows it is never executed.
+    /// Stops at the first operation that fails.
     fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
         for (position, operation) in operations.iter().enumerate() {
             if progress.stop() {

@@ -32,13 +32,13 @@ struct Add<'a, 'f> {
     findings: &'f mut Findings,
 }
 
-/// What an object is to the lab.
+/// The owner of an object.
 enum Owner<O> {
-    /// The lab's.
+    /// The lab.
     Lab(O),
-    /// Foreign, with what it is, where the lab wants its own.
+    /// Foreign, and in conflict with an object of the lab. The text describes it.
     InTheWay(String),
-    /// Of no concern.
+    /// Foreign, without a conflict.
     Other,
 }
 
@@ -97,13 +97,13 @@ impl Add<'_, '_> {
         }
     }
 
-    /// Whether the lab declares the link, and a foreign one has its place.
+    /// Returns whether a foreign link has the name of a link that the lab declares.
     fn is_in_the_way(&self, name: LinkName) -> bool {
         let declared = self.judging.desired.links.contains_key(&LinkId::new(self.judging.namespace, name));
         declared && named(self.links, name).is_none()
     }
 
-    /// Finds what the lab declares in `host` that the kernel cannot have beside a foreign object.
+    /// Adds a conflict if a foreign object in `host` excludes an object that the lab declares.
     fn note_clash<O: Registered>(&mut self, key: &O::Key) {
         let namespace = self.judging.namespace;
         if !self.judging.is_host {

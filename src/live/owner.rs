@@ -5,18 +5,18 @@ use crate::ownership::{self, Lookalike, Mark, Owner};
 use crate::resource::link::Marked;
 use crate::state::{Ifindex, State};
 
-/// What a link is to the lab.
+/// The relation of a link to the lab.
 pub(super) enum Claim {
-    /// The lab's own, or about to become so.
+    /// The lab owns or adopts it.
     Lab(Marked),
-    /// Declared as external.
+    /// The lab declares it as external.
     Declared,
-    /// Foreign, with a phrase that says whose.
+    /// It is foreign. The text describes it.
     Foreign(String),
 }
 
 impl Claim {
-    /// Judges a link by its mark and number. `kind` is the kernel's word for its kind.
+    /// Determines the owner of a link from its mark and its index. `kind` is the kernel's name of its kind.
     pub(super) fn of(lab: &LabName, desired: &State, id: &LinkId, mark: Mark, index: Ifindex, kind: &str) -> Self {
         if !id.namespace.is_host() {
             return Self::Lab(Marked::Lab);
@@ -35,7 +35,7 @@ impl Claim {
     }
 }
 
-/// What a namespace with this mark is, when it is not the lab's.
+/// Describes a namespace with this mark; `None` if it belongs to the lab.
 pub fn foreign_namespace(lab: &LabName, name: &NamespaceName, mark: &str) -> Option<String> {
     match ownership::lab_of_namespace_mark(mark) {
         Some((owner, marked)) if owner == *lab && marked == *name => None,

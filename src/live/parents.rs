@@ -1,7 +1,7 @@
-//! Finds the link that a number means: the parent, or the other end of a pair, often in another namespace.
+//! Finds the parent or the other end of a pair by its index, often in another namespace.
 //!
-//! The kernel names another namespace by a number that only the asking namespace knows (nsid). The two ends of a veth pair are
-//! recognized because each names the other's number; only where that is ambiguous, and for parents elsewhere, the kernel is asked.
+//! The kernel reports another namespace by its nsid, which is valid only in the namespace of the link. The two ends of a veth pair are
+//! found because each contains the index of the other. If that is ambiguous, and for parents in other namespaces, the kernel is asked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use crate::resource::link::Link;
 use crate::snapshot::{Numbering, Snapshots};
 use crate::state::{Ifindex, State};
 
-/// What a link says of its parent or other end in another namespace, which has the number `nsid` in the link's own.
+/// The parent or other end of a link in another namespace. `nsid` is that namespace's nsid in the namespace of the link.
 pub(super) enum Elsewhere {
     /// The other end of a pair is one of these.
     Pair { ends: Vec<LinkId>, nsid: i32 },
-    /// The parent has the number `below` there.
+    /// The parent has the index `below`.
     Parent { below: Option<Ifindex>, nsid: i32 },
 }
 
-/// Whether the link is one end of a pair.
+/// Returns whether the link is one end of a pair.
 pub(super) fn is_end_of_pair(link: &Link) -> bool {
     link.kind.is_pair()
 }
 
-/// Ends of pairs by their own number and the other's.
+/// Ends of pairs by their own index and the index of the other end.
 pub(super) struct Ends<'a>(Vec<((Ifindex, Ifindex), &'a NamespaceName, LinkName)>);
 
 impl<'a> Ends<'a> {
@@ -40,8 +40,8 @@ impl<'a> Ends<'a> {
         Self(ends)
     }
 
-    /// Finds the other end of the pair whose one end in `namespace` has the number `index`, and says that the other has `below`.
-    /// Returns the candidates where there are several.
+    /// Finds the other end of the pair whose end in `namespace` has the index `index` and reports `below` as the index of the other.
+    /// Returns the candidates if there are several.
     pub(super) fn other(
         &self,
         namespace: &NamespaceName,
@@ -65,13 +65,13 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Asks the kernel which namespaces parents are in.
+/// Finds the namespaces of parents by asking the kernel.
 pub(super) struct Parents<'a, N> {
     snapshots: &'a Snapshots,
     numbering: &'a mut N,
-    /// All links by their number, once that has been asked for.
+    /// All links by their index. Built on first use.
     by_index: Option<HashMap<(&'a NamespaceName, Ifindex), LinkName>>,
-    /// (namespace that asks, nsid) to the namespace meant, as far as known.
+    /// Cache of answers: (asking namespace, nsid) to the namespace.
     known: BTreeMap<(NamespaceName, i32), Option<NamespaceName>>,
 }
 
@@ -80,7 +80,7 @@ impl<'a, N: Numbering> Parents<'a, N> {
         Self { snapshots, numbering, by_index: None, known: BTreeMap::new() }
     }
 
-    /// Fills in parents, other ends and underlays where the numbers alone do not tell.
+    /// Sets the parents, other ends and underlays that the indices alone do not identify.
     pub(super) fn find(&mut self, links: &mut [SeenLink], desired: &State) -> Result<(), N::Error> {
         for SeenLink { id, link, elsewhere, .. } in links {
             let (below, namespace) = match elsewhere.take() {
@@ -114,7 +114,7 @@ impl<'a, N: Numbering> Parents<'a, N> {
         by_index.get(&(namespace, index)).map(|name| LinkId::new(namespace, *name))
     }
 
-    /// The end that is in the namespace which that of `id` knows by this number.
+    /// Returns the end in the namespace with this nsid.
     fn confirmed(&mut self, id: &LinkId, ends: Vec<LinkId>, nsid: i32) -> Result<Option<LinkId>, N::Error> {
         for end in ends {
             if self.numbering.number(&id.namespace, &end.namespace)? == Some(nsid) {
@@ -124,7 +124,7 @@ impl<'a, N: Numbering> Parents<'a, N> {
         Ok(None)
     }
 
-    /// The namespace that `asking` knows by this number; `None` when it is none of those that were read.
+    /// Returns the namespace with this nsid in `asking`; `None` if it is not among the snapshots.
     fn namespace_of(
         &mut self,
         asking: &NamespaceName,

@@ -1,4 +1,4 @@
-//! Each change's operations, and their order.
+//! Builds the operations of each change and orders them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,28 +11,28 @@ use crate::ownership;
 use crate::resource::link::Link;
 use crate::state::ResourceId;
 
-/// The phases of a plan. What must be gone is removed first; then the network grows from namespaces up to routes.
+/// The phases of a plan: removals first, then creations from namespaces up to routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Phase {
-    /// By the position of their sort in the registry, last first.
+    /// In the reverse order of the registry; the value is the position of the type.
     RemoveObjects(std::cmp::Reverse<usize>),
     DeleteLinks,
-    /// Further names that living links lose, so that others can have them.
+    /// Removes alternative names from links, so that other links can get them.
     ReleaseNames,
     DeleteNamespaces,
     CreateNamespaces,
-    /// Before links are born, since they inherit.
+    /// Before links are created, because new links inherit the values.
     NamespaceSysctls,
     Links,
     /// Before the link comes up.
     LinkSysctls,
-    /// What a link's creating message cannot carry.
+    /// Settings that the message that creates a link cannot contain.
     FinishLinks,
-    /// By the position of their sort in the registry.
+    /// In the order of the registry; the value is the position of the type.
     PutObjects(usize),
-    /// Objects that are replaced by new ones, which are there by now.
+    /// Removes objects whose replacements have been added.
     RemoveReplaced,
-    /// Objects that need an address which must first have passed duplicate address detection: last, so that it is waited for only once.
+    /// Objects that wait until an address has passed duplicate address detection. They come last, so that `apply` waits only once.
     PutLate,
 }
 
@@ -41,8 +41,8 @@ impl Phase {
         matches!(self, Self::PutObjects(_) | Self::RemoveReplaced | Self::PutLate)
     }
 
-    /// Phases of the same stage are gone through for one namespace after the other, so that all that is done in a namespace is
-    /// done together: what links need of each other across namespaces is a need between operations, and overrides this.
+    /// Returns the stage of the phase. Within a stage, the operations of each namespace are contiguous, unless a dependency between
+    /// links of different namespaces requires another order.
     fn stage(self) -> Self {
         match self {
             Self::NamespaceSysctls => Self::CreateNamespaces,
@@ -52,16 +52,16 @@ impl Phase {
     }
 }
 
-/// An operation before it has its place.
+/// An operation that is not ordered yet.
 pub(super) struct Node {
     pub(super) change: usize,
     pub(super) phase: Phase,
     pub(super) operation: Operation,
-    /// Links whose birth or change must come first.
+    /// Links that must be created or changed before this operation.
     pub(super) after: Vec<LinkId>,
-    /// The links that the operation bears or changes, for others to wait for.
+    /// The links that the operation creates or changes.
     pub(super) provides: Vec<LinkId>,
-    /// The place among operations of the same phase that need not wait for each other.
+    /// The order among independent operations of the same phase.
     pub(super) rank: (usize, i64),
 }
 
@@ -73,14 +73,14 @@ impl Node {
 
 pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     let mut nodes = Vec::new();
-    let mut run = Run::default();
+    let mut group = ObjectGroup::default();
     for (position, change) in changes.iter().enumerate() {
         let added = nodes.len();
         context.add_nodes(&mut nodes, position, change);
-        let start = run.start(position, &change.id);
+        let start = group.start(position, &change.id);
         for node in &mut nodes[added..] {
             node.rank.0 = start;
-            // The kernel copies these to others, so that they come first.
+            // The kernel copies these values to the interfaces, so they must be written first.
             if matches!(&node.operation, Operation::WriteSysctl { key, .. } if key.is_of_all()) {
                 node.rank = (0, -1);
             }
@@ -92,35 +92,36 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
             providers.insert((link, node.phase), position);
         }
     }
-    let mut needs = Vec::new();
+    let mut dependencies = Vec::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.after {
-            // An object needs its links up, whenever in the stage that happens.
+            // An object needs its links up.
             let up = node.phase.puts_objects().then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
-            needs.extend(up.map(|needed| (position, *needed)));
-            needs.extend(
+            dependencies.extend(up.map(|needed| (position, *needed)));
+            dependencies.extend(
                 providers.get(&(link, node.phase)).filter(|needed| **needed != position).map(|needed| (position, *needed)),
             );
         }
     }
-    // Where a link with new ports comes up, that is done last: a bridge that is up sends what IPv6 says on each new link to all
-    // its ports, which keeps the processors busy for seconds.
-    let joining: HashSet<&NamespaceName> = context.with_new_ports.keys().map(|link| &link.namespace).collect();
-    let place = |node: &Node| {
+    // Namespaces with masters that get new ports come last: a bridge that is up floods the IPv6 messages of each new link to all of
+    // its ports, which can take seconds of processor time.
+    let with_joining_ports: HashSet<&NamespaceName> = context.with_new_ports.keys().map(|link| &link.namespace).collect();
+    let rank = |node: &Node| {
         let namespace = node.operation.namespace();
         match node.phase.stage() {
             stage @ Phase::CreateNamespaces => (stage, false, Some(namespace.clone()), node.phase, node.rank),
-            stage @ Phase::LinkSysctls => (stage, joining.contains(namespace), Some(namespace.clone()), node.phase, node.rank),
+            stage @ Phase::LinkSysctls => {
+                (stage, with_joining_ports.contains(namespace), Some(namespace.clone()), node.phase, node.rank)
+            }
             stage => (stage, false, None, node.phase, node.rank),
         }
     };
-    let ranks: Vec<_> = nodes.iter().map(place).collect();
-    // Needs only lead from a link to the one below it, and `lower` refuses circles of those.
-    let order = graph::order(&ranks, &needs).expect("links do not stand on one another in a circle");
+    let ranks: Vec<_> = nodes.iter().map(rank).collect();
+    let order = graph::order(&ranks, &dependencies).expect("`lower` refuses circular link dependencies");
     let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
     let ordered = order.into_iter().filter_map(|position| nodes[position].take());
     let steps = ordered.map(|node| Step { change: node.change, operation: node.operation }).collect();
-    context.delete_at_once(steps)
+    context.group_deletions(steps)
 }
 
 impl Context<'_> {
@@ -148,20 +149,20 @@ impl Context<'_> {
                 self.add_link_nodes(nodes, position, change.action, link, sides, delta);
             }
             (_, Subject::Object(object)) => self.add_object_nodes(nodes, position, object),
-            // A setting cannot be deleted, and is gone with its link or namespace.
+            // A sysctl cannot be deleted. It disappears with its link or namespace.
             (ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_), _) => {}
         }
     }
 
-    /// Puts one deletion by group in the place of many in `host`, where all links of the lab go and nobody else's is in the group:
-    /// the kernel takes about as long for all as for one.
-    fn delete_at_once(&self, mut steps: Vec<Step>) -> Vec<Step> {
+    /// Replaces the deletions of single links in `host` by one deletion of the group, if the plan deletes all links of the lab and no
+    /// foreign link is in the group. The kernel deletes a group about as fast as a single link.
+    fn group_deletions(&self, mut steps: Vec<Step>) -> Vec<Step> {
         let in_host = |step: &Step| matches!(&step.operation, Operation::DeleteLink(link) if link.id.namespace.is_host());
         let ours = || self.live.state.links.iter().filter(|(id, link)| id.namespace.is_host() && !link.external);
-        let grouped = |link: &Link| link.marked.other().is_none_or(|mark| mark.group == ownership::group(self.lab));
-        let all_go = !self.live.group_is_shared && ours().all(|(id, link)| self.is_gone(id) && grouped(link));
+        let in_group = |link: &Link| link.marked.other().is_none_or(|mark| mark.group == ownership::group(self.lab));
+        let deletes_all = !self.live.group_is_shared && ours().all(|(id, link)| self.is_removed(id) && in_group(link));
         let Some(first) =
-            steps.iter().position(in_host).filter(|_| all_go && steps.iter().filter(|step| in_host(step)).count() > 1)
+            steps.iter().position(in_host).filter(|_| deletes_all && steps.iter().filter(|step| in_host(step)).count() > 1)
         else {
             return steps;
         };
@@ -177,15 +178,15 @@ impl Context<'_> {
     }
 }
 
-/// A run of changes of objects of one sort in one namespace. Within it their own ranks decide.
+/// Consecutive changes of objects of one type in one namespace. Within a group, the ranks of the objects determine the order.
 #[derive(Default)]
-struct Run<'a> {
+struct ObjectGroup<'a> {
     start: usize,
     key: Option<(&'a NamespaceName, &'static str)>,
 }
 
-impl<'a> Run<'a> {
-    /// The position at which the run of this change began; of other resources each change is a run of its own.
+impl<'a> ObjectGroup<'a> {
+    /// Returns the position of the first change of the group that this change belongs to. Other resources are not grouped.
     fn start(&mut self, position: usize, id: &'a ResourceId) -> usize {
         let key = match id {
             ResourceId::Object(object) => Some((object.namespace(), object.word())),

@@ -1,5 +1,5 @@
-//! The operations of links: born in place with chosen numbers, finished by what the creating message cannot carry, changed
-//! while they live, and deleted only where the kernel does not do it along with something else.
+//! Builds the operations of links. A new link is created in its namespace with a chosen index; a second operation sets what the
+//! creating message cannot contain. A link that the kernel removes together with another link or a namespace is not deleted.
 
 use std::sync::Arc;
 
@@ -28,122 +28,127 @@ impl Context<'_> {
             let handle = LinkHandle { id: id.clone(), index: self.live.indices.get(id).copied().unwrap_or(0) };
             let mut node = Node::new(position, Phase::DeleteLinks, Operation::DeleteLink(handle));
             node.provides.push(id.clone());
-            node.after.extend(self.standing_elsewhere(id));
+            node.after.extend(self.upper_links_elsewhere(id));
             nodes.push(node);
         }
         match (action, after) {
             (Action::Create | Action::Replace, Some(desired)) => {
-                if !desired.kind.is_loopback() && self.bears_pair(id, desired) {
-                    nodes.push(self.birth(position, id, desired));
+                if !desired.kind.is_loopback() && self.creates_pair(id, desired) {
+                    nodes.push(self.create(position, id, desired));
                 }
-                nodes.extend(mtu_of_its_own(desired).map(|mtu| self.resize(position, id, mtu)));
+                nodes.extend(explicit_mtu(desired).map(|mtu| self.set_mtu(position, id, mtu)));
                 nodes.extend(self.finish(position, id, desired));
-                nodes.extend(self.complete(position, id, desired));
-                nodes.extend(self.hold_mtu(position, id, desired));
+                nodes.extend(self.set_final_options(position, id, desired));
+                nodes.extend(self.rewrite_mtu(position, id, desired));
             }
             (Action::Update, Some(desired)) => {
-                let reasserted = mtu_of_its_own(desired).filter(|_| delta.rewrite.mtu.is_some());
-                nodes.extend(reasserted.map(|mtu| self.resize(position, id, beside(mtu))));
+                let rewritten = explicit_mtu(desired).filter(|_| delta.rewrite.mtu.is_some());
+                nodes.extend(rewritten.map(|mtu| self.set_mtu(position, id, different_mtu(mtu))));
                 nodes.extend(self.release_names(position, id, delta));
                 nodes.extend(self.update(position, id, desired, delta));
-                nodes.extend(delta.written().mtu.and_then(|_| self.hold_mtu(position, id, desired)));
+                nodes.extend(delta.written().mtu.and_then(|_| self.rewrite_mtu(position, id, desired)));
             }
             _ => {}
         }
     }
 
-    /// The live links in other namespaces whose parent it is; they are deleted first.
-    fn standing_elsewhere(&self, id: &LinkId) -> impl Iterator<Item = LinkId> {
+    /// Returns the live upper links in other namespaces. They are deleted before the link.
+    fn upper_links_elsewhere(&self, id: &LinkId) -> impl Iterator<Item = LinkId> {
         let graph = self.live_links.get_or_init(|| LinkGraph::of_state(&self.live.state));
         let above = graph.removed_with(id).filter(|(_, relation)| *relation == Relation::Parent).map(|(link, _)| link);
         above.filter(|link| link.namespace != id.namespace).cloned()
     }
 
-    /// Whether a message of its own must delete the link: not when it goes with the link below, with the other end of its pair,
-    /// or with a namespace. What spans namespaces is deleted explicitly when one of them stays, because there the kernel's
-    /// clean-up, which comes some time after the namespace is gone, would still be seen.
+    /// Returns whether the link needs a deletion of its own. The kernel removes it with its parent, with the other end of its pair,
+    /// or with its namespace. The kernel cleans up a deleted namespace asynchronously, so a link that also concerns a remaining
+    /// namespace is deleted explicitly.
     fn needs_deleting(&self, id: &LinkId, live: &Link) -> bool {
         if id.name.is_loopback() {
             return false;
         }
         let below = live.kind.parent().map(|below| below.resolve(&id.namespace));
-        let goes = |link: &LinkId| self.gone_namespaces.contains(&link.namespace);
-        let Some(below) = below else { return !goes(id) || self.spans(live, id) };
+        let with_namespace = |link: &LinkId| self.deleted_namespaces.contains(&link.namespace);
+        let Some(below) = below else { return !with_namespace(id) || self.has_remaining_underlay(live, id) };
         if live.kind.is_pair() {
-            return match (goes(id), goes(&below)) {
+            return match (with_namespace(id), with_namespace(&below)) {
                 (true, true) => false,
                 (true, false) => !self.is_known(&below),
                 (false, true) => true,
                 (false, false) => *id < below || !self.is_known(&below),
             };
         }
-        let along = self.is_known(&below) && self.is_gone(&below) && self.goes_at_once(&below);
-        match goes(id) {
-            true => !along && (below.namespace != id.namespace && !goes(&below) || self.spans(live, id)),
-            false => !along,
+        let with_parent = self.is_known(&below) && self.is_removed(&below) && self.is_removed_synchronously(&below);
+        match with_namespace(id) {
+            true => {
+                let parent_remains = below.namespace != id.namespace && !with_namespace(&below);
+                !with_parent && (parent_remains || self.has_remaining_underlay(live, id))
+            }
+            false => !with_parent,
         }
     }
 
-    /// Whether a live link is gone as soon as links have been deleted, rather than some time after its namespace.
-    fn goes_at_once(&self, id: &LinkId) -> bool {
-        let Some(live) = self.live.state.link(id).filter(|_| self.is_gone(id)) else { return false };
+    /// Returns whether a live link is removed by the deletion of a link, and not by the asynchronous cleanup of its namespace.
+    fn is_removed_synchronously(&self, id: &LinkId) -> bool {
+        let Some(live) = self.live.state.link(id).filter(|_| self.is_removed(id)) else { return false };
         if self.needs_deleting(id, live) {
             return true;
         }
         let Some(below) = live.kind.parent().map(|below| below.resolve(&id.namespace)) else { return false };
         match (live.kind.is_pair(), self.live.state.link(&below)) {
             (true, Some(peer)) => self.needs_deleting(&below, peer),
-            _ => self.goes_at_once(&below),
+            _ => self.is_removed_synchronously(&below),
         }
     }
 
-    /// Whether a link in a namespace that goes keeps something in one that stays.
-    fn spans(&self, live: &Link, id: &LinkId) -> bool {
-        let elsewhere = |underlay: &NamespaceName| *underlay != id.namespace && !self.gone_namespaces.contains(underlay);
-        live.kind.underlay().is_some_and(elsewhere)
+    /// Returns whether the underlay of a live link is another namespace that the plan does not delete.
+    fn has_remaining_underlay(&self, live: &Link, id: &LinkId) -> bool {
+        let remains = |underlay: &NamespaceName| *underlay != id.namespace && !self.deleted_namespaces.contains(underlay);
+        live.kind.underlay().is_some_and(remains)
     }
 
     fn is_known(&self, link: &LinkId) -> bool {
         self.live.indices.contains_key(link)
     }
 
-    /// Whether this link's birth is sent for it: of a pair, the end that is a port, so that ports come in the order of their names,
-    /// else the end whose name comes first.
-    fn bears_pair(&self, id: &LinkId, link: &Link) -> bool {
+    /// Returns whether the operation that creates a pair belongs to this end: the end that is a port, so that ports are created in
+    /// the order of their names, otherwise the end with the lower name. True for links that are not pairs.
+    fn creates_pair(&self, id: &LinkId, link: &Link) -> bool {
         let Some(peer) = link.kind.peer().map(|peer| peer.resolve(&id.namespace)) else { return true };
         let is_port = |link: &Link| link.settings.master.is_some();
         let rank = |is_port: bool, id: &LinkId| (!is_port, id.clone());
         rank(is_port(link), id) < rank(self.desired.link(&peer).is_some_and(is_port), &peer)
     }
 
-    /// Whether the messages of its birth can bring a link up and make it a port: of a pair those of the first end, and of the
-    /// second where that is in `host` and gets a message for its mark anyway.
-    fn is_born_complete(&self, id: &LinkId, link: &Link) -> bool {
+    /// Returns whether the creating operation can bring the link up and set its master. That is not the case for the second end of a
+    /// pair, unless an end is in `host`, where a further message writes the mark anyway.
+    fn is_created_complete(&self, id: &LinkId, link: &Link) -> bool {
         let Some(peer) = link.kind.peer().map(|peer| peer.resolve(&id.namespace)) else { return true };
-        id.namespace.is_host() || peer.namespace.is_host() || self.bears_pair(id, link)
+        id.namespace.is_host() || peer.namespace.is_host() || self.creates_pair(id, link)
     }
 
-    fn birth(&self, position: usize, id: &LinkId, link: &Link) -> Node {
+    fn create(&self, position: usize, id: &LinkId, link: &Link) -> Node {
         let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace)).filter(|peer| self.desired.link(peer).is_some());
         let parent = link.kind.parent().filter(|_| peer.is_none()).map(|parent| parent.resolve(&id.namespace));
         let mut node = match &peer {
             // The end in `host` is the second one.
-            Some(peer) if id.namespace.is_host() && !peer.namespace.is_host() => self.birth_of(position, peer, None, Some(id)),
-            _ => self.birth_of(position, id, parent.as_ref(), peer.as_ref()),
+            Some(peer) if id.namespace.is_host() && !peer.namespace.is_host() => {
+                self.create_operation(position, peer, None, Some(id))
+            }
+            _ => self.create_operation(position, id, parent.as_ref(), peer.as_ref()),
         };
         node.after.extend(parent);
         for (id, link) in [(Some(id), Some(link)), (peer.as_ref(), peer.as_ref().and_then(|peer| self.desired.link(peer)))] {
-            let Some((id, link)) = id.zip(link).filter(|(id, link)| self.is_born_complete(id, link)) else { continue };
+            let Some((id, link)) = id.zip(link).filter(|(id, link)| self.is_created_complete(id, link)) else { continue };
             let master = link.settings.master.map(|master| LinkId::new(&id.namespace, master));
-            node.after.extend(master.filter(|master| self.is_born(master)));
-            node.after.extend(self.sized_master(id, link));
+            node.after.extend(master.filter(|master| self.is_created(master)));
+            node.after.extend(self.master_with_explicit_mtu(id, link));
         }
         node.provides.push(id.clone());
         node.provides.extend(peer);
         node
     }
 
-    fn birth_of(&self, position: usize, first: &LinkId, parent: Option<&LinkId>, second: Option<&LinkId>) -> Node {
+    fn create_operation(&self, position: usize, first: &LinkId, parent: Option<&LinkId>, second: Option<&LinkId>) -> Node {
         let master =
             |id: &LinkId, link: &Link| link.settings.master.map(|master| self.handle(&LinkId::new(&id.namespace, master)));
         let up = |id: &LinkId, link: &Link| link.settings.up != Some(false) && !self.comes_up_late(id, link);
@@ -156,10 +161,10 @@ impl Context<'_> {
                 up: complete && up(second, link),
             })
         });
-        let link = self.desired.link(first).expect("what is born is desired");
+        let link = self.desired.link(first).expect("only desired links are created");
         let operation = Operation::CreateLink(Box::new(NewLink {
             handle: self.handle(first),
-            link: self.newborn(first, link),
+            link: self.initial(first, link),
             parent: parent.map(|parent| self.handle(parent)),
             master: master(first, link),
             up: up(first, link),
@@ -168,50 +173,52 @@ impl Context<'_> {
         Node::new(position, Phase::Links, operation)
     }
 
-    /// The link's master, when that has an mtu of its own, which must be known to the kernel before the ports change.
-    fn sized_master(&self, id: &LinkId, link: &Link) -> Option<LinkId> {
+    /// Returns the master of the link if the lab sets the master's mtu. That mtu must be written before the ports change.
+    fn master_with_explicit_mtu(&self, id: &LinkId, link: &Link) -> Option<LinkId> {
         let master = LinkId::new(&id.namespace, link.settings.master?);
-        self.desired.link(&master).and_then(mtu_of_its_own).map(|_| master)
+        self.desired.link(&master).and_then(explicit_mtu).map(|_| master)
     }
 
-    /// The link as its creating message describes it. A master with an mtu of its own gets another one first, because the kernel
-    /// only takes a change for a wish, and fits the mtu to the ports' otherwise. One without gets what the ports will give it. So
-    /// does what stands on a master, whose own mtu may still be another while its ports are on their way.
-    fn newborn(&self, id: &LinkId, link: &Link) -> Link {
-        let mut newborn = link.clone();
+    /// Returns the link as the creating message describes it.
+    ///
+    /// A master whose mtu the lab sets is created with a different mtu: the kernel stops adjusting the mtu to the ports only when a
+    /// later message changes it. A master without an explicit mtu, and an upper link of a master, are created with the mtu that they
+    /// will have once the ports have joined.
+    fn initial(&self, id: &LinkId, link: &Link) -> Link {
+        let mut initial = link.clone();
         let parent = link.kind.below(&id.namespace);
         let on_master = parent.and_then(|parent| self.desired.link(&parent)).is_some_and(|parent| parent.kind.takes_ports());
-        match mtu_of_its_own(link) {
-            Some(mtu) => newborn.settings.mtu = Some(beside(mtu)),
+        match explicit_mtu(link) {
+            Some(mtu) => initial.settings.mtu = Some(different_mtu(mtu)),
             None if link.kind.takes_ports() || on_master => {
-                newborn.settings.mtu = link.settings.mtu.or_else(|| self.inheritance.inherited(id, link));
+                initial.settings.mtu = link.settings.mtu.or_else(|| self.inheritance.inherited(id, link));
             }
             None => {}
         }
         if let Some(kind) = self.while_ports_join(id, link) {
-            newborn.kind = kind;
+            initial.kind = kind;
         }
-        newborn
+        initial
     }
 
-    /// What a new link is until its ports are there, if that is something else than what it is to be.
+    /// Returns the temporary options of a new link with many ports, which apply until all of its ports have joined.
     fn while_ports_join(&self, id: &LinkId, link: &Link) -> Option<Kind> {
-        /// Fewer are not worth another message.
+        /// With fewer ports the additional message costs more than it saves.
         const MANY: usize = 32;
         let ports = self.with_new_ports.get(id).copied().unwrap_or_default();
         link.kind.while_ports_join().filter(|_| ports >= MANY)
     }
 
-    /// Makes a new link what it is to be, once it is up and has its ports.
-    fn complete(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
-        let newborn = self.while_ports_join(id, link)?;
-        let change = LinkChange { kind: Some(link.kind.difference(&newborn)), ..LinkChange::of(self.handle(id)) };
+    /// Replaces the temporary options of a new link by the desired ones, once it is up and has its ports.
+    fn set_final_options(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
+        let temporary = self.while_ports_join(id, link)?;
+        let change = LinkChange { kind: Some(link.kind.difference(&temporary)), ..LinkChange::of(self.handle(id)) };
         let mut node = Node::new(position, Phase::FinishLinks, Operation::ChangeLink(Box::new(change)));
         node.after.push(id.clone());
         Some(node)
     }
 
-    fn resize(&self, position: usize, id: &LinkId, mtu: u32) -> Node {
+    fn set_mtu(&self, position: usize, id: &LinkId, mtu: u32) -> Node {
         let settings = LinkSettings { mtu: Some(mtu), ..LinkSettings::default() };
         let change = LinkChange { settings, ..LinkChange::of(self.handle(id)) };
         let mut node = Node::new(position, Phase::Links, Operation::ChangeLink(Box::new(change)));
@@ -219,37 +226,37 @@ impl Context<'_> {
         node
     }
 
-    /// Gives a link that follows its parent's mtu its own one again, once the parent has all of its ports.
-    fn hold_mtu(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
+    /// Writes the mtu of a link that follows its parent's mtu again, once the parent has all of its ports.
+    fn rewrite_mtu(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
         let mtu = link.settings.mtu.filter(|_| link.kind.follows_parents_mtu())?;
         let parent = link.kind.below(&id.namespace)?;
         self.desired.link(&parent).filter(|parent| parent.kind.follows_ports_mtu())?;
         let after = self.desired.ports(&parent).cloned().chain([parent.clone(), id.clone()]).collect();
-        Some(Node { phase: Phase::FinishLinks, after, provides: Vec::new(), ..self.resize(position, id, mtu) })
+        Some(Node { phase: Phase::FinishLinks, after, provides: Vec::new(), ..self.set_mtu(position, id, mtu) })
     }
 
-    /// Whether a new link can only be brought up by a message of its own: the second end of most pairs, one with settings that
-    /// must be in force before, and one over a link that is itself late (a vlan cannot be up over a parent that is down). A bridge
-    /// could come up before its ports, but then the kernel would send what IPv6 says on each new port to all that are there.
+    /// Returns whether a separate message brings the new link up: if it is the second end of a pair, if it has sysctls that must be
+    /// written first, or if its parent comes up late (a vlan cannot be up while its parent is down). A master that gets new ports
+    /// also comes up late, because a bridge that is up floods the IPv6 messages of each new port to all other ports.
     fn comes_up_late(&self, id: &LinkId, link: &Link) -> bool {
-        if self.with_sysctls.contains(id) || self.with_new_ports.contains_key(id) || !self.is_born_complete(id, link) {
+        if self.with_sysctls.contains(id) || self.with_new_ports.contains_key(id) || !self.is_created_complete(id, link) {
             return true;
         }
         let parent = link.kind.below(&id.namespace);
         let late = |parent: &LinkId| {
-            self.is_born(parent) && self.desired.link(parent).is_some_and(|link| self.comes_up_late(parent, link))
+            self.is_created(parent) && self.desired.link(parent).is_some_and(|link| self.comes_up_late(parent, link))
         };
         parent.is_some_and(|parent| late(&parent))
     }
 
-    /// What the creating message could not carry.
+    /// Sets what the creating message could not contain.
     fn finish(&self, position: usize, id: &LinkId, link: &Link) -> Option<Node> {
-        let second = !self.is_born_complete(id, link);
+        let second = !self.is_created_complete(id, link);
         let loopback = link.kind.is_loopback();
         let wants_up = link.settings.up != Some(false);
         let mut settings = match loopback {
             true => link.settings.difference(&Link::new_loopback().settings),
-            // The kernel brings a vlan up with its parent, so that one that is to stay down is taken down after that.
+            // The kernel brings a vlan up with its parent, so a vlan with `up: false` must be taken down afterwards.
             false => LinkSettings { up: self.comes_up_late(id, link).then_some(wants_up), ..LinkSettings::default() },
         };
         let add_altnames: Vec<String> = link.settings.altnames.iter().flatten().cloned().collect();
@@ -268,7 +275,7 @@ impl Context<'_> {
         Some(node)
     }
 
-    /// Takes alternative names from a link, before another one can want them.
+    /// Removes alternative names from a link, before another link can get them.
     fn release_names(&self, position: usize, id: &LinkId, delta: &LinkDelta) -> Option<Node> {
         let remove_altnames: Vec<_> = delta.loses.iter().cloned().collect();
         let releases = !remove_altnames.is_empty();
@@ -293,9 +300,9 @@ impl Context<'_> {
         }
         let mut node = Node::new(position, Phase::Links, Operation::ChangeLink(Box::new(changed)));
         node.after.extend(desired.kind.below(&id.namespace));
-        node.after.extend(enslaved_to.filter(|master| self.is_born(master)));
-        node.after.extend(self.sized_master(id, desired));
-        // The kernel lets a bridge's mtu follow its ports', so that by then there may be nothing left to do.
+        node.after.extend(enslaved_to.filter(|master| self.is_created(master)));
+        node.after.extend(self.master_with_explicit_mtu(id, desired));
+        // The kernel adjusts a bridge's mtu to its ports, so the ports come first.
         if desired.kind.follows_ports_mtu() && desired.settings.mtu.is_none() && delta.settings.mtu.is_some() {
             node.after.extend(self.desired.ports(id).cloned());
         }
@@ -304,15 +311,15 @@ impl Context<'_> {
     }
 }
 
-/// The mtu that the lab gives a link with ports, so that it is not to follow theirs.
-fn mtu_of_its_own(link: &Link) -> Option<u32> {
+/// Returns the mtu that the lab sets on a link whose mtu would otherwise follow its ports.
+fn explicit_mtu(link: &Link) -> Option<u32> {
     link.settings.mtu.filter(|_| link.kind.follows_ports_mtu() && !link.external)
 }
 
-/// An mtu that is not the given one, and above it where that is possible, so that nothing on top has to shrink.
-fn beside(mtu: u32) -> u32 {
-    const MOST: u32 = 65535;
-    if mtu < MOST { mtu + 1 } else { mtu - 1 }
+/// Returns another mtu. It is larger where possible, so that upper links do not shrink.
+fn different_mtu(mtu: u32) -> u32 {
+    const MAX: u32 = 65535;
+    if mtu < MAX { mtu + 1 } else { mtu - 1 }
 }
 
 #[cfg(test)]
@@ -320,12 +327,12 @@ mod tests {
     use super::*;
     use crate::plan::from_nothing;
 
-    /// What the plan that makes a bridge with so many ports says about snooping when, with whether the bridge is up by then.
+    /// Plans a bridge with this number of ports. Returns each write of `mcast_snooping`, and whether the bridge is up at that time.
     fn snooping(ports: usize, options: &str) -> Vec<(Option<bool>, bool)> {
         let links = (0..ports).map(|n| format!("{{ endpoints: [a:p{n}, b:e{n}] }}")).collect::<Vec<_>>().join(", ");
         let bridge = format!("{{ bridge: {{ ports: [\"p*\"]{options} }} }}");
         let lab = format!("namespaces: {{ a: {{ interfaces: {{ br0: {bridge} }} }}, b: {{}} }}\nlinks: [{links}]\n");
-        let (mut up, mut said) = (false, Vec::new());
+        let (mut up, mut written) = (false, Vec::new());
         for operation in from_nothing(&lab).operations() {
             let kind = match operation {
                 Operation::CreateLink(new) => Some(new.link.kind),
@@ -336,10 +343,10 @@ mod tests {
                 _ => None,
             };
             if let Some(Kind::Bridge(bridge)) = kind {
-                said.push((bridge.mcast_snooping, up));
+                written.push((bridge.mcast_snooping, up));
             }
         }
-        said
+        written
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The operations of objects: put, and removed where the kernel does not remove them along with something else.
+//! Builds the operations of objects. An object that the kernel removes together with a link or a namespace is not removed.
 
 use super::Context;
 use super::build::{Node, Phase};
@@ -12,12 +12,12 @@ impl Context<'_> {
         object.inspect(AddNodes { context: self, nodes, position });
     }
 
-    /// Whether the kernel removes a live object by itself: with its namespace, or with all of its links.
-    fn is_removed_along<O: Registered>(&self, namespace: &NamespaceName, key: &O::Key, value: &O) -> bool {
+    /// Returns whether the kernel removes a live object with its namespace or with its links.
+    fn is_removed_by_kernel<O: Registered>(&self, namespace: &NamespaceName, key: &O::Key, value: &O) -> bool {
         let links = O::links(key, value);
         let mut names = links.iter().flatten().peekable();
-        let with_links = names.peek().is_some() && names.all(|name| self.is_gone(&LinkId::new(namespace, *name)));
-        with_links || self.gone_namespaces.contains(namespace)
+        let with_links = names.peek().is_some() && names.all(|name| self.is_removed(&LinkId::new(namespace, *name)));
+        with_links || self.deleted_namespaces.contains(namespace)
     }
 }
 
@@ -33,7 +33,7 @@ impl<'a> Inspect<'a, Verdicts> for AddNodes<'_, '_> {
     fn inspect<O: Registered>(mut self, (namespace, verdict): &'a (NamespaceName, Verdict<O>)) {
         let sort = table::position::<O>();
         if let (Some(before), Some(phase)) = (&verdict.before, removal(verdict, sort))
-            && !self.context.is_removed_along(namespace, &verdict.key, before)
+            && !self.context.is_removed_by_kernel(namespace, &verdict.key, before)
         {
             self.remove(namespace, verdict, before, phase);
         }
@@ -43,7 +43,7 @@ impl<'a> Inspect<'a, Verdicts> for AddNodes<'_, '_> {
     }
 }
 
-/// When a live object is removed by an operation, if it is.
+/// Returns the phase in which an operation removes the live object; `None` if no operation does.
 fn removal<O: Registered>(verdict: &Verdict<O>, sort: usize) -> Option<Phase> {
     let first = Phase::RemoveObjects(std::cmp::Reverse(sort));
     match verdict.fate {

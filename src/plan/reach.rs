@@ -1,4 +1,4 @@
-//! How far operations reach, so that it is known when a namespace will not change any more.
+//! Determines after which operation a namespace does not change any more, so that it can be verified early.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,11 +7,13 @@ use crate::name::{LinkId, NamespaceName};
 use crate::operation::{MasterChange, Operation};
 use crate::resource::link::Link;
 
-/// Each namespace with the position of the last operation that can change something there. Empty unless the operations do nothing but
-/// build: then none of them changes more than the links that it names, their masters, the other ends of their pairs, and what stands on
-/// any of those; and all that stand on links which change are made by these operations, too.
+/// Returns each namespace with the position of the last operation that can change something in it. Returns nothing for operations that
+/// do more than create.
+///
+/// An operation that creates changes only the links that it names, their masters, the other ends of their pairs, and the upper links of
+/// those. The operations themselves create all of these upper links.
 pub fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
-    if !only_builds(operations) {
+    if !only_creates(operations) {
         return Vec::new();
     }
     let graph = LinkGraph::of(operations.iter().flat_map(new_links));
@@ -29,7 +31,7 @@ pub fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
             _ => {}
         }
     }
-    // From the last change on: the dependents of a link that has been visited were visited by a later change.
+    // In reverse order: a link that was visited before was visited for a later change, together with its dependents.
     let mut seen: HashSet<&LinkId> = HashSet::new();
     for (position, link) in changed.into_iter().rev() {
         let mut pending = vec![link];
@@ -44,7 +46,7 @@ pub fn last_touches(operations: &[Operation]) -> Vec<(usize, NamespaceName)> {
     last.into_iter().map(|(namespace, position)| (position, namespace.clone())).collect()
 }
 
-/// The links that an operation creates.
+/// Returns the links that an operation creates.
 fn new_links(operation: &Operation) -> impl Iterator<Item = (&LinkId, &Link)> {
     let new = match operation {
         Operation::CreateLink(new) => Some(new),
@@ -54,21 +56,21 @@ fn new_links(operation: &Operation) -> impl Iterator<Item = (&LinkId, &Link)> {
     new.map(|new| (&new.handle.id, &new.link)).into_iter().chain(peer)
 }
 
-fn only_builds(operations: &[Operation]) -> bool {
-    let mut born: HashSet<&LinkId> = HashSet::new();
+fn only_creates(operations: &[Operation]) -> bool {
+    let mut created: HashSet<&LinkId> = HashSet::new();
     operations.iter().all(|operation| match operation {
         Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } | Operation::Put(_) => true,
         Operation::CreateLink(new) => {
-            born.extend(new_links(operation).map(|(link, _)| link));
+            created.extend(new_links(operation).map(|(link, _)| link));
             let masters = [new.master.as_ref(), new.peer.as_ref().and_then(|peer| peer.master.as_ref())];
-            masters.into_iter().flatten().all(|master| born.contains(&master.id))
+            masters.into_iter().flatten().all(|master| created.contains(&master.id))
         }
         Operation::ChangeLink(change) => {
             let enslaved = match &change.master {
-                MasterChange::Enslave(master) => born.contains(&master.id),
+                MasterChange::Enslave(master) => created.contains(&master.id),
                 MasterChange::Keep | MasterChange::Release => true,
             };
-            enslaved && (change.handle.id.name.is_loopback() || born.contains(&change.handle.id))
+            enslaved && (change.handle.id.name.is_loopback() || created.contains(&change.handle.id))
         }
         Operation::DeleteNamespace(_) | Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) | Operation::Remove(_) => false,
     })
@@ -81,8 +83,8 @@ mod tests {
     use super::*;
     use crate::plan::from_nothing;
 
-    /// The operations that make a lab out of nothing, and where each namespace is last touched.
-    fn built(lab: &str) -> (Vec<Operation>, BTreeMap<String, usize>) {
+    /// Returns the operations that create a lab on an empty machine, and the last operation that touches each namespace.
+    fn created(lab: &str) -> (Vec<Operation>, BTreeMap<String, usize>) {
         let operations = from_nothing(lab).operations();
         let last = last_touches(&operations).into_iter().map(|(at, name)| (name.to_string(), at)).collect();
         (operations, last)
@@ -93,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_touched_by_what_is_done_to_its_pairs_elsewhere() {
-        let (operations, last) = built(
+    fn changing_the_other_end_of_a_pair_touches_a_namespace() {
+        let (operations, last) = created(
             "namespaces:\n  a: { interfaces: { x: { addresses: [10.0.0.1/24] } } }\n  b: {}\nlinks: [{ endpoints: [a:x, b:y] }]\n",
         );
         let change = |operation: &Operation| matches!(operation, Operation::ChangeLink(change) if change.handle.id.name.to_string() != "lo");
@@ -103,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_on_a_bridge_is_touched_as_long_as_its_ports_are() {
-        let (operations, last) = built(
+    fn changing_ports_of_a_bridge_touches_its_upper_links() {
+        let (operations, last) = created(
             "namespaces:\n  host: { interfaces: { br0: { bridge: { ports: [p0] } } } }\n  a: { interfaces: { eth0: {} } }\n  \
              m: { interfaces: { mv0: { macvlan: { parent: \"host:br0\", mode: bridge } } } }\nlinks: [{ endpoints: [a:eth0, host:p0] }]\n",
         );
@@ -113,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_of_plans_that_remove_something() {
-        let (mut operations, last) = built("namespaces: { a: {} }\n");
+    fn plans_that_remove_something_give_no_answer() {
+        let (mut operations, last) = created("namespaces: { a: {} }\n");
         assert_eq!(last.len(), 1);
         operations.push(Operation::DeleteNamespace("b".parse().unwrap()));
         assert_eq!(last_touches(&operations), []);

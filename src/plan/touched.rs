@@ -1,4 +1,4 @@
-//! Where a plan leaves traces: the namespaces that must be looked at again once it has been carried out.
+//! Determines which namespaces a plan changes, so that only those are read again for verification.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -10,8 +10,8 @@ use crate::resource::link::Link;
 use crate::state::{Live, ResourceId};
 
 impl Plan {
-    /// The namespaces in which something changes, if only because the kernel changes links along with their parents, or with the
-    /// other end of a pair. `before` is what the plan was made from.
+    /// Returns the namespaces in which something changes. The kernel also changes links together with their parents, or with the other
+    /// ends of their pairs. `before` is the live state that the plan was made from.
     pub fn touched(&self, before: &Live) -> BTreeSet<NamespaceName> {
         let mut touched: HashSet<&NamespaceName> = self.changes.iter().map(|change| change.id.namespace()).collect();
         let mut parents: Vec<NamespaceName> = Vec::new();
@@ -29,8 +29,8 @@ impl Plan {
         touched.into_iter().cloned().collect()
     }
 
-    /// The namespaces of links that have these as parents or other ends, and so on. Links in namespaces that are deleted need not be
-    /// found: each of them changes itself.
+    /// Returns the namespaces of all direct and indirect upper links and other ends. Skips deleted namespaces, because each of their
+    /// links has a change of its own.
     fn namespaces_above(&self, mut pending: Vec<LinkId>, before: &Live) -> Vec<NamespaceName> {
         let gone: HashSet<&NamespaceName> = self.changes.iter().filter_map(deleted_namespace).collect();
         let staying = before.state.links.iter().filter(|(id, _)| !gone.contains(&id.namespace));
@@ -49,7 +49,7 @@ impl Plan {
     }
 }
 
-/// The namespace, if the change is its deletion.
+/// Returns the namespace if the change deletes it.
 fn deleted_namespace(change: &Change) -> Option<&NamespaceName> {
     match &change.id {
         ResourceId::Namespace(namespace) => (change.action == Action::Delete).then_some(namespace),
@@ -76,7 +76,7 @@ mod tests {
         (lab.name, state)
     }
 
-    /// The namespaces that the removal of the resources touches.
+    /// Returns the namespaces that are touched when the selected resources are removed.
     fn touched(text: &str, of: impl Fn(&ResourceId) -> bool) -> Vec<String> {
         let (lab, state) = state(text);
         let live = Live { state, ..Live::default() };
@@ -87,12 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_touches_its_namespace_alone() {
+    fn an_address_touches_only_its_namespace() {
         assert_eq!(touched(LAB, |id| matches!(id, ResourceId::Object(_))), ["c"]);
     }
 
     #[test]
-    fn links_above_those_of_a_deleted_namespace_are_found() {
+    fn deleting_a_namespace_touches_the_upper_links_of_its_links() {
         let lab = "name: lab\nnamespaces:\n  a: {interfaces: {d0: {dummy: {}}}}\n  \
                    b: {interfaces: {m0: {macvlan: {parent: \"a:d0\", mode: bridge}}}}\n  \
                    c: {interfaces: {v0: {vlan: {parent: \"b:m0\", id: 7}}}}\n  d: {}\n";

@@ -1,4 +1,4 @@
-//! A plan as JSON, in the shape that DESIGN calls `format_version` 1: `changes[]` and `summary`.
+//! Formats a plan as JSON: `format_version`, `changes[]`, `operations[]` and `summary`.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::name::escape;
 use crate::plan::Plan;
 use crate::state::Attributes;
 
-/// Grows when a reader of the older form would misunderstand the newer.
+/// The version of the format. It is incremented by incompatible changes.
 pub const FORMAT_VERSION: u32 = 1;
 
 fn action(action: Action) -> &'static str {
@@ -41,7 +41,7 @@ fn change(change: &Change) -> Value {
     })
 }
 
-/// The plan as a JSON value.
+/// Returns the plan as a JSON value.
 pub fn plan(plan: &Plan) -> Value {
     let summary = plan.summary();
     json!({

@@ -1,4 +1,4 @@
-//! A plan as text, in Terraform's language: `+` create, `~` update in place, `-/+` replace, `-` destroy.
+//! Formats a plan as text, with Terraform's symbols: `+` create, `~` update in place, `-/+` replace, `-` destroy.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,20 +11,20 @@ use crate::name::{NamespaceName, escape};
 use crate::plan::Plan;
 use crate::state::ResourceId;
 
-/// What the last line says when there is nothing to do.
+/// The last line of a plan without changes.
 pub const NO_CHANGES: &str = "No changes. The network matches the lab.";
 
-/// Whether the text carries colour.
+/// Whether the text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
-    /// ANSI escape sequences around symbols.
+    /// With ANSI escape sequences.
     Ansi,
-    /// None; the text reads the same.
+    /// Without colour.
     None,
 }
 
 impl Colour {
-    /// Paints a text for an action.
+    /// Colours a text by the action.
     pub fn paint(self, action: Action, text: &str) -> String {
         let code = match action {
             Action::Create => 32,
@@ -55,7 +55,7 @@ fn symbol(action: Action) -> &'static str {
     }
 }
 
-/// The whole plan: its changes, grouped by namespace in the order in which the first of each is done, and the totals.
+/// Returns the plan as text: the changes, grouped by namespace in the order of their first operation, and the totals.
 pub fn plan(plan: &Plan, colour: Colour) -> String {
     let mut out = String::new();
     for (namespace, changes) in groups(plan) {
@@ -69,7 +69,7 @@ pub fn plan(plan: &Plan, colour: Colour) -> String {
     out
 }
 
-/// The last line of a plan.
+/// Returns the last line of a plan.
 pub fn totals(plan: &Plan) -> String {
     if plan.is_empty() {
         return NO_CHANGES.to_owned();
@@ -93,7 +93,7 @@ fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
     groups.into_iter().map(|(namespace, (_, changes))| (namespace, changes)).collect()
 }
 
-/// One change: a line for what it is about, and one for each attribute that differs.
+/// Writes one change: a line with its title, and a line for each attribute that differs.
 fn change(out: &mut String, change: &Change, colour: Colour) {
     let _ = write!(out, "{} {}", colour.paint(change.action, symbol(change.action)), change.title());
     if change.action == Action::Create {
@@ -109,7 +109,7 @@ fn change(out: &mut String, change: &Change, colour: Colour) {
     }
 }
 
-/// What is set, on the same line, as ip(8) would have it.
+/// Writes the attributes of a new resource on the same line, in the style of ip(8).
 fn details(out: &mut String, change: &Change) {
     for (name, shown) in change.after().unwrap_or_default() {
         let _ = match (&change.id, name.as_str()) {

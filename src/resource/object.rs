@@ -1,10 +1,9 @@
-//! Objects: what the kernel lists, adds and deletes inside a network namespace under a key, such as addresses and routes.
+//! Objects: resources that the kernel lists, adds and deletes in a network namespace by a key, such as addresses and routes.
 //!
-//! One sort of object is one file: its key, its value, its part of the lab file, what it requires, its messages, how the
-//! desired one is compared with the live one, who made it, and what the in-memory kernel refuses. The file is registered in
-//! `for_each_object`; state, diff, plan, report, both kernels and the way back to YAML follow.
+//! Each type of object has a file of its own with its key, value, lab file section, needs, messages, comparison and ownership, and the
+//! checks of the in-memory kernel. `for_each_object` registers it for state, diff, plan, report, both kernels and the export to YAML.
 //!
-//! Links are not objects: they have kinds, parents and ports, and live in [`super::link`].
+//! Links are not objects: they have kinds, parents and ports. See [`super::link`].
 
 pub mod site;
 pub mod table;
@@ -27,8 +26,8 @@ use super::link::{Ifindex, Link};
 use crate::name::{LinkName, NamespaceName};
 use crate::yaml::Problems;
 
-/// The registry: hands every sort of object to the macro `$then`, in the order in which objects are put; they are removed in
-/// the reverse order. The first word is the list in the lab file, of an interface or of a namespace.
+/// The registry: hands every type of object to the macro `$then`. Objects are added in this order and removed in the reverse order. The
+/// first word is the name of the list in the lab file, of an interface or of a namespace.
 macro_rules! for_each_object {
     ($then:ident) => {
         $then! {
@@ -47,16 +46,16 @@ macro_rules! for_each_object {
 }
 pub(crate) use for_each_object;
 
-/// What tells one object from all others of its sort in the namespace. Plans list objects in its order.
+/// The identity of an object among those of its type in the namespace. Plans list objects in its order.
 pub trait ObjectKey: Clone + Ord + Hash + fmt::Debug + fmt::Display + Serialize + DeserializeOwned + Send + Sync {}
 impl<T: Clone + Ord + Hash + fmt::Debug + fmt::Display + Serialize + DeserializeOwned + Send + Sync> ObjectKey for T {}
 
-/// The identity of an object: where it is, and its key there.
+/// The identity of an object: its namespace and its key.
 pub type Id<O> = (NamespaceName, <O as Object>::Key);
 
-/// The contract of a sort of object.
+/// The contract of a type of object.
 pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'static {
-    /// The word for it in plans and messages: `route`.
+    /// The word for the type in plans and messages: `route`.
     const WORD: &'static str;
     /// The key of its list in the lab file: `routes`.
     const LIST: &'static str;
@@ -67,135 +66,136 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
 
     // The lab file.
 
-    /// Turns the items of one namespace into objects. What the kernel would refuse, and the file alone shows, is a problem.
+    /// Turns the items of one namespace into objects. Reports a problem for each item that the kernel would refuse.
     fn lower(items: &[Item<'_, Self::Spec>], site: &mut Site<'_>, lowered: &mut Lowered<Self>, problems: &mut Problems);
 
-    /// The item of the lab file that describes the object: the inverse of [`Self::lower`].
+    /// Returns the item of the lab file that describes the object: the inverse of [`Self::lower`].
     fn raise(key: &Self::Key, value: &Self) -> Self::Spec;
 
-    // What it has to do with others.
+    // Dependencies.
 
-    /// The interfaces whose numbers its messages contain, in the order of [`At::indices`]; `None` for one that is not known. The
-    /// kernel removes the object when all of them are gone.
+    /// Returns the interfaces whose indices its messages contain, in the order of [`At::indices`]; `None` for an unknown one. The kernel
+    /// removes the object when all of them are removed.
     fn links(key: &Self::Key, value: &Self) -> Vec<Option<LinkName>>;
 
-    /// What must be there before it, and takes it along when it goes.
+    /// Returns its needs. The kernel removes the object when one of them is no longer met.
     fn needs(key: &Self::Key, value: &Self) -> Vec<Need>;
 
-    // What differs.
+    // Comparison.
 
-    /// The attributes in which the desired object differs from the live one.
+    /// Returns the attributes in which the desired object differs from the live one.
     fn compare(key: &Self::Key, desired: &Self, live: &Self) -> Vec<FieldChange>;
 
-    /// All attributes that are set, under the lab file's keys.
+    /// Returns all attributes that are set, with the keys of the lab file.
     fn show(key: &Self::Key, value: &Self) -> Vec<(&'static str, Value)>;
 
-    /// What plans call it, after the [`Self::WORD`].
+    /// Returns its title in plans, which follows the [`Self::WORD`].
     fn title(key: &Self::Key, value: &Self) -> String {
         let _ = value;
         key.to_string()
     }
 
-    /// Its address in messages and JSON plans: the namespace and the key.
+    /// Returns its address in messages and JSON plans: the namespace and the key.
     fn address(namespace: &NamespaceName, key: &Self::Key) -> String {
         format!("{namespace} {key}")
     }
 
-    /// Decides what happens to the objects of one namespace. By default each object is compared on its own.
+    /// Determines the changes of the objects of one namespace. By default, each object is compared separately.
     fn settle(group: &Group<'_, Self>, surroundings: &mut Surroundings<'_>) -> Vec<Verdict<Self>> {
         group.iter().filter_map(|pair| pair.verdict(surroundings.losses)).collect()
     }
 
-    /// Whether the kernel keeps a live object although it has lost one of its needs, so that it must be removed by hand.
+    /// Returns whether the kernel keeps a live object that has lost one of its needs, so that the plan must remove it.
     fn outlives_loss(&self) -> bool {
         false
     }
 
-    /// The position among objects of the sort that are put in one namespace; lower ones come first. Ties are put in the order
-    /// of their keys.
+    /// Returns the order in which objects of the type are added to a namespace, lower ones first. Objects of equal rank are added in the
+    /// order of their keys.
     fn rank(&self) -> i64 {
         0
     }
 
-    /// The position among objects of the sort that are removed from one namespace; by default the reverse of [`Self::rank`].
+    /// Returns the order in which objects of the type are removed from a namespace; by default the reverse of [`Self::rank`].
     fn removal_rank(&self) -> i64 {
         -self.rank()
     }
 
-    // The kernel's messages.
+    // Messages.
 
-    /// The requests that list all objects of a namespace.
+    /// Returns the requests that list all objects of a namespace.
     fn dumps() -> Vec<Dump>;
 
-    /// Decodes the body of one message of a dump; `None` for what topo does not manage.
+    /// Decodes the body of one message of a dump; `None` for objects that topo does not manage.
     ///
     /// # Errors
-    /// When the message is malformed.
+    /// Fails if the message is malformed.
     fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Found<Self>>, String>;
 
-    /// The messages that add the object, or change the one in its place.
+    /// Returns the messages that add the object, or change the existing one.
     fn put(at: &At<Self>, over: &Over<Self>) -> Vec<Request>;
 
-    /// The messages that delete the object.
+    /// Returns the messages that delete the object.
     fn remove(at: &At<Self>) -> Vec<Request>;
 
-    /// The address of the namespace itself that must have passed duplicate address detection before the kernel takes the object.
+    /// Returns the local address that must pass duplicate address detection before the kernel accepts the object.
     fn awaits(key: &Self::Key, value: &Self) -> Option<IpAddr> {
         let _ = (key, value);
         None
     }
 
-    // Who made it.
+    // Ownership and observation.
 
-    /// Completes and sorts the objects of one namespace, given in the kernel's order: what a single message does not tell.
+    /// Sorts the objects of one namespace, and completes attributes that a single message does not contain. The objects are given in the
+    /// kernel's order.
     fn arrange(objects: &mut Vec<(Self::Key, Self)>, seen: &Seen<'_>) {
         let _ = seen;
         objects.sort_by(|(one, _), (other, _)| one.cmp(other));
     }
 
-    /// The declared key that the kernel cannot have beside this one, and what the live object is.
+    /// Returns the declared key that the live object with this key excludes, and a description of the live object.
     fn clash<'k>(key: &Self::Key, declared: &mut dyn Iterator<Item = &'k Self::Key>) -> Option<(&'k Self::Key, String)> {
         let _ = (key, declared);
         None
     }
 
-    /// The object with the mark of a foreign one that the lab adopts; `None` for sorts that cannot be adopted.
+    /// Returns the foreign object marked for adoption; `None` for types that cannot be adopted.
     fn adopted(self) -> Option<Self> {
         None
     }
 
     // The in-memory kernel.
 
-    /// Whether the kernel takes both for the same object: it refuses the second, and a request to delete one means the other.
+    /// Returns whether the kernel considers both the same object: it refuses to add the second, and deletes one for the other.
     fn is_same(one: (&Self::Key, &Self), other: (&Self::Key, &Self)) -> bool {
         one.0 == other.0
     }
 
-    /// What the kernel refuses, beyond keys that are taken and interfaces that are missing: the error number and the kernel's words.
+    /// Checks an object as the kernel does, except for existing keys and missing interfaces.
     ///
     /// # Errors
-    /// The refusal.
+    /// Returns the error number and the kernel's message.
     fn admit(at: &At<Self>, simulation: &dyn Simulation) -> Result<(), (i32, &'static str)> {
         let _ = (at, simulation);
         Ok(())
     }
 }
 
-/// What an object cannot exist without.
+/// A condition for the existence of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
-    /// The interface.
+    /// The interface exists.
     Link(LinkName),
-    /// The interface, and that it is up.
+    /// The interface exists and is up.
     Up(LinkName),
-    /// The interface, that it is up, and that it has an IPv4 address: the kernel removes IPv4 routes with the last one.
+    /// The interface exists, is up, and has an IPv4 address. The kernel removes IPv4 routes with the last address.
     Inet(LinkName),
-    /// The namespace's own address, as the source of packets.
+    /// The namespace has this address, which is the source of packets.
     Source(IpAddr),
 }
 
 impl Need {
-    /// The interface that is needed.
+    /// Returns the interface.
     pub fn link(&self) -> Option<LinkName> {
         match self {
             Self::Link(link) | Self::Up(link) | Self::Inet(link) => Some(*link),
@@ -204,7 +204,7 @@ impl Need {
     }
 }
 
-/// Why what depends on a link is gone for a while at least.
+/// The loss of a link, permanent or temporary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkLoss {
     /// The link is deleted.
@@ -215,31 +215,31 @@ pub enum LinkLoss {
     Down,
 }
 
-/// What objects of one namespace lose during the plan.
+/// The links and addresses of one namespace that are lost during the plan, at least temporarily.
 #[derive(Debug, Clone, Default)]
 pub struct Losses {
     /// The namespace, for reasons.
     pub namespace: Option<NamespaceName>,
-    /// Links that are gone, or down, for a while at least.
+    /// Links that are deleted, replaced or set down.
     pub links: BTreeMap<LinkName, LinkLoss>,
-    /// Links that lose their last IPv4 address, for a while at least.
+    /// Links that lose their last IPv4 address.
     pub without_inet: BTreeSet<LinkName>,
-    /// Own addresses that are gone for a while at least.
+    /// Local addresses that are removed.
     pub sources: BTreeSet<IpAddr>,
 }
 
 impl Losses {
-    /// Nothing so far, in this namespace.
+    /// Returns empty losses of this namespace.
     pub fn of_namespace(namespace: &NamespaceName) -> Self {
         Self { namespace: Some(namespace.clone()), ..Self::default() }
     }
 
-    /// Whether nothing is lost.
+    /// Returns whether nothing is lost.
     pub fn is_empty(&self) -> bool {
         self.links.is_empty() && self.without_inet.is_empty() && self.sources.is_empty()
     }
 
-    /// What happens to the link, as a phrase.
+    /// Returns the loss of the link as a phrase.
     pub fn reason(&self, link: LinkName) -> Option<String> {
         let name = match &self.namespace {
             Some(namespace) => format!("{namespace}:{link}"),
@@ -252,12 +252,12 @@ impl Losses {
         })
     }
 
-    /// Whether the link is deleted or replaced.
+    /// Returns whether the link is deleted or replaced.
     pub fn is_gone(&self, link: LinkName) -> bool {
         matches!(self.links.get(&link), Some(LinkLoss::Deleted | LinkLoss::Replaced))
     }
 
-    /// Why a need is not met for a while, if so.
+    /// Returns the reason if a need is not met during the plan.
     fn of(&self, need: &Need) -> Option<String> {
         match need {
             Need::Link(link) => self.reason(*link).filter(|_| self.is_gone(*link)),
@@ -271,11 +271,11 @@ impl Losses {
     }
 }
 
-/// What [`Object::settle`] may look at and add to.
+/// The context of [`Object::settle`].
 pub struct Surroundings<'a> {
-    /// The desired link of that name.
+    /// Looks up a desired link.
     pub link: &'a dyn Fn(LinkName) -> Option<&'a Link>,
-    /// What is lost so far; objects that come later in the registry see what earlier ones add.
+    /// The losses so far. Types that come later in the registry see the additions of earlier ones.
     pub losses: &'a mut Losses,
 }
 
@@ -283,9 +283,9 @@ pub struct Surroundings<'a> {
 pub struct Pair<'a, O: Object> {
     /// The key.
     pub key: &'a O::Key,
-    /// What the lab wants.
+    /// The desired object.
     pub desired: Option<&'a O>,
-    /// What is there.
+    /// The live object.
     pub live: Option<&'a O>,
 }
 
@@ -293,7 +293,7 @@ pub struct Pair<'a, O: Object> {
 pub type Group<'a, O> = [Pair<'a, O>];
 
 impl<O: Object> Pair<'_, O> {
-    /// What happens to the object when it is looked at on its own; `None` when nothing does.
+    /// Compares the object without regard to others; `None` if nothing changes.
     pub fn verdict(&self, losses: &Losses) -> Option<Verdict<O>> {
         match (self.desired, self.live) {
             (Some(_), None) => Some(self.create()),
@@ -313,162 +313,162 @@ impl<O: Object> Pair<'_, O> {
         }
     }
 
-    /// The object is added.
+    /// Returns a verdict that adds the object.
     pub fn create(&self) -> Verdict<O> {
         self.verdict_of(Fate::Create, None)
     }
 
-    /// The object is removed.
+    /// Returns a verdict that removes the object.
     pub fn delete(&self) -> Verdict<O> {
         self.verdict_of(Fate::Delete, None)
     }
 
-    /// The object is removed after others have taken its place.
+    /// Returns a verdict that removes the object after all objects have been added.
     pub fn delete_last(&self) -> Verdict<O> {
         self.verdict_of(Fate::DeleteLast, None)
     }
 
-    /// The object is changed in place.
+    /// Returns a verdict that changes the object in place.
     pub fn update(&self) -> Verdict<O> {
         self.verdict_of(Fate::Update, None)
     }
 
-    /// The object is removed and added, or put where the kernel has removed it.
+    /// Returns a verdict that replaces the object, or adds it again after the kernel has removed it.
     pub fn replace(&self, how: Replacement, reason: Option<String>) -> Verdict<O> {
         self.verdict_of(Fate::Replace(how), reason)
     }
 
     fn verdict_of(&self, fate: Fate, reason: Option<String>) -> Verdict<O> {
-        let kept = |side: Option<&O>, there: bool| side.filter(|_| there).cloned();
+        let side = |object: Option<&O>, present: bool| object.filter(|_| present).cloned();
         let (before, after) =
-            (kept(self.live, fate != Fate::Create), kept(self.desired, !matches!(fate, Fate::Delete | Fate::DeleteLast)));
+            (side(self.live, fate != Fate::Create), side(self.desired, !matches!(fate, Fate::Delete | Fate::DeleteLast)));
         Verdict { key: self.key.clone(), fate, before, after, reason }
     }
 }
 
-/// What happens to an object.
+/// The change of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It is added.
     Create,
     /// It is changed in place.
     Update,
-    /// It is added anew.
+    /// It is replaced.
     Replace(Replacement),
     /// It is removed at the beginning of the plan.
     Delete,
-    /// It is removed after all objects have been put, since others take its place.
+    /// It is removed after all objects have been added, because others replace it.
     DeleteLast,
 }
 
-/// How an object is added anew.
+/// How an object is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replacement {
     /// The old one is removed at the beginning of the plan.
     RemoveFirst,
-    /// The new one is added before the old one is removed: there is no moment without either.
+    /// The new one is added before the old one is removed, so that one of them always exists.
     PutFirst,
-    /// The kernel removes the old one by itself, sooner or later; the new one takes its place.
+    /// The kernel removes the old one, before or when the new one is added.
     Overwrite,
 }
 
-/// What happens to one object, and why where it is not obvious.
+/// The change of one object, with the reason if it is not obvious.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict<O: Object> {
     /// Its key.
     pub key: O::Key,
-    /// What happens.
+    /// The change.
     pub fate: Fate,
-    /// What is there; `None` when it is created.
+    /// The live object; `None` if it is created.
     pub before: Option<O>,
-    /// What will be there; `None` when it is deleted.
+    /// The desired object; `None` if it is deleted.
     pub after: Option<O>,
-    /// Why.
+    /// The reason.
     pub reason: Option<String>,
 }
 
-/// What of the namespace [`Object::arrange`] may look at.
+/// The context of [`Object::arrange`].
 pub struct Seen<'a> {
-    /// What messages of other objects told.
+    /// What messages of other objects tell.
     pub notes: &'a Notes,
-    /// The live link of that name.
+    /// Looks up a live link.
     pub link: &'a dyn Fn(LinkName) -> Option<&'a Link>,
 }
 
-/// An object with its place, and the numbers of its interfaces.
+/// An object with its namespace, its key, and the indices of its interfaces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct At<O: Object> {
-    /// Where.
+    /// The namespace.
     pub namespace: NamespaceName,
     /// Its key.
     pub key: O::Key,
     /// The object.
     pub value: O,
-    /// The numbers of the interfaces of [`Object::links`]; `None` for one that does not exist.
+    /// The indices of the interfaces of [`Object::links`]; `None` for one that does not exist.
     pub indices: Vec<Option<Ifindex>>,
 }
 
 impl<O: Object> At<O> {
-    /// Its place, with the numbers that `index` knows.
+    /// Looks up the indices with `index`.
     pub fn new(namespace: &NamespaceName, key: &O::Key, value: &O, index: impl Fn(LinkName) -> Option<Ifindex>) -> Self {
         let indices = O::links(key, value).into_iter().map(|link| link.and_then(&index)).collect();
         Self { namespace: namespace.clone(), key: key.clone(), value: value.clone(), indices }
     }
 
-    /// The number of its first interface; 0 makes the kernel refuse the message.
+    /// Returns the index of its first interface, or 0, which the kernel refuses.
     pub fn index(&self) -> Ifindex {
         self.indices.first().copied().flatten().unwrap_or(0)
     }
 }
 
-/// What an object is put over.
+/// The existing object with the key of an object to be added.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Over<O: Object> {
-    /// Nothing: the key must be free.
+    /// None: the kernel refuses the new object if the key exists.
     Nothing,
-    /// Whatever has the key, or nothing.
+    /// Any object or none. The new object replaces it.
     Anything,
-    /// This live object.
+    /// This live object. It is changed.
     Live(Box<O>),
 }
 
-/// An object to be put.
+/// An object to be added or changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Put<O: Object> {
     /// The object.
     pub at: At<O>,
-    /// What has its place now.
+    /// The existing object.
     pub over: Over<O>,
 }
 
-/// What an object may ask of the in-memory kernel.
+/// The queries of objects to the in-memory kernel.
 pub trait Simulation {
-    /// Whether the interface with that number is up; `None` when there is none.
+    /// Returns whether the interface with that index is up; `None` if it does not exist.
     fn is_up(&self, namespace: &NamespaceName, index: Ifindex) -> Option<bool>;
 }
 
-/// Protocols of objects that are made by hand (RTPROT_UNSPEC, BOOT, STATIC).
+/// Protocols of manually added objects (RTPROT_UNSPEC, BOOT, STATIC).
 const BY_HAND: [u8; 3] = [0, 3, 4];
-/// Protocols of objects that the kernel makes or learns (RTPROT_REDIRECT, KERNEL, RA).
+/// Protocols of objects that the kernel adds or learns (RTPROT_REDIRECT, KERNEL, RA).
 const BY_KERNEL: [u8; 3] = [1, wire::RTPROT_KERNEL, 9];
 
-/// Who made a live object.
+/// The creator of a live object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Maker {
     /// topo.
     Topo,
-    /// Somebody at a command line.
+    /// A user, manually.
     Hand,
-    /// The kernel, by itself.
+    /// The kernel.
     Kernel,
     /// A daemon with that protocol, rtnetlink(7).
     Daemon(u8),
-    /// The kernel does not say; it is the kernel's unless the lab declares it.
+    /// Not reported by the kernel. The object counts as the kernel's unless the lab declares it.
     Unknown,
 }
 
 impl Maker {
-    /// The maker of an object with that protocol (`rtm_protocol` and its like).
+    /// Returns the creator of an object with that protocol (`rtm_protocol` and the like).
     pub fn of_protocol(protocol: u8) -> Self {
         match protocol {
             crate::ownership::PROTOCOL => Self::Topo,

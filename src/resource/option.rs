@@ -1,8 +1,8 @@
-//! Options as a table: one row gives an option's name, attribute, wire form, default and whether the kernel can change it in
-//! place. Encoding, decoding, comparing, completing and showing follow from the rows.
+//! Tables of options. A row defines the name, the attribute, the encoding and the default of an option, and whether the kernel can change
+//! it in place. Options are encoded, decoded, compared, completed and shown by their rows.
 //!
-//! Whatever the kernel describes by a nest of attributes can have such a table: link kinds (IFLA_INFO_DATA), ports
-//! (IFLA_INFO_SLAVE_DATA), queueing disciplines (TCA_OPTIONS).
+//! A table describes a nest of netlink attributes: of a link kind (IFLA_INFO_DATA), a port (IFLA_INFO_SLAVE_DATA) or a queueing discipline
+//! (TCA_OPTIONS).
 
 mod codec;
 mod sample;
@@ -13,50 +13,50 @@ pub use sample::{Sample, samples_of};
 use netlink_packet_core::{DecodeError, DefaultNla, Emitable, NlaBuffer, NlasIterator};
 use serde_json::Value;
 
-/// Whether the kernel changes an option of a living object.
+/// Whether the kernel can change an option of an existing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutability {
-    /// A message to the living object does it.
+    /// The kernel can change it in place.
     InPlace,
-    /// The kernel fixes it at creation: the object is replaced.
+    /// The option is fixed at creation. A change replaces the object.
     Replace,
 }
 
-/// One row of a table; made by [`option!`](crate::option).
+/// A row of a table. Use [`option!`](crate::option) to write one.
 pub struct OptionRow<T> {
     /// The lab file's key.
     pub name: &'static str,
-    /// The attribute's number; 0 when `encode_rest` and `decode_rest` of the table handle the option.
+    /// The attribute's type; 0 if `encode_rest` and `decode_rest` of the table encode and decode the option.
     pub attribute: u16,
-    /// Whether it can be changed in place.
+    /// Whether the kernel can change it in place.
     pub mutability: Mutability,
-    /// The value on the wire, or `None` when it is not set (or is of the other address family).
+    /// Encodes the value; `None` if it is not set, or belongs to the other address family.
     pub write: fn(&T) -> Option<Vec<u8>>,
-    /// Takes the value from the wire; `None` when it has an impossible length.
+    /// Decodes the value; `None` if it has an invalid length.
     pub read: fn(&mut T, &[u8]) -> Option<()>,
-    /// The value as a lab file would show it.
+    /// Returns the value as in a lab file.
     pub show: fn(&T) -> Option<Value>,
-    /// Whether two set values are the same to the kernel.
+    /// Returns whether two values are equal for the kernel.
     pub same: fn(&T, &T) -> bool,
-    /// Whether the kernel refuses this change from the second to the first, although it makes others of the option.
+    /// Returns whether the kernel refuses this change in place, although the option can be changed otherwise. Takes the desired and the
+    /// live options.
     pub unchangeable: fn(&T, &T) -> bool,
-    /// Copies the value from the second to the first where the second has one.
+    /// Copies the value from the second to the first, if it is set.
     pub take: fn(&mut T, &T),
-    /// Sets the kernel's default where there is no value.
+    /// Sets the kernel's default if there is no value.
     pub complete: fn(&mut T),
-    /// Whether the value is the kernel's default.
+    /// Returns whether the value is the kernel's default.
     pub is_default: fn(&T) -> bool,
-    /// Values to try, as a lab file would show them; those of the type unless the row has others. None for an option that only
-    /// makes sense together with something outside of the table.
+    /// Returns sample values as in a lab file, by default those of the type. Empty if the option needs something outside of the table.
     pub samples: fn(&T) -> Vec<Value>,
 }
 
-/// Something about options that the kernel would refuse, found without asking it.
+/// An option value that the kernel would refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// The key it is about.
+    /// The key of the option.
     pub key: &'static str,
-    /// What is wrong, as a phrase.
+    /// The error, as a phrase.
     pub message: String,
 }
 
@@ -67,45 +67,45 @@ pub struct OptionChange {
     pub name: &'static str,
     /// The live value.
     pub before: Option<Value>,
-    /// The desired one, the kernel's default if the lab says nothing.
+    /// The desired value, or the kernel's default if the lab does not set the option.
     pub after: Option<Value>,
-    /// Whether the kernel can do it to the living object.
+    /// Whether the kernel can make the change in place.
     pub mutability: Mutability,
 }
 
-/// A set of options that the kernel keeps together. Everything but the name and the rows has a default.
+/// A table of options. Everything except the name and the rows has a default.
 pub trait OptionTable: Clone + Default + 'static {
-    /// The lab file's key; for kinds also the kernel's name of the kind.
+    /// The lab file's key; for link kinds also the kernel's name of the kind.
     const NAME: &'static str;
-    /// The options. A default that depends on another option finds that one complete when its row comes first.
+    /// The rows. A default can depend on the options of earlier rows.
     const OPTIONS: &'static [OptionRow<Self>];
 
-    /// Finds what can be refused without asking the kernel.
+    /// Checks the options without asking the kernel.
     fn validate(&self) -> Vec<Invalid> {
         Vec::new()
     }
 
-    /// Adds the attributes of rows that share one or need a list.
+    /// Encodes the options without an attribute of their own.
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
         let _ = attributes;
     }
 
-    /// Takes an attribute that no row names: the reverse of `encode_rest`.
+    /// Decodes an attribute that belongs to no row: the inverse of `encode_rest`.
     fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
         let _ = (attribute, bytes);
     }
 
-    /// Whether the kernel reports something else under the name of that option at the moment.
+    /// Returns whether the kernel temporarily reports another value than that of the option.
     fn conceals(&self, option: &str) -> bool {
         let _ = option;
         false
     }
 
-    /// Brings what the kernel reported into the form that a lab file would have.
+    /// Converts the options that the kernel reported to the form of a lab file.
     fn normalise(&mut self) {}
 }
 
-/// Adds the attributes of all options that are set.
+/// Encodes all options that are set.
 pub fn encode_into<T: OptionTable>(options: &T, attributes: &mut Vec<DefaultNla>) {
     for row in T::OPTIONS {
         if let Some(bytes) = (row.write)(options) {
@@ -115,28 +115,28 @@ pub fn encode_into<T: OptionTable>(options: &T, attributes: &mut Vec<DefaultNla>
     options.encode_rest(attributes);
 }
 
-/// Does the same for a new object, without the options that it is born with anyway: a kernel that lacks a feature refuses even
-/// its default.
+/// Encodes the options of a new object, except for the kernel's defaults: a kernel without a feature refuses even the default of its
+/// options.
 pub fn encode_new_into<T: OptionTable>(options: &T, attributes: &mut Vec<DefaultNla>) {
     let whole = complete(options);
-    let mut special = T::default();
+    let mut differing = T::default();
     for row in T::OPTIONS.iter().filter(|row| !(row.is_default)(&whole)) {
-        (row.take)(&mut special, options);
+        (row.take)(&mut differing, options);
     }
-    encode_into(&special, attributes);
+    encode_into(&differing, attributes);
 }
 
-/// The bytes of attributes.
+/// Returns the bytes of attributes.
 pub fn emit(attributes: &[DefaultNla]) -> Vec<u8> {
     let mut buffer = vec![0; attributes.buffer_len()];
     attributes.emit(&mut buffer);
     buffer
 }
 
-/// Reads options from a nest of attributes.
+/// Decodes options from a nest of attributes.
 ///
 /// # Errors
-/// When an attribute is malformed, or a row's value has an impossible length.
+/// Fails if an attribute is malformed, or a value has an invalid length.
 pub fn decode<T: OptionTable>(data: &[u8]) -> Result<T, DecodeError> {
     let mut options = T::default();
     for attribute in NlasIterator::new(data) {
@@ -151,7 +151,7 @@ pub fn decode<T: OptionTable>(data: &[u8]) -> Result<T, DecodeError> {
     Ok(options)
 }
 
-/// The options with the kernel's defaults for those that are not set.
+/// Returns the options, with the kernel's defaults for those that are not set.
 #[must_use]
 pub fn complete<T: OptionTable>(options: &T) -> T {
     let mut complete = options.clone();
@@ -161,7 +161,7 @@ pub fn complete<T: OptionTable>(options: &T) -> T {
     complete
 }
 
-/// What differs from the live options; what is not set is compared as the kernel's default.
+/// Returns the options that differ from the live ones. An option that is not set counts as the kernel's default.
 pub fn compare<T: OptionTable>(desired: &T, live: &T) -> Vec<OptionChange> {
     let mut changes: Vec<OptionChange> = Vec::new();
     if T::OPTIONS.is_empty() {
@@ -169,7 +169,7 @@ pub fn compare<T: OptionTable>(desired: &T, live: &T) -> Vec<OptionChange> {
     }
     let wanted = complete(desired);
     for row in T::OPTIONS {
-        // An option that neither the lab sets nor this kernel reports is a feature that was compiled out.
+        // This kernel does not report the option, because it was built without the feature, and the lab does not need it.
         let absent = (row.show)(live).is_none() && (row.show)(desired).is_none();
         let unknown = live.conceals(row.name) || desired.conceals(row.name);
         if absent || unknown || (row.same)(&wanted, live) || changes.iter().any(|change| change.name == row.name) {
@@ -185,7 +185,7 @@ pub fn compare<T: OptionTable>(desired: &T, live: &T) -> Vec<OptionChange> {
     changes
 }
 
-/// The options that bring `live` to `desired` in place: only what differs is set.
+/// Returns the desired options with only those set that differ from the live ones.
 #[must_use]
 pub fn difference<T: OptionTable>(desired: &T, live: &T) -> T {
     let wanted = complete(desired);
@@ -199,21 +199,21 @@ pub fn difference<T: OptionTable>(desired: &T, live: &T) -> T {
     only
 }
 
-/// Takes the options that are set in `changes`.
+/// Copies the options that are set in `changes`.
 pub fn update<T: OptionTable>(options: &mut T, changes: &T) {
     for row in T::OPTIONS {
         (row.take)(options, changes);
     }
 }
 
-/// Takes those options of `from` that are named.
+/// Copies the named options from `from`.
 pub fn take<T: OptionTable>(options: &mut T, from: &T, names: &[&str]) {
     for row in T::OPTIONS.iter().filter(|row| names.contains(&row.name)) {
         (row.take)(options, from);
     }
 }
 
-/// The options that are set, as a lab file would show them.
+/// Returns the options that are set, as in a lab file.
 pub fn show<T: OptionTable>(options: &T) -> Vec<(&'static str, Value)> {
     let mut shown: Vec<(&'static str, Value)> = Vec::new();
     for row in T::OPTIONS {
@@ -226,7 +226,7 @@ pub fn show<T: OptionTable>(options: &T) -> Vec<(&'static str, Value)> {
     shown
 }
 
-/// Every option of a table with values to try.
+/// Returns every option of a table with sample values.
 pub fn samples<T: OptionTable>() -> Vec<(&'static str, Vec<Value>)> {
     let mut samples: Vec<(&'static str, Vec<Value>)> = Vec::new();
     for row in T::OPTIONS {
@@ -237,14 +237,14 @@ pub fn samples<T: OptionTable>() -> Vec<(&'static str, Vec<Value>)> {
     samples
 }
 
-/// Calls a default that depends on other options; it fixes the type that the closure is given.
+/// Calls a default that depends on other options. It exists so that the type of the closure's argument is inferred.
 pub fn default_of<T, V>(options: &T, default: impl Fn(&T) -> Option<V>) -> Option<V> {
     default(options)
 }
 
-/// A row of a table. `field: Codec = ATTRIBUTE` names the attribute; a lone `field` is one that the table encodes itself. What
-/// the kernel takes for an option that is not set comes last: `default VALUE`, or `default_of |options| …` where it depends on
-/// the others. A row without either has no default: the option is absent until it is set.
+/// A row of a table. `field: Codec = ATTRIBUTE` defines the attribute; for a `field` without it, the table encodes the option itself. The
+/// kernel's default comes last: `default VALUE`, or `default_of |options| …` if it depends on other options. An option without a default
+/// is absent unless it is set.
 ///
 /// ```ignore
 /// option!(id: U16 = IFLA_VLAN_ID, Replace)
@@ -312,7 +312,7 @@ macro_rules! option {
 mod tests {
     use super::*;
 
-    /// Options of nothing: what a port or a queueing discipline would have.
+    /// Options for tests.
     #[derive(Debug, Clone, Default, PartialEq)]
     struct Sample {
         interval: Option<u32>,
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_object_is_told_nothing_that_it_is_born_with() {
+    fn defaults_of_a_new_object_are_not_encoded() {
         let options = Sample { interval: Some(3), burst: Some(6), label: Some(0) };
         assert_eq!(encoded(&options, true), [1, 3]);
         assert_eq!(encoded(&options, false), [1, 2, 3]);
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_changed() {
+    fn only_options_that_differ_are_changed() {
         let live = complete(&Sample { label: Some(7), ..Sample::default() });
         let desired = Sample { burst: Some(5), label: Some(8), ..Sample::default() };
         let changes = compare(&desired, &live);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_impossible_length_is_an_error() {
+    fn a_value_of_invalid_length_is_an_error() {
         assert!(decode::<Sample>(&[5, 0, 1, 0, 1, 0, 0, 0]).is_err());
         assert_eq!(decode::<Sample>(&[8, 0, 1, 0, 1, 0, 0, 0]).unwrap().interval, Some(u32::from_ne_bytes([1, 0, 0, 0])));
     }

@@ -90,7 +90,7 @@ fn create(
         Ok(_) => return Err((Step::Map, io::ErrorKind::UnexpectedEof.into())),
         Err(error) => return Err((Step::Map, error)),
     }
-    isolate::furnish()?;
+    isolate::set_up()?;
     let watch = name.map(|name| register(name, &directory)).transpose().map_err(|error| (Step::Record, error))?;
     drop((directory, lock));
     // If the parent was killed meanwhile, the next command finds this sandbox.

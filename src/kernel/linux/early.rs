@@ -1,11 +1,10 @@
-//! Work that begins before it is asked for, on threads that would otherwise be idle.
+//! Work that begins before it is needed, on idle threads.
 //!
-//! A run of topo waits for its lab file to be parsed, and then for the kernel, one namespace after the other. So, while the file is
-//! parsed, the network is already read ([`observations`]) and as many namespaces are made as will probably be missing ([`namespaces`]).
-//! While a plan is carried out in one place, those namespaces are read in which it has nothing more to do.
+//! While the lab file is parsed, other threads already read the network ([`observations`]) and create the namespaces that are probably
+//! missing ([`namespaces`]). While a plan is executed, they read the namespaces that the rest of the plan does not change.
 //!
-//! Nothing depends on it: whoever needs a look or a namespace takes the one that has been begun, or makes its own. What was begun in
-//! vain has no name and no effect, and is dropped.
+//! This is only an optimization: an observation or a namespace that is not ready is made when it is needed. Unused namespaces have no
+//! name and no effect, and disappear when they are closed.
 
 mod namespaces;
 mod observations;

@@ -1,5 +1,5 @@
-//! Executes operations. The order is the plan's; what is done about speed is done here: messages that go to the same socket one
-//! after another share a send, and a run of new namespaces is divided among threads.
+//! Executes operations in the order of the plan. For speed, consecutive messages to the same socket are sent together, and consecutive
+//! new namespaces are divided among threads.
 
 mod detection;
 mod foreign_routes;
@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::libc;
 
-use self::detection::Patience;
+use self::detection::Retries;
 pub(super) use self::foreign_routes::ForeignRoutes;
 use super::Linux;
 use super::early::{EarlyNamespaces, Follower};
@@ -19,42 +19,42 @@ use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
 
-/// What goes out together: messages through one namespace's socket.
+/// Messages that are sent together through the socket of one namespace.
 struct Pending {
-    /// Whose socket.
+    /// The namespace of the socket.
     through: NamespaceName,
     batch: Batch,
-    /// For each message the operation that it belongs to.
+    /// The operation of each message.
     owners: Vec<usize>,
     /// Operations whose last message is in the batch.
     complete: Vec<usize>,
 }
 
-/// How an operation is carried out.
-enum Way {
-    /// As messages through the socket of that namespace.
+/// The method of executing an operation.
+enum Method {
+    /// Messages through the socket of this namespace.
     Messages(NamespaceName),
-    /// As one message, again and again until that address can be a source.
-    Patiently(IpAddr),
-    /// By a thread inside the namespace, along with others.
+    /// One message, repeated until this address has passed duplicate address detection.
+    Retry(IpAddr),
+    /// A thread inside the namespace, together with other operations.
     Inside,
-    /// By threads, along with others.
+    /// Threads that remove namespaces, together with other operations.
     Removal,
 }
 
-fn way(operation: &Operation) -> Way {
+fn method(operation: &Operation) -> Method {
     if let Some(source) = detection::awaited(operation) {
-        return Way::Patiently(source);
+        return Method::Retry(source);
     }
     match operation {
-        Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } => Way::Inside,
-        Operation::DeleteNamespace(_) => Way::Removal,
-        Operation::CreateLink(new) => Way::Messages(birthplace(new)),
+        Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } => Method::Inside,
+        Operation::DeleteNamespace(_) => Method::Removal,
+        Operation::CreateLink(new) => Method::Messages(creating_namespace(new)),
         Operation::ChangeLink(_)
         | Operation::DeleteLink(_)
         | Operation::DeleteLinkGroup(_)
         | Operation::Put(_)
-        | Operation::Remove(_) => Way::Messages(operation.namespace().clone()),
+        | Operation::Remove(_) => Method::Messages(operation.namespace().clone()),
     }
 }
 
@@ -64,9 +64,9 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
         linux.foreign_routes.watch(&mut linux.host.socket).map_err(|errno| refused(operations, first, errno))?;
     }
     let outcome = carry_out(linux, operations, progress);
-    // What was begun for this plan is no use to what follows it, which may be its undoing.
+    // The next plan, which may be a rollback, does not need the namespaces of this one.
     linux.early_namespaces = EarlyNamespaces::default();
-    linux.foreign_routes.put_back(&mut linux.host.socket);
+    linux.foreign_routes.restore(&mut linux.host.socket);
     outcome
 }
 
@@ -79,29 +79,30 @@ fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Pro
             flush(linux, operations, &mut pending, progress)?;
             return Err(ExecuteError::Interrupted);
         }
-        let way = way(&operations[position]);
-        if !matches!((&way, &pending), (Way::Messages(through), Some(pending)) if pending.through == *through) {
+        let method = method(&operations[position]);
+        if !matches!((&method, &pending), (Method::Messages(through), Some(pending)) if pending.through == *through) {
             flush(linux, operations, &mut pending, progress)?;
             follower.done_before(linux, position);
         }
-        let run =
-            |same: fn(&Way) -> bool| operations[position..].iter().take_while(|operation| same(&self::way(operation))).count();
-        position += match way {
-            Way::Messages(through) => {
+        let run = |same: fn(&Method) -> bool| {
+            operations[position..].iter().take_while(|operation| same(&self::method(operation))).count()
+        };
+        position += match method {
+            Method::Messages(through) => {
                 add(linux, pending.get_or_insert_with(|| Pending::new(through)), operations, position)?;
                 1
             }
-            Way::Patiently(source) => {
-                patiently(linux, operations, position, source, progress)?;
+            Method::Retry(source) => {
+                execute_with_retries(linux, operations, position, source, progress)?;
                 1
             }
-            Way::Inside => {
-                let run = run(|way| matches!(way, Way::Inside));
+            Method::Inside => {
+                let run = run(|method| matches!(method, Method::Inside));
                 inside(linux, operations, position..position + run, progress)?;
                 run
             }
-            Way::Removal => {
-                let run = run(|way| matches!(way, Way::Removal));
+            Method::Removal => {
+                let run = run(|method| matches!(method, Method::Removal));
                 remove(linux, operations, position..position + run, progress)?;
                 run
             }
@@ -116,9 +117,9 @@ fn refused(operations: &[Operation], position: usize, source: Errno) -> ExecuteE
     OperationError { position, operation: operations[position].to_string(), source }.into()
 }
 
-/// A link is made from where its parent is, since there the parent's number means something; a vxlan from its underlay, where
-/// its packets are to travel; a pair with an end in `host` from there, so that its mark can go with it.
-fn birthplace(new: &NewLink) -> NamespaceName {
+/// Returns the namespace in which the creating message is sent: the underlay of a link that has one, or the namespace of the parent, where
+/// the parent's index is valid. For a pair with an end in `host`, that is `host`, so that the mark can be sent with it.
+fn creating_namespace(new: &NewLink) -> NamespaceName {
     let underlay = new.link.kind.underlay().cloned();
     let parent = new.parent.as_ref().map(|parent| parent.id.namespace.clone());
     let peer_in_host = new.peer.as_ref().map(|peer| peer.handle.id.namespace.clone()).filter(NamespaceName::is_host);
@@ -175,7 +176,7 @@ fn missing(namespace: &NamespaceName) -> Errno {
     Errno { number: libc::ENOENT, message: Some(format!("no namespace `{namespace}`")) }
 }
 
-/// The descriptor of a namespace other than the one that a message is sent in.
+/// Returns the descriptor of a namespace; `None` for the one in which the message is sent.
 fn descriptor(linux: &Linux, through: &NamespaceName, namespace: &NamespaceName) -> Option<RawFd> {
     if namespace == through {
         return None;
@@ -197,7 +198,7 @@ fn flush(
         let refusals =
             opened.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, Errno::from(&error)))?;
         let gone = |refusal: &Refusal| {
-            // The kernel has cleaned up meanwhile, after a namespace that went earlier. A group is missing once it is empty.
+            // The cleanup of a deleted namespace has removed the link meanwhile. An empty group does not exist.
             let operation = &operations[pending.owners[refusal.message]];
             refusal.errno.number == libc::ENODEV && matches!(operation, Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_))
         };
@@ -211,15 +212,15 @@ fn flush(
     Ok(())
 }
 
-/// Executes one operation that the kernel refuses as long as its source address is tentative.
-fn patiently(
+/// Executes an operation that the kernel refuses while its source address is tentative.
+fn execute_with_retries(
     linux: &mut Linux,
     operations: &[Operation],
     position: usize,
     source: IpAddr,
     progress: &mut dyn Progress,
 ) -> Result<(), ExecuteError> {
-    let mut patience = Patience::new();
+    let mut retries = Retries::new();
     loop {
         let mut message = Pending::new(operations[position].namespace().clone());
         add(linux, &mut message, operations, position)?;
@@ -231,12 +232,12 @@ fn patiently(
             return Err(ExecuteError::Interrupted);
         }
         let Some(opened) = linux.opened(operations[position].namespace()) else { return Err(refusal.into()) };
-        let waited = patience.wait(&mut opened.socket, source, refusal.source);
+        let waited = retries.wait(&mut opened.socket, source, refusal.source);
         waited.map_err(|errno| refused(operations, position, errno))?;
     }
 }
 
-/// Executes a run of operations that threads do inside of namespaces.
+/// Executes consecutive operations on threads inside of namespaces.
 fn inside(
     linux: &mut Linux,
     operations: &[Operation],
@@ -270,7 +271,7 @@ fn inside(
     Ok(())
 }
 
-/// Executes a run of removals of namespaces.
+/// Executes consecutive removals of namespaces.
 fn remove(
     linux: &mut Linux,
     operations: &[Operation],
@@ -284,7 +285,7 @@ fn remove(
     });
     let namespaces: Vec<_> = namespaces.collect();
     let failure = namespaces::remove(&linux.lab, &namespaces);
-    // Closed by a thread that has nothing else to do.
+    // An idle thread closes them.
     let _ = linux.threads.begin(move || drop(namespaces));
     match failure {
         Some((position, errno)) => Err(refused(operations, position, errno)),

@@ -1,4 +1,4 @@
-//! Reads the live network: the lab's own namespaces whole, of the host only what is the lab's or what the lab names.
+//! Reads the live network: `host` and the lab's namespaces.
 
 pub mod labs;
 mod read;
@@ -25,7 +25,7 @@ use crate::resource::sysctl::SysctlKey;
 use crate::snapshot::{Numbering, Snapshots};
 use crate::state::{Live, State};
 
-/// Reads what the lab owns, and of all else only what `desired` names. What has been read ahead is not read again.
+/// Observes the resources that the lab owns and those in `desired`. Uses early observations.
 pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Result<Live, ObserveError> {
     let mut others = Others::default();
     let early = early::collect(linux, look)?;
@@ -62,12 +62,13 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     if linux.is_read_only {
         linux.close_namespaces();
     }
-    linux.early_namespaces.go_on(&linux.threads);
+    linux.early_namespaces.resume(&linux.threads);
     Ok(live)
 }
 
-/// Finds what could be the lab's namespaces. Those that are known and have not changed keep their sockets; `snapshots` holds
-/// those that need no other look, and keeps those that are still there. Those in `ahead` were just looked at.
+/// Finds the entries that may be namespaces of the lab and must be read. Known namespaces whose entry has not changed keep their sockets.
+/// `snapshots` contains the namespaces that need not be read again; those that do not exist any more are removed from it. Those in `early`
+/// were just read.
 fn find_namespaces(
     linux: &mut Linux,
     interest: &Interest,
@@ -89,7 +90,7 @@ fn find_namespaces(
             None => None,
         };
         match (known, unread.remove(&name)) {
-            (Some(opened), Some(snapshot)) if !interest.goes_beyond(&name, &snapshot) => {
+            (Some(opened), Some(snapshot)) if !interest.is_missing_in(&name, &snapshot) => {
                 linux.namespaces.insert(name.clone(), opened);
                 snapshots.insert(name, snapshot);
             }
@@ -116,16 +117,16 @@ fn settle(linux: &mut Linux, seen: Seen, others: &mut Others, snapshots: &mut Sn
     }
 }
 
-/// Reads settings in a namespace that exists only for that.
+/// Reads sysctls in a new, temporary namespace.
 pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
     let keys = keys.clone();
     let job = move || -> io::Result<BTreeMap<SysctlKey, String>> {
         netns::enter_new()?;
         let mut values = BTreeMap::new();
         for key in keys {
-            // Some of what interfaces are born with is only shown where it has arrived.
-            let arrived = || key.for_link(LinkName::LOOPBACK).map_or(Ok(None), |key| sysctl::read(&key));
-            if let Some(sysctl) = sysctl::read(&key)?.map_or_else(arrived, |sysctl| Ok(Some(sysctl)))? {
+            // Some sysctls exist only for interfaces, not for `default`.
+            let of_loopback = || key.for_link(LinkName::LOOPBACK).map_or(Ok(None), |key| sysctl::read(&key));
+            if let Some(sysctl) = sysctl::read(&key)?.map_or_else(of_loopback, |sysctl| Ok(Some(sysctl)))? {
                 values.insert(key, sysctl.value);
             }
         }
@@ -134,7 +135,7 @@ pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<Sy
     linux.threads.run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
 }
 
-/// The numbers that namespaces have for one another, asked of the kernel.
+/// Looks up nsids by asking the kernel.
 struct Numbers<'a>(&'a mut Linux);
 
 impl Numbering for Numbers<'_> {
@@ -154,8 +155,7 @@ impl Numbering for Numbers<'_> {
             });
             Ok(())
         });
-        answer
-            .map_err(|error| ObserveError { what: format!("the number of `{other}` in `{asking}`"), source: Box::new(error) })?;
+        answer.map_err(|error| ObserveError { what: format!("the nsid of `{other}` in `{asking}`"), source: Box::new(error) })?;
         Ok(number)
     }
 }

@@ -1,4 +1,4 @@
-//! The system around the network: namespaces and their entries, processes, privileges, settings files, threads.
+//! Parts of the system other than rtnetlink: namespaces, processes, privileges, sysctls and threads.
 
 pub mod inside;
 pub mod isolate;
@@ -11,7 +11,7 @@ pub mod threads;
 
 use std::sync::OnceLock;
 
-/// Whether this kernel tells who made an address (IFA_PROTO, Linux 5.18).
+/// Returns whether this kernel reports the protocol of addresses (IFA_PROTO, Linux 5.18).
 pub(super) fn tells_address_makers() -> bool {
     static TELLS: OnceLock<bool> = OnceLock::new();
     *TELLS.get_or_init(|| {

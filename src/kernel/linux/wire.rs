@@ -1,4 +1,4 @@
-//! rtnetlink(7): sockets, batches of requests, and the messages of links and namespaces. Objects bring their own messages.
+//! rtnetlink(7): sockets, batches of requests, and the messages of links and namespaces. The types of objects encode their own messages.
 
 pub(super) mod decode;
 pub(super) mod encode;

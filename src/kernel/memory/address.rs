@@ -1,5 +1,4 @@
-//! Addresses: who is primary, who goes along with whom, and the routes that come and go with them (net/ipv4/devinet.c,
-//! net/ipv6/addrconf.c).
+//! Addresses: primary and secondary ones, and their connected routes (net/ipv4/devinet.c, net/ipv6/addrconf.c).
 
 use std::net::IpAddr;
 
@@ -15,17 +14,17 @@ use crate::resource::address::{Address, ConnectedRoute, Step, steps};
 use crate::resource::object::{At, Put};
 use crate::resource::route::Scope;
 
-/// What the kernel says where an address can be on one link only.
+/// The kernel's message for an address that another link on the same parent has.
 const ADDRESS_IN_USE: &str = "Address already assigned to an ipvlan device";
 
-/// Whether two IPv4 addresses are of the same subnet: `b`'s far end within `a`'s, of the same length.
+/// Returns whether two IPv4 addresses are in the same subnet: equal prefix lengths, and the far end of `b` within that of `a`.
 fn same_subnet(a: &Given, b: &Given) -> bool {
     let net = |given: &Given| IpNet::new(given.far_end(), given.address.0.prefix_len()).map(|net| net.trunc());
     matches!((net(a), net(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 impl Network {
-    /// Puts an address: gives it, or adds or deletes its connected route.
+    /// Adds or changes an address, or adds or deletes its connected route.
     pub(super) fn put_address(&mut self, author: Author<'_>, Put { at, over }: &Put<Address>) -> Result<(), Errno> {
         for step in steps(at, over) {
             match step {
@@ -37,7 +36,7 @@ impl Network {
         Ok(())
     }
 
-    /// The interface of an address.
+    /// Returns the interface of an address.
     pub(super) fn place_of(&self, at: &At<Address>) -> Result<Place, Errno> {
         let place = Place::new(&at.namespace, at.index());
         match self.device(&place) {
@@ -58,12 +57,12 @@ impl Network {
             Author::Lab(_) if place.namespace.is_host() && !attributes.foreign => ownership::PROTOCOL,
             Author::Lab(_) | Author::Hand => 0,
         };
-        // Its order is told by its place among the others.
+        // The position in the list is the order.
         let attributes = Address { order: 0, connected: ConnectedRoute::AsMade, ..attributes.clone() };
         let given = Given { address, attributes, secondary: false, protocol };
         let mut connected = self.connected(&place);
         if replace && address.ip().is_ipv6() {
-            // The kernel puts a route back that has been taken away (`inet6_addr_modify`).
+            // The kernel adds a deleted connected route again (`inet6_addr_modify`).
             connected.retain(|entry| entry.to != address.0.trunc() || self.has_route(&place.namespace, entry));
         }
         let added = match address.ip() {
@@ -72,7 +71,7 @@ impl Network {
         };
         self.reconnect(&place, &connected);
         if added.is_ok() && address.ip().is_ipv4() && self.device(&place).is_some_and(|device| device.up) {
-            self.routes_regain(&place, Family::Inet);
+            self.enable_hops(&place, Family::Inet);
         }
         added
     }
@@ -138,7 +137,7 @@ impl Network {
             return Err(said(libc::EEXIST, "address already assigned"));
         }
         match same {
-            // The prefix length stays what it was (`inet6_addr_modify`).
+            // The kernel keeps the prefix length (`inet6_addr_modify`).
             Some(other) => *other = Given { address: other.address, ..given },
             None if known => {}
             None if taken => return Err(said(libc::EADDRINUSE, ADDRESS_IN_USE)),
@@ -147,9 +146,9 @@ impl Network {
         Ok(())
     }
 
-    /// Whether a link, or one beside it, has an address that only one of them can have (`ipvlan_addr_busy`).
+    /// Returns whether the link or a sibling has the address, and only one of them can have it (`ipvlan_addr_busy`).
     fn is_siblings_address(&self, place: &Place, given: &Given) -> bool {
-        /// What the driver tells links apart by.
+        /// The address that the driver compares.
         fn key(given: &Given) -> IpAddr {
             if given.address.ip().is_ipv4() { given.far_end() } else { given.address.ip() }
         }
@@ -169,19 +168,19 @@ impl Network {
             return Err(said(libc::EADDRNOTAVAIL, "address not found"));
         };
         let connected = self.connected(&place);
-        let gone = self.take_addresses(&place, at);
+        let gone = self.remove_addresses(&place, at);
         self.reconnect(&place, &connected);
         for ip in gone {
-            self.routes_lose_source(&place.namespace, ip);
+            self.remove_source(&place.namespace, ip);
         }
         if address.ip().is_ipv4() && self.device(&place).is_some_and(|device| !device.has_ipv4()) {
-            self.routes_lose(&place, Family::Inet, true);
+            self.disable_hops(&place, Family::Inet, true);
         }
         Ok(())
     }
 
-    /// Takes an address, and with a primary one its secondaries, unless one of those is to take its place.
-    fn take_addresses(&mut self, place: &Place, at: usize) -> Vec<IpAddr> {
+    /// Removes an address. With a primary address, removes its secondary ones or promotes the first. Returns the removed addresses.
+    fn remove_addresses(&mut self, place: &Place, at: usize) -> Vec<IpAddr> {
         let promotes = self.promotes_secondaries(place);
         let Some(device) = self.device_mut(place) else { return Vec::new() };
         let taken = device.addresses.remove(at);
@@ -203,8 +202,8 @@ impl Network {
     }
 }
 
-/// Puts an IPv4 address where the kernel keeps it: a primary one behind the primary ones of its scope or a wider one, a
-/// secondary one at the end (`__inet_insert_ifa`).
+/// Inserts an IPv4 address in the kernel's order: a primary one after the primary ones of its scope or a wider scope, a secondary one
+/// at the end (`__inet_insert_ifa`).
 fn insert(device: &mut Device, given: Given) {
     let ahead =
         |other: &Given| other.address.ip().is_ipv4() && !other.secondary && given.attributes.scope <= other.attributes.scope;

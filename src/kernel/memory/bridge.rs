@@ -8,7 +8,7 @@ use crate::kernel::Errno;
 use crate::operation::LinkHandle;
 
 impl Network {
-    /// Makes a link a port. It leaves its old master first, and stays without one when the new one refuses it.
+    /// Makes a link a port. The kernel releases it from its old master first, even if the new master then refuses it.
     pub(super) fn enslave(&mut self, port: &Place, master: &LinkHandle) -> Result<(), Errno> {
         if !self.namespace(&port.namespace)?.devices.contains_key(&master.index) {
             return Err(Errno::new(libc::EINVAL));
@@ -29,7 +29,7 @@ impl Network {
         Ok(())
     }
 
-    /// Takes a port from its master.
+    /// Releases a port from its master.
     pub(super) fn release(&mut self, port: &Place) {
         let master = self.device_mut(port).and_then(|device| device.master.take());
         if let Some(master) = master {
@@ -48,21 +48,21 @@ impl Network {
             return Err(refusal.into());
         }
         let handled = upper.kind.receive_handler().is_some() && self.receive_handler(port).is_some();
-        if handled || self.stands_over(port, master) || self.stands_over(master, port) {
+        if handled || self.depends_on(port, master) || self.depends_on(master, port) {
             return Err(Errno::new(libc::EBUSY));
         }
         Ok(())
     }
 
-    /// Whether a link stands on another one, directly or by way of others, ports of masters among them.
-    fn stands_over(&self, upper: &Place, lower: &Place) -> bool {
+    /// Returns whether `upper` depends on `lower`, directly or indirectly, as an upper link or as a master.
+    fn depends_on(&self, upper: &Place, lower: &Place) -> bool {
         let mut pending = vec![upper.clone()];
         while let Some(place) = pending.pop() {
             if place == *lower {
                 return true;
             }
             let Some(device) = self.device(&place) else { continue };
-            pending.extend(device.below.clone().filter(|below| device.stands_on(below)));
+            pending.extend(device.below.clone().filter(|below| device.is_on(below)));
             pending.extend(self.ports(&place));
         }
         false

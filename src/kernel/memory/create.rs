@@ -1,4 +1,4 @@
-//! The birth of links (`rtnl_newlink`): either all of it happens, or nothing.
+//! Creates links (`rtnl_newlink`), completely or not at all.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use nix::libc;
 use super::device::{Device, Place};
 use super::mtu;
 use super::network::{Author, Network};
-use super::sysctl::born_with;
+use super::sysctl::inherited_sysctls;
 use crate::kernel::Errno;
 use crate::name::NamespaceName;
 use crate::operation::{LinkHandle, NewLink, NewPeer};
@@ -17,7 +17,7 @@ use crate::resource::link::{Kind, Link, Queues};
 use crate::state::Ifindex;
 use crate::value::Mac;
 
-/// The most queues that a link can have of either sort.
+/// The maximum number of transmit queues, and of receive queues.
 const MOST_QUEUES: u32 = 4096;
 
 impl Network {
@@ -39,9 +39,9 @@ impl Network {
         }
         self.check_kind(&new.link.kind, below.as_ref(), underlay.as_ref())?;
         let parent = below.as_ref().and_then(|below| self.device(below)).map(|parent| (parent.mtu, parent.flags()));
-        let mut device = self.conceive(author, &new.handle, &new.link, parent)?;
+        let mut device = self.new_device(author, &new.handle, &new.link, parent)?;
         let other = match &new.peer {
-            Some(peer) => Some(self.conceive(author, &peer.handle, &peer.link, None)?),
+            Some(peer) => Some(self.new_device(author, &peer.handle, &peer.link, None)?),
             None => None,
         };
         if let (Addressing::Parents(_), Some(parent)) =
@@ -50,16 +50,16 @@ impl Network {
             device.mac = parent.mac;
         }
         (device.below, device.underlay) = (below, underlay);
-        let place = self.bear(&new.handle, device);
+        let place = self.insert_device(&new.handle, device);
         if let (Some(other), Some(peer)) = (other, &new.peer) {
-            let peer = self.bear(&peer.handle, Device { below: Some(place.clone()), ..other });
+            let peer = self.insert_device(&peer.handle, Device { below: Some(place.clone()), ..other });
             if let Some(device) = self.device_mut(&place) {
                 device.below = Some(peer);
             }
         }
         self.share_options(&place);
-        self.finish_birth(&place, new).inspect_err(|_| self.remove(&place))?;
-        // A message of its own, so that the pair stays when it fails.
+        self.finish_link(&place, new).inspect_err(|_| self.remove(&place))?;
+        // This is a separate message, so the pair remains if it fails.
         new.peer.as_deref().map_or(Ok(()), |peer| self.finish_peer(peer))
     }
 
@@ -71,8 +71,8 @@ impl Network {
         if peer.up { self.bring_up(&place) } else { Ok(()) }
     }
 
-    /// What comes after the link is there; when it fails the link goes again.
-    fn finish_birth(&mut self, place: &Place, new: &NewLink) -> Result<(), Errno> {
+    /// Brings the new link up and makes it a port. On failure, the caller removes the link.
+    fn finish_link(&mut self, place: &Place, new: &NewLink) -> Result<(), Errno> {
         if new.up {
             self.bring_up(place)?;
         }
@@ -94,7 +94,7 @@ impl Network {
         Ok(Some(root.and_then(|device| device.below.clone()).unwrap_or(place)))
     }
 
-    /// Where a link's own packets travel: in the namespace that its birth is asked for in.
+    /// Returns the namespace of the link's own packets: the namespace in which the creating message is sent.
     fn underlay(&self, new: &NewLink) -> Result<Option<NamespaceName>, Errno> {
         if !new.link.kind.has_underlay() {
             return Ok(None);
@@ -108,14 +108,14 @@ impl Network {
         Ok(Some(underlay.clone()))
     }
 
-    /// Whether a name and a number are free. Older kernels look the number up in the namespace that asks, too.
+    /// Checks that the name and the index are free. Older kernels also check the index in the namespace of the sender.
     fn check_free(&self, handle: &LinkHandle, through: Option<&NamespaceName>, taken: i32) -> Result<(), Errno> {
         let namespace = self.namespace(&handle.id.namespace)?;
         if i32::try_from(handle.index).is_err() {
             return Err(Errno::new(libc::EINVAL));
         }
-        let asks = through.and_then(|through| self.namespaces.get(through));
-        if asks.is_some_and(|asks| asks.devices.contains_key(&handle.index)) {
+        let sender = through.and_then(|through| self.namespaces.get(through));
+        if sender.is_some_and(|sender| sender.devices.contains_key(&handle.index)) {
             return Err(Errno::new(libc::EEXIST));
         }
         if namespace.devices.contains_key(&handle.index) {
@@ -127,7 +127,7 @@ impl Network {
         Ok(())
     }
 
-    /// What the kind's own rules say about a new link over these.
+    /// Checks the rules of the kind.
     fn check_kind(&self, kind: &Kind, below: Option<&Place>, underlay: Option<&NamespaceName>) -> Result<(), Errno> {
         if !kind.can_be_made() {
             return Err(Errno::new(libc::EOPNOTSUPP));
@@ -137,7 +137,7 @@ impl Network {
         }
         let Some(identity) = kind.identity() else { return Ok(()) };
         let near = |device: &Device| match identity.among {
-            Among::Siblings => below.is_some_and(|below| device.stands_on(below)),
+            Among::Siblings => below.is_some_and(|below| device.is_on(below)),
             Among::Underlay => underlay.is_some() && device.underlay.as_ref() == underlay,
         };
         let same = |device: &Device| {
@@ -156,7 +156,7 @@ impl Network {
         if wanted.is_some() && present.is_some() && wanted != present {
             return Err(Errno::new(libc::EBUSY));
         }
-        let same_kind = |device: &Device| device.stands_on(below) && device.kind.name() == kind.name();
+        let same_kind = |device: &Device| device.is_on(below) && device.kind.name() == kind.name();
         let siblings = self.places(same_kind);
         let alone = |place: &Place| self.device(place).is_some_and(|device| device.kind.sole().is_some());
         if kind.sole().is_some() && !siblings.is_empty() || siblings.iter().any(alone) {
@@ -165,13 +165,13 @@ impl Network {
         Ok(())
     }
 
-    /// The links on the same parent with the same receive handler, the link itself among them.
+    /// Returns the links on the same parent with the same receive handler, including the link itself.
     pub(super) fn siblings(&self, device: &Device) -> Vec<Place> {
         let (below, handler) = (device.below.as_ref(), device.kind.receive_handler());
-        self.places(|other| below.is_some_and(|below| other.stands_on(below)) && other.kind.receive_handler() == handler)
+        self.places(|other| below.is_some_and(|below| other.is_on(below)) && other.kind.receive_handler() == handler)
     }
 
-    /// Gives the siblings of a link the options that they share with it.
+    /// Copies shared options from a link to its siblings.
     pub(super) fn share_options(&mut self, place: &Place) {
         let Some(device) = self.device(place).filter(|device| !device.kind.shared_options().is_empty()) else { return };
         let kind = device.kind.clone();
@@ -182,8 +182,9 @@ impl Network {
         }
     }
 
-    /// The link with what its creating message says of it, over a parent with that mtu and those flags; down and without a master.
-    fn conceive(
+    /// Returns the new link as the creating message describes it. `parent` is the mtu and the flags of its parent. The link is down and
+    /// has no master.
+    fn new_device(
         &mut self,
         author: Author<'_>,
         handle: &LinkHandle,
@@ -210,14 +211,14 @@ impl Network {
             (device.group, device.alias) = (ownership::group(lab), ownership::link_alias(lab));
         }
         let shared = self.namespaces.get(&handle.id.namespace).map(|namespace| &namespace.sysctls);
-        device.sysctls = shared.map(born_with).unwrap_or_default();
+        device.sysctls = shared.map(inherited_sysctls).unwrap_or_default();
         if !device.knows_ipv6() {
             device.sysctls.retain(|key, _| !key.starts_with("ipv6/"));
         }
         Ok(device)
     }
 
-    pub(super) fn bear(&mut self, handle: &LinkHandle, device: Device) -> Place {
+    pub(super) fn insert_device(&mut self, handle: &LinkHandle, device: Device) -> Place {
         let name = &handle.id.namespace;
         let Some(namespace) = self.namespaces.get_mut(name) else { return Place::new(name, handle.index) };
         let index = if handle.index == 0 { next_index(&namespace.devices) } else { handle.index };
@@ -225,15 +226,15 @@ impl Network {
         Place::new(name, index)
     }
 
-    /// A hardware address that no other link has drawn.
+    /// Returns a hardware address that no other new link has.
     pub(super) fn draw_mac(&mut self) -> Mac {
-        self.births += 1;
-        let [a, b, c, d] = self.births.to_be_bytes();
+        self.created_links += 1;
+        let [a, b, c, d] = self.created_links.to_be_bytes();
         Mac([0x02, 0x70, a, b, c, d])
     }
 }
 
-/// The number that the kernel counts out.
+/// Returns the index that the kernel assigns.
 fn next_index(devices: &BTreeMap<Ifindex, Device>) -> Ifindex {
     devices.keys().rfind(|index| **index < 1 << 20).map_or(2, |index| index + 1)
 }

@@ -10,12 +10,12 @@ use crate::resource::link::{Kind, Link, LinkSettings, Queues};
 use crate::state::Ifindex;
 use crate::value::{InterfaceAddress, Mac};
 
-/// The smallest mtu on which IPv6 lives (IPV6_MIN_MTU).
+/// The smallest mtu of an interface with IPv6 (IPV6_MIN_MTU).
 pub(super) const IPV6_MTU: u32 = 1280;
-/// The number of `lo` in every namespace.
+/// The index of `lo` in every namespace.
 pub(super) const LOOPBACK: Ifindex = 1;
 
-/// Where a link is: its namespace, and its number there, which it keeps for life.
+/// The namespace and the index of a link. They do not change while the link exists.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) namespace: NamespaceName,
@@ -28,55 +28,55 @@ impl Place {
     }
 }
 
-/// An address that an interface was given.
+/// An address of an interface.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Given {
     pub(super) address: InterfaceAddress,
     pub(super) attributes: Address,
-    /// Not the first of its IPv4 subnet (IFA_F_SECONDARY).
+    /// Whether it is not the first address of its IPv4 subnet (IFA_F_SECONDARY).
     pub(super) secondary: bool,
-    /// Who gave it (IFA_PROTO).
+    /// The protocol that added it (IFA_PROTO).
     pub(super) protocol: u8,
 }
 
 impl Given {
-    /// The address that the connected route is made of (IFA_ADDRESS).
+    /// Returns the address that the connected route leads to (IFA_ADDRESS): the peer, or the address itself.
     pub(super) fn far_end(&self) -> IpAddr {
         self.attributes.peer.unwrap_or(self.address.ip())
     }
 }
 
-/// A link. What it stands on is named by place; the kind's own reference is empty.
+/// A link. `below` identifies its parent; the reference in `kind` is empty.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Device {
     pub(super) name: LinkName,
     /// With all options set.
     pub(super) kind: Kind,
-    /// The link below, or the other end of a pair (IFLA_LINK).
+    /// The parent, or the other end of a pair (IFLA_LINK).
     pub(super) below: Option<Place>,
-    /// The namespace that its own packets travel in.
+    /// The namespace of its own packets.
     pub(super) underlay: Option<NamespaceName>,
     pub(super) master: Option<Ifindex>,
     pub(super) mac: Mac,
     pub(super) mtu: u32,
-    /// Whether the mtu of a link that follows its ports' was set while it lived, so that it no longer does (BROPT_MTU_SET_BY_USER).
+    /// Whether the mtu of the existing master was set, so that it no longer follows its ports (BROPT_MTU_SET_BY_USER).
     pub(super) mtu_set: bool,
     pub(super) up: bool,
-    /// The settings that the kernel does no more than keep; those above and below are open here.
+    /// The settings without side effects. The other settings have fields of their own, and are not set here.
     pub(super) kept: LinkSettings,
     pub(super) altnames: BTreeSet<String>,
     pub(super) queues: Queues,
     pub(super) group: u32,
     pub(super) alias: String,
-    /// In the order in which the kernel keeps IPv4 addresses; IPv6 ones in the order in which they were given.
+    /// IPv4 addresses in the kernel's order, and IPv6 addresses in the order of addition.
     pub(super) addresses: Vec<Given>,
-    /// Settings that differ from what the kernel gives, by `family/directory/name`.
+    /// Sysctls that differ from the kernel's defaults, by `family/directory/name`.
     pub(super) sysctls: BTreeMap<String, String>,
-    /// IPv4 settings that no longer follow `conf.default`.
+    /// IPv4 sysctls that no longer follow `conf.default`.
     pub(super) settled: Settled,
 }
 
-/// Which IPv4 settings of an interface are its own, so that writing `conf.default` does not change them (`struct ipv4_devconf`).
+/// The IPv4 sysctls of an interface that a write to `conf.default` does not change (`struct ipv4_devconf`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Settled {
     /// These.
@@ -85,7 +85,7 @@ pub(super) enum Settled {
     All,
 }
 
-/// Takes from a kind what a device keeps elsewhere, and brings the rest into the form in which the kernel reports it.
+/// Removes the references that a device stores elsewhere from a kind, and normalises the options to the form that the kernel reports.
 pub(super) fn strip(kind: &mut Kind) {
     if let Some(slot) = kind.parent_slot() {
         *slot = None;
@@ -98,7 +98,7 @@ pub(super) fn strip(kind: &mut Kind) {
 }
 
 impl Device {
-    /// A link of that kind as the kernel sets it up when nothing is said, over a parent with those flags.
+    /// Returns a link with the kernel's defaults. `parent` contains the flags of its parent.
     pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32, parent: Flags) -> Self {
         let settings = LinkSettings::of_new(kind, parent);
         let mut kind = kind.complete();
@@ -126,13 +126,13 @@ impl Device {
         device
     }
 
-    /// Takes the settings that are no more than kept.
+    /// Stores the settings that have no side effects.
     pub(super) fn keep(&mut self, settings: &LinkSettings) {
         let kept = settings.or(&self.kept);
         self.kept = LinkSettings { mac: None, mtu: None, up: None, altnames: None, master: None, ..kept };
     }
 
-    /// All settings; `master` is the name of the link's master.
+    /// Returns all settings. `master` is the name of the link's master.
     pub(super) fn settings(&self, master: Option<LinkName>) -> LinkSettings {
         LinkSettings {
             mac: Some(self.mac),
@@ -148,7 +148,7 @@ impl Device {
         Flags { arp: self.kept.arp, multicast: self.kept.multicast }
     }
 
-    /// `lo` of a namespace that is in use.
+    /// Returns `lo` of a new namespace.
     pub(super) fn loopback() -> Self {
         let Link { kind, settings, .. } = Link::new_loopback();
         let mut device = Self::new(LinkName::LOOPBACK, &kind, Mac([0; 6]), 65536, Flags::default());
@@ -160,13 +160,13 @@ impl Device {
         self.kind.is_loopback()
     }
 
-    /// Whether IPv6 keeps a record of the link at all, with settings under /proc/sys.
+    /// Returns whether the link has an IPv6 state at all (`struct inet6_dev`), with sysctls.
     pub(super) fn knows_ipv6(&self) -> bool {
         self.mtu >= IPV6_MTU
     }
 
-    /// Whether the link stands on another one, and dies with it. The ends of a pair stand side by side.
-    pub(super) fn stands_on(&self, place: &Place) -> bool {
+    /// Returns whether the other link is the parent. The ends of a pair are not each other's parents.
+    pub(super) fn is_on(&self, place: &Place) -> bool {
         self.below.as_ref() == Some(place) && !self.kind.is_pair()
     }
 

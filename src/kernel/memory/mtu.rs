@@ -1,16 +1,16 @@
-//! The mtu: what a kind allows, and what follows when it changes.
+//! The mtu: the limits of each kind, and the side effects of a change.
 
 use nix::libc;
 
 use super::device::{Device, Place};
 use super::network::{Network, said};
-use super::sysctl::born_with;
+use super::sysctl::inherited_sysctls;
 use crate::kernel::Errno;
 use crate::resource::link::Kind;
 use crate::resource::link::contract::ETHERNET_MTU;
 use crate::resource::link::rules::MtuAround;
 
-/// Refuses what no link of the kind can have.
+/// Checks an mtu against the limits of the kind.
 pub(super) fn check_range(kind: &Kind, mtu: u32) -> Result<(), Errno> {
     let limits = kind.mtu_limits();
     match mtu {
@@ -20,7 +20,7 @@ pub(super) fn check_range(kind: &Kind, mtu: u32) -> Result<(), Errno> {
     }
 }
 
-/// The mtu of a new link: the one asked for, or the kind's own over the link below.
+/// Returns the mtu of a new link: the requested one, or the default of the kind over a parent with the mtu `below`.
 pub(super) fn of_new(kind: &Kind, asked: Option<u32>, below: Option<u32>) -> Result<u32, Errno> {
     let Some(mtu) = asked else {
         let around = MtuAround { parent: below, smallest_port: None };
@@ -35,7 +35,7 @@ pub(super) fn of_new(kind: &Kind, asked: Option<u32>, below: Option<u32>) -> Res
 }
 
 impl Network {
-    /// Changes the mtu of a living link because somebody asks for it.
+    /// Changes the mtu of an existing link on request.
     pub(super) fn set_mtu(&mut self, place: &Place, mtu: u32) -> Result<(), Errno> {
         let Some(device) = self.device(place) else { return Err(Errno::new(libc::ENODEV)) };
         if device.mtu == mtu {
@@ -53,18 +53,18 @@ impl Network {
         Ok(())
     }
 
-    /// Changes the mtu, with all that follows: links on top shrink along, a master fits itself to its ports, and
-    /// IPv6 leaves a link that is too small for it.
+    /// Changes the mtu, with the side effects: the mtus of upper links shrink, the master's mtu follows its ports, and IPv6 is removed
+    /// from a link with an mtu that is too small for it.
     fn change_mtu(&mut self, place: &Place, mtu: u32) {
         let Some(device) = self.device_mut(place) else { return };
         let before = std::mem::replace(&mut device.mtu, mtu);
         let (knew_ipv6, master) = (before >= super::device::IPV6_MTU, device.master);
         match (knew_ipv6, device.knows_ipv6()) {
-            (true, false) => self.ipv6_forgets(place),
-            (false, true) => self.ipv6_learns(place),
+            (true, false) => self.remove_ipv6(place),
+            (false, true) => self.add_ipv6(place),
             _ => {}
         }
-        for child in self.standing_on(place) {
+        for child in self.upper_links(place) {
             let Some(device) = self.device(&child) else { continue };
             let bound = device.kind.mtu_bound(mtu).filter(|bound| bound.shrinks && device.mtu > bound.most);
             if let Some(mtu) = bound.map(|bound| bound.most).or(device.kind.follows_parents_mtu().then_some(mtu)) {
@@ -76,15 +76,15 @@ impl Network {
         }
     }
 
-    fn ipv6_learns(&mut self, place: &Place) {
+    fn add_ipv6(&mut self, place: &Place) {
         let Some(namespace) = self.namespaces.get_mut(&place.namespace) else { return };
-        let born = born_with(&namespace.sysctls);
+        let inherited = inherited_sysctls(&namespace.sysctls);
         if let Some(device) = namespace.devices.get_mut(&place.index) {
-            device.sysctls.extend(born.into_iter().filter(|(key, _)| key.starts_with("ipv6/")));
+            device.sysctls.extend(inherited.into_iter().filter(|(key, _)| key.starts_with("ipv6/")));
         }
     }
 
-    /// A bridge takes the smallest mtu of its ports, unless it was given one of its own while it lived.
+    /// Sets the mtu of a bridge to the smallest mtu of its ports, unless the mtu of the existing bridge was set.
     pub(super) fn fit_to_ports(&mut self, master: &Place) {
         let follows = |device: &Device| device.kind.follows_ports_mtu() && !device.mtu_set;
         if !self.device(master).is_some_and(follows) {

@@ -1,4 +1,4 @@
-//! Namespaces with what is in them, and the way from an operation to the rules that it must obey.
+//! Namespaces and their contents, and the execution of operations.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,12 +16,12 @@ use crate::resource::link::rules::{Cause, Refusal};
 use crate::resource::object::table::Tables;
 use crate::state::Ifindex;
 
-/// Who sends an operation.
+/// The sender of an operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Author<'a> {
-    /// A lab, which marks what it makes.
+    /// A lab. What it creates gets the lab's mark.
     Lab(&'a LabName),
-    /// Anybody else.
+    /// Another program, or the user.
     Hand,
 }
 
@@ -29,11 +29,11 @@ pub(super) enum Author<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Namespace {
     pub(super) devices: BTreeMap<Ifindex, Device>,
-    /// All routes of tables other than `local`, those that the kernel made among them, oldest first.
+    /// All routes outside of the table `local`, including those that the kernel made, oldest first.
     pub(super) routes: Vec<Entry>,
-    /// Objects of all other sorts.
+    /// Objects of all other types.
     pub(super) objects: Tables<Kept>,
-    /// Settings that differ from what the kernel gives, by path.
+    /// Sysctls that differ from the kernel's defaults, by path.
     pub(super) sysctls: BTreeMap<String, String>,
 }
 
@@ -47,7 +47,7 @@ impl Namespace {
         }
     }
 
-    /// Whether a link has this name, or goes by it.
+    /// Returns whether a link has this name or alternative name.
     pub(super) fn has_name(&self, name: &str) -> bool {
         self.devices.values().any(|device| device.has_name(name))
     }
@@ -57,37 +57,37 @@ impl Namespace {
     }
 }
 
-/// A whole machine's network: `host` and the namespaces under /run/netns.
+/// The network of a machine: `host` and the namespaces under /run/netns.
 #[derive(Debug, Clone)]
 pub struct Network {
     pub(super) namespaces: BTreeMap<NamespaceName, Namespace>,
-    /// Entries under /run/netns behind which there is no namespace, with their text.
+    /// Files under /run/netns that are not namespaces, with their text.
     pub(super) placeholders: BTreeMap<NamespaceName, String>,
-    /// How many links were ever born, from which the hardware addresses are drawn.
-    pub(super) births: u32,
+    /// The number of links created so far. Hardware addresses are derived from it.
+    pub(super) created_links: u32,
 }
 
 impl Default for Network {
-    /// `host` with `lo`.
+    /// Returns `host` with `lo`.
     fn default() -> Self {
         let namespaces = BTreeMap::from([(NamespaceName::host(), Namespace::new())]);
-        Self { namespaces, placeholders: BTreeMap::new(), births: 0 }
+        Self { namespaces, placeholders: BTreeMap::new(), created_links: 0 }
     }
 }
 
-/// Two networks are the same when nothing that can be seen tells them apart.
+/// Two networks are equal if their visible states are.
 impl PartialEq for Network {
     fn eq(&self, other: &Self) -> bool {
         self.fingerprint() == other.fingerprint()
     }
 }
 
-/// A refusal with the kernel's words.
+/// Returns an error with the kernel's message.
 pub(super) fn said(number: i32, message: &str) -> Errno {
     Errno { number, message: Some(message.to_owned()) }
 }
 
-/// A cause as the kernel's number.
+/// Returns the kernel's error number.
 pub(super) fn number(cause: Cause) -> i32 {
     match cause {
         Cause::Invalid => libc::EINVAL,
@@ -112,7 +112,7 @@ impl From<Refusal> for Errno {
 }
 
 impl Network {
-    /// All that can be seen of the network, one line for each thing.
+    /// Returns the visible state of the network, one line for each resource.
     pub fn fingerprint(&self) -> String {
         let mut text = String::new();
         let mut line = |words: std::fmt::Arguments<'_>| {
@@ -130,7 +130,7 @@ impl Network {
                 let visible = Device { addresses: Vec::new(), sysctls: BTreeMap::new(), ..device.clone() };
                 let visible = Device { settled: super::device::Settled::All, mtu_set: false, ..visible };
                 line(format_args!("{name} link {index} {visible:?}"));
-                // The kernel keeps a list for each family.
+                // The kernel has a list for each family.
                 let (inet, inet6): (Vec<_>, Vec<_>) = device.addresses.iter().partition(|given| given.address.ip().is_ipv4());
                 for given in inet.into_iter().chain(inet6) {
                     line(format_args!("{name} address {} {given:?}", device.name));
@@ -198,7 +198,7 @@ impl Network {
         Ok(())
     }
 
-    /// The mark that a namespace's `lo` or a placeholder carries.
+    /// Returns the mark of a namespace's `lo` or of a placeholder.
     pub(super) fn mark_of(&self, name: &NamespaceName) -> Option<&String> {
         let loopback = self.namespaces.get(name).and_then(|namespace| namespace.devices.get(&LOOPBACK));
         loopback.map(|device| &device.alias).or_else(|| self.placeholders.get(name))
@@ -216,7 +216,7 @@ impl Network {
         self.namespaces.get_mut(&place.namespace)?.devices.get_mut(&place.index)
     }
 
-    /// The link that a handle means, which must still have both its number and its name.
+    /// Returns the link of a handle. Both its index and its name must match.
     pub(super) fn place(&self, handle: &LinkHandle) -> Result<Place, Errno> {
         let place = Place::new(&handle.id.namespace, handle.index);
         match self.device(&place) {
@@ -225,12 +225,12 @@ impl Network {
         }
     }
 
-    /// The links that stand on this one, wherever they are.
-    pub(super) fn standing_on(&self, place: &Place) -> Vec<Place> {
-        self.places(|device| device.stands_on(place))
+    /// Returns the upper links of a link, in all namespaces.
+    pub(super) fn upper_links(&self, place: &Place) -> Vec<Place> {
+        self.places(|device| device.is_on(place))
     }
 
-    /// All links that a predicate holds for.
+    /// Returns all links that match.
     pub(super) fn places(&self, wanted: impl Fn(&Device) -> bool) -> Vec<Place> {
         let mut places = Vec::new();
         for (name, namespace) in &self.namespaces {
@@ -240,22 +240,22 @@ impl Network {
         places
     }
 
-    /// The links that are brought up and down with this one.
+    /// Returns the links that the kernel brings up and down with this one.
     pub(super) fn followers(&self, place: &Place) -> Vec<Place> {
-        self.places(|device| device.stands_on(place) && device.kind.follows_parent())
+        self.places(|device| device.is_on(place) && device.kind.follows_parent())
     }
 
-    /// The ports of a link.
+    /// Returns the ports of a link.
     pub(super) fn ports(&self, master: &Place) -> Vec<Place> {
         let devices = self.namespaces.get(&master.namespace).map(|namespace| &namespace.devices);
         let ports = devices.into_iter().flatten().filter(|(_, device)| device.master == Some(master.index));
         ports.map(|(index, _)| Place::new(&master.namespace, *index)).collect()
     }
 
-    /// The receive handler that a link has: that of its master, or that of what stands on it.
+    /// Returns the receive handler of a link: that of its master, or that of its upper links.
     pub(super) fn receive_handler(&self, place: &Place) -> Option<&'static str> {
         let master = self.device(place)?.master.map(|master| Place::new(&place.namespace, master));
-        let mut upper = self.standing_on(place).into_iter().chain(master);
+        let mut upper = self.upper_links(place).into_iter().chain(master);
         upper.find_map(|upper| self.device(&upper)?.kind.receive_handler())
     }
 }

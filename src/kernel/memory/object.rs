@@ -1,5 +1,4 @@
-//! Objects: put and removed by the rules that all sorts share, and by what each sort refuses itself. Addresses and routes have rules of
-//! their own.
+//! Adds and removes objects by the rules that all types share and the rules of the type. Addresses and routes have modules of their own.
 
 use nix::libc;
 
@@ -14,11 +13,11 @@ use crate::resource::object::{At, Maker, Need, Object, Over, Put, Seen, Simulati
 use crate::resource::route::Route;
 use crate::state::Ifindex;
 
-/// Objects as the kernel keeps them.
+/// Objects in the in-memory kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Kept;
 
-/// An object as the kernel keeps it.
+/// An object in the in-memory kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct KeptObject<O: Object> {
     pub(super) key: O::Key,
@@ -51,7 +50,7 @@ impl Network {
         }
     }
 
-    /// Removes the objects that lack something which they need.
+    /// Removes the objects with unmet needs.
     pub(super) fn drop_unmet_objects(&mut self) {
         let names: Vec<NamespaceName> = self.namespaces.keys().cloned().collect();
         for namespace in names {
@@ -153,7 +152,7 @@ impl Visit for Dropping<'_> {
 }
 
 impl Namespace {
-    /// The objects as lines of a fingerprint, sorted.
+    /// Returns the objects as lines of a fingerprint, sorted.
     pub(super) fn kept_objects(&self) -> Vec<String> {
         let mut lines = Lines { namespace: self, lines: Vec::new() };
         table::visit(&mut lines);

@@ -1,4 +1,4 @@
-//! Snapshots of the network: what dumps of the kernel would show.
+//! Takes snapshots of the network.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -19,7 +19,7 @@ use crate::resource::sysctl::Sysctl;
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
 use crate::state::State;
 
-/// Reads `host` and the lab's namespaces, and of settings those that `desired` names.
+/// Reads `host`, the lab's namespaces, and the sysctls of `desired`.
 pub(super) fn read(network: &Network, lab: &LabName, desired: &State) -> (Snapshots, Others) {
     let (mut snapshots, mut others) = (Snapshots::new(), Others::default());
     for (name, text) in &network.placeholders {
@@ -38,7 +38,7 @@ pub(super) fn read(network: &Network, lab: &LabName, desired: &State) -> (Snapsh
     (snapshots, others)
 }
 
-/// The nsids of namespaces: the same in all of them, and kept while others come and go, as snapshots are.
+/// The nsids of namespaces. A namespace has the same nsid in all others, and keeps it, because snapshots are kept too.
 pub(super) struct Numbers<'a>(pub(super) &'a Network);
 
 impl Numbers<'_> {

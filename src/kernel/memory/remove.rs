@@ -1,4 +1,4 @@
-//! The death of links and namespaces, with all that goes along.
+//! Removes links and namespaces, with everything that depends on them.
 
 use nix::libc;
 
@@ -19,7 +19,7 @@ impl Network {
         Ok(())
     }
 
-    /// Removes links that are there, all or none; one may go along with another.
+    /// Removes links, all or none. One may be removed together with another one.
     pub(super) fn delete_links(&mut self, links: &[LinkHandle]) -> Result<(), Errno> {
         let places = links.iter().map(|link| self.place(link)).collect::<Result<Vec<_>, _>>()?;
         for place in &places {
@@ -28,7 +28,7 @@ impl Network {
         Ok(())
     }
 
-    /// Removes a link, the other end of its pair, and what stands on either.
+    /// Removes a link, the other end of its pair, and the upper links of both.
     pub(super) fn remove(&mut self, place: &Place) {
         let mut pending = vec![place.clone()];
         while let Some(place) = pending.pop() {
@@ -36,7 +36,7 @@ impl Network {
             if let (true, Some(other)) = (device.kind.is_pair(), &device.below) {
                 pending.push(other.clone());
             }
-            pending.extend(self.standing_on(&place));
+            pending.extend(self.upper_links(&place));
             self.remove_alone(&place);
         }
     }
@@ -50,17 +50,17 @@ impl Network {
             }
         }
         for family in [Family::Inet, Family::Inet6] {
-            self.routes_forget(place, family);
+            self.remove_hops(place, family);
         }
         let namespace = self.namespaces.get_mut(&place.namespace);
         let Some(device) = namespace.and_then(|namespace| namespace.devices.remove(&place.index)) else { return };
         for given in device.addresses.iter().filter(|given| given.address.ip().is_ipv4()) {
-            self.routes_lose_source(&place.namespace, given.address.ip());
+            self.remove_source(&place.namespace, given.address.ip());
         }
     }
 
-    /// Removes a namespace with its links, their other ends elsewhere, what stands on them elsewhere, and the vxlans elsewhere
-    /// whose packets travel in it.
+    /// Removes a namespace with its links, their other ends and upper links in other namespaces, and the links in other namespaces that
+    /// have it as their underlay.
     pub(super) fn drop_namespace(&mut self, name: &NamespaceName) {
         let Some(namespace) = self.namespaces.get(name) else { return };
         let links: Vec<_> = namespace.devices.keys().filter(|index| **index != LOOPBACK).copied().collect();

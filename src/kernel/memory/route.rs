@@ -1,5 +1,5 @@
-//! Routes: the table, what is added and deleted by hand, and what the kernel does to it when links and addresses come and go
-//! (net/ipv4/fib_semantics.c, net/ipv6/route.c).
+//! Routes: adding and deleting them, and the side effects of changes to links and addresses (net/ipv4/fib_semantics.c,
+//! net/ipv6/route.c).
 
 use std::net::IpAddr;
 
@@ -17,10 +17,10 @@ use crate::resource::object::{At, Over, Put};
 use crate::resource::route::{IPV6_CONNECTED_METRIC, IPV6_METRIC, MAIN_TABLE, Route, RouteKey, RouteType, Scope};
 use crate::state::Ifindex;
 
-/// Routes that hands make (RTPROT_BOOT), as ip-route(8) does.
+/// The protocol of manually added routes (RTPROT_BOOT), as in ip-route(8).
 pub(super) const BY_HAND: u8 = 3;
 
-/// The two families, which lose their routes at different times.
+/// The address family. The kernel removes routes of the two families at different times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     Inet,
@@ -33,18 +33,18 @@ impl Family {
     }
 }
 
-/// One way out.
+/// A next hop.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hop {
     pub(super) via: Option<IpAddr>,
     pub(super) index: Ifindex,
     pub(super) weight: u16,
     pub(super) onlink: bool,
-    /// Its link is down (RTNH_F_DEAD); it comes back to life with the link.
+    /// Whether its link is down (RTNH_F_DEAD).
     pub(super) dead: bool,
 }
 
-/// A route as the kernel keeps it. One of IPv6 that leads nowhere has `lo` for its only way out.
+/// A route. An IPv6 route of a type without next hops, such as `blackhole`, has one next hop over `lo`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     pub(super) table: u32,
@@ -64,18 +64,18 @@ impl Entry {
         Family::of(self.to.addr())
     }
 
-    /// Whether the kernel takes both for the same route, whatever else they say.
-    fn agrees(&self, key: &RouteKey) -> bool {
+    /// Returns whether the kernel considers both the same route.
+    fn has_key(&self, key: &RouteKey) -> bool {
         self.table == key.table && self.to == key.to.trunc() && self.metric == metric(key) && self.tos == key.tos
     }
 
-    /// Whether the route is the machine's own business, which does not end with its link going down.
+    /// Returns whether the route is local to the machine. The kernel keeps such routes when their link goes down.
     fn is_local(&self) -> bool {
         self.family() == Family::Inet && self.scope >= Scope::Host
     }
 
-    /// Whether a request to delete means this route: what the request says must be so.
-    fn is_meant(&self, at: &At<Route>, protocol: Option<u8>) -> bool {
+    /// Returns whether a request to delete matches this route. All attributes of the request must match.
+    fn matches(&self, at: &At<Route>, protocol: Option<u8>) -> bool {
         let route = &at.value;
         let hops: Vec<_> = route.nexthops.iter().zip(&at.indices).collect();
         let same_hops = hops.is_empty()
@@ -84,7 +84,7 @@ impl Entry {
                     let same = |hop: &Hop| hop.via == wanted.via && index.is_none_or(|index| index == hop.index);
                     self.hops.iter().any(same)
                 });
-        self.agrees(&at.key)
+        self.has_key(&at.key)
             && self.kind == route.kind
             && protocol.is_none_or(|protocol| protocol == self.protocol)
             && (self.family() == Family::Inet6 || self.scope == route.complete_scope(false))
@@ -117,7 +117,7 @@ impl Network {
         };
         entry.hops = self.check_route(at, &entry)?;
         let namespace = self.namespaces.get_mut(&at.namespace).ok_or_else(|| Errno::new(libc::ENOENT))?;
-        let same = namespace.routes.iter().position(|other| other.agrees(key));
+        let same = namespace.routes.iter().position(|other| other.has_key(key));
         match (same, over) {
             (Some(_), Over::Nothing) => return Err(Errno::new(libc::EEXIST)),
             (Some(same), Over::Anything | Over::Live(_)) => namespace.routes[same] = entry,
@@ -132,8 +132,8 @@ impl Network {
             Author::Lab(_) | Author::Hand => None,
         };
         let namespace = self.namespaces.get_mut(&at.namespace).ok_or_else(|| Errno::new(libc::ENOENT))?;
-        let meant = namespace.routes.iter().position(|entry| entry.is_meant(at, protocol));
-        namespace.routes.remove(meant.ok_or_else(|| Errno::new(libc::ESRCH))?);
+        let found = namespace.routes.iter().position(|entry| entry.matches(at, protocol));
+        namespace.routes.remove(found.ok_or_else(|| Errno::new(libc::ESRCH))?);
         Ok(())
     }
 
@@ -143,11 +143,11 @@ impl Network {
         }
     }
 
-    /// The link works no more for a family: its ways out are dead, and routes with no other way are gone. Only the loss of the
-    /// last IPv4 address (`everything`) also takes the machine's own routes.
-    pub(super) fn routes_lose(&mut self, place: &Place, family: Family, everything: bool) {
+    /// Marks the next hops of a family over the link as dead, and removes routes that have no other next hop. Also removes local routes
+    /// if `including_local`, which is the case when the link loses its last IPv4 address.
+    pub(super) fn disable_hops(&mut self, place: &Place, family: Family, including_local: bool) {
         self.change_routes(&place.namespace, |entry| {
-            if entry.family() != family || entry.is_local() && !everything {
+            if entry.family() != family || entry.is_local() && !including_local {
                 return true;
             }
             for hop in entry.hops.iter_mut().filter(|hop| hop.index == place.index) {
@@ -157,8 +157,8 @@ impl Network {
         });
     }
 
-    /// The link works again.
-    pub(super) fn routes_regain(&mut self, place: &Place, family: Family) {
+    /// Marks the next hops of a family over the link as alive.
+    pub(super) fn enable_hops(&mut self, place: &Place, family: Family) {
         self.change_routes(&place.namespace, |entry| {
             if entry.family() == family {
                 for hop in entry.hops.iter_mut().filter(|hop| hop.index == place.index) {
@@ -169,8 +169,9 @@ impl Network {
         });
     }
 
-    /// The link is no more for a family: an IPv4 route over it goes whole, one of IPv6 loses that way out only.
-    pub(super) fn routes_forget(&mut self, place: &Place, family: Family) {
+    /// Removes the next hops of a family over the link. The kernel removes an IPv4 route with any of its next hops, and an IPv6 route with
+    /// its last one.
+    pub(super) fn remove_hops(&mut self, place: &Place, family: Family) {
         self.change_routes(&place.namespace, |entry| {
             let over = entry.hops.iter().any(|hop| hop.index == place.index);
             if entry.family() != family || !over {
@@ -181,8 +182,8 @@ impl Network {
         });
     }
 
-    /// An address is the machine's no more. An IPv4 route that has it as its source goes; one of IPv6 only loses the source.
-    pub(super) fn routes_lose_source(&mut self, namespace: &NamespaceName, ip: IpAddr) {
+    /// Handles the loss of a source address: removes IPv4 routes that have it as their source, and removes the source from IPv6 routes.
+    pub(super) fn remove_source(&mut self, namespace: &NamespaceName, ip: IpAddr) {
         if self.is_local(namespace, ip) {
             return;
         }
@@ -195,19 +196,19 @@ impl Network {
         });
     }
 
-    /// Whether an address is the machine's own, even on a link that is down.
+    /// Returns whether an interface of the namespace has the address, even one that is down.
     pub(super) fn is_local(&self, namespace: &NamespaceName, ip: IpAddr) -> bool {
         self.owner_of(namespace, ip).is_some()
     }
 
-    /// The interface that has an address.
+    /// Returns the interface that has an address.
     pub(super) fn owner_of(&self, namespace: &NamespaceName, ip: IpAddr) -> Option<Ifindex> {
         let devices = &self.namespaces.get(namespace)?.devices;
         let given = devices.iter().find(|(_, device)| device.addresses.iter().any(|given| given.address.ip() == ip));
         given.map(|(index, _)| *index).or_else(|| ip.is_loopback().then_some(LOOPBACK))
     }
 
-    /// The routes that the kernel makes for the addresses of a link: the subnets that it is connected to.
+    /// Returns the connected routes that the kernel adds for the addresses of a link.
     pub(super) fn connected(&self, place: &Place) -> Vec<Entry> {
         let mut connected = Vec::new();
         for given in self.device(place).iter().flat_map(|device| &device.addresses) {
@@ -216,7 +217,7 @@ impl Network {
         connected
     }
 
-    /// The route that the kernel makes for one address of a link.
+    /// Returns the connected route that the kernel adds for one address of a link.
     fn connected_route(&self, place: &Place, given: &Given) -> Option<Entry> {
         let device = self.device(place).filter(|device| device.up && !given.attributes.noprefixroute)?;
         let (ip, far) = (given.address.ip(), given.far_end());
@@ -244,12 +245,12 @@ impl Network {
         self.namespaces.get(namespace).is_some_and(|namespace| namespace.routes.contains(entry))
     }
 
-    /// Whether the kernel makes a route for an address of a link as it is now.
+    /// Returns whether the kernel adds a connected route for an address of a link in its current state.
     pub(super) fn expects_route(&self, place: &Place, given: &Given) -> bool {
         !self.device(place).is_some_and(Device::is_loopback) && self.connected_route(place, given).is_some()
     }
 
-    /// Adds or deletes the route that the kernel makes for an address.
+    /// Adds or deletes the connected route of an address.
     pub(super) fn connect(&mut self, at: &At<Address>, present: bool) -> Result<(), Errno> {
         let place = self.place_of(at)?;
         let device = self.device(&place).ok_or_else(|| Errno::new(libc::ENODEV))?;
@@ -267,7 +268,7 @@ impl Network {
         Ok(())
     }
 
-    /// Brings the connected routes of a link up to date, given those that it had.
+    /// Updates the connected routes of a link. `before` are those that it had before a change.
     pub(super) fn reconnect(&mut self, place: &Place, before: &[Entry]) {
         let after = self.connected(place);
         let Some(namespace) = self.namespaces.get_mut(&place.namespace) else { return };

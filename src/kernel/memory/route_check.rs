@@ -1,4 +1,4 @@
-//! Whether the kernel takes a route, and which ways out it makes of it (`fib_create_info`, `ip6_route_info_create`).
+//! Checks new routes and determines their next hops (`fib_create_info`, `ip6_route_info_create`).
 
 use std::net::IpAddr;
 
@@ -17,8 +17,8 @@ use crate::state::Ifindex;
 /// The table of last resort (RT_TABLE_DEFAULT).
 const DEFAULT_TABLE: u32 = 253;
 
-/// A way out that is to be checked.
-struct Wish<'a> {
+/// A next hop of a request.
+struct RequestedHop<'a> {
     namespace: &'a NamespaceName,
     table: u32,
     scope: Scope,
@@ -27,20 +27,20 @@ struct Wish<'a> {
 }
 
 impl Network {
-    /// The ways out of a route, if it may be added.
+    /// Returns the next hops of a route if the kernel accepts it.
     pub(super) fn check_route(&self, at: &At<Route>, entry: &Entry) -> Result<Vec<Hop>, Errno> {
         self.namespace(&at.namespace)?;
-        let wishes = at.value.nexthops.iter().enumerate().map(|(position, hop)| Wish {
+        let requests = at.value.nexthops.iter().enumerate().map(|(position, hop)| RequestedHop {
             namespace: &at.namespace,
             table: at.key.table,
             scope: entry.scope,
             hop,
             index: at.indices.get(position).copied().flatten(),
         });
-        let wishes: Vec<_> = wishes.collect();
+        let requests: Vec<_> = requests.collect();
         let hops = match entry.family() {
-            Family::Inet => self.check_inet(&wishes, entry, at.key.to)?,
-            Family::Inet6 => self.check_inet6(&wishes, entry)?,
+            Family::Inet => self.check_inet(&requests, entry, at.key.to)?,
+            Family::Inet6 => self.check_inet6(&requests, entry)?,
         };
         match entry.src {
             Some(src) if !self.is_local(&at.namespace, src) => {
@@ -50,7 +50,7 @@ impl Network {
         }
     }
 
-    fn check_inet(&self, wishes: &[Wish<'_>], entry: &Entry, to: IpNet) -> Result<Vec<Hop>, Errno> {
+    fn check_inet(&self, requests: &[RequestedHop<'_>], entry: &Entry, to: IpNet) -> Result<Vec<Hop>, Errno> {
         if to.trunc() != to {
             return Err(said(libc::EINVAL, "Invalid prefix for given prefix length"));
         }
@@ -58,23 +58,23 @@ impl Network {
             return Err(said(libc::EINVAL, "Invalid scope"));
         }
         if entry.kind.is_terminal() {
-            return if wishes.is_empty() { Ok(Vec::new()) } else { Err(Errno::new(libc::EINVAL)) };
+            return if requests.is_empty() { Ok(Vec::new()) } else { Err(Errno::new(libc::EINVAL)) };
         }
-        if entry.scope >= Scope::Host && (wishes.len() != 1 || wishes[0].hop.via.is_some()) {
+        if entry.scope >= Scope::Host && (requests.len() != 1 || requests[0].hop.via.is_some()) {
             return Err(said(libc::EINVAL, "Route with host scope can not have gateway or multiple nexthops"));
         }
-        if wishes.is_empty() {
+        if requests.is_empty() {
             return Err(Errno::new(libc::ENODEV));
         }
-        wishes.iter().map(|wish| Ok(made(wish, self.way_inet(wish)?))).collect()
+        requests.iter().map(|requested| Ok(new_hop(requested, self.egress_inet(requested)?))).collect()
     }
 
-    fn way_inet(&self, wish: &Wish<'_>) -> Result<Ifindex, Errno> {
-        let device = |index: Ifindex| self.device(&Place::new(wish.namespace, index));
-        match wish.hop.via {
-            Some(via @ IpAddr::V6(_)) => self.way_inet6(wish, via),
-            Some(via) if wish.hop.onlink => {
-                let Some((index, device)) = wish.index.and_then(|index| Some((index, device(index)?))) else {
+    fn egress_inet(&self, requested: &RequestedHop<'_>) -> Result<Ifindex, Errno> {
+        let device = |index: Ifindex| self.device(&Place::new(requested.namespace, index));
+        match requested.hop.via {
+            Some(via @ IpAddr::V6(_)) => self.egress_inet6(requested, via),
+            Some(via) if requested.hop.onlink => {
+                let Some((index, device)) = requested.index.and_then(|index| Some((index, device(index)?))) else {
                     return Err(said(libc::ENODEV, "Nexthop device required for onlink"));
                 };
                 match device.up {
@@ -84,36 +84,36 @@ impl Network {
                 }
             }
             Some(via) => {
-                let index = self.look_up(wish, via)?;
+                let index = self.look_up(requested, via)?;
                 let up = device(index).is_some_and(|device| device.up);
                 if up { Ok(index) } else { Err(said(libc::ENETDOWN, "Device for nexthop is not up")) }
             }
             None => {
-                let found = wish.index.and_then(|index| Some((index, device(index)?)));
+                let found = requested.index.and_then(|index| Some((index, device(index)?)));
                 let (index, device) = found.ok_or_else(|| Errno::new(libc::ENODEV))?;
-                let up = device.up || wish.scope >= Scope::Host;
+                let up = device.up || requested.scope >= Scope::Host;
                 if up { Ok(index) } else { Err(said(libc::ENETDOWN, "Device for nexthop is not up")) }
             }
         }
     }
 
-    /// Where an IPv4 gateway is (`fib_check_nh_v4_gw`): only routes that end on the link count, not those with gateways.
-    fn look_up(&self, wish: &Wish<'_>, via: IpAddr) -> Result<Ifindex, Errno> {
-        let least = wish.scope.number().saturating_add(1).max(Scope::Link.number());
-        let fits = |index: Ifindex| wish.index.is_none_or(|wanted| wanted == index);
+    /// Returns the link of an IPv4 gateway (`fib_check_nh_v4_gw`). Only routes without a gateway count.
+    fn look_up(&self, requested: &RequestedHop<'_>, via: IpAddr) -> Result<Ifindex, Errno> {
+        let least = requested.scope.number().saturating_add(1).max(Scope::Link.number());
+        let fits = |index: Ifindex| requested.index.is_none_or(|wanted| wanted == index);
         let invalid = |number| said(number, "Nexthop has invalid gateway");
-        let tables = [wish.table, MAIN_TABLE, DEFAULT_TABLE];
-        let first = usize::from(wish.table == MAIN_TABLE);
+        let tables = [requested.table, MAIN_TABLE, DEFAULT_TABLE];
+        let first = usize::from(requested.table == MAIN_TABLE);
         for (position, table) in tables.iter().enumerate().skip(first) {
             if position == 1 {
-                if let Some(owner) = self.owner_of(wish.namespace, via).filter(|owner| fits(*owner)) {
+                if let Some(owner) = self.owner_of(requested.namespace, via).filter(|owner| fits(*owner)) {
                     return Ok(owner);
                 }
-                if self.is_broadcast(wish.namespace, via, &fits) {
+                if self.is_broadcast(requested.namespace, via, &fits) {
                     return Err(invalid(libc::EINVAL));
                 }
             }
-            let found = self.longest(wish.namespace, *table, via, |entry| {
+            let found = self.longest(requested.namespace, *table, via, |entry| {
                 let alive = |hop: &Hop| !hop.dead && fits(hop.index);
                 entry.scope.number() >= least && (entry.hops.is_empty() || entry.hops.iter().any(alive))
             });
@@ -146,20 +146,20 @@ impl Network {
         })
     }
 
-    fn check_inet6(&self, wishes: &[Wish<'_>], entry: &Entry) -> Result<Vec<Hop>, Errno> {
+    fn check_inet6(&self, requests: &[RequestedHop<'_>], entry: &Entry) -> Result<Vec<Hop>, Errno> {
         if entry.kind.is_terminal() {
             return Ok(vec![Hop { via: None, index: LOOPBACK, weight: 1, onlink: false, dead: false }]);
         }
-        if wishes.len() > 1 && wishes.iter().any(|wish| wish.hop.via.is_none()) {
+        if requests.len() > 1 && requests.iter().any(|requested| requested.hop.via.is_none()) {
             return Err(said(libc::EINVAL, "Device only routes can not be added for IPv6 using the multipath API"));
         }
         let mut hops: Vec<Hop> = Vec::new();
-        for wish in wishes {
-            let index = match wish.hop.via {
-                Some(via) => self.way_inet6(wish, via)?,
-                None => self.usable_inet6(wish.namespace, wish.index)?,
+        for requested in requests {
+            let index = match requested.hop.via {
+                Some(via) => self.egress_inet6(requested, via)?,
+                None => self.usable_inet6(requested.namespace, requested.index)?,
             };
-            let hop = made(wish, index);
+            let hop = new_hop(requested, index);
             if hops.iter().any(|other| other.via == hop.via && other.index == hop.index) {
                 return Err(Errno::new(libc::EEXIST));
             }
@@ -181,48 +181,48 @@ impl Network {
         }
     }
 
-    /// Where an IPv6 gateway is (`ip6_validate_gw`, `ip6_route_check_nh`).
-    fn way_inet6(&self, wish: &Wish<'_>, via: IpAddr) -> Result<Ifindex, Errno> {
+    /// Returns the link of an IPv6 gateway (`ip6_validate_gw`, `ip6_route_check_nh`).
+    fn egress_inet6(&self, requested: &RequestedHop<'_>, via: IpAddr) -> Result<Ifindex, Errno> {
         let IpAddr::V6(address) = via else { return Err(said(libc::EINVAL, "Invalid gateway address")) };
-        let device = wish.index.and_then(|index| self.device(&Place::new(wish.namespace, index)));
-        match (wish.index, device) {
+        let device = requested.index.and_then(|index| self.device(&Place::new(requested.namespace, index)));
+        match (requested.index, device) {
             (Some(_), None) => return Err(Errno::new(libc::ENODEV)),
             (Some(_), Some(device)) if !device.knows_ipv6() => return Err(Errno::new(libc::ENODEV)),
-            (None, _) if wish.hop.onlink => return Err(said(libc::ENODEV, "Nexthop device required for onlink")),
-            (_, Some(device)) if wish.hop.onlink && !device.up => {
+            (None, _) if requested.hop.onlink => return Err(said(libc::ENODEV, "Nexthop device required for onlink")),
+            (_, Some(device)) if requested.hop.onlink && !device.up => {
                 return Err(said(libc::ENETDOWN, "Nexthop device is not up"));
             }
             _ => {}
         }
-        if self.is_local(wish.namespace, via) {
+        if self.is_local(requested.namespace, via) {
             return Err(said(libc::EINVAL, "Gateway can not be a local address"));
         }
         if address.is_multicast() || address.is_unspecified() {
             return Err(said(libc::EINVAL, "Invalid gateway address"));
         }
-        let index = match (address.is_unicast_link_local(), wish.index) {
+        let index = match (address.is_unicast_link_local(), requested.index) {
             (true, None) => return Err(said(libc::EINVAL, "Egress device not specified")),
-            (_, Some(index)) if wish.hop.onlink => index,
+            (_, Some(index)) if requested.hop.onlink => index,
             (true, Some(index)) => {
-                let up = device.is_some_and(|device| device.up) && self.has_ipv6(&Place::new(wish.namespace, index));
+                let up = device.is_some_and(|device| device.up) && self.has_ipv6(&Place::new(requested.namespace, index));
                 if !up {
                     return Err(Errno::new(libc::EHOSTUNREACH));
                 }
                 index
             }
-            (false, _) => self.neighbour_inet6(wish, via)?,
+            (false, _) => self.neighbour_inet6(requested, via)?,
         };
         if index == LOOPBACK {
             return Err(said(libc::EINVAL, "Egress device can not be loopback device for this route"));
         }
-        self.usable_inet6(wish.namespace, Some(index))
+        self.usable_inet6(requested.namespace, Some(index))
     }
 
-    /// The link on which an IPv6 address is a neighbour, by the route's own table or by the others.
-    fn neighbour_inet6(&self, wish: &Wish<'_>, via: IpAddr) -> Result<Ifindex, Errno> {
-        for table in [wish.table, MAIN_TABLE] {
-            let alive = |hop: &Hop| !hop.dead && wish.index.is_none_or(|wanted| wanted == hop.index);
-            let found = self.longest(wish.namespace, table, via, |entry| entry.hops.iter().any(alive));
+    /// Returns the link on which an IPv6 address is a neighbour, by the table of the route or the main table.
+    fn neighbour_inet6(&self, requested: &RequestedHop<'_>, via: IpAddr) -> Result<Ifindex, Errno> {
+        for table in [requested.table, MAIN_TABLE] {
+            let alive = |hop: &Hop| !hop.dead && requested.index.is_none_or(|wanted| wanted == hop.index);
+            let found = self.longest(requested.namespace, table, via, |entry| entry.hops.iter().any(alive));
             let Some(entry) = found else { continue };
             let usable = |hop: &&Hop| alive(hop) && hop.via.is_none();
             if let (Some(hop), false) = (entry.hops.iter().find(usable), entry.kind.is_terminal()) {
@@ -233,6 +233,6 @@ impl Network {
     }
 }
 
-fn made(wish: &Wish<'_>, index: Ifindex) -> Hop {
-    Hop { via: wish.hop.via, index, weight: wish.hop.weight, onlink: wish.hop.onlink, dead: false }
+fn new_hop(requested: &RequestedHop<'_>, index: Ifindex) -> Hop {
+    Hop { via: requested.hop.via, index, weight: requested.hop.weight, onlink: requested.hop.onlink, dead: false }
 }

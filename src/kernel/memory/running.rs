@@ -1,4 +1,4 @@
-//! Links going up and down, and what goes with it: routes, IPv6 addresses, links on top.
+//! Brings links up and down, with the side effects on routes, IPv6 addresses and upper links.
 
 use nix::libc;
 
@@ -28,10 +28,10 @@ impl Network {
         }
         self.reconnect(place, &[]);
         for family in [Family::Inet, Family::Inet6] {
-            self.routes_regain(place, family);
+            self.enable_hops(place, family);
         }
         for follower in self.followers(place) {
-            // The kernel tries, and leaves one down that cannot be brought up.
+            // The kernel ignores failures here.
             let _ = self.bring_up(&follower);
         }
         Ok(())
@@ -49,27 +49,27 @@ impl Network {
         }
         self.reconnect(place, &connected);
         for family in [Family::Inet, Family::Inet6] {
-            self.routes_lose(place, family, false);
+            self.disable_hops(place, family, false);
         }
         for follower in self.followers(place) {
             self.bring_down(&follower);
         }
     }
 
-    /// IPv6 works on the link again, after `disable_ipv6` forbade it.
-    pub(super) fn ipv6_appears(&mut self, place: &Place) {
+    /// Handles `disable_ipv6` being cleared.
+    pub(super) fn enable_ipv6(&mut self, place: &Place) {
         if self.device(place).is_some_and(|device| device.up) {
-            self.routes_regain(place, Family::Inet6);
+            self.enable_hops(place, Family::Inet6);
         }
     }
 
-    /// `disable_ipv6` takes the link's IPv6 addresses and routes.
-    pub(super) fn ipv6_vanishes(&mut self, place: &Place) {
-        self.forget_ipv6_addresses(place);
-        self.routes_lose(place, Family::Inet6, false);
+    /// Handles `disable_ipv6` being set: removes the IPv6 addresses and routes of the link.
+    pub(super) fn disable_ipv6(&mut self, place: &Place) {
+        self.remove_ipv6_addresses(place);
+        self.disable_hops(place, Family::Inet6, false);
     }
 
-    fn forget_ipv6_addresses(&mut self, place: &Place) {
+    fn remove_ipv6_addresses(&mut self, place: &Place) {
         let is_ipv6 = |entry: &super::route::Entry| entry.family() == Family::Inet6;
         let connected: Vec<_> = self.connected(place).into_iter().filter(is_ipv6).collect();
         if let Some(device) = self.device_mut(place) {
@@ -80,22 +80,22 @@ impl Network {
         }
     }
 
-    /// The link's mtu fell below what IPv6 needs: the kernel forgets that IPv6 ever knew it, settings included.
-    pub(super) fn ipv6_forgets(&mut self, place: &Place) {
-        self.forget_ipv6_addresses(place);
-        self.routes_forget(place, Family::Inet6);
+    /// Removes the IPv6 addresses, routes and sysctls of a link whose mtu has become too small for IPv6.
+    pub(super) fn remove_ipv6(&mut self, place: &Place) {
+        self.remove_ipv6_addresses(place);
+        self.remove_hops(place, Family::Inet6);
         if let Some(device) = self.device_mut(place) {
             device.sysctls.retain(|key, _| !key.starts_with("ipv6/"));
         }
     }
 
-    /// Whether a link that needs an address of its own would have that of its parent, or of a sibling that is up
+    /// Returns whether the parent or a sibling that is up has the hardware address, and the link must have a different one
     /// (`macvlan_addr_busy`).
     pub(super) fn mac_is_taken(&self, place: &Place, mac: Mac) -> bool {
         let distinct = |device: &&Device| device.kind.addressing() == Addressing::Distinct;
         let Some(below) = self.device(place).filter(distinct).and_then(|device| device.below.as_ref()) else { return false };
         let parents = self.device(below).is_some_and(|parent| parent.mac == mac);
-        let others = self.standing_on(below).into_iter().filter(|other| other != place);
+        let others = self.upper_links(below).into_iter().filter(|other| other != place);
         let mut others = others.filter_map(|other| self.device(&other)).filter(distinct);
         parents || others.any(|other| other.up && other.mac == mac)
     }

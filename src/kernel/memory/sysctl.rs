@@ -1,4 +1,4 @@
-//! Kernel settings: which exist, what an interface is born with, and how writing `all` or `default` spreads.
+//! Sysctls: which exist, which values a new interface inherits, and how a write to `all` or `default` changes interfaces.
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ use crate::kernel::Errno;
 use crate::name::NamespaceName;
 use crate::resource::sysctl::{IPV6_SPREADING, SysctlKey};
 
-/// A path, taken apart.
+/// The parts of a sysctl's path.
 #[derive(Debug, Clone, Copy)]
 enum Setting<'a> {
     Global,
     Of(Interface<'a>),
 }
 
-/// A setting of one interface, or of `all` or `default`.
+/// A sysctl of one interface, or of `all` or `default`.
 #[derive(Debug, Clone, Copy)]
 struct Interface<'a> {
     family: &'a str,
     directory: &'a str,
-    whose: &'a str,
+    interface: &'a str,
     name: &'a str,
 }
 
 impl<'a> Interface<'a> {
-    fn conf(family: &'a str, whose: &'a str, name: &'a str) -> Self {
-        Self { family, directory: "conf", whose, name }
+    fn conf(family: &'a str, interface: &'a str, name: &'a str) -> Self {
+        Self { family, directory: "conf", interface, name }
     }
 
-    /// What the kernel gives; `None` when there is no such setting.
+    /// Returns the kernel's default; `None` if the sysctl does not exist.
     fn default(&self) -> Option<&'static str> {
         let table = match (self.family, self.directory) {
             ("ipv4", "conf") => IPV4_CONF,
@@ -41,23 +41,24 @@ impl<'a> Interface<'a> {
             ("ipv6", "neigh") => IPV6_NEIGH,
             _ => return None,
         };
-        let special = |(family, whose, name, value): &(&str, &str, &str, &'static str)| {
-            ((*family, *whose, *name) == (self.family, self.whose, self.name) && self.directory == "conf").then_some(*value)
+        let special = |(family, interface, name, value): &(&str, &str, &str, &'static str)| {
+            ((*family, *interface, *name) == (self.family, self.interface, self.name) && self.directory == "conf")
+                .then_some(*value)
         };
         let usual = table.iter().find(|(name, _)| *name == self.name).map(|(_, value)| *value);
         SPECIAL.iter().find_map(special).or(usual)
     }
 
     fn is_shared(&self) -> bool {
-        matches!(self.whose, "all" | "default")
+        matches!(self.interface, "all" | "default")
     }
 
-    /// The path of what `all` and `default` share with a namespace.
+    /// Returns the path, as the key for `all` and `default` in the namespace.
     fn path(&self) -> String {
-        format!("net/{}/{}/{}/{}", self.family, self.directory, self.whose, self.name)
+        format!("net/{}/{}/{}/{}", self.family, self.directory, self.interface, self.name)
     }
 
-    /// The key within an interface.
+    /// Returns the key within an interface.
     fn key(&self) -> String {
         format!("{}/{}/{}", self.family, self.directory, self.name)
     }
@@ -68,14 +69,14 @@ fn parse(path: &str) -> Setting<'_> {
         return Setting::Of(Interface::conf("ipv4", "all", "forwarding"));
     }
     match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["net", family @ ("ipv4" | "ipv6"), directory @ ("conf" | "neigh"), whose, name] => {
-            Setting::Of(Interface { family, directory, whose, name })
+        ["net", family @ ("ipv4" | "ipv6"), directory @ ("conf" | "neigh"), interface, name] => {
+            Setting::Of(Interface { family, directory, interface, name })
         }
         _ => Setting::Global,
     }
 }
 
-/// Keeps a value, or forgets it when it is the one that the kernel gives anyway.
+/// Stores a value. Removes it if it is the default.
 fn put(values: &mut BTreeMap<String, String>, key: String, value: &str, default: &str) {
     if value == default {
         values.remove(&key);
@@ -84,21 +85,21 @@ fn put(values: &mut BTreeMap<String, String>, key: String, value: &str, default:
     }
 }
 
-/// What a new interface of the namespace is born with, where that is not what the kernel gives by itself.
-pub(super) fn born_with(shared: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut born = BTreeMap::new();
+/// Returns the values that a new interface of the namespace inherits, except for the kernel's defaults.
+pub(super) fn inherited_sysctls(shared: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut inherited = BTreeMap::new();
     for (path, value) in shared {
         if let Setting::Of(setting) = parse(path)
-            && setting.whose == "default"
+            && setting.interface == "default"
         {
-            born.insert(setting.key(), value.clone());
+            inherited.insert(setting.key(), value.clone());
         }
     }
-    born
+    inherited
 }
 
 impl Network {
-    /// The value of a setting; `None` when there is none of that name.
+    /// Returns the value of a sysctl; `None` if it does not exist.
     pub(super) fn read_sysctl(&self, namespace: &NamespaceName, path: &str) -> Option<String> {
         let namespace = self.namespaces.get(namespace)?;
         let setting = match parse(path) {
@@ -115,7 +116,7 @@ impl Network {
             }
             namespace.sysctls.get(&setting.path())
         } else {
-            let device = namespace.devices.values().find(|device| device.name.as_str() == setting.whose)?;
+            let device = namespace.devices.values().find(|device| device.name.as_str() == setting.interface)?;
             if setting.family == "ipv6" && !device.knows_ipv6() {
                 return None;
             }
@@ -146,7 +147,7 @@ impl Network {
 
     fn write_shared(&mut self, namespace: &NamespaceName, setting: Interface<'_>, before: &str, value: &str) {
         self.set_shared(namespace, setting, value);
-        match (setting.family, setting.whose, setting.name) {
+        match (setting.family, setting.interface, setting.name) {
             ("ipv4", "all", "forwarding") if before != value => {
                 let on = value != "0";
                 self.set_shared(namespace, Interface::conf("ipv4", "all", "accept_redirects"), if on { "0" } else { "1" });
@@ -165,16 +166,16 @@ impl Network {
         }
     }
 
-    /// Copies a setting of `all` to `default` and to every interface.
+    /// Copies a sysctl of `all` to `default` and to every interface.
     fn spread(&mut self, namespace: &NamespaceName, setting: Interface<'_>, value: &str) {
-        self.set_shared(namespace, Interface { whose: "default", ..setting }, value);
+        self.set_shared(namespace, Interface { interface: "default", ..setting }, value);
         for (place, name) in self.names(namespace) {
-            let own = Interface { whose: &name, ..setting };
+            let own = Interface { interface: &name, ..setting };
             self.set_own(&place, own, value);
         }
     }
 
-    /// Writing `conf.default` of IPv4 also changes the interfaces of which the setting was never written (`devinet_copy_dflt_conf`).
+    /// Copies an IPv4 sysctl of `default` to the interfaces where it was never written (`devinet_copy_dflt_conf`).
     fn follow_default(&mut self, namespace: &NamespaceName, setting: Interface<'_>, value: &str) {
         for (place, name) in self.names(namespace) {
             let follows = self.device(&place).is_some_and(|device| match &device.settled {
@@ -182,7 +183,7 @@ impl Network {
                 Settled::Some(names) => !names.contains(setting.name),
             });
             if follows {
-                self.set_own(&place, Interface { whose: &name, ..setting }, value);
+                self.set_own(&place, Interface { interface: &name, ..setting }, value);
             }
         }
     }
@@ -194,7 +195,7 @@ impl Network {
     }
 
     fn write_own(&mut self, namespace: &NamespaceName, setting: Interface<'_>, value: &str) {
-        let Some((place, _)) = self.names(namespace).into_iter().find(|(_, name)| name == setting.whose) else { return };
+        let Some((place, _)) = self.names(namespace).into_iter().find(|(_, name)| name == setting.interface) else { return };
         if let Some(device) = self.device_mut(&place)
             && let Settled::Some(names) = &mut device.settled
             && setting.family == "ipv4"
@@ -212,20 +213,20 @@ impl Network {
         }
         put(&mut device.sysctls, setting.key(), value, default);
         if (setting.family, setting.name) == ("ipv6", "disable_ipv6") {
-            if value == "0" { self.ipv6_appears(place) } else { self.ipv6_vanishes(place) }
+            if value == "0" { self.enable_ipv6(place) } else { self.disable_ipv6(place) }
         }
     }
 
-    /// Whether IPv6 works on the link: the mtu allows it and no setting forbids it.
+    /// Returns whether IPv6 is enabled on the link: its mtu is large enough, and `disable_ipv6` is not set.
     pub(super) fn has_ipv6(&self, place: &Place) -> bool {
         let Some(device) = self.device(place) else { return false };
         device.knows_ipv6() && device.sysctls.get("ipv6/conf/disable_ipv6").is_none_or(|value| value == "0")
     }
 
-    /// Whether a secondary address becomes primary when its primary goes: the interface's or everybody's setting says so.
+    /// Returns whether a secondary address becomes primary when the primary one is removed (`promote_secondaries`).
     pub(super) fn promotes_secondaries(&self, place: &Place) -> bool {
-        let everybody = self.read_sysctl(&place.namespace, "net/ipv4/conf/all/promote_secondaries");
+        let all = self.read_sysctl(&place.namespace, "net/ipv4/conf/all/promote_secondaries");
         let own = self.device(place).and_then(|device| device.sysctls.get("ipv4/conf/promote_secondaries"));
-        everybody.is_some_and(|value| value != "0") || own.is_some_and(|value| value != "0")
+        all.is_some_and(|value| value != "0") || own.is_some_and(|value| value != "0")
     }
 }

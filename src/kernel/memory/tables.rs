@@ -1,6 +1,6 @@
-//! What the kernel sets when nobody says anything: settings of a network namespace as Linux 6.18 reports them in a new one.
+//! The kernel's defaults: the sysctls of a new network namespace as Linux 6.18 reports them.
 
-/// `net/ipv4/conf/default`, and what an interface is born with.
+/// `net/ipv4/conf/default`, and the values of a new interface.
 pub(super) const IPV4_CONF: &[(&str, &str)] = &[
     ("accept_local", "0"),
     ("accept_redirects", "1"),
@@ -37,7 +37,7 @@ pub(super) const IPV4_CONF: &[(&str, &str)] = &[
     ("tag", "0"),
 ];
 
-/// `net/ipv6/conf/default`, and what an interface is born with.
+/// `net/ipv6/conf/default`, and the values of a new interface.
 pub(super) const IPV6_CONF: &[(&str, &str)] = &[
     ("accept_dad", "1"),
     ("accept_ra", "1"),
@@ -144,7 +144,7 @@ pub(super) const IPV6_NEIGH: &[(&str, &str)] = &[
     ("unres_qlen_bytes", "212992"),
 ];
 
-/// Settings that belong to no interface, by path; `net/ipv4/ip_forward` is another name for one of `conf/all`.
+/// Sysctls that do not belong to an interface, by path. `net/ipv4/ip_forward` is an alias of a sysctl of `conf/all`.
 pub(super) const GLOBAL: &[(&str, &str)] = &[
     ("net/core/somaxconn", "4096"),
     ("net/ipv4/fib_multipath_hash_policy", "0"),
@@ -186,7 +186,7 @@ pub(super) const GLOBAL: &[(&str, &str)] = &[
     ("net/ipv6/seg6_flowlabel", "0"),
 ];
 
-/// Where `all` and `lo` differ from `default`: family, `all` or `lo`, name, value.
+/// The values of `all` and `lo` that differ from `default`: family, `all` or `lo`, name, value.
 pub(super) const SPECIAL: &[(&str, &str, &str, &str)] = &[
     ("ipv4", "all", "accept_source_route", "0"),
     ("ipv4", "lo", "disable_policy", "1"),

@@ -1,4 +1,4 @@
-//! What others do to the network while the lab is not looking, for tests.
+//! Changes that other programs and users make to the network, for tests.
 
 use super::device::{Device, LOOPBACK, Place};
 use super::network::{Author, Namespace, Network};
@@ -18,7 +18,7 @@ use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
 use crate::value::InterfaceAddress;
 
-/// Which of a lab's marks a link carries.
+/// The parts of a lab's mark that a link has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark<'a> {
     /// None.
@@ -31,15 +31,15 @@ pub enum Mark<'a> {
     Both(&'a LabName),
 }
 
-/// Every method fails as the kernel would, with its number; a link that does not exist is ENODEV.
-#[allow(clippy::missing_errors_doc, reason = "said once for all, above")]
+/// Every method fails with the error number of the kernel; ENODEV for a link that does not exist.
+#[allow(clippy::missing_errors_doc, reason = "documented once, above")]
 impl Network {
-    /// Executes an operation as somebody who marks nothing. A new link with the number 0 gets one from the kernel.
+    /// Executes an operation without marking what it creates. The kernel assigns an index to a new link with index 0.
     pub fn by_hand(&mut self, operation: &Operation) -> Result<(), Errno> {
         self.execute(Author::Hand, operation)
     }
 
-    /// How the link can be named in an operation.
+    /// Returns the handle of a link for operations.
     pub fn handle(&self, id: &LinkId) -> Result<LinkHandle, Errno> {
         let namespace = self.namespace(&id.namespace)?;
         let index = namespace.by_name(id.name).ok_or_else(|| Errno::new(nix::libc::ENODEV))?;
@@ -61,12 +61,12 @@ impl Network {
         Ok(self.handle(id)?.index)
     }
 
-    /// Adds a piece of hardware: a link that no message can make or delete.
+    /// Adds a hardware interface, which messages can neither create nor delete.
     pub fn add_device(&mut self, id: &LinkId) -> Result<Ifindex, Errno> {
         self.namespace(&id.namespace)?;
         let mac = self.draw_mac();
         let device = Device { up: true, ..Device::new(id.name, &Kind::default(), mac, 1500, Flags::default()) };
-        Ok(self.bear(&LinkHandle { id: id.clone(), index: 0 }, device).index)
+        Ok(self.insert_device(&LinkHandle { id: id.clone(), index: 0 }, device).index)
     }
 
     /// Adds a pair, both ends up.
@@ -79,7 +79,7 @@ impl Network {
         self.set_up(other, true)
     }
 
-    /// Gives a link's marks another value.
+    /// Changes the mark of a link.
     pub fn set_mark(&mut self, id: &LinkId, mark: Mark<'_>) -> Result<(), Errno> {
         let (group, alias) = match mark {
             Mark::None => (0, String::new()),
@@ -94,7 +94,7 @@ impl Network {
         Ok(())
     }
 
-    /// Gives a namespace's mark another text; none makes it look like somebody else's.
+    /// Changes the text of a namespace's mark. Without a mark, the namespace is foreign.
     pub fn set_namespace_mark(&mut self, name: &NamespaceName, mark: &str) {
         if let Some(device) = self.device_mut(&Place::new(name, LOOPBACK)) {
             mark.clone_into(&mut device.alias);
@@ -111,8 +111,7 @@ impl Network {
         self.by_hand(&Operation::DeleteNamespace(name.clone()))
     }
 
-    /// Leaves of a namespace what a crash between its creation and its publication, or in its removal, leaves: an entry under
-    /// /run/netns with the lab's text and no namespace behind it.
+    /// Breaks a namespace as a crash during its creation or removal does: leaves only a file under /run/netns with the lab's mark.
     pub fn break_namespace(&mut self, lab: &LabName, name: &NamespaceName) {
         self.drop_namespace(name);
         self.placeholders.insert(name.clone(), ownership::namespace_mark(lab, name));
@@ -130,7 +129,7 @@ impl Network {
         Ok(())
     }
 
-    /// Changes settings of a link; its master and names stay.
+    /// Changes settings of a link, except its master and names.
     pub fn set(&mut self, id: &LinkId, settings: LinkSettings) -> Result<(), Errno> {
         let change = LinkChange { settings, ..LinkChange::of(self.handle(id)?) };
         self.by_hand(&Operation::ChangeLink(Box::new(change)))
@@ -146,12 +145,12 @@ impl Network {
         self.set(id, LinkSettings { mtu: Some(mtu), ..LinkSettings::default() })
     }
 
-    /// Gives a link an address.
+    /// Adds an address to a link.
     pub fn add_address_to(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
         self.put_by_hand(&id.namespace, &AddressKey { link: id.name, address }, &Address::default(), Over::Nothing)
     }
 
-    /// Takes an address from a link.
+    /// Deletes an address of a link.
     pub fn delete_address_of(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
         let device = &self.namespace(&id.namespace)?.devices[&self.handle(id)?.index];
         let given = device.addresses.iter().find(|given| given.address == address);
@@ -184,7 +183,7 @@ impl Network {
         self.remove_by_hand(namespace, key, route)
     }
 
-    /// Puts an object.
+    /// Adds or changes an object.
     pub fn put_by_hand<O: Registered>(
         &mut self,
         namespace: &NamespaceName,
@@ -202,18 +201,18 @@ impl Network {
         self.by_hand(&Operation::Remove(Box::new(O::any::<Places>(at))))
     }
 
-    /// An object with its place, as operations name it.
+    /// Returns an object with its indices, for operations.
     pub fn at<O: Registered>(&self, namespace: &NamespaceName, key: &O::Key, value: &O) -> Result<At<O>, Errno> {
         let found = self.namespace(namespace)?;
         Ok(At::new(namespace, key, value, |name| found.by_name(name)))
     }
 
-    /// Writes a setting.
+    /// Writes a sysctl.
     pub fn set_sysctl(&mut self, namespace: &NamespaceName, key: &SysctlKey, value: &str) -> Result<(), Errno> {
         self.by_hand(&Operation::WriteSysctl { namespace: namespace.clone(), key: key.clone(), value: value.into() })
     }
 
-    /// Reads a setting.
+    /// Reads a sysctl.
     pub fn sysctl(&self, namespace: &NamespaceName, key: &SysctlKey) -> Option<String> {
         self.read_sysctl(namespace, key.path())
     }

@@ -1,5 +1,4 @@
-//! The kernel's rules, each shown by operations. What is expected was tried on Linux 6.18, and on 6.1 for vlans, dummies
-//! and ipvlans.
+//! Tests of the kernel's rules. The expected results were verified on Linux 6.18, and for vlans, dummies and ipvlans on 6.1.
 
 mod addresses;
 mod ipvlan;
@@ -30,7 +29,7 @@ use crate::resource::sysctl::SysctlKey;
 use crate::state::{Ifindex, ResourceId};
 use nix::libc;
 
-/// A kernel with words short enough for tests. Links are named as in `red:a`.
+/// An in-memory kernel with short methods for tests. Links are written as `red:a`.
 struct World {
     memory: Memory,
     next: Ifindex,
@@ -142,7 +141,7 @@ impl World {
         LinkHandle { id: id(name), index: self.next }
     }
 
-    fn birth(&mut self, name: &str, kind: Kind) -> NewLink {
+    fn new_link(&mut self, name: &str, kind: Kind) -> NewLink {
         let handle = self.fresh(name);
         let parent = kind.below(&handle.id.namespace).map(|parent| self.memory.network.handle(&parent).unwrap());
         NewLink { handle, link: Link::new(kind), parent, master: None, up: false, peer: None }
@@ -152,19 +151,19 @@ impl World {
         self.run(Operation::CreateLink(Box::new(new)))
     }
 
-    /// Makes a link that is down.
+    /// Creates a link that is down.
     fn link(&mut self, name: &str, kind: Kind) -> Outcome {
-        let new = self.birth(name, kind);
+        let new = self.new_link(name, kind);
         self.create(new)
     }
 
     fn pair_of(&mut self, one: &str, other: &str) -> NewLink {
         let veth = || Kind::from(Veth::default());
         let peer = Some(Box::new(NewPeer { handle: self.fresh(other), link: Link::new(veth()), master: None, up: false }));
-        NewLink { peer, ..self.birth(one, veth()) }
+        NewLink { peer, ..self.new_link(one, veth()) }
     }
 
-    /// Makes a pair, both ends down.
+    /// Creates a pair with both ends down.
     fn pair(&mut self, one: &str, other: &str) -> Outcome {
         let new = self.pair_of(one, other);
         self.create(new)
@@ -281,7 +280,7 @@ impl World {
         self.find(name).unwrap().settings.master.map(String::from)
     }
 
-    /// The addresses of a link in the order in which they are kept.
+    /// Returns the addresses of a link in the kernel's order.
     fn addresses(&mut self, name: &str) -> String {
         let live = self.live();
         let link = id(name);
@@ -291,7 +290,7 @@ impl World {
         addresses.into_iter().map(|((_, key), _)| key.address.to_string()).collect::<Vec<_>>().join(" ")
     }
 
-    /// The routes that hands made, sorted.
+    /// Returns the manually added routes, sorted.
     fn routes(&mut self, namespace: &str) -> Vec<String> {
         let live = self.live();
         let here = |((owner, key), route): (&(NamespaceName, RouteKey), &Route)| {
@@ -304,7 +303,7 @@ impl World {
 }
 
 #[test]
-fn the_first_operation_that_fails_is_the_last() {
+fn execution_stops_at_the_first_failure() {
     let mut memory = Memory::new("blog".parse().unwrap());
     let create = |name: &str| Operation::CreateNamespace(name.parse().unwrap());
     let error = memory.execute(&[create("red"), create("red"), create("blue")], &mut Unattended).unwrap_err();
@@ -316,7 +315,7 @@ fn the_first_operation_that_fails_is_the_last() {
 }
 
 #[test]
-fn failures_are_transient_persistent_or_of_a_sort() {
+fn failures_are_transient_persistent_or_selected() {
     let mut memory = Memory::new("blog".parse().unwrap());
     let create = |memory: &mut Memory, name: &str| {
         memory.execute(&[Operation::CreateNamespace(name.parse().unwrap())], &mut Unattended).is_ok()

@@ -1,4 +1,4 @@
-//! Changes to living links, in the order in which the kernel makes them: what was done before a refusal stays done.
+//! Changes existing links, in the kernel's order. Changes before a refusal remain.
 
 use nix::libc;
 
@@ -11,7 +11,7 @@ use crate::resource::link::{Kind, LinkSettings};
 use crate::resource::option::Mutability;
 use crate::value::Mac;
 
-/// The longest alternative name, in bytes (ALTIFNAMSIZ less the terminating zero).
+/// The maximum length of an alternative name in bytes (ALTIFNAMSIZ without the terminating zero).
 const ALTNAME_LENGTH: usize = 127;
 
 impl Network {
@@ -43,8 +43,8 @@ impl Network {
         }
         self.keep(&place, settings);
         for name in &change.remove_altnames {
-            let known = self.device_mut(&place).is_some_and(|device| device.altnames.remove(name));
-            if !known {
+            let removed = self.device_mut(&place).is_some_and(|device| device.altnames.remove(name));
+            if !removed {
                 return Err(Errno::new(libc::ENOENT));
             }
         }
@@ -76,7 +76,7 @@ impl Network {
 
     fn set_mac(&mut self, place: &Place, mac: Mac) -> Result<(), Errno> {
         mac.usable().map_err(|_| Errno::new(libc::EADDRNOTAVAIL))?;
-        // A macvlan would hand it to its parent, which nobody asks for.
+        // A macvlan in mode `passthru` would change the address of its parent.
         let has_parents = |device: &Device| matches!(device.kind.addressing(), Addressing::Parents(_));
         if self.device(place).is_some_and(|device| device.is_loopback() || has_parents(device)) {
             return Err(Errno::new(libc::EOPNOTSUPP));
@@ -87,7 +87,7 @@ impl Network {
         if let Some(device) = self.device_mut(place) {
             device.mac = mac;
         }
-        for upper in self.standing_on(place) {
+        for upper in self.upper_links(place) {
             if let Some(device) = self.device_mut(&upper).filter(|device| has_parents(device)) {
                 device.mac = mac;
             }

@@ -4,7 +4,7 @@
 //! br0: { bridge: { ports: ["p*"], stp_state: true, forward_delay: 4s } }
 //! ```
 //!
-//! What belongs to one port stands at that port's interface.
+//! The options of a port are set on the port's interface.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,76 +21,80 @@ use crate::resource::option::{
 };
 use crate::value::{Duration, Mac};
 
-/// `bridge: { ports, … }`; each option is iproute2's of the same name, its default the kernel's.
+/// `bridge: { ports, … }`. The options have the names of iproute2 and the defaults of the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Bridge {
-    /// Interfaces of this namespace, or globs over them.
+    /// Ports: names of interfaces of this namespace, or globs (IFLA_MASTER of each).
     pub ports: Vec<PortPattern>,
-    /// Take part in the spanning tree; default false (IFLA_BR_STP_STATE).
+    /// Use the spanning tree protocol (STP); default false (IFLA_BR_STP_STATE).
     pub stp_state: Option<bool>,
-    /// Time in each of the listening and learning states: 2s to 30s, default 15s (IFLA_BR_FORWARD_DELAY).
+    /// Time that a port spends in each of the listening and learning states: 0s to 30s, with STP 2s to 30s, default 15s
+    /// (IFLA_BR_FORWARD_DELAY).
     pub forward_delay: Option<Duration>,
-    /// Between the root's hello messages: 1s to 10s, default 2s (IFLA_BR_HELLO_TIME).
+    /// Interval between hello messages of the root bridge: 1s to 10s, default 2s (IFLA_BR_HELLO_TIME).
     pub hello_time: Option<Duration>,
-    /// Until a silent bridge counts as gone: 6s to 40s, default 20s (IFLA_BR_MAX_AGE).
+    /// Time after which STP information without an update expires: 6s to 40s, default 20s (IFLA_BR_MAX_AGE).
     pub max_age: Option<Duration>,
-    /// Until an unseen hardware address is forgotten, default 300s (IFLA_BR_AGEING_TIME).
+    /// Time after which an unused entry of the forwarding database is removed; default 300s (IFLA_BR_AGEING_TIME).
     pub ageing_time: Option<Duration>,
-    /// The bridge's priority in the election of the root, default 32768 (IFLA_BR_PRIORITY).
+    /// STP priority of the bridge, 0 to 65535. The lowest one becomes the root bridge; default 32768 (IFLA_BR_PRIORITY).
     pub priority: Option<u16>,
-    /// Keep VLANs apart; default false (IFLA_BR_VLAN_FILTERING).
+    /// Filter frames by VLAN; default false (IFLA_BR_VLAN_FILTERING).
     pub vlan_filtering: Option<bool>,
-    /// The tag protocol of VLAN filtering, default `802.1Q` (IFLA_BR_VLAN_PROTOCOL).
+    /// Tag protocol of VLAN filtering: `802.1Q` or `802.1ad`, default `802.1Q` (IFLA_BR_VLAN_PROTOCOL).
     pub vlan_protocol: Option<VlanProtocol>,
-    /// The VLAN of untagged frames on new ports, 0 for none, default 1 (IFLA_BR_VLAN_DEFAULT_PVID).
+    /// VLAN ID of untagged frames on new ports: 1 to 4094, or 0 for none, default 1 (IFLA_BR_VLAN_DEFAULT_PVID).
     pub vlan_default_pvid: Option<u16>,
-    /// Count traffic for each VLAN; default false (IFLA_BR_VLAN_STATS_ENABLED).
+    /// Count the traffic of each VLAN; default false (IFLA_BR_VLAN_STATS_ENABLED).
     pub vlan_stats_enabled: Option<bool>,
-    /// Which link-local group addresses 01:80:c2:00:00:0X are forwarded, a bit each, default 0 (IFLA_BR_GROUP_FWD_MASK).
+    /// Bit mask of the link-local addresses 01:80:c2:00:00:0X to forward; bit X stands for address X. Bits 0 to 2 cannot be set;
+    /// default 0 (IFLA_BR_GROUP_FWD_MASK).
     pub group_fwd_mask: Option<u16>,
-    /// Where bridge protocol frames go, default 01:80:c2:00:00:00 (IFLA_BR_GROUP_ADDR).
+    /// Destination address of STP frames: 01:80:c2:00:00:0X with X 0 or 4 to f, default 01:80:c2:00:00:00 (IFLA_BR_GROUP_ADDR).
     pub group_addr: Option<Mac>,
-    /// Learn from IGMP and MLD who wants which group; default true (IFLA_BR_MCAST_SNOOPING).
+    /// Learn group memberships from IGMP and MLD messages, and forward multicast only to members; default true
+    /// (IFLA_BR_MCAST_SNOOPING).
     pub mcast_snooping: Option<bool>,
-    /// Whether the bridge is a multicast router: 0 no, 1 as it learns, 2 always; default 1 (IFLA_BR_MCAST_ROUTER).
+    /// Whether the bridge is a multicast router: 0 never, 1 automatically, 2 always; default 1 (IFLA_BR_MCAST_ROUTER).
     pub mcast_router: Option<u8>,
-    /// Use the bridge's own address in queries; default false (IFLA_BR_MCAST_QUERY_USE_IFADDR).
+    /// Use the IP address of the bridge as the source of queries; default false (IFLA_BR_MCAST_QUERY_USE_IFADDR).
     pub mcast_query_use_ifaddr: Option<bool>,
     /// Send IGMP and MLD queries; default false (IFLA_BR_MCAST_QUERIER).
     pub mcast_querier: Option<bool>,
-    /// Most entries of the group table, default 4096 (IFLA_BR_MCAST_HASH_MAX).
+    /// Maximum number of entries in the multicast group table; default 4096 (IFLA_BR_MCAST_HASH_MAX).
     pub mcast_hash_max: Option<u32>,
-    /// Queries before a group is dropped, default 2 (IFLA_BR_MCAST_LAST_MEMBER_CNT).
+    /// Number of queries without an answer after which a group is removed when a member leaves; default 2
+    /// (IFLA_BR_MCAST_LAST_MEMBER_CNT).
     pub mcast_last_member_count: Option<u32>,
-    /// Queries at start-up, default 2 (IFLA_BR_MCAST_STARTUP_QUERY_CNT).
+    /// Number of queries at startup; default 2 (IFLA_BR_MCAST_STARTUP_QUERY_CNT).
     pub mcast_startup_query_count: Option<u32>,
-    /// Between the queries after a leave, default 1s (IFLA_BR_MCAST_LAST_MEMBER_INTVL).
+    /// Interval between queries after a member leaves; default 1s (IFLA_BR_MCAST_LAST_MEMBER_INTVL).
     pub mcast_last_member_interval: Option<Duration>,
-    /// Until a silent member is forgotten, default 260s (IFLA_BR_MCAST_MEMBERSHIP_INTVL).
+    /// Time after which a group without reports is removed; default 260s (IFLA_BR_MCAST_MEMBERSHIP_INTVL).
     pub mcast_membership_interval: Option<Duration>,
-    /// Until a silent querier is replaced, default 255s (IFLA_BR_MCAST_QUERIER_INTVL).
+    /// Time after which the bridge replaces a silent querier; default 255s (IFLA_BR_MCAST_QUERIER_INTVL).
     pub mcast_querier_interval: Option<Duration>,
-    /// Between queries, default 125s (IFLA_BR_MCAST_QUERY_INTVL).
+    /// Interval between queries; default 125s (IFLA_BR_MCAST_QUERY_INTVL).
     pub mcast_query_interval: Option<Duration>,
-    /// In which members answer, default 10s (IFLA_BR_MCAST_QUERY_RESPONSE_INTVL).
+    /// Time in which members must answer a query; default 10s (IFLA_BR_MCAST_QUERY_RESPONSE_INTVL).
     pub mcast_query_response_interval: Option<Duration>,
-    /// Between queries at start-up, default 31.25s (IFLA_BR_MCAST_STARTUP_QUERY_INTVL).
+    /// Interval between queries at startup; default 31.25s (IFLA_BR_MCAST_STARTUP_QUERY_INTVL).
     pub mcast_startup_query_interval: Option<Duration>,
     /// Count IGMP and MLD messages; default false (IFLA_BR_MCAST_STATS_ENABLED).
     pub mcast_stats_enabled: Option<bool>,
-    /// Version of IGMP queries, 2 or 3, default 2 (IFLA_BR_MCAST_IGMP_VERSION).
+    /// Version of IGMP queries: 2 or 3, default 2 (IFLA_BR_MCAST_IGMP_VERSION).
     pub mcast_igmp_version: Option<u8>,
-    /// Version of MLD queries, 1 or 2, default 1 (IFLA_BR_MCAST_MLD_VERSION).
+    /// Version of MLD queries: 1 or 2, default 1 (IFLA_BR_MCAST_MLD_VERSION).
     pub mcast_mld_version: Option<u8>,
-    /// Show IPv4 frames to iptables; default false (IFLA_BR_NF_CALL_IPTABLES).
+    /// Pass bridged IPv4 packets to iptables; default false (IFLA_BR_NF_CALL_IPTABLES).
     pub nf_call_iptables: Option<bool>,
-    /// Show IPv6 frames to ip6tables; default false (IFLA_BR_NF_CALL_IP6TABLES).
+    /// Pass bridged IPv6 packets to ip6tables; default false (IFLA_BR_NF_CALL_IP6TABLES).
     pub nf_call_ip6tables: Option<bool>,
-    /// Show ARP frames to arptables; default false (IFLA_BR_NF_CALL_ARPTABLES).
+    /// Pass bridged ARP packets to arptables; default false (IFLA_BR_NF_CALL_ARPTABLES).
     pub nf_call_arptables: Option<bool>,
-    /// Whether the spanning tree is changing, as a live bridge reports it. Addresses are then forgotten after twice the
-    /// `forward_delay`, and that is what the kernel reports instead of the `ageing_time` (IFLA_BR_TOPOLOGY_CHANGE).
+    /// Whether the spanning tree of a live bridge is changing (IFLA_BR_TOPOLOGY_CHANGE). Entries then expire after twice the
+    /// `forward_delay`, and the kernel reports that time instead of the `ageing_time`.
     #[serde(skip)]
     pub topology_changes: bool,
 }
@@ -121,7 +125,7 @@ impl OptionTable for Bridge {
         option!(mcast_snooping: U8 = 23, InPlace, default true),
         option!(mcast_query_use_ifaddr: U8 = 24, InPlace, default false),
         option!(mcast_querier: U8 = 25, InPlace, default false),
-        // With fewer the kernel soon ends snooping by itself.
+        // With few entries the kernel disables snooping by itself.
         OptionRow { samples: |_| vec![4096.into(), 8192.into()], ..option!(mcast_hash_max: U32 = 27, InPlace, default 4096) },
         option!(mcast_last_member_count: U32 = 28, InPlace, default 2),
         option!(mcast_startup_query_count: U32 = 29, InPlace, default 2),
@@ -197,7 +201,7 @@ impl OptionTable for Bridge {
 }
 
 impl LinkKind for Bridge {
-    /// BR_MAX_PORTS, whose number 0 is nobody's.
+    /// BR_MAX_PORTS is 1024; no port has the number 0.
     fn most_ports(&self) -> usize {
         1023
     }
@@ -232,8 +236,8 @@ impl LinkKind for Bridge {
         true
     }
 
-    /// Whenever a port begins to forward, the kernel starts the queries of snooping anew on each port that already does: a fifth of
-    /// the time that a star of a thousand namespaces takes.
+    /// Whenever a port begins to forward, the kernel restarts the multicast queries on all forwarding ports. Without snooping, a star of
+    /// a thousand namespaces is created in 80% of the time.
     fn while_ports_join(&self) -> Option<Self> {
         let snoops = self.mcast_snooping != Some(false);
         snoops.then(|| Self { mcast_snooping: Some(false), ..self.clone() })
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_of_difference_is_the_kernels_rounding() {
+    fn a_difference_of_one_tick_is_ignored() {
         let live = Bridge { ageing_time: Some(Duration::milliseconds(49_990)), ..complete(&Bridge::default()) };
         let desired = |ms| Kind::from(Bridge { ageing_time: Some(Duration::milliseconds(ms)), ..Bridge::default() });
         assert_eq!(desired(50_000).compare(&Kind::from(live.clone())).unwrap(), []);
@@ -289,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_kernel_does_not_report_is_only_missed_when_asked_for() {
+    fn an_option_that_this_kernel_does_not_report_differs_only_if_the_lab_sets_it() {
         let live = Kind::from(Bridge { mcast_snooping: None, ..complete(&Bridge::default()) });
         assert_eq!(Kind::from(Bridge::default()).compare(&live).unwrap(), []);
         assert_eq!(Kind::from(Bridge { mcast_snooping: Some(false), ..Bridge::default() }).compare(&live).unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! [`Link`]: a kind with the settings that every link has, and whose it is.
+//! [`Link`]: the kind of a link, the settings that every link has, and its ownership mark.
 
 use std::collections::BTreeSet;
 
@@ -20,23 +20,23 @@ pub struct Queues {
     pub receive: u32,
 }
 
-/// Whose mark a link carries.
+/// The ownership mark of a link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Marked {
-    /// The lab's; or the link needs none, because it is external or in a namespace of the lab.
+    /// The mark of the lab. Also used for links that need no mark: external ones, and those in namespaces of the lab.
     #[default]
     Lab,
-    /// What is left of the lab's, one half of which somebody has erased.
+    /// A mark of the lab that lacks the group or the alias.
     Damaged(Mark),
-    /// Somebody else's, on a live link that the lab is to adopt.
+    /// The group and alias of a foreign link that the lab adopts.
     Foreign(Mark),
 }
 
 impl Marked {
-    /// The name under which a mark that is to be put right is shown.
+    /// The name of the attribute in plans.
     pub const FIELD: &str = "mark";
 
-    /// The mark, where it is not the lab's own.
+    /// Returns the mark if it is not the complete mark of the lab.
     pub fn other(&self) -> Option<&Mark> {
         match self {
             Self::Lab => None,
@@ -44,7 +44,7 @@ impl Marked {
         }
     }
 
-    /// What is shown when the mark must be written.
+    /// Returns the change that a plan shows if the mark must be written.
     pub(super) fn compare(&self, live: &Self) -> Option<FieldChange> {
         let mark = |before: &str, after: &str| FieldChange::new(Self::FIELD, before.into(), after.into());
         match (self, live) {
@@ -62,28 +62,28 @@ impl Marked {
 pub struct Link {
     /// Its kind, with the kind's options.
     pub kind: Kind,
-    /// What every link has.
+    /// The settings that every link has.
     pub settings: LinkSettings,
-    /// Queues, where the lab or topo chooses them.
+    /// The number of queues, if the lab or topo sets it.
     pub queues: Option<Queues>,
-    /// Declared `external`: exists already, is never created or deleted, and what the lab does not say is left alone.
+    /// Whether it is declared as `external`. It is never created or deleted, and only the settings in the lab file are managed.
     pub external: bool,
-    /// Whose mark it carries, as a live link in `host`.
+    /// The ownership mark.
     pub marked: Marked,
 }
 
 impl Link {
-    /// A link of that kind of which nothing else is said.
+    /// Returns a link of that kind without settings.
     pub fn new(kind: Kind) -> Self {
         Self { kind, settings: LinkSettings::default(), queues: None, external: false, marked: Marked::Lab }
     }
 
-    /// A foreign link that the lab names, with the settings that the lab gives it.
+    /// Returns an external link with the settings of the lab file.
     pub fn external(settings: LinkSettings) -> Self {
         Self { settings, external: true, ..Self::new(Kind::default()) }
     }
 
-    /// `lo` as a new namespace of topo's has it.
+    /// Returns `lo` of a new namespace as topo creates it.
     pub fn new_loopback() -> Self {
         let settings = LinkSettings {
             mac: Some(Mac([0; 6])),
@@ -100,8 +100,8 @@ impl Link {
         Self { settings, ..Self::new(Loopback.into()) }
     }
 
-    /// The settings with the kernel's own values for those that the lab leaves open. On foreign links nothing is filled in:
-    /// there absent means untouched. `inherited_mtu` is what the kernel would give a new link of this kind.
+    /// Returns the settings, with the kernel's defaults for those that the lab does not set. External links have no defaults: settings
+    /// that are not in the lab file are not managed. `inherited_mtu` is the mtu that the kernel would give a new link.
     pub fn complete_settings(&self, inherited_mtu: Option<u32>) -> LinkSettings {
         match self.external {
             true => self.settings.clone(),
@@ -109,17 +109,17 @@ impl Link {
         }
     }
 
-    /// Whether a new namespace comes with this very link, its `lo`.
+    /// Returns whether this is `lo` exactly as a new namespace has it.
     pub fn is_as_created(&self) -> bool {
         self.kind.is_loopback() && self.delta(&Self::new_loopback(), None).is_empty()
     }
 
-    /// Whether this link is a foreign one that the lab adopts.
+    /// Returns whether the lab adopts the live link.
     pub fn adopts(&self, live: &Self) -> bool {
         self.marked.compare(&live.marked).is_some_and(|field| field.adopts())
     }
 
-    /// All that is set, as a lab file would show it, in a fixed order.
+    /// Returns all attributes that are set, as in a lab file, in a fixed order.
     pub fn show(&self) -> Vec<(String, Value)> {
         let mut shown = vec![("kind".to_owned(), if self.external { "external".into() } else { Value::from(self.kind.name()) })];
         if let Some(peer) = self.kind.peer() {

@@ -1,7 +1,7 @@
-//! The contract that each kind's file fulfils beyond its table of options: the kernel's rules for links of that kind. The desired
-//! state is checked by it, and the kernel in memory enforces it.
+//! The contract of a kind beyond its table of options: the kernel's rules for links of that kind. `lower` checks the desired state against
+//! it, and the in-memory kernel enforces it.
 //!
-//! A kind knows its own options, and of other links the name of their kind. It does not know other links' names or numbers.
+//! A kind knows its own options, and the kinds of other links, but not their names or indices.
 
 use std::ops::RangeInclusive;
 
@@ -12,133 +12,133 @@ use crate::name::{LinkId, LinkRef, NamespaceName};
 /// The mtu of an Ethernet device.
 pub const ETHERNET_MTU: u32 = 1500;
 
-/// The kernel's rules for one kind of link. Each has a default that suits an Ethernet device without parent and ports.
+/// The kernel's rules for one kind of link. The defaults are those of an Ethernet device without parent and ports.
 pub trait LinkKind {
-    // The link below it.
+    // The parent.
 
-    /// Whether it has a parent.
+    /// Returns whether links of the kind have a parent.
     fn parent_rule(&self) -> ParentRule {
         ParentRule::Never
     }
 
-    /// The parent, or the other end of a pair (IFLA_LINK).
+    /// Returns the parent, or the other end of a pair (IFLA_LINK).
     fn parent(&self) -> Option<&LinkRef> {
         None
     }
 
-    /// Where `parent` is kept, for a kind that has one.
+    /// Returns the field that contains `parent`, for a kind that has one.
     fn parent_slot(&mut self) -> Option<&mut Option<LinkRef>> {
         None
     }
 
-    /// The attribute of IFLA_INFO_DATA that holds the parent's number, for a kind that does not take it from IFLA_LINK.
+    /// Returns the attribute of IFLA_INFO_DATA with the parent's index, for a kind that does not use IFLA_LINK.
     fn parent_attribute(&self) -> Option<u16> {
         None
     }
 
-    /// Why a link of the kind with that name cannot be the parent.
+    /// Returns the refusal if a link of the kind `parent` cannot be the parent.
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
         let _ = parent;
         None
     }
 
-    /// Whether the kernel does not report which namespace its parent is in (IFLA_LINK_NETNSID), so that a lab can only use one in the
-    /// same namespace.
+    /// Returns whether the kernel does not report the namespace of the parent (IFLA_LINK_NETNSID). The parent must then be in the
+    /// namespace of the link.
     fn hides_parents_namespace(&self) -> bool {
         false
     }
 
-    /// Whether the kernel puts it on the parent's own parent when the parent is of the kind with that name.
+    /// Returns whether the kernel uses the parent's own parent instead if the parent is of the kind `parent`.
     fn replaces_parent(&self, parent: &str) -> bool {
         let _ = parent;
         false
     }
 
-    /// Whether the kernel brings it up and down with its parent. It cannot be up while its parent is down (ENETDOWN).
+    /// Returns whether the kernel brings it up and down with its parent. It cannot be up while its parent is down (ENETDOWN).
     fn follows_parent(&self) -> bool {
         false
     }
 
-    /// Whether it is one end of a pair: both are made by one message, and neither can be without the other.
+    /// Returns whether it is one end of a pair. Both ends are created by one message and deleted together.
     fn is_pair(&self) -> bool {
         false
     }
 
-    // The links beside it.
+    // Other links of the kind.
 
-    /// What no other link of the kind may have in common with it.
+    /// Returns the identity that no other link of the kind can have.
     fn identity(&self) -> Option<Identity> {
         None
     }
 
-    /// Why it must be the only one of its kind on its parent, if it must.
+    /// Returns the reason if it must be the only link of its kind on its parent.
     fn sole(&self) -> Option<Sole> {
         None
     }
 
-    /// The options that the kernel keeps once for all links on one parent with this receive handler. The one that is set last counts.
+    /// Returns the options that all links on one parent with this receive handler share. The last write wins.
     fn shared_options(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// The receive handler that it installs on its parent or on each of its ports. A link has one at most (EBUSY); upper links
+    /// Returns the receive handler that it installs on its parent or on each of its ports. A link has at most one (EBUSY). Upper links
     /// with a handler of the same name share it.
     fn receive_handler(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether an IP address can be on only one of the links on one parent with this receive handler (EADDRINUSE).
+    /// Returns whether only one of the links on one parent with this receive handler can have an IP address (EADDRINUSE).
     fn has_exclusive_addresses(&self) -> bool {
         false
     }
 
-    /// Where its hardware address comes from.
+    /// Returns the source of its hardware address.
     fn addressing(&self) -> Addressing {
         Addressing::Own
     }
 
-    // The namespace below it.
+    // The underlay.
 
-    /// Whether it sends packets of its own, which travel in the namespace that it was made from.
+    /// Returns whether it sends packets of its own through an underlay: the namespace in which it was created.
     fn has_underlay(&self) -> bool {
         false
     }
 
-    /// That namespace.
+    /// Returns the underlay.
     fn underlay(&self) -> Option<&NamespaceName> {
         None
     }
 
-    /// Where `underlay` is kept, for a kind that has one.
+    /// Returns the field that contains `underlay`, for a kind that has one.
     fn underlay_slot(&mut self) -> Option<&mut Option<NamespaceName>> {
         None
     }
 
-    // Its ports.
+    // The ports.
 
-    /// How many other links can be its ports (IFLA_MASTER).
+    /// Returns the maximum number of ports (IFLA_MASTER).
     fn most_ports(&self) -> usize {
         0
     }
 
-    /// The ports as the file lists them.
+    /// Returns the ports as the lab file lists them.
     fn ports(&self) -> &[PortPattern] {
         &[]
     }
 
-    /// Sets the list of ports. A state has none: there each port knows its master.
+    /// Sets the list of ports. The list is empty in a state, where each port contains its master.
     fn set_ports(&mut self, ports: Vec<PortPattern>) {
         drop(ports);
     }
 
-    /// Why a link of the kind with that name cannot be a port.
+    /// Returns the refusal if a link of the kind `port` cannot be a port.
     fn refuses_port(&self, port: &str) -> Option<Refusal> {
         let _ = port;
         None
     }
 
-    /// The options that a link with many ports is better born with, if they differ from its own. It gets its own once its ports
-    /// are there; until then nobody may miss what they do.
+    /// Returns the temporary options with which a link with many ports is created faster, if they differ from the desired ones. The plan
+    /// sets the desired options once all ports have joined.
     fn while_ports_join(&self) -> Option<Self>
     where
         Self: Sized,
@@ -146,30 +146,31 @@ pub trait LinkKind {
         None
     }
 
-    // Its mtu.
+    // The mtu.
 
-    /// The smallest and the largest mtu in bytes (`min_mtu`, `max_mtu`).
+    /// Returns the smallest and the largest mtu in bytes (`min_mtu`, `max_mtu`).
     fn mtu_limits(&self) -> RangeInclusive<u32> {
         68..=65535
     }
 
-    /// How a parent with that mtu bounds its own.
+    /// Returns the bound that a parent with that mtu sets.
     fn mtu_bound(&self, parent: u32) -> Option<MtuBound> {
         let _ = parent;
         None
     }
 
-    /// Whether it takes the smallest mtu of its ports until it is given one while it lives.
+    /// Returns whether its mtu is the smallest mtu of its ports, until the mtu of the existing link is set.
     fn follows_ports_mtu(&self) -> bool {
         false
     }
 
-    /// Whether it takes its parent's mtu, as a new link and whenever the parent's changes. In between it can have another one.
+    /// Returns whether the kernel copies the parent's mtu, at creation and whenever the parent's mtu changes. The mtu can be changed in
+    /// between.
     fn follows_parents_mtu(&self) -> bool {
         false
     }
 
-    /// The mtu that the kernel gives a new link; `None` when it cannot be told.
+    /// Returns the mtu that the kernel gives a new link; `None` if it is unknown.
     fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         match (self.parent_rule(), around.parent) {
             (_, Some(parent)) if self.follows_parents_mtu() => Some(parent),
@@ -184,45 +185,45 @@ pub trait LinkKind {
 
     // The rest.
 
-    /// The flags that a new link has. `parent` are those of its parent, where they are known.
+    /// Returns the flags of a new link. `parent` contains the flags of its parent, as far as they are known.
     fn default_flags(&self, parent: Flags) -> Flags {
         let _ = parent;
         Flags::ETHERNET
     }
 
-    /// The option by which the kernel turns ARP on and off, so that a lab cannot set `arp`.
+    /// Returns the option that determines whether the link uses ARP. A lab cannot set `arp` then.
     fn decides_arp(&self) -> Option<&'static str> {
         None
     }
 
-    /// The length of the transmit queue of a new link, in packets.
+    /// Returns the length of the transmit queue of a new link, in packets.
     fn default_txqueuelen(&self) -> u32 {
         1000
     }
 
-    /// Whether messages make and delete it; otherwise that is EOPNOTSUPP.
+    /// Returns whether messages can create and delete it; otherwise the kernel answers EOPNOTSUPP.
     fn can_be_made(&self) -> bool {
         true
     }
 
-    /// What the kernel answers to a change of an option that it fixed at creation.
+    /// Returns the kernel's answer to a change of an option that is fixed at creation.
     fn refused_change(&self) -> Cause {
         Cause::Unsupported
     }
 
-    // What follows from the above.
+    // Derived.
 
-    /// The other end, when this is one end of a pair.
+    /// Returns the other end if this is one end of a pair.
     fn peer(&self) -> Option<&LinkRef> {
         self.parent().filter(|_| self.is_pair())
     }
 
-    /// The link that one of this kind in `namespace` needs below it: its parent. The ends of a pair need nothing below them.
+    /// Returns the parent of a link in `namespace`. The ends of a pair have none.
     fn below(&self, namespace: &NamespaceName) -> Option<LinkId> {
         self.parent().filter(|_| !self.is_pair()).map(|parent| parent.resolve(namespace))
     }
 
-    /// Whether other links can be its ports.
+    /// Returns whether other links can be its ports.
     fn takes_ports(&self) -> bool {
         self.most_ports() > 0
     }

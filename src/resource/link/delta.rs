@@ -1,5 +1,5 @@
-//! What is to be done to a living link, typed: from the diff by way of the plan to the message. Text and JSON are made from it for
-//! reports alone.
+//! The typed difference between a desired and a live link. The diff computes it, and the plan turns it into operations. Text and JSON are
+//! made from it only for reports.
 
 use std::collections::BTreeSet;
 
@@ -13,20 +13,20 @@ use crate::name::LinkName;
 use crate::resource::FieldChange;
 use crate::resource::option::Mutability;
 
-/// What happens to the master of a link; `M` names the new one.
+/// A change of a link's master. `M` identifies the new one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MasterChange<M> {
-    /// Nothing.
+    /// No change.
     #[default]
     Keep,
-    /// The link becomes a port of this one.
+    /// Make the link a port of this master.
     Enslave(M),
-    /// The link leaves its master.
+    /// Release the link from its master.
     Release,
 }
 
 impl<M> MasterChange<M> {
-    /// The same with the new master named in another way.
+    /// Converts the identity of the new master.
     pub fn map<N>(self, name: impl FnOnce(M) -> N) -> MasterChange<N> {
         match self {
             Self::Keep => MasterChange::Keep,
@@ -35,7 +35,7 @@ impl<M> MasterChange<M> {
         }
     }
 
-    /// The new master.
+    /// Returns the new master.
     pub fn new_master(self) -> Option<M> {
         match self {
             Self::Enslave(master) => Some(master),
@@ -47,39 +47,39 @@ impl<M> MasterChange<M> {
 /// The difference between a desired and a live link.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LinkDelta {
-    /// The settings that differ, with the values to be written; `master` and `altnames` are below.
+    /// The desired values of the settings that differ, except `master` and `altnames`.
     pub settings: LinkSettings,
-    /// Settings that are as desired, and are written again because the kernel would change them along with something else.
+    /// Settings that match, but are written again because the kernel changes them as a side effect of another change.
     pub rewrite: LinkSettings,
-    /// The kind with those options set that differ.
+    /// The kind with only those options set that differ.
     pub kind: Option<Box<Kind>>,
-    /// Whether it gets another master.
+    /// The change of the master.
     pub master: MasterChange<LinkName>,
-    /// Alternative names that the link gets.
+    /// Alternative names to add.
     pub gains: BTreeSet<String>,
-    /// Alternative names that the link loses.
+    /// Alternative names to remove.
     pub loses: BTreeSet<String>,
-    /// Whether the link's mark is written: the link changes hands, or its mark is damaged.
+    /// Whether the mark is written, because the owner changes or the mark is damaged.
     pub mark: bool,
-    /// Whether the kernel cannot change the living link so far.
+    /// Whether the link must be replaced, because the kernel cannot change it in place.
     pub replaces: bool,
 }
 
 impl LinkDelta {
-    /// Whether nothing is to be done.
+    /// Returns whether nothing differs and nothing is rewritten.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// All settings that are written.
+    /// Returns all settings that are written.
     pub fn written(&self) -> LinkSettings {
         self.settings.or(&self.rewrite)
     }
 }
 
 impl Link {
-    /// What must be done to the live link to make it this desired one. `inherited_mtu` is what the kernel would give a new link of this
-    /// kind.
+    /// Returns the difference between this desired link and the live one. `inherited_mtu` is the mtu that the kernel would give a new
+    /// link.
     pub fn delta(&self, live: &Self, inherited_mtu: Option<u32>) -> LinkDelta {
         let mut delta = LinkDelta { mark: self.marked.compare(&live.marked).is_some(), ..LinkDelta::default() };
         if !self.external {
@@ -112,7 +112,7 @@ impl Link {
         }
     }
 
-    /// The delta as attributes, in the order in which plans show them.
+    /// Returns the delta as attributes, in the order of plans.
     pub fn fields(&self, live: &Self, delta: &LinkDelta) -> Vec<FieldChange> {
         let mut fields = Vec::new();
         if delta.mark {

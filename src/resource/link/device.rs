@@ -1,15 +1,15 @@
-//! A link of a kind that topo does not make, only observes: hardware, or what other programs make.
+//! Links of kinds that topo only observes: hardware, and kinds that topo does not know.
 
 use super::contract::LinkKind;
 use super::rules::{Flags, MtuAround};
 use crate::resource::option::{OptionRow, OptionTable};
 
-/// Such a link, by its IFLA_INFO_KIND, which is empty for hardware.
+/// The kind of such a link (IFLA_INFO_KIND); empty for hardware.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Device(pub String);
 
 impl OptionTable for Device {
-    /// What hardware is called.
+    /// The name of hardware in plans.
     const NAME: &'static str = "device";
     const OPTIONS: &'static [OptionRow<Self>] = &[];
 }

@@ -1,4 +1,4 @@
-//! A dummy interface: it swallows what is sent; an address on it is always up.
+//! A dummy interface: it drops all packets that are sent through it. Used for addresses that do not depend on a cable.
 //!
 //! ```yaml
 //! dummy0: { dummy: {}, addresses: [192.0.2.1/32] }
@@ -13,7 +13,7 @@ use super::contract::LinkKind;
 use super::rules::Flags;
 use crate::resource::option::{OptionRow, OptionTable};
 
-/// `dummy: {}`; it has no options of its own.
+/// `dummy: {}`, without options.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dummy {}
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_dummy_whatever_its_attributes() {
+    fn unknown_attributes_are_ignored() {
         let kind = Kind::from(Dummy {});
         assert!(kind.encode_new(None).is_empty());
         assert_eq!(Kind::decode("dummy", &[8, 0, 1, 0, 0, 0, 0, 0]).unwrap(), kind);

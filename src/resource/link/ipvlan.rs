@@ -50,12 +50,15 @@ kernel_enum!(U16, u16, IpvlanFlags { Bridge = 0, Private = 1, Vepa = 2 });
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Ipvlan")]
 pub struct IpvlanDriver<const TAP: bool> {
-    /// The interface that carries the packets (IFLA_LINK); that of an ipvlan can be in any namespace.
+    /// The interface that carries the packets (IFLA_LINK). The parent of an ipvlan can be in any namespace; that of an ipvtap must be in
+    /// the namespace of the ipvtap.
     #[schemars(required, with = "LinkRef")]
     pub parent: Option<LinkRef>,
-    /// The layer at which packets pass; default `l3`. The same for all on one parent.
+    /// The layer at which packets pass between the parent and its ipvlans: `l2`, `l3` or `l3s`, default `l3`. All ipvlans and ipvtaps on
+    /// one parent share it (IFLA_IPVLAN_MODE).
     pub mode: Option<IpvlanMode>,
-    /// How those on one parent communicate; default `bridge`. The same for all on one parent.
+    /// How the ipvlans on one parent communicate: `bridge`, `private` or `vepa`, default `bridge`. All ipvlans and ipvtaps on one parent
+    /// share it (IFLA_IPVLAN_FLAGS).
     pub flags: Option<IpvlanFlags>,
 }
 
@@ -68,7 +71,7 @@ impl<const TAP: bool> OptionTable for IpvlanDriver<TAP> {
     const NAME: &'static str = if TAP { "ipvtap" } else { "ipvlan" };
     const OPTIONS: &'static [OptionRow<Self>] = &[
         option!(mode: U16 = IFLA_IPVLAN_MODE, InPlace, default IpvlanMode::L3),
-        // A new link that says nothing keeps the flags that the parent has. The mode it sets to `l3`.
+        // Without the attribute, a new link keeps the flags of its siblings, but sets the mode to `l3`.
         OptionRow { is_default: |_| false, ..option!(flags: U16 = IFLA_IPVLAN_FLAGS, InPlace, default IpvlanFlags::Bridge) },
     ];
 }
@@ -94,7 +97,7 @@ impl<const TAP: bool> LinkKind for IpvlanDriver<TAP> {
         [Ipvlan::NAME, Ipvtap::NAME].contains(&parent)
     }
 
-    /// The driver of ipvtaps has no `get_link_net`.
+    /// The ipvtap driver has no `get_link_net`.
     fn hides_parents_namespace(&self) -> bool {
         TAP
     }
@@ -128,14 +131,14 @@ impl<const TAP: bool> LinkKind for IpvlanDriver<TAP> {
         Some("mode")
     }
 
-    /// That of a tap device (TUN_READQ_SIZE).
+    /// An ipvtap has the queue length of a tap device (TUN_READQ_SIZE).
     fn default_txqueuelen(&self) -> u32 {
         if TAP { 500 } else { 1000 }
     }
 }
 
-/// Why an ipvlan or ipvtap cannot carry links, or be a port, whose receive handler it would need: an ipvlan takes none
-/// (IFF_NO_RX_HANDLER), and an ipvtap has its own.
+/// Returns the refusal if a link of this kind cannot get a receive handler, and so cannot be a port or a parent of links that install
+/// one: an ipvlan accepts none (IFF_NO_RX_HANDLER), and an ipvtap has one already.
 pub fn refuses_handler(kind: &str) -> Option<Refusal> {
     match kind {
         Ipvlan::NAME => Some(Refusal::new(Cause::Invalid)),
@@ -177,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_one_always_says_its_flags() {
+    fn a_new_ipvlan_always_sends_its_flags() {
         let flags = |value: u16| [&[6, 0, 2, 0], value.to_ne_bytes().as_slice(), &[0, 0]].concat();
         assert_eq!(Kind::from(Ipvlan::default()).encode_new(None), flags(0));
         assert_eq!(Kind::from(with(IpvlanMode::L3, IpvlanFlags::Vepa)).encode_new(None), flags(2));

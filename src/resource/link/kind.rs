@@ -1,4 +1,4 @@
-//! [`Kind`]: any one of the registered kinds of links, or one that no section of a lab file makes.
+//! [`Kind`]: the registered kinds of links, and the kinds that have no key in the lab file.
 
 use std::ops::{Deref, DerefMut};
 
@@ -14,13 +14,12 @@ use super::veth::Veth;
 use crate::name::LinkRef;
 use crate::resource::option::{self, Invalid, Mutability, OptionChange, OptionTable};
 
-/// Defines the type, and the methods that need to know which kind it is: those over its table of options. What a kind says as a
-/// [`LinkKind`] needs no line here.
+/// Defines the type, and the methods that use the table of options. The methods of [`LinkKind`] are available through `Deref`.
 macro_rules! define_kind {
     ($($variant:ident($type:ty) in $held:ty = $what:expr,)+) => {
-        /// Any link. What the kernel's rules say of it is asked by way of `LinkKind`, which this type dereferences to.
+        /// The kind of a link, with its options. Dereferences to `LinkKind`, the kernel's rules for the kind.
         ///
-        /// Options are boxed: most links are ends of pairs and have none, and a lab has thousands of them.
+        /// Options are boxed, because most links of large labs are ends of pairs, which have none.
         #[derive(Debug, Clone, PartialEq)]
         pub enum Kind {
             $(
@@ -55,7 +54,7 @@ macro_rules! define_kind {
         }
 
         impl Kind {
-            /// The kind's name: IFLA_INFO_KIND.
+            /// Returns the name of the kind (IFLA_INFO_KIND).
             pub fn name(&self) -> &str {
                 match self {
                     Self::Device(Device(name)) if !name.is_empty() => name,
@@ -82,7 +81,7 @@ macro_rules! define_kind {
                 }
             }
 
-            /// The kind with only those options set that differ from the live link.
+            /// Returns the kind with only those options set that differ from the live link.
             #[must_use]
             pub fn difference(&self, live: &Self) -> Self {
                 match (self, live) {
@@ -91,7 +90,7 @@ macro_rules! define_kind {
                 }
             }
 
-            /// Takes the options that are set in `changes`.
+            /// Copies the options that are set in `changes`.
             pub fn update(&mut self, changes: &Self) {
                 match (self, changes) {
                     $((Self::$variant(kind), Self::$variant(changes)) => option::update::<$type>(kind, changes),)+
@@ -99,7 +98,7 @@ macro_rules! define_kind {
                 }
             }
 
-            /// Takes those options of `from` that are named. One of another kind must have them in the same wire form.
+            /// Copies the named options from `from`. A different kind must encode them in the same way.
             pub fn take(&mut self, from: &Self, names: &[&str]) {
                 match (self, from) {
                     $((Self::$variant(kind), Self::$variant(from)) => option::take::<$type>(kind, from, names),)+
@@ -111,7 +110,7 @@ macro_rules! define_kind {
                 }
             }
 
-            /// The kind with the kernel's values for all that is not set.
+            /// Returns the kind with the kernel's defaults for all options that are not set.
             #[must_use]
             pub fn complete(&self) -> Self {
                 match self {
@@ -119,14 +118,14 @@ macro_rules! define_kind {
                 }
             }
 
-            /// Brings the options into the form in which the kernel reports them.
+            /// Converts the options to the form in which the kernel reports them.
             pub fn normalise(&mut self) {
                 match self {
                     $(Self::$variant(kind) => kind.normalise(),)+
                 }
             }
 
-            /// Every option of the kind with values to try, as a lab file would show them.
+            /// Returns every option of the kind with sample values, as in a lab file.
             pub fn samples(&self) -> Vec<(&'static str, Vec<Value>)> {
                 match self {
                     $(Self::$variant(_) => option::samples::<$type>(),)+
@@ -145,7 +144,7 @@ macro_rules! define_kind {
                 }
             }
 
-            /// The same link with the options that one with many ports is better born with, if that has other ones.
+            /// Returns the kind with the temporary options of a new link with many ports, if there are any.
             pub fn while_ports_join(&self) -> Option<Self> {
                 match self {
                     $(Self::$variant(kind) => <$type as LinkKind>::while_ports_join(kind).map(Self::from),)+
@@ -155,26 +154,26 @@ macro_rules! define_kind {
     };
 }
 
-/// Puts the registered kinds beside those that no section of a lab file makes.
+/// Adds the kinds that have no key in the lab file to the registered ones.
 macro_rules! with_all_kinds {
     ($($key:ident => $variant:ident($type:ty)),+ $(,)?) => {
         define_kind! {
             $($variant($type) in Box<$type> = concat!("`", stringify!($key), "`"),)+
             Veth(Veth) in Veth = "One end of a veth pair.",
             Loopback(Loopback) in Loopback = "`lo`.",
-            Device(Device) in Device = "A device of a kind that topo does not make.",
+            Device(Device) in Device = "A link of a kind that topo only observes.",
         }
 
         impl Kind {
-            /// One of each kind that a section of a lab file makes, without options.
+            /// Returns one of each registered kind, without options.
             pub fn registered() -> Vec<Self> {
                 vec![$(<$type>::default().into()),+]
             }
 
-            /// Reads IFLA_INFO_KIND and IFLA_INFO_DATA.
+            /// Decodes IFLA_INFO_KIND and IFLA_INFO_DATA.
             ///
             /// # Errors
-            /// When an option of a kind that topo knows has an impossible length.
+            /// Fails if an option of a known kind has an invalid length.
             pub fn decode(name: &str, data: &[u8]) -> Result<Self, DecodeError> {
                 Ok(match name {
                     $(<$type>::NAME => Self::$variant(Box::new(option::decode(data)?)),)+
@@ -187,7 +186,7 @@ macro_rules! with_all_kinds {
 }
 super::for_each_kind!(with_all_kinds);
 
-/// Hardware.
+/// Returns hardware.
 impl Default for Kind {
     fn default() -> Self {
         Device::default().into()
@@ -195,19 +194,20 @@ impl Default for Kind {
 }
 
 impl Kind {
-    /// Whether it is a loopback.
+    /// Returns whether it is a loopback.
     pub fn is_loopback(&self) -> bool {
         matches!(self, Self::Loopback(_))
     }
 
-    /// IFLA_INFO_DATA with the options that are set, and the parent's number where the kind wants it there.
+    /// Encodes IFLA_INFO_DATA: the options that are set, and the parent's index if the kind has an attribute for it.
     pub fn encode(&self, parent: Option<Ifindex>) -> Vec<u8> {
         let mut attributes = self.encode_parent(parent);
         self.encode_into(&mut attributes);
         option::emit(&attributes)
     }
 
-    /// The same for a new link, without the options that it is born with anyway. What it shares with others it may find changed.
+    /// Encodes IFLA_INFO_DATA of a new link, without the options that have the kernel's default. Options that it shares with siblings are
+    /// always sent, because the siblings may have changed them.
     pub fn encode_new(&self, parent: Option<Ifindex>) -> Vec<u8> {
         let mut attributes = self.encode_parent(parent);
         match self.shared_options() {
@@ -226,7 +226,7 @@ impl Kind {
         parent.map(|(attribute, parent)| DefaultNla::new(attribute, parent.to_ne_bytes().to_vec())).into_iter().collect()
     }
 
-    /// What differs from the live link; `None` when the two are of different kinds.
+    /// Returns the options that differ from the live link; `None` if the kinds differ.
     pub fn compare(&self, live: &Self) -> Option<Vec<OptionChange>> {
         if self.name() != live.name() {
             return None;
@@ -236,7 +236,7 @@ impl Kind {
         Some(changes)
     }
 
-    /// Another parent, or another other end, needs another link.
+    /// Compares the parent or the other end. A change replaces the link.
     fn compare_parent(&self, live: &Self) -> Option<OptionChange> {
         let show = |parent: Option<&LinkRef>| parent.map(|parent| Value::from(parent.to_string()));
         (self.parent() != live.parent()).then(|| OptionChange {
@@ -247,7 +247,7 @@ impl Kind {
         })
     }
 
-    /// The options that are set, as a lab file would show them.
+    /// Returns the options that are set, as in a lab file.
     pub fn show(&self) -> Vec<(&'static str, Value)> {
         let mut shown = self.show_options();
         if let (Some(parent), false) = (self.parent(), self.is_pair()) {
@@ -256,7 +256,7 @@ impl Kind {
         shown
     }
 
-    /// What can be refused without asking the kernel.
+    /// Checks the options without asking the kernel.
     pub fn validate(&self) -> Vec<Invalid> {
         let orphan = self.parent_rule() == ParentRule::Required && self.parent().is_none();
         let orphan = orphan.then(|| {
@@ -267,7 +267,7 @@ impl Kind {
     }
 }
 
-/// The name of a kind with its article: `a vlan`, `an ipvlan`.
+/// Returns the name of a kind with its article: `a vlan`, `an ipvlan`.
 pub fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
     format!("{article} {kind}")

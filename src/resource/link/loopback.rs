@@ -1,4 +1,4 @@
-//! The loopback: `lo`, which the kernel makes with each namespace.
+//! The loopback interface `lo`, which the kernel creates with each namespace.
 
 use std::ops::RangeInclusive;
 
@@ -27,7 +27,7 @@ impl LinkKind for Loopback {
         Some(MTU)
     }
 
-    /// They are left as they are.
+    /// Without defaults: topo does not change the flags.
     fn default_flags(&self, _: Flags) -> Flags {
         Flags::default()
     }

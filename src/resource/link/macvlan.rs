@@ -1,4 +1,4 @@
-//! A second hardware address on an interface, ip-link(8) "MACVLAN and MACVTAP Type Support".
+//! An interface with its own hardware address on a parent interface, ip-link(8) "MACVLAN and MACVTAP Type Support".
 //!
 //! ```yaml
 //! macvlan0: { macvlan: { parent: "host:eth0", mode: bridge } }
@@ -30,19 +30,19 @@ const MACVLAN_FLAG_NOPROMISC: u16 = 1;
 /// `enum macvlan_macaddr_mode`: replace the whole list.
 const MACVLAN_MACADDR_SET: u32 = 3;
 
-/// How the macvlans of one parent see each other (IFLA_MACVLAN_MODE).
+/// How the macvlans on one parent communicate (IFLA_MACVLAN_MODE).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MacvlanMode {
     /// Not at all.
     Private,
-    /// By way of a switch outside that sends frames back (IEEE 802.1Qbg).
+    /// Through an external switch that sends frames back (IEEE 802.1Qbg).
     Vepa,
     /// Directly.
     Bridge,
-    /// The only one on its parent.
+    /// The macvlan is the only one on its parent and has the parent's hardware address.
     Passthru,
-    /// Frames from the listed addresses only.
+    /// The macvlan receives frames only from the addresses in `macaddrs`.
     Source,
 }
 kernel_enum!(U32, u32, MacvlanMode { Private = 1, Vepa = 2, Bridge = 4, Passthru = 8, Source = 16 });
@@ -51,16 +51,17 @@ kernel_enum!(U32, u32, MacvlanMode { Private = 1, Vepa = 2, Bridge = 4, Passthru
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Macvlan {
-    /// The interface that carries the frames; in any namespace (IFLA_LINK).
+    /// The interface that carries the frames, in any namespace (IFLA_LINK).
     #[schemars(required, with = "LinkRef")]
     pub parent: Option<LinkRef>,
-    /// How the macvlans of one parent see each other; default `vepa`. To or from `passthru` needs a new link.
+    /// How the macvlans on one parent communicate: `private`, `vepa`, `bridge`, `passthru` or `source`, default `vepa`. A change to or
+    /// from `passthru` replaces the link (IFLA_MACVLAN_MODE).
     pub mode: Option<MacvlanMode>,
-    /// In `passthru`: leave the parent's promiscuous mode alone; default false (MACVLAN_FLAG_NOPROMISC).
+    /// With `mode: passthru`, do not set the parent to promiscuous mode; default false (MACVLAN_FLAG_NOPROMISC).
     pub nopromisc: Option<bool>,
-    /// In `source`: the hardware addresses to take frames from (IFLA_MACVLAN_MACADDR_DATA).
+    /// With `mode: source`, the hardware addresses to receive frames from; default none (IFLA_MACVLAN_MACADDR_DATA).
     pub macaddrs: Option<Vec<Mac>>,
-    /// Length of the queue for broadcasts, default 1000 (IFLA_MACVLAN_BC_QUEUE_LEN).
+    /// Length of the broadcast and multicast queue in frames; default 1000 (IFLA_MACVLAN_BC_QUEUE_LEN).
     pub bcqueuelen: Option<u32>,
 }
 
@@ -92,7 +93,7 @@ impl OptionTable for Macvlan {
         invalid
     }
 
-    /// The list belongs to the mode: the kernel forgets it with the mode, and refuses it in any other. Its order is the kernel's.
+    /// Only the mode `source` has a list of addresses. The kernel does not keep its order.
     fn normalise(&mut self) {
         let mut list = self.macaddrs.take().unwrap_or_default();
         list.sort_unstable();
@@ -165,7 +166,7 @@ impl LinkKind for Macvlan {
     }
 }
 
-/// What errors call one that is alone on its parent.
+/// The description in errors.
 const PASSTHRU: &str = "a macvlan with `mode: passthru`";
 
 impl Macvlan {
@@ -174,12 +175,12 @@ impl Macvlan {
     }
 }
 
-/// The mode that has a list has an empty one.
+/// Returns the default list of addresses: empty in the mode `source`, absent in others.
 fn source_list(macvlan: &Macvlan) -> Option<Vec<Mac>> {
     (macvlan.mode == Some(MacvlanMode::Source)).then(Vec::new)
 }
 
-/// The kernel keeps the list in an order of its own.
+/// Compares the lists of addresses as sets.
 fn same_addresses(desired: &Macvlan, live: &Macvlan) -> bool {
     let set = |kind: &Macvlan| kind.macaddrs.as_ref().map(|list| list.iter().copied().collect::<BTreeSet<Mac>>());
     set(desired) == set(live)
@@ -189,7 +190,7 @@ fn passthru_differs(desired: &Macvlan, live: &Macvlan) -> bool {
     desired.is_passthru() != live.is_passthru()
 }
 
-/// The one flag of IFLA_MACVLAN_FLAGS that a lab can set.
+/// Encodes MACVLAN_FLAG_NOPROMISC in IFLA_MACVLAN_FLAGS.
 struct NoPromisc;
 impl Codec<bool> for NoPromisc {
     fn write(value: &bool) -> Option<Vec<u8>> {
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn passthru_is_alone_and_has_its_parents_address() {
+    fn a_passthru_macvlan_is_the_only_one_and_has_its_parents_address() {
         assert!(with(MacvlanMode::Passthru).sole().is_some() && with(MacvlanMode::Bridge).sole().is_none());
         assert_eq!(with(MacvlanMode::Bridge).addressing(), Addressing::Distinct);
         assert_eq!(with(MacvlanMode::Passthru).addressing(), Addressing::Parents(PASSTHRU));

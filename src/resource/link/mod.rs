@@ -27,10 +27,10 @@ pub use kind::Kind;
 pub(crate) use settings::for_each_setting;
 pub use settings::{FlagBits, LinkSettings};
 
-/// The number that the kernel knows an interface by, within its namespace (`ifi_index`); from 1.
+/// The index of an interface within its namespace (`ifi_index`), at least 1.
 pub type Ifindex = u32;
 
-/// Smallest mtu of any link, in bytes (ETH_MIN_MTU).
+/// The smallest mtu of any link in bytes (ETH_MIN_MTU).
 pub const LEAST_MTU: u32 = 68;
 
 /// The registry: hands every kind that has a key in the lab file to the macro `$then`.

@@ -1,20 +1,20 @@
-//! Patterns by which a link names its ports.
+//! Patterns for the names of ports.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A glob over the interfaces of a namespace: `*` any text, `?` one character.
+/// The name of an interface of the namespace, or a glob: `*` matches any text, `?` matches one character.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct PortPattern(pub String);
 
 impl PortPattern {
-    /// Whether the pattern is more than a name.
+    /// Returns whether the pattern is a glob, not a name.
     pub fn is_glob(&self) -> bool {
         self.0.contains(['*', '?'])
     }
 
-    /// Whether `name` matches, by the rules of glob(7) without character classes.
+    /// Returns whether `name` matches, by the rules of glob(7) without character classes.
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
         let (mut p, mut n, mut star) = (0, 0, None);

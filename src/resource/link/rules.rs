@@ -1,7 +1,6 @@
-//! The words in which a kind states the kernel's rules for its links. [`LinkKind`](super::contract::LinkKind) says which rule is
-//! about what.
+//! The types with which a kind describes the kernel's rules for its links in [`LinkKind`](super::contract::LinkKind).
 
-/// Why the kernel refuses something, by its error number.
+/// The error number of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// EINVAL
@@ -18,136 +17,136 @@ pub enum Cause {
     Loop,
 }
 
-/// A refusal of the kernel, and what its user can do instead.
+/// A refusal of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Why.
+    /// The error number.
     pub cause: Cause,
-    /// The text of the kernel's extended acknowledgement, if it sends one.
+    /// The kernel's message (extended acknowledgement), if any.
     pub message: Option<&'static str>,
-    /// The remedy, if there is a usual one.
+    /// A hint for the user, if any.
     pub hint: Option<&'static str>,
 }
 
 impl Refusal {
-    /// A refusal without text and remedy.
+    /// Returns a refusal without message and hint.
     pub const fn new(cause: Cause) -> Self {
         Self { cause, message: None, hint: None }
     }
 
-    /// With the kernel's text.
+    /// Adds the kernel's message.
     #[must_use]
     pub const fn message(self, message: &'static str) -> Self {
         Self { message: Some(message), ..self }
     }
 
-    /// With a remedy.
+    /// Adds a hint.
     #[must_use]
     pub const fn hint(self, hint: &'static str) -> Self {
         Self { hint: Some(hint), ..self }
     }
 }
 
-/// Whether a kind has a link below it (IFLA_LINK).
+/// Whether links of a kind have a parent (IFLA_LINK).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParentRule {
-    /// It has none.
+    /// They have no parent.
     Never,
-    /// It may have one.
+    /// They can have a parent.
     Optional,
-    /// It cannot be without.
+    /// They must have a parent.
     Required,
 }
 
-/// Among which links an [`Identity`] must be unique.
+/// The set of links in which an [`Identity`] must be unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Among {
-    /// Those of the kind on the same parent.
+    /// Links of the kind on the same parent.
     Siblings,
-    /// Those of the kind whose own packets travel in the same namespace.
+    /// Links of the kind with the same underlay.
     Underlay,
 }
 
-/// What the kernel tells links of one kind apart by. Two that have it in common cannot exist at the same time.
+/// The attributes by which the kernel distinguishes links of one kind. Two links cannot have the same identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Among which links it must be unique.
+    /// The set of links in which it must be unique.
     pub among: Among,
-    /// The numbers that it consists of. Options that are not set count with their default.
+    /// The values of the attributes. Options that are not set count as their defaults.
     pub key: Vec<u32>,
-    /// The option that an error points at.
+    /// The option to which an error points.
     pub option: &'static str,
-    /// What two links with the same identity have in common, as in "`a` and `b` *are both VLAN 10 of* `eth0`".
+    /// The relation of two links with the same identity, as in "`a` and `b` *have the same VLAN ID 10 on* `eth0`".
     pub relation: String,
-    /// What the kernel answers.
+    /// The kernel's answer.
     pub refusal: Refusal,
 }
 
-/// Why a link must be the only one of its kind on its parent. The kernel answers EINVAL when there are others.
+/// The reason why a link must be the only one of its kind on its parent. The kernel answers EINVAL if there are others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sole {
-    /// What must be alone, as in "*a macvlan with `mode: passthru`* must be the only one".
+    /// A description of the link, as in "*a macvlan with `mode: passthru`* must be the only one".
     pub what: &'static str,
-    /// The option that makes it so.
+    /// The option that is the cause.
     pub option: &'static str,
-    /// The remedy.
+    /// A hint for the user.
     pub hint: &'static str,
 }
 
-/// Where a link's hardware address comes from.
+/// The source of a link's hardware address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addressing {
-    /// It has one of its own, which no rule of the kernel compares with others.
+    /// The link has its own address, without restrictions.
     Own,
-    /// Its own one must differ from that of its parent and of its siblings that are up (EADDRINUSE).
+    /// The link has its own address. It must differ from that of its parent and of its siblings that are up (EADDRINUSE).
     Distinct,
-    /// It always has its parent's. The text says what has, as in "*a macvlan with `mode: passthru`*".
+    /// The link has the address of its parent. The text describes the link, as in "*a macvlan with `mode: passthru`*".
     Parents(&'static str),
 }
 
-/// Flags that a new link has, where they can be told.
+/// The flags of a new link; `None` if unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// Uses ARP (not IFF_NOARP).
+    /// Whether it uses ARP (not IFF_NOARP).
     pub arp: Option<bool>,
-    /// Uses multicast (IFF_MULTICAST).
+    /// Whether it uses multicast (IFF_MULTICAST).
     pub multicast: Option<bool>,
 }
 
 impl Flags {
-    /// Those of an Ethernet device.
+    /// The flags of an Ethernet device.
     pub const ETHERNET: Self = Self { arp: Some(true), multicast: Some(true) };
 }
 
-/// The mtus, in bytes, that a link's own may follow.
+/// The mtus of other links, in bytes, from which the kernel derives a link's mtu.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MtuAround {
-    /// Its parent's.
+    /// The mtu of its parent.
     pub parent: Option<u32>,
-    /// The smallest of its ports'.
+    /// The smallest mtu of its ports.
     pub smallest_port: Option<u32>,
 }
 
-/// How the parent's mtu bounds that of a link.
+/// The bound that the parent's mtu sets on that of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MtuBound {
-    /// The largest mtu over that parent, in bytes; also what a new link gets when nothing is said.
+    /// The largest mtu in bytes; also the default of a new link.
     pub most: u32,
-    /// Whether the link shrinks along when its parent does.
+    /// Whether the kernel reduces the mtu when the parent's mtu becomes smaller.
     pub shrinks: bool,
-    /// Whether a new link that asks for more silently gets `most`; otherwise that is EINVAL.
+    /// Whether the kernel silently reduces a larger mtu of a new link to `most`; otherwise it answers EINVAL.
     pub clamps: bool,
-    /// What a living link that asks for more is answered.
+    /// The kernel's answer to a larger mtu for an existing link.
     pub refusal: Cause,
 }
 
 impl MtuBound {
-    /// The bound of a link that passes its parent's frames on, less what it puts around them.
+    /// Returns the bound of a link that uses the frames of its parent.
     pub const fn shrinking(most: u32) -> Self {
         Self { most, shrinks: true, clamps: false, refusal: Cause::Invalid }
     }
 
-    /// The bound of a tunnel, which is looked at when it is made and asked for, and otherwise not.
+    /// Returns the bound of a tunnel. It applies at creation and to explicit changes, but not when the parent's mtu changes.
     pub const fn of_tunnel(most: u32) -> Self {
         Self { most, shrinks: false, clamps: true, refusal: Cause::Invalid }
     }

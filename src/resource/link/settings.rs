@@ -1,7 +1,7 @@
-//! The settings that every link has, whatever its kind, as one table. From a row follow the field of [`LinkSettings`], the key in the
-//! lab file with its schema, the wire form in both directions, the default, comparing and showing.
+//! The table of settings that every link has. A row defines the field of [`LinkSettings`], the key in the lab file and its schema, the
+//! encoding and decoding, the default, and how the setting is compared and shown.
 //!
-//! Two settings are no rows, because each is special in all of these: the alternative names and the master.
+//! The alternative names and the master are not in the table, because they differ in all of these.
 
 use std::collections::BTreeSet;
 
@@ -18,29 +18,30 @@ use crate::value::Mac;
 
 /// The table: hands its rows to the macro `$then`, after `$head`.
 ///
-/// A row is `name: Type = FORM`, with the text of the schema above it. The form is `attribute(NUMBER, Codec)`, `flag(BIT)` of
-/// `ifi_flags`, or `unflag(BIT)` for one that is the reverse of the setting. `default` is what a new link has, where that is the
-/// same for all kinds. A row with `link` can be given for both ends of a link at once; that text is for the schema, too.
+/// A row is `name: Type = FORM`, with the description for the schema above it. The form is `attribute(NUMBER, Codec)`, `flag(BIT)` of
+/// `ifi_flags`, or `unflag(BIT)` if the flag is the inverse of the setting. `default` is the value of a new link, if it is the same for
+/// all kinds. A row with `link` is also a key of `links`, for both ends; the text is its description in the schema.
 macro_rules! for_each_setting {
     ($then:ident { $($head:tt)* }) => {
         $then! {
             { $($head)* }
-            /// MAC address (IFLA_ADDRESS); the kernel chooses one by default.
+            /// MAC address; default chosen by the kernel (IFLA_ADDRESS).
             mac: Mac = attribute(IFLA_ADDRESS, HardwareAddress);
-            /// Maximum packet size in bytes, 68 to 65535 (IFLA_MTU).
+            /// Maximum packet size (MTU) in bytes: 68 to 65535 for most kinds, default 1500 or derived from the parent or the ports
+            /// (IFLA_MTU).
             mtu: u32 = attribute(IFLA_MTU, U32), link "The mtu of both endpoints; an endpoint can override it.";
-            /// Administratively up; default true (IFF_UP).
+            /// Bring the interface up; default true (IFF_UP).
             up: bool = flag(IFF_UP), default true, link "Whether both endpoints are up; an endpoint can override it.";
-            /// Length of the transmit queue in packets, default 1000, of an ipvtap 500 (IFLA_TXQLEN).
+            /// Length of the transmit queue in packets; default 1000, for an ipvtap 500 (IFLA_TXQLEN).
             txqueuelen: u32 = attribute(IFLA_TXQLEN, U32), default 1000,
                 link "The length of both transmit queues; an endpoint can override it.";
-            /// Use ARP; default true.
+            /// Use ARP; default true, for a dummy false (IFF_NOARP).
             arp: bool = unflag(IFF_NOARP);
-            /// Use multicast; default true.
+            /// Use multicast; default true, for a dummy false (IFF_MULTICAST).
             multicast: bool = flag(IFF_MULTICAST);
-            /// Receive all multicast packets; default false.
+            /// Receive all multicast packets; default false (IFF_ALLMULTI).
             allmulti: bool = flag(IFF_ALLMULTI), default false;
-            /// Promiscuous mode: receive all packets; default false.
+            /// Receive all packets (promiscuous mode); default false (IFF_PROMISC).
             promisc: bool = flag(IFF_PROMISC), default false;
         }
     };
@@ -57,17 +58,17 @@ const IFF_PROMISC: u32 = 0x100;
 const IFF_ALLMULTI: u32 = 0x200;
 const IFF_MULTICAST: u32 = 0x1000;
 
-/// Flags of `struct ifinfomsg`, and which of them are meant.
+/// The flags of `struct ifinfomsg`, and the mask of flags to change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FlagBits {
-    /// The flags that are set (`ifi_flags`).
+    /// The values of the flags (`ifi_flags`).
     pub flags: u32,
-    /// The flags that are said (`ifi_change`).
+    /// The flags to change (`ifi_change`).
     pub mask: u32,
 }
 
 impl FlagBits {
-    fn say(&mut self, bit: u32, set: Option<bool>) {
+    fn set(&mut self, bit: u32, set: Option<bool>) {
         if let Some(set) = set {
             self.mask |= bit;
             self.flags |= if set { bit } else { 0 };
@@ -75,19 +76,20 @@ impl FlagBits {
     }
 }
 
-/// What a row's form means: `encode` to attributes, `say` to flags, `decode` from an attribute, `look` at flags.
+/// Implements the forms of rows: `encode` to attributes, `encode_flag` to flags, `decode` from an attribute, `decode_flag` from flags.
+/// `keep_flag` copies the settings that are flags.
 macro_rules! form {
     (encode $attributes:ident, $value:expr, attribute($number:expr, $codec:ty)) => {
         let bytes = $value.as_ref().and_then(<$codec as Codec<_>>::write);
         $attributes.extend(bytes.map(|bytes| DefaultNla::new($number, bytes)));
     };
     (encode $attributes:ident, $value:expr, $flag:ident($bit:expr)) => {};
-    (say $bits:ident, $value:expr, attribute($number:expr, $codec:ty)) => {};
-    (say $bits:ident, $value:expr, flag($bit:expr)) => {
-        $bits.say($bit, $value)
+    (encode_flag $bits:ident, $value:expr, attribute($number:expr, $codec:ty)) => {};
+    (encode_flag $bits:ident, $value:expr, flag($bit:expr)) => {
+        $bits.set($bit, $value)
     };
-    (say $bits:ident, $value:expr, unflag($bit:expr)) => {
-        $bits.say($bit, $value.map(|set| !set))
+    (encode_flag $bits:ident, $value:expr, unflag($bit:expr)) => {
+        $bits.set($bit, $value.map(|set| !set))
     };
     (decode $kind:ident, $bytes:ident, $value:expr, attribute($number:expr, $codec:ty)) => {
         if $kind == $number {
@@ -96,15 +98,15 @@ macro_rules! form {
         }
     };
     (decode $kind:ident, $bytes:ident, $value:expr, $flag:ident($bit:expr)) => {};
-    (look $flags:ident, $value:expr, attribute($number:expr, $codec:ty)) => {};
-    (look $flags:ident, $value:expr, flag($bit:expr)) => {
+    (decode_flag $flags:ident, $value:expr, attribute($number:expr, $codec:ty)) => {};
+    (decode_flag $flags:ident, $value:expr, flag($bit:expr)) => {
         $value = Some($flags & $bit != 0)
     };
-    (look $flags:ident, $value:expr, unflag($bit:expr)) => {
+    (decode_flag $flags:ident, $value:expr, unflag($bit:expr)) => {
         $value = Some($flags & $bit == 0)
     };
-    (keep $kept:ident, $value:expr, $slot:expr, attribute($number:expr, $codec:ty)) => {};
-    (keep $kept:ident, $value:expr, $slot:expr, $flag:ident($bit:expr)) => {
+    (keep_flag $kept:ident, $value:expr, $slot:expr, attribute($number:expr, $codec:ty)) => {};
+    (keep_flag $kept:ident, $value:expr, $slot:expr, $flag:ident($bit:expr)) => {
         $slot = $value
     };
 }
@@ -114,53 +116,52 @@ macro_rules! define_link_settings {
         $(#[$doc:meta])*
         $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
     )+) => {
-        /// The settings of a link. In a desired link `None` means that the lab says nothing; a live link has all of them.
+        /// The settings of a link. In a desired link, `None` means that the lab does not set it. A live link has all settings.
         #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct LinkSettings {
             $($(#[$doc])* pub $field: Option<$type>,)+
             /// Alternative names (IFLA_ALT_IFNAME).
             pub altnames: Option<BTreeSet<String>>,
-            /// The bridge, bond or vrf that this is a port of (IFLA_MASTER).
+            /// The master of which the link is a port (IFLA_MASTER).
             pub master: Option<LinkName>,
         }
 
         impl LinkSettings {
-            /// The attributes of a link message that carry the settings that are set.
+            /// Returns the settings that are attributes of a link message.
             pub fn encode(&self) -> Vec<DefaultNla> {
                 let mut attributes = Vec::new();
                 $(form!(encode attributes, self.$field, $form($($wire)*));)+
                 attributes
             }
 
-            /// The flags of a link message that do.
+            /// Returns the settings that are flags of a link message.
             pub fn flag_bits(&self) -> FlagBits {
                 let mut bits = FlagBits::default();
-                $(form!(say bits, self.$field, $form($($wire)*));)+
+                $(form!(encode_flag bits, self.$field, $form($($wire)*));)+
                 bits
             }
 
-            /// Takes the setting that an attribute carries, if it carries one. What is not of the usual length, such as the
-            /// hardware address of a tunnel, is no setting.
+            /// Decodes an attribute, if it is a setting. Ignores values of an unusual length, such as the hardware address of a tunnel.
             #[inline]
             pub fn decode(&mut self, attribute: u16, bytes: &[u8]) {
                 $(form!(decode attribute, bytes, self.$field, $form($($wire)*));)+
             }
 
-            /// Takes the settings that flags carry (`ifi_flags`).
+            /// Decodes the flags (`ifi_flags`).
             pub fn decode_flags(&mut self, flags: u32) {
-                $(form!(look flags, self.$field, $form($($wire)*));)+
+                $(form!(decode_flag flags, self.$field, $form($($wire)*));)+
             }
 
-            /// The settings that are flags.
+            /// Returns only the settings that are flags.
             #[must_use]
             pub fn only_flags(&self) -> Self {
                 let mut only = Self::default();
-                $(form!(keep only, self.$field, only.$field, $form($($wire)*));)+
+                $(form!(keep_flag only, self.$field, only.$field, $form($($wire)*));)+
                 only
             }
 
-            /// What a new link of any kind has. What differs between kinds is open.
+            /// Returns the defaults that are the same for all kinds.
             fn defaults() -> Self {
                 Self { $($($field: Some($default),)?)+ altnames: Some(BTreeSet::new()), ..Self::default() }
             }
@@ -195,7 +196,7 @@ macro_rules! combine {
 type Field = (&'static str, Option<Value>);
 
 impl LinkSettings {
-    /// The settings with the kernel's own values for those that are open: `inherited_mtu` is what it gives this link of that kind.
+    /// Returns the settings, with the kernel's defaults for those that are not set. `inherited_mtu` is the default mtu.
     #[must_use]
     pub(super) fn complete(&self, inherited_mtu: Option<u32>, kind: &Kind) -> Self {
         let Flags { arp, multicast } = kind.default_flags(Flags::default());
@@ -203,7 +204,8 @@ impl LinkSettings {
         self.or(&Self { mtu: inherited_mtu, arp, multicast, txqueuelen, ..Self::defaults() })
     }
 
-    /// The settings of a new link of that kind over a parent with those flags; unknown flags as an Ethernet device has them.
+    /// Returns the settings of a new link of that kind. `parent` contains the flags of its parent. Unknown flags are those of an Ethernet
+    /// device.
     #[must_use]
     pub fn of_new(kind: &Kind, parent: Flags) -> Self {
         let Flags { arp, multicast } = kind.default_flags(parent);
@@ -211,13 +213,13 @@ impl LinkSettings {
         Self { arp, multicast, txqueuelen: Some(kind.default_txqueuelen()), ..Self::defaults() }
     }
 
-    /// The settings that are set, as a lab file would show them.
+    /// Returns the settings that are set, as in a lab file.
     pub fn show(&self) -> impl Iterator<Item = (String, Value)> {
         let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
         self.fields().into_iter().filter_map(move |(name, value)| Some((name.to_owned(), value.filter(|value| !empty(value))?)))
     }
 
-    /// The settings that are set here, where they differ from the live ones.
+    /// Returns the changes of the settings that are set here and differ from the live ones.
     pub(super) fn compare(&self, live: &Self) -> Vec<FieldChange> {
         let pairs = self.fields().into_iter().zip(live.fields());
         let differing = pairs.filter(|((_, after), (_, before))| after.is_some() && before != after);
@@ -227,7 +229,7 @@ impl LinkSettings {
         differing.map(change).collect()
     }
 
-    /// The settings of `self` that differ from the live ones, nothing else.
+    /// Returns the settings of `self` that differ from the live ones.
     #[must_use]
     pub fn difference(&self, live: &Self) -> Self {
         fn changed<T: Clone + PartialEq>(desired: &Option<T>, live: &Option<T>) -> Option<T> {
@@ -236,7 +238,7 @@ impl LinkSettings {
         for_each_setting!(combine { changed(self, live) })
     }
 
-    /// The settings of `self`, and those of `other` where it has none.
+    /// Returns the settings of `self`, and those of `other` that `self` does not set.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
         fn either<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
@@ -245,7 +247,7 @@ impl LinkSettings {
         for_each_setting!(combine { either(self, other) })
     }
 
-    /// The live values of those settings that `self` changes.
+    /// Returns the live values of the settings that `self` changes.
     #[must_use]
     pub fn touching(&self, live: &Self) -> Self {
         fn touched<T: Clone + PartialEq>(desired: &Option<T>, live: &Option<T>) -> Option<T> {
@@ -254,7 +256,7 @@ impl LinkSettings {
         for_each_setting!(combine { touched(self, live) })
     }
 
-    /// The settings of `self` that `other` has not.
+    /// Returns the settings of `self` that `other` does not set.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         fn alone<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
@@ -263,7 +265,7 @@ impl LinkSettings {
         for_each_setting!(combine { alone(self, other) })
     }
 
-    /// The settings of `self` that `other` has, too.
+    /// Returns the settings of `self` that `other` sets too.
     #[must_use]
     pub fn only_those_of(&self, other: &Self) -> Self {
         fn shared<T: Clone>(own: &Option<T>, other: &Option<T>) -> Option<T> {
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_set_is_said() {
+    fn only_settings_that_are_set_are_encoded() {
         let off = LinkSettings { arp: Some(false), promisc: Some(false), ..LinkSettings::default() };
         assert_eq!(off.flag_bits(), FlagBits { flags: IFF_NOARP, mask: IFF_NOARP | IFF_PROMISC });
         assert!(off.encode().is_empty());
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_of_another_length_is_no_hardware_address() {
+    fn a_hardware_address_of_another_length_is_ignored() {
         let mut settings = LinkSettings::default();
         settings.decode(IFLA_ADDRESS, &[10, 0, 0, 1]);
         assert_eq!(settings, LinkSettings::default());

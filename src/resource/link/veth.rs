@@ -1,23 +1,23 @@
-//! One end of a veth pair, veth(4): a cable between two namespaces.
+//! One end of a veth pair, veth(4): a virtual cable between two namespaces.
 //!
 //! ```yaml
 //! links:
 //!   - endpoints: [red:eth0, blue:eth0]
 //! ```
 //!
-//! Both ends of a pair are made by one message, each in its namespace, and are deleted together.
+//! One message creates both ends of a pair, each in its namespace. They are deleted together.
 
 use super::contract::LinkKind;
 use crate::name::LinkRef;
 use crate::resource::option::{OptionRow, OptionTable};
 
-/// Attribute of IFLA_INFO_DATA that describes the other end: a link message within the message.
+/// The attribute of IFLA_INFO_DATA that contains the link message of the other end.
 pub const VETH_INFO_PEER: u16 = 1;
 
-/// One end; the other is named, not contained.
+/// One end of a pair.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Veth {
-    /// The other end; `None` on a live link whose other end is in a namespace that topo does not see.
+    /// The other end; `None` for a live link whose other end is in a namespace that topo does not observe.
     pub peer: Option<LinkRef>,
 }
 
@@ -47,7 +47,7 @@ mod tests {
     use crate::resource::option::Mutability;
 
     #[test]
-    fn another_other_end_needs_another_pair() {
+    fn a_change_of_the_other_end_replaces_the_pair() {
         let with = |peer: &str| Kind::from(Veth { peer: peer.parse().ok() });
         assert_eq!(with("red:a").compare(&with("red:a")).unwrap(), []);
         let changes = with("red:b").compare(&with("red:a")).unwrap();

@@ -38,27 +38,27 @@ kernel_enum!(Be16, u16, VlanProtocol { Dot1Q = 0x8100, Dot1Ad = 0x88a8 });
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Vlan {
-    /// The interface that carries the tagged frames; in any namespace (IFLA_LINK).
+    /// The interface that carries the tagged frames, in any namespace (IFLA_LINK).
     #[schemars(required, with = "LinkRef")]
     pub parent: Option<LinkRef>,
-    /// The VLAN, 1 to 4094 (IFLA_VLAN_ID).
+    /// VLAN ID: 1 to 4094 (IFLA_VLAN_ID).
     #[schemars(required, with = "u16", range(min = 1, max = 4094))]
     pub id: Option<u16>,
-    /// The tag protocol; default `802.1Q`.
+    /// Tag protocol: `802.1Q` or `802.1ad`, default `802.1Q` (IFLA_VLAN_PROTOCOL).
     pub protocol: Option<VlanProtocol>,
-    /// Move the tag out of the frame before it is handed up; default true (VLAN_FLAG_REORDER_HDR).
+    /// Remove the tag from received frames; default true (VLAN_FLAG_REORDER_HDR).
     pub reorder_hdr: Option<bool>,
-    /// Announce the VLAN by GVRP; default false (VLAN_FLAG_GVRP).
+    /// Register the VLAN with the switch by GVRP; default false (VLAN_FLAG_GVRP).
     pub gvrp: Option<bool>,
-    /// Announce the VLAN by MVRP; default false (VLAN_FLAG_MVRP).
+    /// Register the VLAN with the switch by MVRP; default false (VLAN_FLAG_MVRP).
     pub mvrp: Option<bool>,
-    /// Do not follow the parent's up and down; default false (VLAN_FLAG_LOOSE_BINDING).
+    /// Do not go up and down with the parent; default false (VLAN_FLAG_LOOSE_BINDING).
     pub loose_binding: Option<bool>,
-    /// Follow the state of the bridge's ports that are members of the VLAN; default false (VLAN_FLAG_BRIDGE_BINDING).
+    /// On a bridge, have carrier only while a port of the VLAN is up; default false (VLAN_FLAG_BRIDGE_BINDING).
     pub bridge_binding: Option<bool>,
 }
 
-/// The bits of `struct ifla_vlan_flags`, with the field each one stands for.
+/// The bits of `struct ifla_vlan_flags`, and their fields.
 const FLAGS: [(u32, Field); 5] = [
     (1, |vlan| &mut vlan.reorder_hdr),
     (2, |vlan| &mut vlan.gvrp),
@@ -85,7 +85,9 @@ impl OptionTable for Vlan {
         match self.id {
             None => invalid.push(Invalid { key: "id", message: "a vlan needs an `id`".into() }),
             Some(1..=4094) => {}
-            Some(id) => invalid.push(Invalid { key: "id", message: format!("{id} is no VLAN; the range is 1 to 4094") }),
+            Some(id) => {
+                invalid.push(Invalid { key: "id", message: format!("{id} is not a valid VLAN ID; the range is 1 to 4094") });
+            }
         }
         invalid
     }
@@ -126,7 +128,7 @@ impl LinkKind for Vlan {
         Some(&mut self.parent)
     }
 
-    /// These are NETIF_F_VLAN_CHALLENGED.
+    /// Loopbacks, ipvlans and ipvtaps have NETIF_F_VLAN_CHALLENGED.
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
         let refusal = Refusal::new(Cause::Unsupported).message("VLANs not supported on device");
         [Loopback::NAME, Ipvlan::NAME, Ipvtap::NAME].contains(&parent).then_some(refusal)
@@ -155,7 +157,7 @@ impl LinkKind for Vlan {
         Some(MtuBound { refusal: Cause::OutOfRange, ..MtuBound::shrinking(parent) })
     }
 
-    /// It takes them from its parent.
+    /// The kernel copies the flags of the parent.
     fn default_flags(&self, parent: Flags) -> Flags {
         parent
     }
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn another_id_needs_another_link() {
+    fn a_change_of_the_id_replaces_the_link() {
         let with = |id| Kind::from(Vlan { id: Some(id), ..Vlan::default() });
         let changes = with(11).compare(&with(10).complete()).unwrap();
         assert_eq!(changes.iter().map(|c| (c.name, c.mutability)).collect::<Vec<_>>(), [("id", Mutability::Replace)]);

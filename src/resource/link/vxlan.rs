@@ -4,7 +4,7 @@
 //! vx0: { vxlan: { id: 42, remote: 10.0.0.2, local: 10.0.0.1, port: 4789 } }
 //! ```
 //!
-//! The outer packets travel in the namespace of the `parent`, or in `underlay`, for as long as the link lives.
+//! The outer packets are sent and received in the namespace of the `parent`, or in `underlay`. That namespace cannot be changed.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -27,60 +27,63 @@ const IFLA_VXLAN_PORT_RANGE: u16 = 10;
 /// The kernel's UDP port (`vxlan_port`).
 const DEFAULT_PORT: u16 = 8472;
 
-/// `vxlan: { id, … }`; options keep iproute2's names, `port` is the destination port.
+/// `vxlan: { id, … }`. The options have the names of iproute2; `port` is the destination port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Vxlan {
-    /// The virtual network, 0 to 16777215 (IFLA_VXLAN_ID).
+    /// Virtual network identifier (VNI): 0 to 16777215 (IFLA_VXLAN_ID).
     #[schemars(with = "Option<u32>", range(max = 16_777_215))]
     pub id: Option<u32>,
-    /// The interface below; in any namespace. Needed for a multicast `remote` (IFLA_VXLAN_LINK).
+    /// The interface that carries the outer packets, in any namespace; default none. Required for a multicast `remote`
+    /// (IFLA_VXLAN_LINK).
     #[serde(alias = "dev")]
     pub parent: Option<LinkRef>,
-    /// The namespace that the outer packets travel in; default the parent's, else the interface's own.
+    /// The namespace of the outer packets; default the namespace of the parent, without a parent that of the interface.
     pub underlay: Option<NamespaceName>,
-    /// Where to send what no forwarding entry knows: the other end, or a multicast group (IFLA_VXLAN_GROUP).
+    /// Destination of frames without an entry in the forwarding database: the address of the other end, or a multicast group; default
+    /// none (IFLA_VXLAN_GROUP, IFLA_VXLAN_GROUP6).
     #[serde(alias = "group")]
     pub remote: Option<IpAddr>,
-    /// The source address of outer packets (IFLA_VXLAN_LOCAL).
+    /// Source address of outer packets; default chosen by the kernel (IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6).
     pub local: Option<IpAddr>,
-    /// The UDP destination port; default 8472, the kernel's. IANA's is 4789 (IFLA_VXLAN_PORT).
+    /// UDP destination port: 1 to 65535, default 8472. IANA has assigned 4789 (IFLA_VXLAN_PORT).
     pub port: Option<u16>,
-    /// The range of UDP source ports; default the system's (IFLA_VXLAN_PORT_RANGE).
+    /// Range of UDP source ports, from and to; default [0, 0], which stands for the range of the system (IFLA_VXLAN_PORT_RANGE).
     pub srcport: Option<[u16; 2]>,
-    /// Time to live of outer packets, 0 for the system's; default 0, for a multicast `remote` the kernel uses 1 (IFLA_VXLAN_TTL).
+    /// Time to live of outer packets: 1 to 255, or 0 for the default of the system, which is 1 for a multicast `remote`; default 0
+    /// (IFLA_VXLAN_TTL).
     pub ttl: Option<u8>,
-    /// Type of service of outer packets, 1 to inherit; default 0 (IFLA_VXLAN_TOS).
+    /// Type of service of outer packets: 0 to 255, where 1 inherits that of the inner packet; default 0 (IFLA_VXLAN_TOS).
     pub tos: Option<u8>,
-    /// Flow label of outer IPv6 packets; default 0 (IFLA_VXLAN_LABEL).
+    /// Flow label of outer IPv6 packets: 0 to 1048575, default 0 (IFLA_VXLAN_LABEL).
     pub flowlabel: Option<u32>,
-    /// Learn senders from what arrives; default true (IFLA_VXLAN_LEARNING).
+    /// Learn forwarding entries from received packets; default true (IFLA_VXLAN_LEARNING).
     pub learning: Option<bool>,
-    /// Until a learnt entry is forgotten, whole seconds; default 300s (IFLA_VXLAN_AGEING).
+    /// Time after which a learned entry is removed, in whole seconds; default 300s (IFLA_VXLAN_AGEING).
     pub ageing: Option<Duration>,
-    /// Most forwarding entries, 0 for any number; default 0 (IFLA_VXLAN_LIMIT).
+    /// Maximum number of forwarding entries, 0 for no limit; default 0 (IFLA_VXLAN_LIMIT).
     pub maxaddress: Option<u32>,
-    /// Answer ARP and neighbour requests for known neighbours; default false (IFLA_VXLAN_PROXY).
+    /// Answer ARP and neighbour solicitations for known neighbours; default false (IFLA_VXLAN_PROXY).
     pub proxy: Option<bool>,
-    /// Route short circuit; default false (IFLA_VXLAN_RSC).
+    /// Send packets to known neighbours directly instead of through the router (route short circuit); default false (IFLA_VXLAN_RSC).
     pub rsc: Option<bool>,
-    /// Report unknown hardware addresses; default false (IFLA_VXLAN_L2MISS).
+    /// Send a netlink notification for unknown hardware addresses; default false (IFLA_VXLAN_L2MISS).
     pub l2miss: Option<bool>,
-    /// Report unknown addresses; default false (IFLA_VXLAN_L3MISS).
+    /// Send a netlink notification for unknown IP addresses; default false (IFLA_VXLAN_L3MISS).
     pub l3miss: Option<bool>,
-    /// Checksum outer UDP over IPv4; default true (IFLA_VXLAN_UDP_CSUM).
+    /// Compute the UDP checksum of outer IPv4 packets; default true (IFLA_VXLAN_UDP_CSUM).
     pub udpcsum: Option<bool>,
-    /// Send outer UDP over IPv6 without checksum; default false (IFLA_VXLAN_UDP_ZERO_CSUM6_TX).
+    /// Send outer IPv6 packets without a UDP checksum; default false (IFLA_VXLAN_UDP_ZERO_CSUM6_TX).
     pub udp6zerocsumtx: Option<bool>,
-    /// Accept outer UDP over IPv6 without checksum; default false (IFLA_VXLAN_UDP_ZERO_CSUM6_RX).
+    /// Accept outer IPv6 packets without a UDP checksum; default false (IFLA_VXLAN_UDP_ZERO_CSUM6_RX).
     pub udp6zerocsumrx: Option<bool>,
-    /// Group policy extension; default false (IFLA_VXLAN_GBP).
+    /// Use the group policy extension; default false (IFLA_VXLAN_GBP).
     pub gbp: Option<bool>,
-    /// Take the tunnel's data from routes and filters ("collect metadata"); default false (IFLA_VXLAN_COLLECT_METADATA).
+    /// Take the tunnel parameters from routes and filters (collect metadata); default false (IFLA_VXLAN_COLLECT_METADATA).
     pub external: Option<bool>,
-    /// Filter by virtual network; needs `external`; default false (IFLA_VXLAN_VNIFILTER).
+    /// Accept only configured VNIs. Requires `external`; default false (IFLA_VXLAN_VNIFILTER).
     pub vnifilter: Option<bool>,
-    /// The don't-fragment bit of outer IPv4 packets: 0 unset, 1 set, 2 inherit; default 0 (IFLA_VXLAN_DF).
+    /// The don't-fragment bit of outer IPv4 packets: 0 unset, 1 set, 2 inherited from the inner packet; default 0 (IFLA_VXLAN_DF).
     pub df: Option<u8>,
 }
 
@@ -103,16 +106,16 @@ impl OptionTable for Vxlan {
         option!(rsc: U8 = 12, Replace, default false),
         option!(l2miss: U8 = 13, Replace, default false),
         option!(l3miss: U8 = 14, Replace, default false),
-        // Root alone can listen on the lower ones.
+        // Only root can listen on ports below 1024.
         OptionRow { samples: |_| vec![4789.into(), 8472.into()], ..option!(port: Be16 = 15, Replace, default DEFAULT_PORT) },
         option!(udpcsum: U8 = 18, Replace, default true),
         option!(udp6zerocsumtx: U8 = 19, Replace, default false),
-        OptionRow { samples: not_alone, ..option!(udp6zerocsumrx: U8 = 20, Replace, default false) },
-        OptionRow { samples: not_alone, ..option!(gbp: Flag = 23, Replace, default false) },
-        OptionRow { samples: not_alone, ..option!(external: U8 = 25, Replace, default false) },
+        OptionRow { samples: shared_by_port, ..option!(udp6zerocsumrx: U8 = 20, Replace, default false) },
+        OptionRow { samples: shared_by_port, ..option!(gbp: Flag = 23, Replace, default false) },
+        OptionRow { samples: shared_by_port, ..option!(external: U8 = 25, Replace, default false) },
         option!(flowlabel: Be32 = 26, Replace, default 0),
         option!(df: U8 = 29, Replace, default 0),
-        OptionRow { samples: not_alone, ..option!(vnifilter: U8 = 30, Replace, default false) },
+        OptionRow { samples: shared_by_port, ..option!(vnifilter: U8 = 30, Replace, default false) },
     ];
 
     fn validate(&self) -> Vec<Invalid> {
@@ -120,7 +123,7 @@ impl OptionTable for Vxlan {
         let mut refuse = |key, message: String| invalid.push(Invalid { key, message });
         match self.id {
             None if self.external != Some(true) => refuse("id", "a vxlan needs an `id`, or `external: true`".into()),
-            Some(id) if id > 0xff_ffff => refuse("id", format!("{id} is no virtual network; the range is 0 to 16777215")),
+            Some(id) if id > 0xff_ffff => refuse("id", format!("{id} is not a valid VNI; the range is 0 to 16777215")),
             Some(_) | None => {}
         }
         let multicast = self.remote.is_some_and(|remote| remote.is_multicast());
@@ -139,22 +142,22 @@ impl OptionTable for Vxlan {
             refuse("vnifilter", "`vnifilter` needs `external: true`".into());
         }
         if self.external == Some(true) && self.id.is_some_and(|id| id != 0) {
-            refuse("external", "with `external: true` the virtual network comes from the packet; leave out `id`".into());
+            refuse("external", "with `external: true` the VNI comes from the packet; omit `id`".into());
         }
         if self.port == Some(0) {
-            refuse("port", format!("0 is not a UDP port; leave out `port` for the kernel's {DEFAULT_PORT}"));
+            refuse("port", format!("0 is not a valid UDP port; omit `port` for the default {DEFAULT_PORT}"));
         }
         if self.df.is_some_and(|df| df > 2) {
-            refuse("df", "0 (unset), 1 (set) or 2 (inherit) is meant".into());
+            refuse("df", "must be 0 (unset), 1 (set) or 2 (inherit)".into());
         }
         if self.flowlabel.is_some_and(|label| label > 0xf_ffff) {
-            refuse("flowlabel", "a flow label has 20 bits".into());
+            refuse("flowlabel", "a flow label has 20 bits; the range is 0 to 1048575".into());
         }
         if self.flowlabel.is_some_and(|label| label != 0) && !self.is_ipv6() {
             refuse("flowlabel", "a flow label needs an IPv6 `remote` or `local`".into());
         }
         if self.srcport.is_some_and(|[low, high]| low > high) {
-            refuse("srcport", "the range begins after its end".into());
+            refuse("srcport", "the first port is higher than the last one".into());
         }
         invalid
     }
@@ -172,15 +175,15 @@ impl OptionTable for Vxlan {
     }
 
     fn normalise(&mut self) {
-        // The kernel reports an address that is not set as absent, and a flag likewise.
+        // The kernel omits addresses and flags that are not set.
         self.remote = self.remote.filter(|remote| *remote != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.local = self.local.filter(|local| *local != IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         self.gbp = self.gbp.or(Some(false));
     }
 }
 
-/// What must be the same for all that listen on a port is not drawn for one alone.
-fn not_alone(_: &Vxlan) -> Vec<Value> {
+/// Returns no samples, for options that must be equal for all vxlans on one UDP port.
+fn shared_by_port(_: &Vxlan) -> Vec<Value> {
     Vec::new()
 }
 
@@ -201,7 +204,7 @@ impl LinkKind for Vxlan {
         Some(IFLA_VXLAN_LINK)
     }
 
-    /// `vxlan_vni_in_use`: the network and the port, as far as the sockets take in the same packets (VXLAN_F_RCV_FLAGS).
+    /// `vxlan_vni_in_use`: the VNI, the port, and the flags of the receiving socket (VXLAN_F_RCV_FLAGS).
     fn identity(&self) -> Option<Identity> {
         let (id, port) = (self.id.unwrap_or(0), self.port.unwrap_or(DEFAULT_PORT));
         let flags = [self.external, self.gbp, self.vnifilter, self.udp6zerocsumrx].map(|flag| u32::from(flag == Some(true)));
@@ -229,7 +232,7 @@ impl LinkKind for Vxlan {
         Some(&mut self.underlay)
     }
 
-    /// The outer headers take their share (`vxlan_headroom`).
+    /// The parent's mtu without the outer headers (`vxlan_headroom`).
     fn mtu_bound(&self, parent: u32) -> Option<MtuBound> {
         let outer_headers = if self.is_ipv6() { 70 } else { 50 };
         Some(MtuBound::of_tunnel(parent.saturating_sub(outer_headers)))
@@ -237,7 +240,7 @@ impl LinkKind for Vxlan {
 }
 
 impl Vxlan {
-    /// Whether its outer packets are IPv6.
+    /// Returns whether the outer packets are IPv6.
     fn is_ipv6(&self) -> bool {
         self.remote.or(self.local).is_some_and(|address| address.is_ipv6())
     }
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_would_replace_or_refuse_is_refused() {
+    fn values_that_the_kernel_replaces_or_refuses_are_refused() {
         let keys = |vxlan: Vxlan| vxlan.validate().into_iter().map(|invalid| invalid.key).collect::<Vec<_>>();
         assert_eq!(keys(Vxlan { port: Some(0), ..vxlan() }), ["port"]);
         assert_eq!(keys(Vxlan { flowlabel: Some(1), ..vxlan() }), [""; 0]);
@@ -278,13 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn a_group_needs_an_interface_to_be_joined_on() {
+    fn a_multicast_group_needs_a_parent() {
         let vxlan = Vxlan { id: Some(1), remote: Some("239.1.1.1".parse().unwrap()), ..Vxlan::default() };
         assert_eq!(vxlan.validate()[0].key, "remote");
     }
 
     #[test]
-    fn one_network_and_port_for_each_family() {
+    fn vni_port_and_family_form_the_identity() {
         let identity = |vxlan: Vxlan| vxlan.identity().unwrap().key;
         let ipv4 = Vxlan { id: Some(42), ..Vxlan::default() };
         assert_eq!(identity(ipv4.clone()), identity(Vxlan { port: Some(8472), ..ipv4.clone() }));
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outer_headers_take_their_share_of_the_mtu() {
+    fn the_outer_headers_reduce_the_mtu() {
         let parent: Option<LinkRef> = "eth0".parse().ok();
         let around = |parent| MtuAround { parent, smallest_port: None };
         assert_eq!(Vxlan::default().default_mtu(around(None)), Some(1500));

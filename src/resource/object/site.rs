@@ -1,4 +1,4 @@
-//! What the lowering of an object sees of the namespace that it is declared in, and where the result goes.
+//! The context of lowering an object: the namespace in which it is declared, and the results.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use crate::value::InterfaceAddress;
 use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
 
-/// The smallest mtu with which an interface has IPv6 (IPV6_MIN_MTU).
+/// The smallest mtu of an interface with IPv6 (IPV6_MIN_MTU).
 const LEAST_IPV6_MTU: u32 = 1280;
 
 /// One item of a list in the lab file.
 pub struct Item<'s, S> {
-    /// What is written.
+    /// The item.
     pub spec: &'s S,
-    /// Where.
+    /// Its position in the lab file.
     pub position: Position,
 }
 
-/// Where an item is.
+/// The position of an item in the lab file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The list that it is in.
@@ -31,7 +31,7 @@ pub struct Position {
     pub index: usize,
 }
 
-/// What a list belongs to.
+/// The owner of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum List {
     /// The namespace.
@@ -43,7 +43,7 @@ pub enum List {
 }
 
 impl Position {
-    /// The interface that the item belongs to, if any.
+    /// Returns the interface that the item belongs to, if any.
     pub fn link(self) -> Option<LinkName> {
         match self.list {
             List::Namespace => None,
@@ -56,13 +56,13 @@ impl Position {
 pub struct Site<'s> {
     /// The name.
     pub namespace: &'s NamespaceName,
-    /// Whether topo makes it, so that everything in it is the lab's.
+    /// Whether topo creates it, so that everything in it belongs to the lab.
     pub owned: bool,
     /// Its interfaces.
     pub interfaces: BTreeMap<LinkName, Interface>,
-    /// The names of routing tables beyond those that every system has.
+    /// The names of routing tables in addition to the standard ones.
     pub tables: &'s BTreeMap<String, u32>,
-    /// Where things are in the lab file.
+    /// The paths in the lab file.
     pub places: &'s dyn Places,
 }
 
@@ -70,54 +70,54 @@ pub struct Site<'s> {
 pub struct Interface {
     /// The name.
     pub id: LinkId,
-    /// Whether it is up, or will be.
+    /// Whether it is declared as up.
     pub up: bool,
-    /// Whether others than the lab may give it addresses and routes.
+    /// Whether others can add addresses and routes to it.
     pub shared: bool,
-    /// The mtu that the file gives it.
+    /// The mtu in the lab file.
     pub mtu: Option<u32>,
-    /// Whether a setting disables IPv6 on it.
+    /// Whether a sysctl disables IPv6 on it.
     pub without_ipv6: bool,
-    /// Its addresses, once they are lowered.
+    /// Its addresses. Empty until they are lowered.
     pub addresses: Vec<Assigned>,
 }
 
-/// An address that an interface has.
+/// An address of an interface.
 pub struct Assigned {
     /// The address.
     pub address: InterfaceAddress,
-    /// The network that is reached by it.
+    /// The connected network.
     pub network: IpNet,
-    /// Whether the kernel makes a route to that network.
+    /// Whether the kernel adds a route to that network.
     pub connected: bool,
-    /// Where it is declared.
+    /// Its position in the lab file.
     pub position: Position,
 }
 
 /// Paths in the lab file.
 pub trait Places {
-    /// The path of the list of that name.
+    /// Returns the path of a list.
     fn list(&self, name: &'static str, of: List) -> Path;
-    /// The path of a setting of an interface.
+    /// Returns the path of a setting of an interface.
     fn setting(&self, link: LinkName, key: &str) -> Path;
-    /// The parts of the file that tell which addresses the namespace reaches.
+    /// Returns the parts of the file that determine which addresses the namespace reaches.
     fn reach_parts(&self) -> Vec<Subtree>;
-    /// Reports that there is no such interface.
+    /// Reports that the interface does not exist.
     fn unknown_interface(&self, name: LinkName, path: Path, problems: &mut Problems);
 }
 
 impl Site<'_> {
-    /// Where an item of this sort is.
+    /// Returns the path of an item of this type.
     pub fn path<O: Object>(&self, position: Position) -> Path {
         self.list::<O>(position).then(position.index)
     }
 
-    /// Where the list is that the item of this sort is in.
+    /// Returns the path of the list that contains an item of this type.
     pub fn list<O: Object>(&self, position: Position) -> Path {
         self.places.list(O::LIST, position.list)
     }
 
-    /// Reports an mtu that is too small for IPv6, which `what` needs: the kernel disables IPv6 on such an interface.
+    /// Reports an mtu that is too small for IPv6, which `what` requires: the kernel disables IPv6 on such an interface.
     pub fn refuse_small_mtu(&self, interface: &Interface, what: &str, place: impl Fn() -> Path, problems: &mut Problems) {
         if let Some(mtu) = interface.mtu.filter(|mtu| (LEAST_MTU..LEAST_IPV6_MTU).contains(mtu)) {
             let message = format!("mtu {mtu} of `{}` is too small for IPv6, which {what} requires", interface.id);
@@ -126,18 +126,18 @@ impl Site<'_> {
         }
     }
 
-    /// The names of its interfaces, for messages.
+    /// Returns the names of its interfaces, for messages.
     pub fn names(&self) -> Vec<String> {
         self.interfaces.keys().map(ToString::to_string).collect()
     }
 }
 
-/// Objects on their way into the state, if there is to be one.
+/// The results of lowering. Empty if only problems are wanted.
 pub struct Lowered<O: Object>(Option<Vec<Declared<O>>>);
 
 /// A declared object.
 pub struct Declared<O: Object> {
-    /// Where.
+    /// Its position in the lab file.
     pub position: Position,
     /// Its key.
     pub key: O::Key,
@@ -146,12 +146,12 @@ pub struct Declared<O: Object> {
 }
 
 impl<O: Object> Lowered<O> {
-    /// Takes objects if `wanted`, else looks for problems alone.
+    /// Collects objects if `wanted`. Otherwise only problems are reported.
     pub fn new(wanted: bool) -> Self {
         Self(wanted.then(Vec::new))
     }
 
-    /// Takes an object.
+    /// Adds an object.
     pub fn add(&mut self, position: Position, make: impl FnOnce() -> (O::Key, O)) {
         if let Some(objects) = &mut self.0 {
             let (key, value) = make();

@@ -1,4 +1,4 @@
-//! Containers over all registered objects: one field, or one variant, for each sort, made from the registry.
+//! Containers with one field or one variant for each registered type of object.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,9 +11,9 @@ use super::wire::Request;
 use super::{At, Id, Object, Put, Verdict};
 use crate::name::NamespaceName;
 
-/// A type for each sort of object.
+/// A family of types: one for each type of object.
 pub trait Container {
-    /// The type for this sort.
+    /// The type for objects of type `O`.
     type Of<O: Object>;
 }
 
@@ -36,39 +36,39 @@ containers! {
     Ids<O> = Id<O>;
     /// Sets of identities.
     IdSets<O> = BTreeSet<Id<O>>;
-    /// What happens to an object: namespace and verdict.
+    /// Changes of objects: namespace and verdict.
     Verdicts<O> = (NamespaceName, Verdict<O>);
-    /// Objects with their places.
+    /// Objects with their namespaces and indices.
     Places<O> = At<O>;
-    /// Objects to be put.
+    /// Objects to be added or changed.
     Puts<O> = Put<O>;
-    /// Objects as messages describe them.
+    /// Objects as the kernel reports them.
     Dumped<O> = Vec<super::wire::Found<O>>;
 }
 
-/// Does something for each sort of object.
+/// A visitor of all types of objects.
 pub trait Visit {
-    /// Does it for this sort.
+    /// Visits the type `O`.
     fn visit<O: Registered>(&mut self);
 }
 
-/// Does something with an object of any sort.
+/// A function of an object of any type.
 pub trait Inspect<'a, C: Container> {
-    /// What comes out.
+    /// The result.
     type Result;
-    /// Does it for this sort.
+    /// Calls the function with an object of type `O`.
     fn inspect<O: Registered>(self, item: &'a C::Of<O>) -> Self::Result;
 }
 
-/// A registered sort of object: where it is in containers.
+/// A registered type of object.
 pub trait Registered: Object {
-    /// Its field.
+    /// Returns its field.
     fn table<C: Container>(tables: &Tables<C>) -> &C::Of<Self>;
-    /// Its field.
+    /// Returns its field for modification.
     fn table_mut<C: Container>(tables: &mut Tables<C>) -> &mut C::Of<Self>;
-    /// Its variant.
+    /// Wraps an item into its variant.
     fn any<C: Container>(item: C::Of<Self>) -> Any<C>;
-    /// What is in its variant.
+    /// Returns the item if it is in its variant.
     fn of_any<C: Container>(any: &Any<C>) -> Option<&C::Of<Self>>;
 }
 
@@ -83,7 +83,7 @@ macro_rules! define_tables {
         }
     };
     (@all $($(#[$doc:meta])* $list:ident => $variant:ident($type:ty),)+) => {
-        /// One container for each sort of object.
+        /// One container for each type of object.
         pub struct Tables<C: Container> {
             $($(#[$doc])* pub $list: C::Of<$type>,)+
         }
@@ -133,7 +133,7 @@ macro_rules! define_tables {
             }
         }
 
-        /// An object of any sort.
+        /// An item of any type of object.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Any<C: Container> {
             $(
@@ -143,7 +143,7 @@ macro_rules! define_tables {
         }
 
         impl<C: Container> Any<C> {
-            /// Does something with the object, whatever its sort.
+            /// Calls a function with the item.
             pub fn inspect<'a, I: Inspect<'a, C>>(&'a self, inspect: I) -> I::Result {
                 match self {
                     $(Self::$variant(item) => inspect.inspect::<$type>(item),)+
@@ -152,14 +152,14 @@ macro_rules! define_tables {
         }
 
         impl Any<Ids> {
-            /// The namespace that the object is in.
+            /// Returns the namespace of the object.
             pub fn namespace(&self) -> &NamespaceName {
                 match self {
                     $(Self::$variant((namespace, _)) => namespace,)+
                 }
             }
 
-            /// The word for its sort.
+            /// Returns the word for its type.
             pub fn word(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => <$type>::WORD,)+
@@ -176,21 +176,21 @@ macro_rules! define_tables {
         }
 
         impl Any<Places> {
-            /// The identity of the object.
+            /// Returns the identity of the object.
             pub fn id(&self) -> Any<Ids> {
                 match self {
                     $(Self::$variant(at) => Any::$variant((at.namespace.clone(), at.key.clone())),)+
                 }
             }
 
-            /// The namespace that the object is in.
+            /// Returns the namespace of the object.
             pub fn namespace(&self) -> &NamespaceName {
                 match self {
                     $(Self::$variant(at) => &at.namespace,)+
                 }
             }
 
-            /// The messages that remove it.
+            /// Returns the messages that remove it.
             pub fn requests(&self) -> Vec<Request> {
                 match self {
                     $(Self::$variant(at) => <$type>::remove(at),)+
@@ -199,28 +199,28 @@ macro_rules! define_tables {
         }
 
         impl Any<Puts> {
-            /// The namespace that the object is in.
+            /// Returns the namespace of the object.
             pub fn namespace(&self) -> &NamespaceName {
                 match self {
                     $(Self::$variant(put) => &put.at.namespace,)+
                 }
             }
 
-            /// The identity of the object.
+            /// Returns the identity of the object.
             pub fn id(&self) -> Any<Ids> {
                 match self {
                     $(Self::$variant(put) => Any::$variant((put.at.namespace.clone(), put.at.key.clone())),)+
                 }
             }
 
-            /// The messages that put it.
+            /// Returns the messages that add or change it.
             pub fn requests(&self) -> Vec<Request> {
                 match self {
                     $(Self::$variant(put) => <$type>::put(&put.at, &put.over),)+
                 }
             }
 
-            /// What must have passed duplicate address detection before, [`Object::awaits`].
+            /// Returns the address that must pass duplicate address detection first, [`Object::awaits`].
             pub fn awaits(&self) -> Option<IpAddr> {
                 match self {
                     $(Self::$variant(put) => <$type>::awaits(&put.at.key, &put.at.value),)+
@@ -248,12 +248,12 @@ macro_rules! define_tables {
             }
         )+
 
-        /// Does something for each sort of object, in the order of the registry.
+        /// Visits each type of object, in the order of the registry.
         pub fn visit(visit: &mut impl Visit) {
             $(visit.visit::<$type>();)+
         }
 
-        /// The position of the sort in the registry.
+        /// Returns the position of the type in the registry.
         pub fn position<O: Object>() -> usize {
             const LISTS: &[&str] = &[$(stringify!($list)),+];
             LISTS.iter().position(|list| *list == O::LIST).unwrap_or(LISTS.len())
@@ -263,12 +263,12 @@ macro_rules! define_tables {
 super::for_each_object!(define_tables);
 
 impl<C: Container> Tables<C> {
-    /// The container of that sort.
+    /// Returns the container of type `O`.
     pub fn of<O: Registered>(&self) -> &C::Of<O> {
         O::table(self)
     }
 
-    /// The container of that sort.
+    /// Returns the container of type `O` for modification.
     pub fn of_mut<O: Registered>(&mut self) -> &mut C::Of<O> {
         O::table_mut(self)
     }
@@ -276,12 +276,12 @@ impl<C: Container> Tables<C> {
 
 /// A container of lists that can become the tables of a state.
 pub trait IntoSorted: Container {
-    /// Takes the objects out of a list, with their identities.
+    /// Removes the objects from a list, with their identities.
     fn drain<O: Object>(list: &mut Self::Of<O>) -> impl Iterator<Item = (Id<O>, O)>;
 }
 
 impl<C: IntoSorted> Tables<C> {
-    /// The same objects as a state has them.
+    /// Converts the lists to the tables of a state.
     pub fn sorted(mut self) -> Tables<Sorted> {
         let mut sorting = Sorting { lists: &mut self, sorted: Tables::<Sorted>::default() };
         visit(&mut sorting);

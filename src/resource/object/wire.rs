@@ -1,4 +1,4 @@
-//! What objects and links need to speak rtnetlink(7): requests, and the pieces of messages.
+//! Requests of rtnetlink(7), and decoding of the parts of messages, for objects and links.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,15 +14,15 @@ use crate::resource::link::Ifindex;
 pub const AF_INET: u8 = 2;
 /// IPv6 (AF_INET6).
 pub const AF_INET6: u8 = 10;
-/// The protocol of what the kernel makes for its own addresses.
+/// The protocol of connected routes and other objects that the kernel adds.
 pub const RTPROT_KERNEL: u8 = 2;
 
-/// A request, with its flags beyond NLM_F_REQUEST.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The message.
     pub message: RouteNetlinkMessage,
-    /// NLM_F_CREATE, NLM_F_EXCL and the like.
+    /// The flags in addition to NLM_F_REQUEST: NLM_F_CREATE, NLM_F_EXCL and the like.
     pub flags: u16,
 }
 
@@ -31,76 +31,76 @@ pub struct Request {
 pub struct Dump {
     /// The request.
     pub request: RouteNetlinkMessage,
-    /// The family that answers must be of; a kernel without the family answers with all others. `None` takes all.
+    /// The family of the answers; `None` for all. A kernel without the family sends those of other families, which are ignored.
     pub family: Option<u8>,
 }
 
-/// The names of the links of one namespace by number.
+/// The names of the links of one namespace by index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names(Vec<(Ifindex, LinkName)>);
 
 impl Names {
-    /// The names of these links.
+    /// Sorts the names of these links.
     pub fn new(links: impl Iterator<Item = (Ifindex, LinkName)>) -> Self {
         let mut names: Vec<_> = links.collect();
         names.sort_unstable();
         Self(names)
     }
 
-    /// The link with that number.
+    /// Returns the link with that index.
     pub fn get(&self, index: Ifindex) -> Option<LinkName> {
         self.0.binary_search_by_key(&index, |(index, _)| *index).ok().map(|at| self.0[at].1)
     }
 
-    /// The number of `lo`.
+    /// The index of `lo`.
     pub const LOOPBACK: Ifindex = 1;
 }
 
-/// What messages about some objects tell about others.
+/// Information about objects from messages of other objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// The subnets that routes of the kernel's own lead to, sorted before [`super::Object::arrange`].
+    /// The destinations of connected routes, sorted before [`super::Object::arrange`].
     pub connected: Vec<(IpNet, LinkName)>,
 }
 
-/// What decoding may look at and add to.
+/// The context of decoding.
 pub struct Reading<'a> {
     /// The links of the namespace.
     pub names: &'a Names,
-    /// Whether this kernel tells who made an address (IFA_PROTO, Linux 5.18).
+    /// Whether this kernel reports the protocol of addresses (IFA_PROTO, Linux 5.18).
     pub tells_address_makers: bool,
-    /// What the message tells about other objects.
+    /// Information about other objects, to be added to.
     pub notes: &'a mut Notes,
 }
 
-/// An object as a message describes it.
+/// An object as the kernel reports it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found<O: super::Object> {
     /// Its key.
     pub key: O::Key,
     /// The object.
     pub value: O,
-    /// Who made it.
+    /// The creator.
     pub maker: Maker,
 }
 
-/// Reads a number in the machine's byte order.
+/// Decodes a number in native byte order.
 ///
 /// # Errors
-/// When there are fewer than four bytes.
+/// Fails if there are fewer than four bytes.
 pub fn number(bytes: &[u8]) -> Result<u32, String> {
     bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes)).ok_or_else(|| "a truncated number".into())
 }
 
-/// Reads a text that may end with a zero byte.
+/// Decodes a text, up to the first zero byte.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.split(|&b| b == 0).next().unwrap_or_default()).into_owned()
 }
 
-/// Reads an address of four or sixteen bytes.
+/// Decodes an address of four or sixteen bytes.
 ///
 /// # Errors
-/// When it has another length.
+/// Fails if it has another length.
 pub fn ip(bytes: &[u8]) -> Result<IpAddr, String> {
     if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
         return Ok(Ipv4Addr::from(octets).into());
@@ -109,8 +109,8 @@ pub fn ip(bytes: &[u8]) -> Result<IpAddr, String> {
     Ok(Ipv6Addr::from(octets).into())
 }
 
-/// The attributes in a message: types without flags, and values (`struct nlattr`). A plan of a thousand namespaces reads several
-/// hundred thousand.
+/// Returns the attributes in a message: types without flags, and values (`struct nlattr`). Fast, because a plan of a thousand namespaces
+/// decodes several hundred thousand attributes.
 pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), String>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -120,13 +120,13 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]),
             bytes = &[];
             return Some(Err("a truncated attribute".into()));
         };
-        // The last one may lack its padding.
+        // The last attribute may lack its padding.
         bytes = bytes.get(length.next_multiple_of(NLA_ALIGNTO)..).unwrap_or_default();
         Some(Ok((kind, value)))
     })
 }
 
-/// The first attribute with its length in bytes.
+/// Returns the first attribute with its length in bytes.
 fn first_attribute(bytes: &[u8]) -> Option<(usize, u16, &[u8])> {
     let [l0, l1, k0, k1] = *bytes.first_chunk()?;
     let length = usize::from(u16::from_ne_bytes([l0, l1]));

@@ -1,16 +1,16 @@
-//! Codecs: how the values of options are laid out in attributes.
+//! Codecs: encode and decode the values of options.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::value::{Duration, Mac};
 
-/// How a value of type `T` is laid out in an attribute.
+/// Encodes and decodes values of type `T`.
 pub trait Codec<T> {
-    /// The bytes, or `None` when this attribute cannot carry the value (the other address family's does).
+    /// Encodes a value; `None` if it belongs to the attribute of the other address family.
     fn write(value: &T) -> Option<Vec<u8>>;
-    /// The value, or `None` when the length is wrong.
+    /// Decodes a value; `None` if the length is invalid.
     fn read(bytes: &[u8]) -> Option<T>;
-    /// Whether the kernel holds both for the same value.
+    /// Returns whether two values are equal for the kernel.
     fn same(a: &T, b: &T) -> bool
     where
         T: PartialEq,
@@ -46,7 +46,7 @@ integer_codec!(
     U8, u8, from_ne_bytes, to_ne_bytes
 );
 integer_codec!(
-    /// Two bytes in the machine's order.
+    /// Two bytes in native byte order.
     U16, u16, from_ne_bytes, to_ne_bytes
 );
 integer_codec!(
@@ -54,7 +54,7 @@ integer_codec!(
     Be16, u16, from_be_bytes, to_be_bytes
 );
 integer_codec!(
-    /// Four bytes in the machine's order.
+    /// Four bytes in native byte order.
     U32, u32, from_ne_bytes, to_ne_bytes
 );
 integer_codec!(
@@ -62,7 +62,7 @@ integer_codec!(
     Be32, u32, from_be_bytes, to_be_bytes
 );
 
-/// An attribute whose presence alone means true.
+/// An attribute without a value; its presence means true.
 pub struct Flag;
 impl Codec<bool> for Flag {
     fn write(value: &bool) -> Option<Vec<u8>> {
@@ -84,10 +84,9 @@ impl Codec<Duration> for Seconds {
     }
 }
 
-/// Hundredths of a second (the kernel's USER_HZ) in four bytes. The kernel counts in its own ticks, so that what it reports may
-/// be off by one.
+/// Hundredths of a second (USER_HZ) in four bytes. The kernel counts in its own ticks, so the value that it reports can differ by one.
 pub struct Centiseconds;
-/// The same in eight bytes.
+/// Hundredths of a second in eight bytes.
 pub struct Centiseconds64;
 
 const CENTISECOND: u64 = 10_000;
@@ -116,7 +115,7 @@ impl Codec<Duration> for Centiseconds64 {
     }
 }
 
-/// Six bytes of hardware address.
+/// A hardware address of six bytes.
 pub struct HardwareAddress;
 impl Codec<Mac> for HardwareAddress {
     fn write(value: &Mac) -> Option<Vec<u8>> {
@@ -127,7 +126,7 @@ impl Codec<Mac> for HardwareAddress {
     }
 }
 
-/// The IPv4 half of an address option that has one attribute for each family.
+/// An IPv4 address, for an option with an attribute for each family.
 pub struct Inet;
 impl Codec<IpAddr> for Inet {
     fn write(value: &IpAddr) -> Option<Vec<u8>> {
@@ -141,7 +140,7 @@ impl Codec<IpAddr> for Inet {
     }
 }
 
-/// The IPv6 half.
+/// An IPv6 address, for an option with an attribute for each family.
 pub struct Inet6;
 impl Codec<IpAddr> for Inet6 {
     fn write(value: &IpAddr) -> Option<Vec<u8>> {
@@ -155,7 +154,7 @@ impl Codec<IpAddr> for Inet6 {
     }
 }
 
-/// An enumeration of the kernel, in the given integer's layout.
+/// Implements a codec for an enumeration of the kernel, encoded as the given integer.
 #[macro_export]
 macro_rules! kernel_enum {
     ($codec:ty, $integer:ty, $type:ty { $($variant:ident = $value:expr),+ $(,)? }) => {

@@ -1,4 +1,4 @@
-//! A few values of every type that an option can have, so that tests draw the options of a table without knowing them.
+//! Sample values of every option type, so that the random tests cover all options without knowing them.
 
 use std::net::IpAddr;
 
@@ -8,13 +8,13 @@ use serde_json::Value;
 use crate::name::NamespaceName;
 use crate::value::{Duration, Mac};
 
-/// A type with values to try. Not all of them are valid for every option; the table's `validate` tells.
+/// A type with sample values. The `validate` of a table decides which of them are valid for an option.
 pub trait Sample: Sized {
-    /// The values.
+    /// Returns the samples.
     fn samples() -> Vec<Self>;
 }
 
-/// The values of an option's type, as a lab file would show them.
+/// Returns the samples of an option's type, as in a lab file.
 pub fn samples_of<T: Sample + Serialize>(_: &Option<T>) -> Vec<Value> {
     T::samples().iter().filter_map(|value| serde_json::to_value(value).ok()).collect()
 }
@@ -40,6 +40,6 @@ samples! {
     Vec<Mac>: [vec![Mac([2, 0, 0, 0, 0, 2]), Mac([2, 0, 0, 0, 0, 1])], Vec::new()];
     IpAddr: [[192, 0, 2, 1].into(), [192, 0, 2, 2].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()];
     [u16; 2]: [[0, 0], [1000, 2000]];
-    // Which namespaces there are is the lab's.
+    // The namespaces depend on the lab.
     NamespaceName: [];
 }

@@ -21,7 +21,7 @@ fn the_setting_that_forbids_it_is_named_with_its_remedy() {
             for command in ["apply", "plan"] {
                 let outcome = after(&user, &script, &[command, &file]).exits(1);
                 let text = &outcome.stderr;
-                assert!(text.contains("error: cannot make user, network and mount namespaces: no space left"), "{text}");
+                assert!(text.contains("error: cannot create user, network and mount namespaces: no space left"), "{text}");
                 assert!(text.contains(&format!("user.max_{kind}_namespaces is 0")), "{text}");
                 assert!(text.contains(&format!("hint: sudo sysctl user.max_{kind}_namespaces=10000")), "{text}");
             }

@@ -1,5 +1,5 @@
-//! Network namespaces that nobody knows of yet, made before a plan wants them: while a lab file is parsed and compared, there is nothing
-//! else that another thread could do. One that is not wanted after all is gone as soon as it is closed.
+//! Creates network namespaces before a plan needs them, while the lab file is parsed and compared. They have no name yet. An unused one
+//! disappears when it is closed.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::kernel::linux::system::sysctl::inherited::{self, Inherited};
 use crate::kernel::linux::system::threads::NamespaceThreads;
 use crate::kernel::linux::wire::Socket;
 
-/// The namespaces, which those who make them and those who use them share.
+/// The stock of namespaces, shared between the threads that create and those that use them.
 #[derive(Clone, Default)]
 pub(in crate::kernel::linux) struct EarlyNamespaces(Arc<Shared>);
 
@@ -26,45 +26,46 @@ struct Shared {
 #[derive(Default)]
 struct Stock {
     made: Vec<OpenNamespace>,
-    /// How many are being made.
-    coming: usize,
-    /// How many are still to be made.
+    /// The number of namespaces that are being created.
+    pending: usize,
+    /// The number of namespaces still to create.
     missing: usize,
 }
 
 impl EarlyNamespaces {
-    /// Has so many made, by threads that have nothing else to do.
+    /// Creates `count` namespaces on idle threads.
     pub(in crate::kernel::linux) fn prepare(&self, threads: &NamespaceThreads, count: usize) {
         self.0.stock().missing = count;
-        self.go_on(threads);
+        self.resume(threads);
     }
 
-    /// The same with those that are still missing, where those who made them had something else to do meanwhile.
-    pub(in crate::kernel::linux) fn go_on(&self, threads: &NamespaceThreads) {
-        // Each who makes them has a reference. One more would only take a processor from the calling thread.
+    /// Creates the namespaces that are still missing because the threads had other work meanwhile.
+    pub(in crate::kernel::linux) fn resume(&self, threads: &NamespaceThreads) {
+        // Each creating thread has a weak reference. A further thread would compete with the calling thread for processors.
         let at_work = Arc::weak_count(&self.0) > 0;
         if at_work || self.0.stock().missing == 0 {
             return;
         }
         let shared = Arc::downgrade(&self.0);
-        // Without threads everything else will fail, and tell.
-        let _ = threads.meanwhile(move || shared.upgrade().is_some_and(|shared| shared.add_one()));
+        // An error here is ignored, because the work that needs the threads reports it.
+        let _ = threads.repeat_while_idle(move || shared.upgrade().is_some_and(|shared| shared.add_one()));
     }
 
-    /// One of those that are there or will soon be, else a new one. The calling thread may be in any namespace afterwards.
+    /// Returns a namespace from the stock, waits for one that is being created, or creates one. The calling thread may be in any
+    /// namespace afterwards.
     ///
     /// # Errors
-    /// When the system refuses a namespace, a socket or a setting.
-    pub(in crate::kernel::linux) fn take_or_make(&self) -> Result<OpenNamespace, Errno> {
+    /// Fails if the system refuses a namespace, a socket or a setting.
+    pub(in crate::kernel::linux) fn take_or_create(&self) -> Result<OpenNamespace, Errno> {
         let mut stock = self.0.stock();
         loop {
             if let Some(made) = stock.made.pop() {
                 return Ok(made);
             }
-            if stock.missing > 0 || stock.coming == 0 {
+            if stock.missing > 0 || stock.pending == 0 {
                 stock.missing = stock.missing.saturating_sub(1);
                 drop(stock);
-                return self.0.make();
+                return self.0.create();
             }
             stock = self.0.arrived.wait(stock).unwrap_or_else(PoisonError::into_inner);
         }
@@ -76,27 +77,27 @@ impl Shared {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes one, if one is missing, and leaves the calling thread in it. Returns whether there may be more to do: what cannot be made
-    /// now is tried again by those who need it, who will tell.
+    /// Creates a namespace if one is missing, and leaves the calling thread in it. Returns whether there may be more to create. Stops at
+    /// the first error; the plan tries again and reports it.
     fn add_one(&self) -> bool {
         {
             let mut stock = self.stock();
             let Some(missing) = stock.missing.checked_sub(1) else { return false };
             stock.missing = missing;
-            stock.coming += 1;
+            stock.pending += 1;
         }
-        let made = self.make();
+        let made = self.create();
         let succeeded = made.is_ok();
         let mut stock = self.stock();
-        stock.coming -= 1;
+        stock.pending -= 1;
         stock.made.extend(made);
         drop(stock);
         self.arrived.notify_all();
         succeeded
     }
 
-    /// Makes a namespace with the kernel's own settings around the calling thread.
-    fn make(&self) -> Result<OpenNamespace, Errno> {
+    /// Moves the calling thread into a new namespace, and gives that the kernel's own settings.
+    fn create(&self) -> Result<OpenNamespace, Errno> {
         let io = |error: io::Error| Errno::from(&error);
         netns::enter_new().map_err(io)?;
         let mut namespace = OpenNamespace::of_this_thread().map_err(io)?;

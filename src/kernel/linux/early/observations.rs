@@ -1,5 +1,5 @@
-//! Observations that begin before they are asked for, on threads that would otherwise wait: at the lab's namespaces while its file is still
-//! being parsed, and at those in which nothing more will be done while a plan is still being carried out elsewhere.
+//! Observes namespaces early, on idle threads: those of the lab while its file is parsed, and those that a plan does not change any more
+//! while the rest of the plan is executed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,38 +15,38 @@ use crate::plan::last_touches;
 use crate::record::Record;
 use crate::snapshot::Snapshot;
 
-/// What has been begun.
+/// The observations that have begun.
 pub(in crate::kernel::linux) enum EarlyObservations {
-    /// A look at all that is there; what was seen in `host`.
+    /// An observation of all namespaces, and the snapshot of `host`.
     Everywhere(Vec<Answers>, Snapshot),
-    /// Observations of what a plan has touched.
+    /// Observations of the namespaces that a plan has changed.
     Again(Vec<Answers>),
 }
 
-/// What is in /run/netns, whoever it belongs to.
+/// All entries under /run/netns.
 pub struct Listing {
     directory: Option<Arc<Directory>>,
     names: Vec<NamespaceName>,
 }
 
 impl Listing {
-    /// Reads it.
+    /// Reads the directory.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Fails if it cannot be read.
     pub fn read() -> Result<Self, ObserveError> {
         let directory = Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new);
         let names = directory.as_deref().map_or_else(|| Ok(Vec::new()), Directory::names).map_err(broken(netns::DIRECTORY))?;
         Ok(Self { directory, names })
     }
 
-    /// How many of the `wanted` are not there.
+    /// Returns the number of `wanted` namespaces that are missing.
     pub(in crate::kernel::linux) fn missing(&self, wanted: impl Iterator<Item = NamespaceName>) -> usize {
         wanted.filter(|namespace| self.names.binary_search(namespace).is_err()).count()
     }
 }
 
-/// Begins to look at all namespaces of the lab, before it is known what it wants of them.
+/// Begins to observe all namespaces of the lab, before the lab file is known.
 pub(in crate::kernel::linux) fn look_everywhere(
     linux: &mut Linux,
     Listing { directory, names }: Listing,
@@ -60,8 +60,7 @@ pub(in crate::kernel::linux) fn look_everywhere(
     Ok(())
 }
 
-/// Waits for what has been begun. Returns the namespaces that need no other look: all that are found to be the lab's, or, where only
-/// some are to be looked at again, those of them that a plan is done with.
+/// Waits for the early observations. Returns the namespaces that need not be observed again.
 pub(in crate::kernel::linux) fn collect(linux: &mut Linux, look: Look<'_>) -> Result<BTreeSet<NamespaceName>, ObserveError> {
     let mut collected = BTreeSet::new();
     let (readings, useful) = match (linux.observations.take(), look) {
@@ -75,7 +74,7 @@ pub(in crate::kernel::linux) fn collect(linux: &mut Linux, look: Look<'_>) -> Re
         (Some(EarlyObservations::Everywhere(readings, _) | EarlyObservations::Again(readings)), _) => (readings, false),
     };
     for reading in readings {
-        // What could not be seen early will be looked at again, and then tell why.
+        // A namespace with an error is observed again, which reports the error.
         for seen in reading.wait().map_err(broken("the namespaces"))?.unwrap_or_default() {
             if let Seen::Lab { name, opened, snapshot } = seen {
                 linux.namespaces.insert(name.clone(), opened);
@@ -87,16 +86,16 @@ pub(in crate::kernel::linux) fn collect(linux: &mut Linux, look: Look<'_>) -> Re
     Ok(if useful { collected } else { BTreeSet::new() })
 }
 
-/// Follows the execution of a plan, and begins to look at each namespace as soon as nothing more will be done there.
+/// Follows the execution of a plan, and begins to observe each namespace after the last operation that changes it.
 pub(in crate::kernel::linux) struct Follower {
-    /// The lab's namespaces with the position of the last operation that can change something there, latest first.
+    /// The lab's namespaces with the position of the last operation that can change them, latest first.
     last: Vec<(usize, NamespaceName)>,
-    /// Finished, and not yet worth a message to a thread.
+    /// Namespaces to observe. They are handed to a thread in portions.
     finished: Vec<Candidate>,
 }
 
 impl Follower {
-    /// Observes so many namespaces at a time.
+    /// The number of namespaces to observe at once.
     const PORTION: usize = 4;
 
     pub(in crate::kernel::linux) fn of(operations: &[Operation]) -> Self {
@@ -106,7 +105,7 @@ impl Follower {
         Self { last, finished: Vec::new() }
     }
 
-    /// To be called when all operations before this position are done.
+    /// Must be called when all operations before this position are complete.
     pub(in crate::kernel::linux) fn done_before(&mut self, linux: &mut Linux, position: usize) {
         while let Some((_, namespace)) = self.last.pop_if(|(last, _)| *last < position) {
             if let Some(opened) = linux.namespaces.remove(&namespace) {
@@ -122,17 +121,17 @@ impl Follower {
         }
     }
 
-    /// What cannot be begun is forgotten: the next observation, which comes before the next plan, opens it anew.
+    /// Begins to observe a portion. On failure, the next regular observation opens the namespaces again.
     fn begin(linux: &mut Linux, portion: Vec<Candidate>) {
         let (Some(interest), Ok(Some(directory))) = (linux.interest.clone(), Directory::open()) else { return };
-        // The last few are sooner looked at by this thread, which has nothing else to do, than another one wakes up.
-        let here = portion.len() < Self::PORTION && portion.iter().all(|candidate| !interest.leads_inside(&candidate.name));
+        // This thread observes the last few faster than another thread wakes up.
+        let here = portion.len() < Self::PORTION && portion.iter().all(|candidate| !interest.needs_entering(&candidate.name));
         let look = move || portion.into_iter().map(|candidate| look_at(&interest, &directory, candidate)).collect();
         let reading = if here { Ok(Answer::given(look())) } else { linux.threads.begin(look) };
         if let Ok(reading) = reading {
             match &mut linux.observations {
                 Some(EarlyObservations::Again(readings)) => readings.push(reading),
-                ahead => *ahead = Some(EarlyObservations::Again(vec![reading])),
+                observations => *observations = Some(EarlyObservations::Again(vec![reading])),
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Routes whose source is an IPv6 address of the machine: the kernel refuses them until duplicate address detection (RFC 4862,
-//! section 5.4) has found the address to be unique, which takes one to two seconds.
+//! Waits for duplicate address detection. The kernel refuses a route with a local IPv6 address as its source until duplicate address
+//! detection (RFC 4862, section 5.4) is complete, which takes one to two seconds.
 
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -18,13 +18,13 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_FLAGS: u16 = 8;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
-/// Detection takes at most two seconds with the kernel's defaults (MAX_RTR_SOLICITATION_DELAY and RETRANS_TIMER).
+/// The time limit. Detection takes at most two seconds with the kernel's defaults (MAX_RTR_SOLICITATION_DELAY and RETRANS_TIMER).
 const LIMIT: Duration = Duration::from_secs(6);
-/// The first pause, for addresses that need no detection; each that follows is twice as long, up to the longest.
+/// The first pause between attempts. Each later one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The address that an object to be put has to wait for.
+/// Returns the address that the operation has to wait for.
 pub(super) fn awaited(operation: &Operation) -> Option<IpAddr> {
     match operation {
         Operation::Put(put) => put.awaits(),
@@ -32,38 +32,38 @@ pub(super) fn awaited(operation: &Operation) -> Option<IpAddr> {
     }
 }
 
-/// How long one route has been waited for.
-pub(super) struct Patience {
+/// The state of repeated attempts to execute one operation.
+pub(super) struct Retries {
     began: Instant,
     pause: Duration,
-    /// Whether detection was over before the last attempt.
-    over: bool,
+    /// Whether detection was complete before the last attempt.
+    complete: bool,
 }
 
-impl Patience {
+impl Retries {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), pause: FIRST_PAUSE, over: false }
+        Self { began: Instant::now(), pause: FIRST_PAUSE, complete: false }
     }
 
-    /// Waits a little after a refusal, until it is worth trying again.
+    /// Pauses before the next attempt.
     ///
     /// # Errors
-    /// The refusal, when it has another cause: detection was over before the attempt, or addresses cannot be read. And when
-    /// detection goes on for too long.
+    /// Returns the refusal if it has another cause: detection was complete before the attempt, or addresses cannot be read. Also fails if
+    /// detection takes too long.
     pub(super) fn wait(&mut self, socket: &mut Socket, source: IpAddr, refusal: Errno) -> Result<(), Errno> {
         if refusal.number != libc::EINVAL {
             return Err(refusal);
         }
         if !is_tentative(socket, source).map_err(|_| refusal.clone())? {
-            // It may have ended since the refusal, so that one more attempt decides.
-            return if std::mem::replace(&mut self.over, true) { Err(refusal) } else { Ok(()) };
+            // Detection may have completed after the refusal, so one more attempt decides.
+            return if std::mem::replace(&mut self.complete, true) { Err(refusal) } else { Ok(()) };
         }
-        self.over = false;
+        self.complete = false;
         if self.began.elapsed() > LIMIT {
             let seconds = LIMIT.as_secs();
             let message = format!(
                 "the source {source} is still tentative after {seconds} s of duplicate address detection (is its link connected?); \
-                 `nodad: true` does without"
+                 `nodad: true` disables it"
             );
             return Err(Errno { message: Some(message), ..refusal });
         }

@@ -1,5 +1,5 @@
-//! Other people's routes that go by the way. With the last IPv4 address of an interface the kernel takes all IPv4 routes over it
-//! (`fib_disable_ip`), also when the address is only about to be replaced; those that still can be are put back.
+//! Restores foreign routes that the kernel drops as a side effect. With the last IPv4 address of an interface, the kernel removes all IPv4
+//! routes over it (`fib_disable_ip`), even if the address is only being replaced. Routes that the kernel accepts again are restored.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
 use netlink_packet_route::route::{RouteFlags, RouteMessage, RouteType};
@@ -13,11 +13,11 @@ use crate::resource::address::Address;
 use crate::resource::object::table::{Places, Registered};
 use crate::resource::object::wire::{AF_INET, RTPROT_KERNEL};
 
-/// Routes of others in `host` that should be there.
+/// Foreign routes in `host` to restore.
 #[derive(Default)]
 pub(in crate::kernel::linux) struct ForeignRoutes(Vec<RouteMessage>);
 
-/// Whether others' routes can go with it.
+/// Returns whether the kernel can drop foreign routes as a side effect of the operation.
 pub(super) fn endangers(operation: &Operation) -> bool {
     let Operation::Remove(object) = operation else { return false };
     let address = Address::of_any::<Places>(object);
@@ -25,21 +25,21 @@ pub(super) fn endangers(operation: &Operation) -> bool {
 }
 
 impl ForeignRoutes {
-    /// Notes the routes that are there. Those that were there earlier and could not be put back stay noted.
+    /// Saves the existing routes. Keeps earlier ones that could not be restored.
     pub(super) fn watch(&mut self, host: &mut Socket) -> Result<(), Errno> {
-        let there = foreign_routes(host)?;
-        self.0.retain(|route| !there.contains(route));
-        self.0.extend(there);
+        let existing = foreign_routes(host)?;
+        self.0.retain(|route| !existing.contains(route));
+        self.0.extend(existing);
         Ok(())
     }
 
-    /// Puts back those that have gone; what the kernel refuses, since nothing leads to its gateway now, stays noted.
-    pub(super) fn put_back(&mut self, host: &mut Socket) {
+    /// Adds dropped routes again. Keeps those that the kernel refuses, for example because their gateway is unreachable.
+    pub(super) fn restore(&mut self, host: &mut Socket) {
         if self.0.is_empty() {
             return;
         }
-        let Ok(there) = foreign_routes(host) else { return };
-        self.0.retain(|route| !there.contains(route));
+        let Ok(existing) = foreign_routes(host) else { return };
+        self.0.retain(|route| !existing.contains(route));
         let mut batch = Batch::default();
         for route in &self.0 {
             batch.push(RouteNetlinkMessage::NewRoute(route.clone()), NLM_F_CREATE | NLM_F_EXCL);
@@ -69,7 +69,7 @@ fn foreign_routes(host: &mut Socket) -> Result<Vec<RouteMessage>, Errno> {
     let mut request = RouteMessage::default();
     request.header.address_family = AddressFamily::Inet;
     let outcome = host.dump(&RouteNetlinkMessage::GetRoute(request), each);
-    // The state of the interface is not the route's own.
+    // Other flags are the state of the interface.
     for route in &mut routes {
         route.header.flags &= RouteFlags::Onlink;
     }

@@ -1,7 +1,7 @@
-//! Work on namespaces, divided among threads: making them, writing their settings, removing them.
+//! Creates namespaces, writes their sysctls and removes them on several threads.
 //!
-//! The kernel makes two namespaces at a time in less than twice the time of one; more threads gain nothing. Of those who remove
-//! one, each waits for readers of the mount table to be done (RCU), and all that wait have one such wait together.
+//! The kernel creates two namespaces on two threads in less than twice the time of one; more threads are not faster. Removing a namespace
+//! waits for readers of the mount table (RCU); the waits of several threads overlap.
 
 use std::fs::File;
 use std::io;
@@ -19,24 +19,24 @@ use crate::name::{LabName, NamespaceName};
 use crate::ownership;
 use crate::resource::sysctl::SysctlKey;
 
-/// What is to be done in one namespace, by one thread, in order.
+/// The operations in one namespace, which one thread executes in order.
 pub(super) struct Unit {
     pub(super) namespace: NamespaceName,
-    /// The namespace, if it is there already.
+    /// The namespace, if it exists already.
     pub(super) file: Option<File>,
-    /// Each with the position of its operation.
+    /// The tasks with the positions of their operations.
     pub(super) tasks: Vec<(usize, Task)>,
 }
 
 /// One operation.
 pub(super) enum Task {
-    /// Make the namespace.
+    /// Create the namespace.
     Create,
-    /// Write a setting.
+    /// Write a sysctl.
     Write(SysctlKey, String),
 }
 
-/// What came of it.
+/// The results.
 #[derive(Default)]
 pub(super) struct Done {
     pub(super) created: Vec<(NamespaceName, OpenNamespace)>,
@@ -44,9 +44,9 @@ pub(super) struct Done {
     pub(super) failure: Option<(usize, Errno)>,
 }
 
-/// Does all units, some at a time.
+/// Executes all units in portions.
 pub(super) fn work(linux: &Linux, units: Vec<Unit>) -> Done {
-    /// Making one takes long enough to be worth a message to a thread.
+    /// Creating a single namespace is worth a message to a thread.
     const LEAST: usize = 1;
     let stop = Arc::new(AtomicBool::new(false));
     let begin = |part| {
@@ -104,7 +104,7 @@ fn do_all(lab: &LabName, early_namespaces: &EarlyNamespaces, units: Vec<Unit>, s
     done
 }
 
-/// Makes a namespace, in which it leaves the calling thread. It has its mark before it has a name.
+/// Creates a namespace, and leaves the calling thread in it. The namespace is marked before it is published.
 fn create(
     lab: &LabName,
     early_namespaces: &EarlyNamespaces,
@@ -116,7 +116,7 @@ fn create(
         Some(directory) => directory,
         None => directory.insert(Directory::open_or_create().map_err(io)?),
     };
-    let mut opened = early_namespaces.take_or_make()?;
+    let mut opened = early_namespaces.take_or_create()?;
     netns::enter(&opened.file).map_err(io)?;
     let mut batch = Batch::default();
     encode::new_namespace(&mut batch, lab, name);
@@ -127,15 +127,15 @@ fn create(
     Ok(opened)
 }
 
-/// A namespace to be removed, with the position of the operation. One that nobody has entered is what is left of an interrupted
-/// creation.
+/// A namespace to be removed: the position of the operation, the name, and the open namespace, or `None` for the placeholder of an
+/// interrupted creation.
 pub(super) type Removal = (usize, NamespaceName, Option<OpenNamespace>);
 
-/// Removes namespaces. Returns the first that could not be, by the position of its operation. As long as they are held open the kernel
-/// does not begin to clean up after them, which would take processors and locks from the rest.
+/// Removes namespaces. Returns the first failure, by the position of its operation. The kernel does not begin its cleanup while the
+/// namespaces are open, so the cleanup does not compete with the remaining removals.
 pub(super) fn remove(lab: &LabName, namespaces: &[Removal]) -> Option<(usize, Errno)> {
     const THREADS: usize = 24;
-    /// For one alone no further thread is worth its start.
+    /// A thread for a single namespace costs more than it saves.
     const LEAST: usize = 2;
     let stop = AtomicBool::new(false);
     let share = namespaces.len().div_ceil(THREADS).max(LEAST);
@@ -146,7 +146,7 @@ pub(super) fn remove(lab: &LabName, namespaces: &[Removal]) -> Option<(usize, Er
             .collect();
         let failures = threads.into_iter().filter_map(|(part, thread)| match thread {
             Ok(thread) => thread.join().unwrap_or(Some((part[0].0, Errno::new(nix::libc::EIO)))),
-            // No more threads are to be had; what is mounted twice, which needs one of its own, is refused then.
+            // No more threads can be started. An entry that is mounted twice needs a thread and fails then.
             Err(_) => remove_all(lab, part, &stop),
         });
         failures.min_by_key(|(position, _)| *position)

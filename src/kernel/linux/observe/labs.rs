@@ -1,4 +1,4 @@
-//! Which labs there are, by their marks: one look at each namespace's `lo`, and one at the links of `host`.
+//! Finds labs by their marks on `lo` of each namespace and on the links of `host`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,7 +13,7 @@ use crate::kernel::linux::wire::Socket;
 use crate::name::{LabName, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 
-/// What a lab has here.
+/// The namespaces and links of a lab.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Its namespaces, sorted.
@@ -29,7 +29,7 @@ fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Observe
 /// Finds all labs that have a namespace, or a link in the calling thread's namespace.
 ///
 /// # Errors
-/// When something could not be read.
+/// Fails if a part could not be read.
 pub fn find() -> Result<BTreeMap<LabName, Extent>, ObserveError> {
     let mut labs = BTreeMap::<LabName, Extent>::new();
     for (lab, namespace) in marked_namespaces().map_err(failed)? {
@@ -49,14 +49,14 @@ pub fn find() -> Result<BTreeMap<LabName, Extent>, ObserveError> {
     Ok(labs)
 }
 
-/// Whether there is any lab.
+/// Returns whether any lab exists.
 ///
 /// # Errors
-/// When something could not be read.
+/// Fails if a part could not be read.
 pub fn any() -> Result<bool, ObserveError> {
     let Some(directory) = Directory::open().map_err(failed)? else { return Ok(!find()?.is_empty()) };
     let thread = NamespaceThreads::start(1).map_err(failed)?;
-    // Most often the first namespace is a lab's.
+    // Usually, the first namespace belongs to a lab.
     for name in directory.names().map_err(failed)? {
         let mark = match directory.look(&name).map_err(failed)? {
             Some(Entry::Namespace(file)) => thread.run(move || alias(&file)),
@@ -75,12 +75,12 @@ fn alias(namespace: &File) -> io::Result<String> {
     loopback_alias(&mut Socket::open()?).map_err(io::Error::other)
 }
 
-/// The lab whose mark this is, if it names the namespace that bears it.
+/// Returns the lab of a mark, if the mark contains the name of the namespace.
 fn is_own(name: &NamespaceName, mark: &str) -> Option<LabName> {
     ownership::lab_of_namespace_mark(mark).filter(|(_, marked)| marked == name).map(|(lab, _)| lab)
 }
 
-/// The namespaces that bear a lab's mark under their own name, placeholders of such included, sorted.
+/// Returns the namespaces and placeholders with the mark of a lab for their own name, sorted.
 fn marked_namespaces() -> io::Result<Vec<(LabName, NamespaceName)>> {
     let Some(directory) = Directory::open()? else { return Ok(Vec::new()) };
     let mut namespaces = Vec::new();

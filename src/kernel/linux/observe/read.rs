@@ -1,7 +1,6 @@
-//! Reads one namespace: dumps of its links and objects, and those of its settings that the lab names.
+//! Reads one namespace: dumps of its links and objects, and the sysctls of interest.
 //!
-//! Addresses and routes are dumped one family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of
-//! all families.
+//! Addresses and routes are dumped separately for each family, because the kernel holds the rtnl lock during a dump of all families.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -24,12 +23,12 @@ use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Snapshot};
 use crate::state::State;
 
-/// Which namespaces are read.
+/// The namespaces to read.
 #[derive(Clone, Copy)]
 pub(in crate::kernel::linux) enum Look<'a> {
     /// All.
     Everywhere,
-    /// These; the others are as they were last seen.
+    /// These. The last observation of the others is kept.
     Again(&'a BTreeSet<NamespaceName>),
 }
 
@@ -44,7 +43,7 @@ impl Look<'_> {
 
 pub(in crate::kernel::linux) type Answers = Answer<Result<Vec<Seen>, ObserveError>>;
 
-/// Begins to look into the candidates, some at a time.
+/// Begins to read the candidates, in portions.
 pub(in crate::kernel::linux) fn read_namespaces(
     linux: &Linux,
     interest: &Arc<Interest>,
@@ -61,7 +60,7 @@ pub(in crate::kernel::linux) fn read_namespaces(
     Ok(reading)
 }
 
-/// What of the namespaces is looked at.
+/// The sysctls to read in each namespace.
 pub(in crate::kernel::linux) struct Interest {
     lab: LabName,
     sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
@@ -76,24 +75,24 @@ impl Interest {
         Self { lab: lab.clone(), sysctls }
     }
 
-    /// As far as it can be told before the lab file has been read: in the settings that the lab wrote before.
+    /// Returns the interest before the lab file has been read: the sysctls that the lab wrote before.
     pub(in crate::kernel::linux) fn recorded(lab: &LabName, record: &Record) -> Self {
         let sysctls = record.sysctls.iter().map(|(namespace, keys)| (namespace.clone(), keys.iter().cloned().collect()));
         Self { lab: lab.clone(), sysctls: sysctls.collect() }
     }
 
-    /// The settings of interest in the namespace.
+    /// Returns the sysctls of interest in the namespace.
     fn sysctls(&self, namespace: &NamespaceName) -> &[SysctlKey] {
         self.sysctls.get(namespace).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the one who observes must enter the namespace, if it is open already.
-    pub(in crate::kernel::linux) fn leads_inside(&self, namespace: &NamespaceName) -> bool {
+    /// Returns whether the reading thread must enter the namespace even if it is open already.
+    pub(in crate::kernel::linux) fn needs_entering(&self, namespace: &NamespaceName) -> bool {
         !self.sysctls(namespace).is_empty()
     }
 
-    /// Whether a setting is still to be read of a namespace that has been read before.
-    pub(in crate::kernel::linux) fn goes_beyond(&self, namespace: &NamespaceName, snapshot: &Snapshot) -> bool {
+    /// Returns whether the snapshot lacks a sysctl of interest.
+    pub(in crate::kernel::linux) fn is_missing_in(&self, namespace: &NamespaceName, snapshot: &Snapshot) -> bool {
         self.sysctls(namespace).iter().any(|wanted| snapshot.sysctls.iter().all(|(read, _)| read != wanted))
     }
 }
@@ -101,21 +100,21 @@ impl Interest {
 /// An entry that may be a namespace of the lab.
 pub(in crate::kernel::linux) struct Candidate {
     pub(in crate::kernel::linux) name: NamespaceName,
-    /// From an earlier look.
+    /// The namespace, if it was opened before.
     pub(in crate::kernel::linux) opened: Option<OpenNamespace>,
-    /// What was read of it when it was not known that more settings are of interest.
+    /// An earlier snapshot that lacks sysctls of interest.
     pub(in crate::kernel::linux) snapshot: Option<Snapshot>,
 }
 
-/// What an entry turned out to be.
+/// The result of reading an entry.
 pub(in crate::kernel::linux) enum Seen {
     /// A namespace of the lab.
     Lab { name: NamespaceName, opened: OpenNamespace, snapshot: Snapshot },
-    /// What is left of one whose creation or removal was interrupted.
+    /// The placeholder of a namespace of the lab whose creation or removal was interrupted.
     Placeholder(NamespaceName),
-    /// Somebody else's, with what it is.
+    /// A foreign namespace or file, with a description.
     Foreign { name: NamespaceName, what: String },
-    /// Gone meanwhile.
+    /// The entry does not exist any more.
     Nothing,
 }
 
@@ -129,7 +128,7 @@ pub(in crate::kernel::linux) fn broken(what: impl Into<String>) -> impl FnOnce(i
     move |error| ObserveError { what, source: Box::new(error) }
 }
 
-/// Reads one entry, and what is in it if it is a namespace. May leave the calling thread inside.
+/// Reads one entry, and the namespace if it is one of the lab. May leave the calling thread inside.
 pub(in crate::kernel::linux) fn look_at(
     interest: &Interest,
     directory: &Directory,
@@ -161,7 +160,7 @@ pub(in crate::kernel::linux) fn look_at(
     }
 }
 
-/// Reads the settings, of which more are of interest than before.
+/// Reads only the sysctls of a namespace, for an earlier snapshot that lacks some.
 fn complete(
     interest: &Interest,
     name: NamespaceName,
@@ -172,7 +171,7 @@ fn complete(
     Ok(Seen::Lab { name, opened, snapshot: Snapshot { sysctls, ..snapshot } })
 }
 
-/// Reads a namespace. Of one that is somebody else's, no more than the links is read.
+/// Reads a namespace. Only the links of a foreign namespace are read.
 fn look_into(interest: &Interest, name: NamespaceName, mut opened: OpenNamespace) -> Result<Seen, ObserveError> {
     let socket = &mut opened.socket;
     let links = read_links(&name, socket)?;
@@ -191,14 +190,14 @@ pub(in crate::kernel::linux) fn read_host(interest: &Interest, socket: &mut Sock
     read_rest(interest, &host, None, socket, links)
 }
 
-/// Reads the settings of `host`, if more are of interest than before.
+/// Reads the sysctls of `host` if the snapshot lacks some.
 pub(in crate::kernel::linux) fn complete_host(
     interest: &Interest,
     socket: &mut Socket,
     snapshot: &mut Snapshot,
 ) -> Result<(), ObserveError> {
     let host = NamespaceName::host();
-    if interest.goes_beyond(&host, snapshot) {
+    if interest.is_missing_in(&host, snapshot) {
         snapshot.sysctls = read_sysctls(interest, &host, None, socket)?;
     }
     Ok(())
@@ -244,7 +243,7 @@ fn read_rest(
     Ok(snapshot)
 }
 
-/// Dumps the objects of one namespace, one sort after the other.
+/// Dumps the objects of one namespace, one type after the other.
 struct ObjectReader<'a> {
     namespace: &'a NamespaceName,
     names: Names,
@@ -290,7 +289,7 @@ impl ObjectReader<'_> {
     }
 }
 
-/// Reads the settings of interest. `file` is the namespace, if the calling thread is not in it.
+/// Reads the sysctls of interest. `file` is the namespace, if the calling thread is not in it.
 fn read_sysctls(
     interest: &Interest,
     name: &NamespaceName,

@@ -1,5 +1,5 @@
-//! What a command sees that is started inside of a namespace, as ip-netns(8) has it: a /sys of that namespace, and files of
-//! /etc/netns/NAME in the place of those of /etc.
+//! Enters a namespace to run a command in it, like ip-netns(8): with the /sys of the namespace, and with files of /etc/netns/NAME mounted
+//! over those of /etc.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,60 +11,60 @@ use super::isolate::mount_sysfs;
 use super::netns::{self, Directory, Entry};
 use crate::name::NamespaceName;
 
-/// Where ip-netns(8) looks for files of namespaces.
+/// The directory of namespace files of ip-netns(8).
 const FILES: &str = "/etc/netns";
 const NOTHING: Option<&str> = None;
 
-/// Why a namespace could not be entered.
+/// A namespace could not be entered.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterError {
-    /// There is none of that name.
+    /// It does not exist.
     #[error("there is no namespace `{name}`")]
     Missing {
         /// The name.
         name: NamespaceName,
-        /// The names that there are.
+        /// The existing names.
         known: Vec<NamespaceName>,
     },
-    /// What has the name is none.
-    #[error("`{name}` is no network namespace, but {what}")]
+    /// The entry is not a network namespace.
+    #[error("`{name}` is not a network namespace, but {what}")]
     NoNamespace {
         /// The name.
         name: NamespaceName,
-        /// What it is.
+        /// A description of the entry.
         what: &'static str,
     },
-    /// The system refuses.
+    /// A system call failed.
     #[error("cannot enter namespace `{name}`")]
     Refused {
         /// The name.
         name: NamespaceName,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// A file of /etc/netns/NAME that could not be put over that of /etc.
+/// A file of /etc/netns/NAME that could not be mounted over that of /etc.
 #[derive(Debug)]
 pub struct Unbound {
     /// The file in /etc.
     pub path: PathBuf,
-    /// Why.
+    /// The cause.
     pub error: io::Error,
 }
 
-/// The names under /run/netns, sorted.
+/// Returns the names under /run/netns, sorted.
 ///
 /// # Errors
-/// When the directory cannot be read, or others may write to it.
+/// Fails if the directory cannot be read, or others than its owner can write to it.
 pub fn names() -> io::Result<Vec<NamespaceName>> {
     Directory::open()?.map_or_else(|| Ok(Vec::new()), |directory| directory.names())
 }
 
-/// Moves the calling thread into a named namespace, with mounts of its own. Says which files could not be put in place.
+/// Moves the calling thread into a named namespace, with mounts of its own. Returns the files that could not be mounted.
 ///
 /// # Errors
-/// When there is no such namespace, or the system refuses.
+/// Fails if the namespace does not exist, or a system call fails.
 pub fn enter(name: &NamespaceName) -> Result<Vec<Unbound>, EnterError> {
     let refused = |source| EnterError::Refused { name: name.clone(), source };
     let missing = || EnterError::Missing { name: name.clone(), known: names().unwrap_or_default() };
@@ -77,7 +77,7 @@ pub fn enter(name: &NamespaceName) -> Result<Vec<Unbound>, EnterError> {
     netns::enter(&namespace).map_err(refused)?;
     unshare(CloneFlags::CLONE_NEWNS).map_err(|error| refused(error.into()))?;
     mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_SLAVE, NOTHING).map_err(|error| refused(error.into()))?;
-    // Some container runtimes forbid it; then the command sees the network devices of the machine there.
+    // Some container runtimes forbid it. Then /sys shows the network devices of the machine.
     let _ = mount_sysfs(name.as_str());
     Ok(bind_files(name))
 }

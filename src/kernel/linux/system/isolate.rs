@@ -1,4 +1,4 @@
-//! A world of its own for labs: new user, network and mount namespaces around the calling process, with a /run of their own.
+//! Creates an isolated network for labs: new user, network and mount namespaces for the calling process, with their own /run.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,52 +18,52 @@ use nix::sys::stat::Mode;
 
 use super::netns::descriptor_path;
 
-/// What of /run is the world's own: entries of network namespaces, and what topo keeps.
+/// The directories of /run that the sandbox does not share with the machine: entries of network namespaces, and topo's own files.
 const OWN: [&str; 2] = ["netns", "topo"];
 const NOTHING: Option<&str> = None;
 
-/// A step on the way into a world of its own.
+/// A step of the creation of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Making the namespaces.
+    /// Create the namespaces.
     Namespaces,
-    /// Mapping the user's number to root's.
+    /// Map the user to root.
     Map,
-    /// Keeping mounts from going back to the machine.
+    /// Stop the propagation of mounts to the machine.
     Mounts,
-    /// Making /run.
+    /// Mount a new /run.
     Run,
-    /// Raising `lo`.
+    /// Bring `lo` up.
     Loopback,
-    /// Writing down how the sandbox is found.
+    /// Record how to find the sandbox.
     Record,
 }
 
 impl Step {
-    /// All of them.
+    /// All steps.
     pub const ALL: [Self; 6] = [Self::Namespaces, Self::Map, Self::Mounts, Self::Run, Self::Loopback, Self::Record];
 
-    /// What is being done, to be put after `cannot`.
+    /// Returns the step as a phrase that follows `cannot`.
     pub fn phrase(self) -> &'static str {
         match self {
-            Self::Namespaces => "make user, network and mount namespaces",
+            Self::Namespaces => "create user, network and mount namespaces",
             Self::Map => "map the user to root in the new user namespace",
             Self::Mounts => "separate the mounts from the machine's",
             Self::Run => "mount a new /run",
-            Self::Loopback => "raise `lo`",
+            Self::Loopback => "bring `lo` up",
             Self::Record => "record the sandbox",
         }
     }
 }
 
-/// Leaves the machine's user, network and mount namespace for new ones. The caller, who must have a single thread, is nobody
-/// there until its ids are mapped.
+/// Moves the calling process, which must have a single thread, into new user, network and mount namespaces. It is user `nobody` there
+/// until its IDs are mapped.
 pub fn leave() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?)
 }
 
-/// Maps the ids of a process that has left: all that there are, where the caller may, so that programs can change to users of
-/// their own; else the caller's own to root.
+/// Maps the IDs of a process that has called [`leave`]. Maps all IDs if the caller is allowed to, so that programs can change users.
+/// Otherwise, maps the caller's own IDs to root.
 pub fn map(process: i32) -> io::Result<()> {
     let all = |map: &str| std::fs::read_to_string(map).map(|text| identity_map(&text));
     let write = |file: &str, text: &str| std::fs::write(format!("/proc/{process}/{file}"), text);
@@ -78,7 +78,7 @@ pub fn map(process: i32) -> io::Result<()> {
     write("gid_map", &format!("0 {} 1\n", nix::unistd::getegid()))
 }
 
-/// The map by which every id that is in a map, user_namespaces(7), stays what it is.
+/// Returns the map that keeps every ID of a map, user_namespaces(7), unchanged.
 fn identity_map(map: &str) -> String {
     let line = |line: &str| {
         let mut numbers = line.split_whitespace();
@@ -88,22 +88,22 @@ fn identity_map(map: &str) -> String {
     map.lines().filter_map(line).collect()
 }
 
-/// Makes the new namespaces fit to live in.
+/// Sets up the new namespaces: mounts, /run, /sys and `lo`.
 ///
 /// # Errors
-/// With the step at which it failed.
-pub fn furnish() -> Result<(), (Step, io::Error)> {
-    // What is unmounted on the machine goes here, too, so that nothing is kept busy; nothing goes the other way.
+/// Returns the step that failed.
+pub fn set_up() -> Result<(), (Step, io::Error)> {
+    // Unmounts on the machine propagate into the sandbox, so that no mount stays busy. Nothing propagates the other way.
     let slave = mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_SLAVE, NOTHING);
     slave.map_err(|error| (Step::Mounts, error.into()))?;
     cover_run().map_err(|error| (Step::Run, error))?;
-    // Some container runtimes forbid it; then /sys shows the network devices of the machine, and nothing else is different.
+    // Some container runtimes forbid it. Then /sys shows the network devices of the machine.
     let _ = mount_sysfs("topo");
-    raise_loopback().map_err(|error| (Step::Loopback, error))
+    bring_loopback_up().map_err(|error| (Step::Loopback, error))
 }
 
-/// Puts a new file system on /run, and all that was there back into it except for what is to be the world's own: files of the
-/// user, sockets of the desktop, the name server's configuration.
+/// Mounts a new file system on /run, and binds the previous entries into it, except for those in [`OWN`]. Programs need them: runtime
+/// files of the user, sockets of the desktop, the configuration of the name server.
 fn cover_run() -> io::Result<()> {
     let run = Path::new("/run");
     let old = open(run, OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -115,14 +115,14 @@ fn cover_run() -> io::Result<()> {
     for name in names {
         let name = OsStr::from_bytes(name.to_bytes());
         if name != "." && name != ".." && !OWN.iter().any(|own| name == *own) {
-            // What vanishes meanwhile, or may not be mounted, is not there.
-            let _ = bring_back(&old, name, &run.join(name));
+            // Entries that disappear meanwhile or cannot be mounted are omitted.
+            let _ = restore_entry(&old, name, &run.join(name));
         }
     }
     Ok(())
 }
 
-fn bring_back(old: &OwnedFd, name: &OsStr, target: &Path) -> io::Result<()> {
+fn restore_entry(old: &OwnedFd, name: &OsStr, target: &Path) -> io::Result<()> {
     let entry = openat(old, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
     let entry = File::from(entry);
     let kind = entry.metadata()?.file_type();
@@ -141,18 +141,18 @@ fn bring_back(old: &OwnedFd, name: &OsStr, target: &Path) -> io::Result<()> {
     bound
 }
 
-/// Shows an open file or directory, with what is mounted below it, at another place, too.
+/// Binds an open file or directory, with the mounts below it, to another path.
 fn bind(source: &impl AsRawFd, target: &Path) -> io::Result<()> {
     Ok(mount(Some(descriptor_path(source).as_str()), target, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)?)
 }
 
-/// Mounts a /sys that shows the network devices of the caller's network namespace. What was mounted below the old one, such
-/// as control groups, is there again.
+/// Mounts a /sys that shows the network devices of the caller's network namespace. Mounts below the old one, such as control groups, are
+/// bound into it.
 pub fn mount_sysfs(source: &str) -> io::Result<()> {
     let sys = Path::new("/sys");
     let below: Vec<_> = mounts_below(sys).into_iter().filter_map(|path| Some((open_path(&path).ok()?, path))).collect();
     let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    // A writable one may not stand over one that can only be read.
+    // The kernel refuses a writable sysfs over a read-only one.
     if nix::sys::statvfs::statvfs(sys).is_ok_and(|status| status.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY)) {
         flags |= MsFlags::MS_RDONLY;
     }
@@ -163,7 +163,7 @@ pub fn mount_sysfs(source: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes an address the only name server, resolv.conf(5), of the sandbox that the caller is in.
+/// Sets the only name server, resolv.conf(5), of the caller's sandbox.
 pub fn use_name_server(address: &str) -> io::Result<()> {
     let own = Path::new("/run/topo-resolv.conf");
     std::fs::write(own, format!("nameserver {address}\n"))?;
@@ -174,7 +174,7 @@ fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-/// Where something is mounted below a path, without what is mounted below that in turn.
+/// Returns the mounts below a path, without those below other ones.
 fn mounts_below(path: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut found: Vec<PathBuf> = text.lines().filter_map(|line| Some(line.split(' ').nth(4)?.into())).collect();
@@ -184,8 +184,8 @@ fn mounts_below(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Raises `lo`, netdevice(7).
-fn raise_loopback() -> io::Result<()> {
+/// Brings `lo` up, netdevice(7).
+fn bring_loopback_up() -> io::Result<()> {
     nix::ioctl_write_ptr_bad!(set_flags, libc::SIOCSIFFLAGS, libc::ifreq);
     let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
     // A kernel without IPv4 still has IPv6.
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_id_stays_what_it_is() {
+    fn the_identity_map_keeps_every_id() {
         assert_eq!(identity_map("         0          0 4294967295\n"), "0 0 4294967295\n");
         assert_eq!(identity_map("0 1000 1\n1 100000 65536\n"), "0 0 1\n1 1 65536\n");
         assert_eq!(identity_map(""), "");

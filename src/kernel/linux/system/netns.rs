@@ -1,7 +1,7 @@
-//! Network namespaces: how a thread enters them, and the entries under /run/netns by which ip-netns(8) knows them.
+//! Network namespaces: entering them, and their entries under /run/netns, which ip-netns(8) uses too.
 //!
-//! Entries are opened without following symbolic links, mounted and unmounted through descriptors, and removed only while they
-//! are what they were when they were looked at.
+//! Entries are opened without following symbolic links, and mounted and unmounted through descriptors. An entry is removed only if it has
+//! not changed since it was read.
 
 mod hidden;
 
@@ -22,11 +22,11 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::name::NamespaceName;
 
-/// Where ip-netns(8) keeps its entries.
+/// The directory of entries of ip-netns(8).
 pub const DIRECTORY: &str = "/run/netns";
 /// The file system of namespace entries (linux/magic.h).
 const NSFS_MAGIC: i64 = 0x6e73_6673;
-/// A placeholder's text is a mark, which is shorter than this.
+/// The maximum length of a placeholder's text, which is a mark.
 const PLACEHOLDER: u64 = 512;
 
 /// Moves the calling thread into a network namespace.
@@ -39,17 +39,17 @@ pub fn enter_new() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWNET)?)
 }
 
-/// The calling thread's network namespace.
+/// Opens the calling thread's network namespace.
 pub fn of_this_thread() -> io::Result<File> {
     File::open("/proc/thread-self/ns/net")
 }
 
-/// What an entry under /run/netns is.
+/// An entry under /run/netns.
 #[derive(Debug)]
 pub enum Entry {
     /// A network namespace.
     Namespace(File),
-    /// A file with this text, which may be a placeholder that an interrupted creation left.
+    /// A file with this text. It may be the placeholder of an interrupted creation.
     File(String),
     /// Anything else.
     Other(&'static str),
@@ -61,10 +61,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Opens the directory; `None` when there is none.
+    /// Opens the directory; `None` if it does not exist.
     ///
     /// # Errors
-    /// When it is no directory, or others than its owner may write to it.
+    /// Fails if it is not a directory, or others than its owner can write to it.
     pub fn open() -> io::Result<Option<Self>> {
         Self::open_at(Path::new(DIRECTORY))
     }
@@ -78,12 +78,12 @@ impl Directory {
         };
         let status = fstat(&handle)?;
         if status.st_mode & 0o022 != 0 {
-            return Err(io::Error::other(format!("others than its owner may write to {}", path.display())));
+            return Err(io::Error::other(format!("others than its owner can write to {}", path.display())));
         }
         Ok(Some(Self { handle }))
     }
 
-    /// Opens the directory, after making it if there is none.
+    /// Opens the directory. Creates it if it does not exist.
     pub fn open_or_create() -> io::Result<Self> {
         if let Some(directory) = Self::open()? {
             return Ok(directory);
@@ -95,10 +95,10 @@ impl Directory {
         Self::open()?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
-    /// The names of all entries that could be a namespace's, sorted.
+    /// Returns the names of all entries that are valid names of namespaces, sorted.
     pub fn names(&self) -> io::Result<Vec<NamespaceName>> {
         let mut names = Vec::new();
-        // Not the standard library's iterator, which panics when the directory cannot be closed.
+        // The iterator of the standard library panics when the directory cannot be closed.
         for entry in Dir::openat(&self.handle, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?.iter() {
             names.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse().ok()));
         }
@@ -106,14 +106,14 @@ impl Directory {
         Ok(names)
     }
 
-    /// Reads one entry; `None` when there is none.
+    /// Reads one entry; `None` if it does not exist.
     pub fn look(&self, name: &NamespaceName) -> io::Result<Option<Entry>> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file = match openat(&self.handle, name.as_str(), flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ELOOP) => return Ok(Some(Entry::Other("a symbolic link"))),
-            // A placeholder without any permission is still root's to read; another user sees that it is there.
+            // Root can read a placeholder without permissions. For other users it is an unreadable file.
             Err(Errno::EACCES | Errno::ENXIO | Errno::ENODEV) => return Ok(Some(Entry::Other("a file that cannot be read"))),
             Err(error) => return Err(error.into()),
         };
@@ -131,7 +131,7 @@ impl Directory {
         Ok(Some(Entry::File(String::from_utf8_lossy(&text).into_owned())))
     }
 
-    /// Whether the entry is still the one that `expected` was opened from.
+    /// Returns whether the entry is still the one that `expected` was opened from.
     pub fn is_still(&self, name: &NamespaceName, expected: &File) -> io::Result<bool> {
         match fstatat(&self.handle, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(status) => Ok(same_file(&status, &expected.metadata()?)),
@@ -140,11 +140,11 @@ impl Directory {
         }
     }
 
-    /// Publishes the calling thread's network namespace under `name`: a file that carries the mark from the moment at which it
-    /// has a name, then the mount over it.
+    /// Publishes the calling thread's network namespace under `name`: creates a file that contains the mark, and mounts the namespace over
+    /// it. The file has its text before it has a name.
     ///
     /// # Errors
-    /// When the name is taken, or the mount is not allowed.
+    /// Fails if the name exists, or the mount is not allowed.
     pub fn publish(&self, name: &NamespaceName, mark: &str) -> io::Result<()> {
         let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
         let mut file = File::from(openat(&self.handle, ".", flags, Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH)?);
@@ -153,7 +153,7 @@ impl Directory {
         linkat(AT_FDCWD, nameless.as_str(), &self.handle, name.as_str(), AtFlags::AT_SYMLINK_FOLLOW)?;
         let mounted = self.mount_here(name);
         if mounted.is_err() {
-            // The name was this call's own; what it leaves must not look like a namespace.
+            // This call created the file. A leftover would look like a broken namespace.
             let _ = unlinkat(&self.handle, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         mounted
@@ -165,17 +165,17 @@ impl Directory {
         Ok(mount(Some("/proc/thread-self/ns/net"), target.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
     }
 
-    /// Unmounts and removes an entry, provided that it is still the one that `expected` was opened from. `mark` is what the file
-    /// below it carries.
+    /// Unmounts and removes an entry, if it is still the one that `expected` was opened from. `mark` is the text of the file below the
+    /// mount.
     ///
     /// # Errors
-    /// `ESTALE` when something else stands there now.
+    /// Fails with `ESTALE` if the entry has changed.
     pub fn remove(&self, name: &NamespaceName, expected: &File, mark: &str) -> io::Result<()> {
         let entry = openat(&self.handle, name.as_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
         if !same_file(&fstat(&entry)?, &expected.metadata()?) {
             return Err(Errno::ESTALE.into());
         }
-        // What was looked at is unmounted, whatever the name leads to by now.
+        // Unmount by descriptor, because the name may refer to something else by now.
         umount2(descriptor_path(&entry).as_str(), MntFlags::MNT_DETACH)?;
         drop(entry);
         self.unlink(name, mark)
@@ -188,7 +188,7 @@ impl Directory {
         }
     }
 
-    /// Removes a placeholder that an interrupted creation left, provided that it still carries that text.
+    /// Removes the placeholder of an interrupted creation, if it still contains the mark.
     pub fn remove_placeholder(&self, name: &NamespaceName, mark: &str) -> io::Result<()> {
         match self.look(name)? {
             Some(Entry::File(text)) if text == mark => self.unlink(name, mark),
@@ -198,7 +198,7 @@ impl Directory {
     }
 }
 
-/// A path that leads to an open descriptor, whatever has become of its name.
+/// Returns a path to an open descriptor that does not depend on its name.
 pub(super) fn descriptor_path(descriptor: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd())
 }

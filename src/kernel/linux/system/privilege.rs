@@ -1,30 +1,30 @@
-//! Capabilities, capabilities(7): what topo keeps of those that it was started with.
+//! Drops the capabilities, capabilities(7), that topo does not need.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::libc;
 
-/// Something that only a privileged process may do.
+/// A capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Capability {
-    /// Write where the file's permissions forbid it.
+    /// Ignore the permissions of files (CAP_DAC_OVERRIDE).
     IgnorePermissions = 1,
-    /// Send signals to other users' processes.
+    /// Send signals to other users' processes (CAP_KILL).
     Signal = 5,
-    /// Act as another group.
+    /// Change the group IDs (CAP_SETGID).
     ChangeGroup = 6,
-    /// Act as another user.
+    /// Change the user IDs (CAP_SETUID).
     ChangeUser = 7,
-    /// Change the network.
+    /// Change the network (CAP_NET_ADMIN).
     Network = 12,
-    /// Look at other processes' namespaces.
+    /// Open other processes' namespaces (CAP_SYS_PTRACE).
     Trace = 19,
-    /// Enter namespaces and mount.
+    /// Enter namespaces and mount (CAP_SYS_ADMIN).
     Administer = 21,
 }
 
-/// What every command needs that deals with the kernel.
+/// The capabilities of every command that uses the kernel.
 const ALWAYS: [Capability; 2] = [Capability::Network, Capability::Administer];
 
 /// `_LINUX_CAPABILITY_VERSION_3`: sets of 64 bits, in two halves.
@@ -44,31 +44,30 @@ struct Half {
     inheritable: u32,
 }
 
-/// Gives up every capability for good, except those that topo cannot do without and `more`. Only the calling thread is
-/// concerned, and those that it starts afterwards.
+/// Permanently drops every capability of the calling thread and of threads that it starts later, except for [`ALWAYS`] and `more`.
 ///
 /// # Errors
-/// When the system refuses; nothing is given up then.
+/// Fails if a system call fails. Then no capability is dropped.
 pub fn keep(more: &[Capability]) -> Result<(), PrivilegeError> {
     let kept = ALWAYS.iter().chain(more).fold(0_u32, |kept, capability| kept | 1 << (*capability as u32));
     restrict(kept).map_err(PrivilegeError)
 }
 
-/// Privileges cannot be given up.
+/// Capabilities could not be dropped.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot give up privileges")]
+#[error("cannot drop privileges")]
 pub struct PrivilegeError(#[source] io::Error);
 
-/// Whether the calling thread may change the network and the mounts that it is in. Root of a user namespace may not, while the
-/// network or the mounts are those of the namespace around it.
+/// Returns whether the calling thread can change its network and mount namespaces. Root of a user namespace cannot change those that belong
+/// to an outer user namespace.
 ///
 /// # Errors
-/// When the system does not tell.
+/// Fails if a system call fails.
 pub fn is_ours_to_change() -> io::Result<bool> {
     Ok(may(&ALWAYS)? && is_owned("/proc/thread-self/ns/net")? && is_owned("/proc/thread-self/ns/mnt")?)
 }
 
-/// Whether the calling thread may act as any user.
+/// Returns whether the calling thread can change its user and group IDs.
 pub(super) fn may_change_user() -> bool {
     may(&[Capability::ChangeGroup, Capability::ChangeUser]).unwrap_or(false)
 }
@@ -79,7 +78,7 @@ fn may(wanted: &[Capability]) -> io::Result<bool> {
     Ok(low.effective & wanted == wanted)
 }
 
-/// Whether a namespace belongs to the caller's user namespace or to one inside of it.
+/// Returns whether a namespace belongs to the caller's user namespace or to one inside of it.
 fn is_owned(namespace: &str) -> io::Result<bool> {
     nix::ioctl_none_bad!(owner, libc::NS_GET_USERNS);
     let namespace = std::fs::File::open(namespace)?;
@@ -90,7 +89,7 @@ fn is_owned(namespace: &str) -> io::Result<bool> {
             drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
             Ok(true)
         }
-        // The owner is a user namespace around the caller's.
+        // The owner is an outer user namespace.
         Err(nix::errno::Errno::EPERM) => Ok(false),
         Err(error) => Err(error.into()),
     }

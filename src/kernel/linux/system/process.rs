@@ -1,5 +1,4 @@
-//! Processes through descriptors, pidfd_open(2), so that a number that has passed to another process never leads to the wrong
-//! one.
+//! Processes by descriptor, pidfd_open(2), so that the reuse of a PID does not lead to the wrong process.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +17,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 
-/// A process, whatever becomes of its number.
+/// A process, held by a descriptor.
 #[derive(Debug)]
 pub struct Process {
     number: i32,
@@ -26,10 +25,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that has this number now.
+    /// Opens the process that has this PID now.
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails if it does not exist.
     pub fn open(number: i32) -> io::Result<Self> {
         // SAFETY: pidfd_open(2) takes two numbers.
         let descriptor = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, number, 0) })?;
@@ -38,12 +37,12 @@ impl Process {
         Ok(Self { number, handle: unsafe { OwnedFd::from_raw_fd(descriptor) } })
     }
 
-    /// Its number in the pid namespace of the caller.
+    /// Returns its PID in the PID namespace of the caller.
     pub fn number(&self) -> i32 {
         self.number
     }
 
-    /// Sends it a signal; one that has ended does not mind.
+    /// Sends it a signal. Succeeds if the process has ended.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let nothing: *const libc::siginfo_t = std::ptr::null();
         let handle = self.handle.as_raw_fd();
@@ -55,9 +54,9 @@ impl Process {
         }
     }
 
-    /// Whether it has ended, after waiting for that for a while.
-    pub fn has_ended(&self, patience: Duration) -> io::Result<bool> {
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    /// Waits at most `timeout` for it to end. Returns whether it has ended.
+    pub fn has_ended(&self, timeout: Duration) -> io::Result<bool> {
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         loop {
             match poll(&mut [PollFd::new(self.handle.as_fd(), PollFlags::POLLIN)], timeout) {
                 Err(Errno::EINTR) => {}
@@ -66,10 +65,10 @@ impl Process {
         }
     }
 
-    /// The process that has this number now, if there is one.
+    /// Opens the process that has this PID now; `None` if it does not exist.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// Fails for any other reason.
     pub fn find(number: i32) -> io::Result<Option<Self>> {
         match Self::open(number) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
@@ -77,34 +76,34 @@ impl Process {
         }
     }
 
-    /// Whether it has ended, or is about to: nothing that it holds together lasts.
+    /// Returns whether it has ended or is about to end, so that its namespaces will disappear.
     pub fn is_ending(&self) -> io::Result<bool> {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.number));
         match (read("stat"), read("status")) {
             (Ok(stat), Ok(status)) => Ok(self.has_ended(Duration::ZERO)? || is_ending(&stat, &status)),
-            // What is not there any more cannot be read.
+            // The files of a process that has ended cannot be read.
             (Err(_), _) | (_, Err(_)) if self.has_ended(Duration::ZERO)? => Ok(true),
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
     }
 
-    /// Whether one of its namespaces, such as `user`, is the caller's own.
+    /// Returns whether one of its namespaces, such as `user`, is that of the caller.
     pub fn shares(&self, namespace: &str) -> io::Result<bool> {
         Ok(identity(&format!("/proc/{}/ns/{namespace}", self.number))? == identity(&format!("/proc/self/ns/{namespace}"))?)
     }
 
-    /// Moves the caller, who must have a single thread, into its user, network and mount namespaces, setns(2). The working
-    /// directory stays the same file.
+    /// Moves the calling process, which must have a single thread, into its user, network and mount namespaces, setns(2). The working
+    /// directory remains the same directory.
     ///
     /// # Errors
-    /// When it has ended, or belongs to another user.
+    /// Fails if it has ended, or belongs to another user.
     pub fn join(&self) -> io::Result<()> {
         let mut namespaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
-        // Nobody can enter the user namespace that he is in.
+        // A process cannot enter its own user namespace.
         if !self.shares("user")? {
             namespaces |= CloneFlags::CLONE_NEWUSER;
         }
-        // Where one may be without reading it, too.
+        // O_PATH works for directories without read permission, too.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let here = nix::fcntl::open(".", flags, Mode::empty()).map(File::from);
         setns(&self.handle, namespaces)?;
@@ -121,7 +120,7 @@ impl AsFd for Process {
     }
 }
 
-/// Makes a directory the working directory by its path, if that leads to it here, so that programs can tell where they are.
+/// Changes the working directory, by its path if that leads to the same directory here, so that programs can find their path.
 fn return_to(directory: &File) -> io::Result<()> {
     let same = |path: &std::path::Path| -> io::Result<bool> {
         let (there, wanted) = (std::fs::metadata(path)?, directory.metadata()?);
@@ -136,19 +135,19 @@ fn return_to(directory: &File) -> io::Result<()> {
     Ok(nix::unistd::fchdir(directory)?)
 }
 
-/// What tells a namespace, given by its path, from all others.
+/// Returns the identity of the namespace at a path: device and inode.
 pub fn identity(path: &str) -> io::Result<(u64, u64)> {
     let status = std::fs::metadata(path)?;
     Ok((status.dev(), status.ino()))
 }
 
-/// When a process began, in clock ticks since the machine did: field 22 of proc_pid_stat(5).
+/// Returns the start time of a process in clock ticks since boot: field 22 of proc_pid_stat(5).
 pub fn began(number: i32) -> io::Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{number}/stat"))?;
     began_from(&text).ok_or_else(|| io::Error::other(format!("/proc/{number}/stat is not as expected")))
 }
 
-/// The signals that this process was started to ignore, or has chosen to: `SigIgn` of proc_pid_status(5).
+/// Returns the signals that this process ignores: `SigIgn` of proc_pid_status(5).
 pub fn ignored_signals() -> io::Result<SigSet> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
@@ -156,13 +155,13 @@ pub fn ignored_signals() -> io::Result<SigSet> {
     Ok(Signal::iterator().filter(|signal| mask & (1 << (*signal as u64 - 1)) != 0).collect())
 }
 
-/// The second field is a name, which may hold anything, in parentheses.
+/// Parses field 22. Field 2 is the name of the process in parentheses, and can contain any character.
 fn began_from(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(") ")?;
     rest.split(' ').nth(19)?.parse().ok()
 }
 
-/// Whether a process exits (PF_EXITING of field 9 of proc_pid_stat(5)), or has been sent KILL and not yet seen it.
+/// Returns whether a process is exiting (PF_EXITING in field 9 of proc_pid_stat(5)), or SIGKILL is pending.
 fn is_ending(stat: &str, status: &str) -> bool {
     const EXITING: u64 = 4;
     const KILL: u64 = 1 << (Signal::SIGKILL as u64 - 1);
@@ -174,30 +173,30 @@ fn is_ending(stat: &str, status: &str) -> bool {
     flags.is_some_and(|flags| flags & EXITING != 0) || status.lines().filter_map(pending).any(|set| set & KILL != 0)
 }
 
-/// The entries of a directory that are numbers. Read without the standard library's iterator, which panics when closing fails.
+/// Returns the entries of a directory that are numbers. Does not use the iterator of the standard library, which panics when closing fails.
 pub fn numbers(path: &str) -> io::Result<Vec<i32>> {
     let mut directory = Dir::open(path, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     Ok(directory.iter().flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok()).collect())
 }
 
-/// Closes every descriptor from this number on.
+/// Closes every descriptor from `first` on.
 pub fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: close_range(2) takes numbers. Callers have no use for what they have not opened themselves.
+    // SAFETY: close_range(2) takes numbers. Callers do not use these descriptors.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })?;
     Ok(())
 }
 
-/// Gives back the memory that the program's code takes. What is needed again is read again.
+/// Releases the memory of the program's code. The kernel reads it again when it is needed.
 pub fn forget_code() {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (start, length) in maps.lines().filter_map(code) {
-        // SAFETY: the range is a private, executable mapping of a file, as the kernel has just said. Nothing ever writes to such a
-        // one, so that its pages are those of the file, which the kernel maps again when they are used.
+        // SAFETY: the range is a private, executable, read-only mapping of a file according to the kernel. Its pages are those of the file,
+        // and the kernel maps them again when they are used.
         unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
     }
 }
 
-/// The range of a line of /proc/self/maps, proc_pid_maps(5), that is code from a file.
+/// Parses a line of /proc/self/maps, proc_pid_maps(5). Returns the start and the length if it is code from a file.
 fn code(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
@@ -208,9 +207,9 @@ fn code(line: &str) -> Option<(usize, usize)> {
     Some((start, end.checked_sub(start)?))
 }
 
-/// Has the program that a command starts killed when the thread that starts it ends.
+/// Makes the kernel kill the started program when the thread that started it ends.
 pub fn die_with_starter(command: &mut Command) {
-    // SAFETY: a single system call between fork and exec.
+    // SAFETY: the closure makes a single system call between fork and exec.
     unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
 }
 
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_about_to_end_is_known() {
+    fn a_process_that_is_about_to_end_is_recognized() {
         let stat = |flags: u32| format!("12 (a b) S 1 12 12 0 -1 {flags} 0 0");
         let status = |pending: &str| format!("Name:\ta\nSigPnd:\t{pending}\nShdPnd:\t0000000000000000\n");
         assert!(!is_ending(&stat(0x0040_0000), &status("0000000000000001")));
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn code_is_told_from_everything_else() {
+    fn only_code_from_files_is_found() {
         assert_eq!(code("7000-9000 r-xp 00026000 fe:00 326279    /usr/lib/libc.so.6"), Some((0x7000, 0x2000)));
         for line in [
             "7000-9000 r--p 00026000 fe:00 326279 /usr/lib/libc.so.6",

@@ -1,4 +1,4 @@
-//! Processes inside of network namespaces: found through /proc, ended through descriptors.
+//! Finds processes inside of network namespaces through /proc, and ends them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,40 +11,40 @@ use nix::sys::signal::Signal;
 use super::process::{Process, numbers};
 use crate::name::NamespaceName;
 
-/// How long a process has to end by itself.
+/// The time that a process has to end after SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
-/// How often to look again for processes that others have started meanwhile.
+/// The maximum number of searches for processes that were started meanwhile.
 const ROUNDS: usize = 20;
 
-/// A process, one of whose threads at least is inside a namespace.
+/// A process with at least one thread inside a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessInside {
     /// The namespace.
     pub namespace: NamespaceName,
-    /// The process's number.
+    /// The PID.
     pub process: i32,
-    /// What it calls itself (/proc/PID/comm).
+    /// The name of the command (/proc/PID/comm).
     pub command: String,
 }
 
-/// A namespace to look for.
+/// A namespace in which to find processes.
 pub(in crate::kernel::linux) struct Place<'a> {
     pub(in crate::kernel::linux) namespace: &'a NamespaceName,
     pub(in crate::kernel::linux) file: &'a File,
 }
 
-/// The processes inside of these namespaces, as far as this process may see them.
+/// Returns the processes inside of these namespaces, as far as they are visible to this process.
 ///
 /// # Errors
-/// When /proc cannot be read.
+/// Fails if /proc cannot be read.
 pub(in crate::kernel::linux) fn find(places: &[Place<'_>]) -> io::Result<Vec<ProcessInside>> {
-    Ok(search(places)?.into_iter().map(|(inhabitant, _)| inhabitant).collect())
+    Ok(search(places)?.into_iter().map(|(process, _)| process).collect())
 }
 
-/// Ends the processes inside of these namespaces: asks them to, and kills those that do not follow. Returns when none is left.
+/// Ends the processes inside of these namespaces, with SIGTERM and then SIGKILL. Returns them when none is left.
 ///
 /// # Errors
-/// When one may not be ended, or more are started all the time.
+/// Fails if a process cannot be signalled, or new processes keep appearing.
 pub(in crate::kernel::linux) fn end(places: &[Place<'_>]) -> io::Result<Vec<ProcessInside>> {
     let mut ended = Vec::new();
     for _ in 0..ROUNDS {
@@ -55,20 +55,20 @@ pub(in crate::kernel::linux) fn end(places: &[Place<'_>]) -> io::Result<Vec<Proc
         for (_, handle) in &found {
             handle.signal(Signal::SIGTERM)?;
         }
-        for (inhabitant, handle) in found {
+        for (process, handle) in found {
             if !handle.has_ended(GRACE)? {
                 handle.signal(Signal::SIGKILL)?;
                 handle.has_ended(GRACE)?;
             }
-            if !ended.contains(&inhabitant) {
-                ended.push(inhabitant);
+            if !ended.contains(&process) {
+                ended.push(process);
             }
         }
     }
-    Err(io::Error::other("processes are started there all the time"))
+    Err(io::Error::other("new processes keep appearing in the namespaces"))
 }
 
-/// What is found, each with a descriptor that was opened before the process was seen to be inside.
+/// Returns the processes, each with a descriptor that was opened before the namespace of the process was checked.
 fn search(places: &[Place<'_>]) -> io::Result<Vec<(ProcessInside, Process)>> {
     if places.is_empty() {
         return Ok(Vec::new());
@@ -81,7 +81,7 @@ fn search(places: &[Place<'_>]) -> io::Result<Vec<(ProcessInside, Process)>> {
     let itself = i32::try_from(std::process::id()).unwrap_or_default();
     let mut found = Vec::new();
     for process in numbers("/proc")?.into_iter().filter(|process| *process != itself) {
-        // One that has ended meanwhile is not inside any more, nor is one that this process may not look at known to be.
+        // Skips processes that have ended, and those that this process has no permission to inspect.
         let Ok(handle) = Process::open(process) else { continue };
         let Ok(threads) = numbers(&format!("/proc/{process}/task")) else { continue };
         let namespace = threads.into_iter().find_map(|thread| {

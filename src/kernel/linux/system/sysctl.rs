@@ -1,5 +1,5 @@
-//! Kernel settings, read and written as files of procfs by a thread inside the namespace: there sys/net shows the settings of the
-//! thread's own network namespace. Where a message does as well it is preferred.
+//! Reads and writes sysctls as files of procfs, on a thread inside the namespace: /proc/sys/net contains the sysctls of the thread's
+//! network namespace. Uses a netlink message if there is one.
 
 pub(in crate::kernel::linux) mod inherited;
 mod tree;
@@ -12,13 +12,13 @@ use nix::fcntl::OFlag;
 use crate::kernel::linux::wire::Socket;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
-/// The longest value that is read.
+/// The maximum length of a value.
 const LENGTH: u64 = 64 * 1024;
 
-/// Reads a setting; `None` when this kernel has none of that name.
+/// Reads a sysctl; `None` if this kernel does not have it.
 ///
 /// # Errors
-/// When it exists and cannot be read.
+/// Fails if it exists and cannot be read.
 pub fn read(key: &SysctlKey) -> io::Result<Option<Sysctl>> {
     let mut text = String::new();
     match tree::open(key, OFlag::O_RDONLY) {
@@ -29,7 +29,7 @@ pub fn read(key: &SysctlKey) -> io::Result<Option<Sysctl>> {
     Ok(Some(Sysctl::new(&text)))
 }
 
-/// Asks for a setting by message, in the socket's namespace; `None` when there is no message for it or no answer to it.
+/// Reads a sysctl by a netlink message in the socket's namespace; `None` if there is no message for it, or no answer.
 pub fn ask(socket: &mut Socket, key: &SysctlKey) -> Option<Sysctl> {
     const RTM_NEWNETCONF: u16 = 80;
     const RTM_GETNETCONF: u16 = 82;
@@ -57,13 +57,13 @@ pub fn ask(socket: &mut Socket, key: &SysctlKey) -> Option<Sysctl> {
     forwarding.filter(|_| answer.is_ok()).map(|value| Sysctl::new(&value.to_string()))
 }
 
-/// Writes a setting.
+/// Writes a sysctl.
 ///
 /// # Errors
-/// When this kernel has none of that name, or refuses the value.
+/// Fails if this kernel does not have it, or refuses the value.
 pub fn write(key: &SysctlKey, value: &str) -> io::Result<()> {
     let mut file = tree::open(key, OFlag::O_WRONLY | OFlag::O_NOFOLLOW)?;
-    // The kernel takes a setting from one write, whole.
+    // The kernel requires a single write.
     let written = file.write(value.as_bytes())?;
     if written == value.len() { Ok(()) } else { Err(io::Error::from_raw_os_error(nix::libc::EINVAL)) }
 }

@@ -1,7 +1,7 @@
-//! Threads that enter network namespaces, so that all others stay where topo was started.
+//! Threads that enter network namespaces, so that the main thread stays in the namespace where topo was started.
 //!
-//! They take their jobs from one queue. Two of them and the main thread share what is often two processors: with a queue for each,
-//! the one that has to share its processor would be at work long after the other.
+//! They share one queue of jobs. Often, two of them and the main thread share two processors. With separate queues, the thread that shares
+//! its processor with the main thread would finish long after the other.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,15 +18,15 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct NamespaceThreads {
     count: usize,
     jobs: mpsc::Sender<Job>,
-    /// How many jobs no thread has begun yet.
+    /// The number of jobs that no thread has begun yet.
     waiting: Arc<AtomicUsize>,
 }
 
 impl NamespaceThreads {
-    /// Starts so many.
+    /// Starts `count` threads.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// Fails if the system refuses a thread.
     pub fn start(count: usize) -> io::Result<Self> {
         let (jobs, received) = mpsc::channel::<Job>();
         let received = Arc::new(Mutex::new(received));
@@ -35,7 +35,7 @@ impl NamespaceThreads {
             std::thread::Builder::new().name("namespaces".into()).spawn(move || {
                 while let Some(job) = next(&received) {
                     job();
-                    // A thread that stayed would keep a namespace alive that is removed meanwhile.
+                    // A thread inside a removed namespace would keep it alive.
                     let _ = enter(&home);
                 }
             })?;
@@ -43,10 +43,10 @@ impl NamespaceThreads {
         Ok(Self { count, jobs, waiting: Arc::default() })
     }
 
-    /// Has one of the threads run a function. The function chooses its namespace with [`enter`].
+    /// Begins to run a function on one of the threads. The function enters a namespace with [`enter`].
     ///
     /// # Errors
-    /// When all threads have ended because functions panicked.
+    /// Fails if all threads have ended because functions panicked.
     pub fn begin<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<Answer<T>> {
         let (answer, answered) = mpsc::channel();
         let waiting = self.waiting.clone();
@@ -58,17 +58,17 @@ impl NamespaceThreads {
         Ok(Answer(answered))
     }
 
-    /// The same, and waits for it.
+    /// Runs a function on one of the threads, and waits for its result.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         self.begin(job)?.wait()
     }
 
-    /// Has threads repeat a step, as long as the step says that there is more of it and nobody wants anything else of them: as many as
-    /// there are processors beside that of the calling thread, but one at least.
+    /// Repeats a step on idle threads while it returns true and no job is waiting. Uses one thread less than there are processors, but at
+    /// least one.
     ///
     /// # Errors
     /// As [`Self::begin`].
-    pub fn meanwhile(&self, step: impl Fn() -> bool + Clone + Send + 'static) -> io::Result<()> {
+    pub fn repeat_while_idle(&self, step: impl Fn() -> bool + Clone + Send + 'static) -> io::Result<()> {
         let processors = sched_getaffinity(Pid::from_raw(0))
             .map_or(1, |set| (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count());
         for _ in 0..processors.saturating_sub(1).clamp(1, self.count) {
@@ -92,28 +92,28 @@ fn ended() -> io::Error {
     io::Error::other("the namespace thread has ended")
 }
 
-/// What a function on another thread will return.
+/// The future result of a function on another thread.
 pub struct Answer<T>(mpsc::Receiver<T>);
 
 impl<T> Answer<T> {
-    /// What is known already.
+    /// Returns an answer that is known already.
     pub fn given(value: T) -> Self {
         let (answer, answered) = mpsc::channel();
         let _ = answer.send(value);
         Self(answered)
     }
 
-    /// Waits for it.
+    /// Waits for the result.
     ///
     /// # Errors
-    /// When the function panicked.
+    /// Fails if the function panicked.
     pub fn wait(self) -> io::Result<T> {
         self.0.recv().map_err(|_| ended())
     }
 }
 
-/// Divides work into portions: large ones first, so that they are few, and small ones last, so that all threads end at about the
-/// same time. Less than `least` is not worth a message.
+/// Divides work into portions: large ones first, so that there are few, and small ones last, so that all threads finish at about the same
+/// time. A portion has at least `least` items, except for the last one.
 pub fn portions<T>(mut work: Vec<T>, least: usize) -> impl Iterator<Item = Vec<T>> {
     const THREADS: usize = 2;
     work.reverse();
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_meanwhile_makes_way() {
+    fn a_repeated_step_yields_to_jobs() {
         let threads = NamespaceThreads::start(1).unwrap();
-        threads.meanwhile(|| true).unwrap();
+        threads.repeat_while_idle(|| true).unwrap();
         assert_eq!(threads.run(|| 1).unwrap(), 1);
     }
 
     #[test]
-    fn a_function_that_panics_ends_its_own_thread_alone() {
+    fn a_panic_ends_only_its_own_thread() {
         let threads = NamespaceThreads::start(2).unwrap();
         let panics = || -> io::Result<()> { threads.run(|| panic!("on purpose")) };
         assert!(panics().is_err());

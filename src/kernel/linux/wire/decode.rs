@@ -1,4 +1,4 @@
-//! Links: RTM_NEWLINK.
+//! Decodes links (RTM_NEWLINK).
 
 use std::collections::BTreeSet;
 
@@ -26,9 +26,9 @@ const IFLA_INFO_DATA: u16 = 2;
 /// Decodes the body of an RTM_NEWLINK.
 ///
 /// # Errors
-/// When it is malformed.
+/// Fails if it is malformed.
 pub fn link(body: &[u8]) -> Result<FoundLink, String> {
-    let header: &[u8; 16] = body.first_chunk().ok_or("a link message that is cut off")?;
+    let header: &[u8; 16] = body.first_chunk().ok_or("a truncated link message")?;
     let (index, flags) = (number(&header[4..8])?, number(&header[8..12])?);
     let mut raw = FoundLink {
         index,
@@ -79,7 +79,7 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
     Ok(raw)
 }
 
-/// The kind, and the parent's number where the kind keeps it among its own attributes.
+/// Decodes IFLA_LINKINFO. Returns the kind, and the parent's index if it is an attribute of the kind.
 fn kind(info: &[u8]) -> Result<(Kind, Option<Ifindex>), String> {
     let (mut name, mut data): (String, &[u8]) = (String::new(), &[]);
     for attribute in attributes(info) {

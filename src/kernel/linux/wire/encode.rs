@@ -1,4 +1,4 @@
-//! Operations into rtnetlink messages.
+//! Encodes operations as rtnetlink messages.
 
 use std::os::fd::RawFd;
 
@@ -14,8 +14,8 @@ use crate::resource::link::veth::VETH_INFO_PEER;
 use crate::resource::link::{FlagBits, Link, LinkSettings, Queues};
 use crate::state::Ifindex;
 
-/// Adds the birth of a link, followed, for what is born in `host`, by its mark in the same send. `descriptor` gives the
-/// descriptor of a namespace other than the one that the batch is sent in.
+/// Adds the message that creates a link, or both ends of a pair. `descriptor` returns the descriptor of a namespace, or `None` for the one
+/// in which the batch is sent.
 pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: impl Fn(&NamespaceName) -> Option<RawFd>) {
     let mut message = end(lab, &new.handle, &new.link, new.up, &descriptor);
     let parent = new.parent.as_ref().map(|parent| parent.index);
@@ -31,31 +31,31 @@ pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: 
     batch.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
 }
 
-/// Adds the birth of a link for `host` in the lab's own namespace where its parent is, under a name that nobody uses, and its
-/// move to `host` with its name and mark. Born in `host` from there it would be without its mark until a second send.
+/// Adds messages that create a link for `host` in the lab's namespace of its parent, under an unused name, and move it to `host` with its
+/// name and mark. A link created directly in `host` from there would have no mark until a second send.
 pub fn create_link_for_host(batch: &mut Batch, lab: &LabName, new: &NewLink, host: RawFd) {
     let index = new.handle.index;
-    let mut birth = end(lab, &new.handle, &new.link, false, |_| None);
-    birth.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::IfName(_)));
-    birth.attributes.push(LinkAttribute::IfName(format!("topo{index}")));
+    let mut creation = end(lab, &new.handle, &new.link, false, |_| None);
+    creation.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::IfName(_)));
+    creation.attributes.push(LinkAttribute::IfName(format!("topo{index}")));
     let parent = new.parent.as_ref().map(|parent| parent.index);
     if new.link.kind.parent_attribute().is_none() {
-        birth.attributes.extend(parent.map(LinkAttribute::Link));
+        creation.attributes.extend(parent.map(LinkAttribute::Link));
     }
-    birth.attributes.push(link_info(new.link.kind.name(), new.link.kind.encode(parent)));
-    batch.push(RouteNetlinkMessage::NewLink(birth), NLM_F_CREATE | NLM_F_EXCL);
-    // The kernel does the move first, and the rest in `host`.
-    let mut arrival = at(index);
-    set_flags(&mut arrival.header, &LinkSettings { up: new.up.then_some(true), ..LinkSettings::default() });
-    let attributes = &mut arrival.attributes;
+    creation.attributes.push(link_info(new.link.kind.name(), new.link.kind.encode(parent)));
+    batch.push(RouteNetlinkMessage::NewLink(creation), NLM_F_CREATE | NLM_F_EXCL);
+    // The kernel moves the link first, and applies the rest in `host`.
+    let mut change = at(index);
+    set_flags(&mut change.header, &LinkSettings { up: new.up.then_some(true), ..LinkSettings::default() });
+    let attributes = &mut change.attributes;
     attributes.extend([LinkAttribute::NetNsFd(host), LinkAttribute::IfName(new.handle.id.name.into())]);
     attributes.extend([LinkAttribute::IfAlias(ownership::link_alias(lab)), LinkAttribute::Group(ownership::group(lab))]);
     attributes.extend(new.master.as_ref().map(|master| LinkAttribute::Controller(master.index)));
-    batch.push_together(RouteNetlinkMessage::SetLink(arrival), 0);
+    batch.push_together(RouteNetlinkMessage::SetLink(change), 0);
 }
 
-/// Adds the mark of a link in `host`, to be sent together with its birth; of the second end of a pair also what only a message of
-/// its own can carry.
+/// Adds the message that marks a link in `host`, sent together with the one that creates it. For the second end of a pair, also adds the
+/// message that sets its master and brings it up.
 pub fn mark_link(batch: &mut Batch, lab: &LabName, index: Ifindex, second: Option<&NewPeer>) {
     batch.push_together(alias(index, ownership::link_alias(lab)), 0);
     if let Some(peer) = second.filter(|peer| peer.up || peer.master.is_some()) {
@@ -66,7 +66,7 @@ pub fn mark_link(batch: &mut Batch, lab: &LabName, index: Ifindex, second: Optio
     }
 }
 
-/// Adds what a new namespace gets before it is published: `lo` marked and up.
+/// Adds messages that mark `lo` of a new namespace and bring it up.
 pub fn new_namespace(batch: &mut Batch, lab: &LabName, namespace: &NamespaceName) {
     const LOOPBACK: Ifindex = 1;
     batch.push(alias(LOOPBACK, ownership::namespace_mark(lab, namespace)), 0);
@@ -75,8 +75,8 @@ pub fn new_namespace(batch: &mut Batch, lab: &LabName, namespace: &NamespaceName
     batch.push_together(RouteNetlinkMessage::SetLink(message), 0);
 }
 
-/// The alias of a link that is still down, in a message of its own. Of one that is up the kernel tells everybody that something has
-/// changed, upon which IPv6 goes through all routes of the namespace and announces its groups once more.
+/// Returns a message that sets the alias of a link. It is sent separately, before the link is brought up: a change of a link that is up
+/// triggers notifiers, upon which IPv6 walks all routes of the namespace and announces its groups again.
 fn alias(index: Ifindex, text: String) -> RouteNetlinkMessage {
     let mut message = at(index);
     message.attributes.push(LinkAttribute::IfAlias(text));
@@ -97,7 +97,7 @@ fn link_info(kind: &str, data: Vec<u8>) -> LinkAttribute {
     LinkAttribute::LinkInfo(info)
 }
 
-/// One new end: all that the creating message can carry.
+/// Returns the message of one new end, with everything that a creating message can contain.
 fn end(
     lab: &LabName,
     handle: &LinkHandle,
@@ -141,7 +141,7 @@ fn peer_data(peer: &LinkMessage) -> Vec<u8> {
     data
 }
 
-/// Adds the changes to a living link: at most one message for its settings and one for names gained and lost each.
+/// Adds the changes to an existing link: at most one message each for its settings, for removed names and for added names.
 pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     let index = change.handle.index;
     let mut message = at(index);
@@ -157,7 +157,7 @@ pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     }
     let empty = message.attributes.is_empty() && message.header.change_mask.is_empty();
     match &change.kind {
-        // Only this message reaches the kind's own options.
+        // Only RTM_NEWLINK changes the options of the kind.
         Some(kind) => {
             message.attributes.push(link_info(kind.name(), kind.encode(None)));
             batch.push(RouteNetlinkMessage::NewLink(message), 0);
@@ -177,19 +177,19 @@ pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     }
 }
 
-/// Adds the deletion of a link.
+/// Adds the message that deletes a link.
 pub fn delete_link(batch: &mut Batch, link: &LinkHandle) {
     batch.push(RouteNetlinkMessage::DelLink(at(link.index)), 0);
 }
 
-/// Adds the deletion of all links of the lab's group.
+/// Adds the message that deletes all links of the lab's group.
 pub fn delete_group(batch: &mut Batch, lab: &LabName) {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::Group(ownership::group(lab)));
     batch.push(RouteNetlinkMessage::DelLink(message), 0);
 }
 
-/// The request for all links with everything but statistics.
+/// Returns the request for all links, without statistics.
 pub fn get_links() -> RouteNetlinkMessage {
     const SKIP_STATISTICS: u32 = 8;
     const IFLA_EXT_MASK: u16 = 29;
@@ -198,9 +198,9 @@ pub fn get_links() -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(message)
 }
 
-/// The request for one link.
+/// Returns the request for one link.
 pub fn get_link(index: Ifindex) -> RouteNetlinkMessage {
-    let RouteNetlinkMessage::GetLink(mut message) = get_links() else { unreachable!("`get_links` makes this variant") };
+    let RouteNetlinkMessage::GetLink(mut message) = get_links() else { unreachable!("`get_links` returns this variant") };
     message.header.index = index;
     RouteNetlinkMessage::GetLink(message)
 }

@@ -1,7 +1,7 @@
-//! A rtnetlink socket: requests in batches whose answers are matched by sequence number, and dumps that are whole or an error.
+//! An rtnetlink socket: batches of requests, whose answers are matched by sequence number, and dumps that are complete or an error.
 //!
-//! It speaks to the kernel synchronously through `netlink-sys`. An asynchronous connection sends one message at each poll; here
-//! many cheap messages go out in one system call, and the two messages that make and mark a link in the same one.
+//! It is synchronous, based on `netlink-sys`. An asynchronous connection sends one message at each poll. Here, many messages are sent in
+//! one system call, and the two messages that create and mark a link always in the same one.
 
 mod message;
 
@@ -17,21 +17,21 @@ use self::message::{HEADER, Messages, NLMSG_DONE, NLMSG_ERROR};
 use crate::kernel::Errno;
 use crate::resource::object::wire::Request;
 
-/// Answers come in pieces of at most this size (NLMSG_GOODSIZE is below 32 KiB).
+/// The maximum size of a datagram of answers (NLMSG_GOODSIZE is below 32 KiB).
 const BUFFER_LENGTH: usize = 64 * 1024;
-/// Messages sent at once. Their error answers must fit into the socket's receive buffer.
+/// The maximum number of messages in one send. Their error answers must fit into the socket's receive buffer.
 const BATCH_MESSAGES: usize = 96;
-/// Bytes sent at once, well below the socket's send buffer.
+/// The maximum number of bytes in one send, well below the socket's send buffer.
 const BATCH_BYTES: usize = 48 * 1024;
-/// How often a dump that was interrupted by a change is repeated.
+/// The maximum number of attempts of a dump that is interrupted by changes.
 const DUMP_ATTEMPTS: u32 = 50;
 
 const NLM_F_DUMP_INTR: u16 = 0x10;
 
-/// Why a dump is not to be trusted.
+/// The failure of a request or dump.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
-    /// The kernel refused it, at its start or at its end.
+    /// The kernel refused it, at the start or at the end.
     #[error(transparent)]
     Refused(#[from] Errno),
     /// The socket failed.
@@ -40,23 +40,23 @@ pub enum DumpError {
     /// The network changed during every attempt.
     #[error("the network kept changing while it was read ({DUMP_ATTEMPTS} attempts)")]
     Interrupted,
-    /// The kernel sent something that is no netlink message.
+    /// The kernel sent a malformed message.
     #[error("the kernel sent a malformed message: {0}")]
     Malformed(String),
 }
 
-/// Requests that are sent together. They are executed in order; one that fails does not keep the next from being executed.
+/// Requests that are sent together. The kernel executes them in order, and continues after one that fails.
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
-    /// Where each message begins.
+    /// The offset of each message.
     starts: Vec<usize>,
-    /// Messages after which the batch may be cut into separate sends.
+    /// Messages before which the batch can be divided into separate sends.
     cuts: Vec<usize>,
 }
 
 impl Batch {
-    /// Adds a request, which may be sent apart from those before it.
+    /// Adds a request. It may be sent separately from those before it.
     pub fn push(&mut self, message: RouteNetlinkMessage, flags: u16) {
         self.cuts.push(self.starts.len());
         self.push_together(message, flags);
@@ -67,7 +67,7 @@ impl Batch {
         self.push(request.message, request.flags);
     }
 
-    /// Adds a request of which only bytes are known: its type and its body.
+    /// Adds a request by its type and the bytes of its body.
     fn push_bytes(&mut self, kind: u16, body: &[u8], flags: u16) {
         let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
         self.cuts.push(self.starts.len());
@@ -80,7 +80,7 @@ impl Batch {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 
-    /// Adds a request that is sent in the same system call as the one before it.
+    /// Adds a request that is sent in the same system call as the one before.
     pub fn push_together(&mut self, message: RouteNetlinkMessage, flags: u16) {
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | flags;
@@ -92,7 +92,7 @@ impl Batch {
         message.serialize(&mut self.bytes[start..]);
     }
 
-    /// How many requests there are.
+    /// Returns the number of requests.
     pub fn len(&self) -> usize {
         self.starts.len()
     }
@@ -101,7 +101,7 @@ impl Batch {
         self.starts.get(message).copied().unwrap_or(self.bytes.len())
     }
 
-    /// Ranges of messages, each to be sent at once.
+    /// Returns the ranges of messages that are sent together.
     fn sends(&self) -> Vec<std::ops::Range<usize>> {
         let mut sends = Vec::new();
         let mut first = 0;
@@ -124,7 +124,7 @@ impl Batch {
 pub struct Refusal {
     /// Its position in the batch.
     pub message: usize,
-    /// Why.
+    /// The cause.
     pub errno: Errno,
 }
 
@@ -135,11 +135,11 @@ pub struct Socket {
 }
 
 thread_local! {
-    /// What a thread receives into, whichever socket it uses: a lab has a socket for each namespace.
+    /// The receive buffer of the thread, shared by all sockets, because a lab has a socket for each namespace.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The thread's buffer, for as long as one exchange lasts.
+/// The thread's receive buffer, taken for one exchange.
 struct Buffer(Vec<u8>);
 
 impl Buffer {
@@ -160,17 +160,17 @@ impl Socket {
     /// Opens a socket in the calling thread's network namespace.
     ///
     /// # Errors
-    /// When the system has no more descriptors, or lacks rtnetlink.
+    /// Fails if the system has no more descriptors, or no rtnetlink.
     pub fn open() -> io::Result<Self> {
         let raw = RawSocket::new(NETLINK_ROUTE)?;
         raw.set_ext_ack(true)?;
         Ok(Self { raw, sequence: 0 })
     }
 
-    /// Sends the batch and waits for its end. Only the last request of a send asks for an answer; errors come anyway.
+    /// Sends the batch and waits until it is executed. Only the last request of a send has NLM_F_ACK; the kernel always reports errors.
     ///
     /// # Errors
-    /// When the socket fails; which requests were executed is then unknown.
+    /// Fails if the socket fails. Then it is unknown which requests were executed.
     pub fn execute(&mut self, batch: &mut Batch) -> io::Result<Vec<Refusal>> {
         let mut refusals = Vec::new();
         for range in batch.sends() {
@@ -211,10 +211,10 @@ impl Socket {
         }
     }
 
-    /// Sends one request and hands every answer to `each`: message type and body.
+    /// Sends one request and passes the type and body of every answer to `each`.
     ///
     /// # Errors
-    /// When the kernel refuses it, or the answer is malformed.
+    /// Fails if the kernel refuses it, or an answer is malformed.
     pub fn get(
         &mut self,
         request: RouteNetlinkMessage,
@@ -225,10 +225,10 @@ impl Socket {
         self.exchange(&mut batch, each)
     }
 
-    /// The same for a request of which only bytes are known.
+    /// Sends one request, given by its type and body, and passes the type and body of every answer to `each`.
     ///
     /// # Errors
-    /// When the kernel refuses it, or the answer is malformed.
+    /// Fails if the kernel refuses it, or an answer is malformed.
     pub fn ask(&mut self, kind: u16, body: &[u8], each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
         let mut batch = Batch::default();
         batch.push_bytes(kind, body, NLM_F_ACK);
@@ -240,11 +240,11 @@ impl Socket {
         self.read_answers(each).map(drop)
     }
 
-    /// Dumps a table: hands each message's type and body to `each`, after `restart` has been called at the beginning of every
-    /// attempt. A dump that a change interrupted is read to its end, thrown away and repeated.
+    /// Dumps a table: passes the type and body of every message to `each`. Calls it with `None` at the beginning of every attempt. A dump
+    /// that was interrupted by a change is read to its end, discarded and repeated.
     ///
     /// # Errors
-    /// When the kernel refuses it, sends something undecodable, or the network does not come to rest.
+    /// Fails if the kernel refuses it, sends a malformed message, or the network changes during every attempt.
     pub fn dump(
         &mut self,
         request: &RouteNetlinkMessage,
@@ -258,7 +258,7 @@ impl Socket {
             match self.read_answers(|kind, body| each(Some((kind, body)))) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                // Answers were lost: nothing of what has come so far can be trusted, and the rest belongs to nobody.
+                // Answers were lost, so the dump is repeated. The remaining answers have an old sequence number.
                 Err(DumpError::Socket(error)) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {}
                 Err(error) => return Err(error),
             }
@@ -266,8 +266,8 @@ impl Socket {
         Err(DumpError::Interrupted)
     }
 
-    /// Hands the answers to the last request to `each`, up to the one that ends them. Returns whether they are consistent: no change
-    /// interrupted a dump.
+    /// Passes the answers to the last request to `each`, up to the final one. Returns whether they are consistent: no change interrupted a
+    /// dump.
     fn read_answers(&mut self, mut each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<bool, DumpError> {
         let sequence = self.sequence;
         let mut consistent = true;
@@ -295,7 +295,7 @@ impl Socket {
 
     fn receive<'b>(&self, buffer: &'b mut Buffer) -> io::Result<Messages<'b>> {
         let received = retry(|| self.raw.recv(&mut &mut buffer.0[..], nix::libc::MSG_TRUNC))?;
-        let received = buffer.0.get(..received).ok_or_else(|| io::Error::other("a netlink message was cut off"))?;
+        let received = buffer.0.get(..received).ok_or_else(|| io::Error::other("a netlink message was truncated"))?;
         Ok(Messages(received))
     }
 }
@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_that_belong_together_are_never_cut_apart() {
+    fn messages_that_belong_together_are_sent_together() {
         let mut batch = Batch::default();
         for _ in 0..500 {
             batch.push(RouteNetlinkMessage::GetLink(netlink_packet_route::link::LinkMessage::default()), 0);

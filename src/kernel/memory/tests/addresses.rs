@@ -9,7 +9,7 @@ fn world() -> World {
 }
 
 #[test]
-fn an_address_is_given_once() {
+fn an_address_is_added_once() {
     let mut world = world();
     for address in ["10.0.0.1/24", "2001:db8::1/64"] {
         world.add("red:a", address).unwrap();
@@ -22,7 +22,7 @@ fn an_address_is_given_once() {
 }
 
 #[test]
-fn the_prefix_length_tells_ipv4_addresses_apart_but_not_ipv6_ones() {
+fn the_prefix_length_distinguishes_ipv4_addresses_but_not_ipv6_ones() {
     let mut world = world();
     world.add("red:a", "10.0.0.1/24").unwrap();
     assert_eq!(world.add("red:a", "10.0.0.1/25"), Ok(()));
@@ -34,7 +34,7 @@ fn the_prefix_length_tells_ipv4_addresses_apart_but_not_ipv6_ones() {
 }
 
 #[test]
-fn primaries_come_first_and_take_their_secondaries_along() {
+fn primaries_come_first_and_are_deleted_with_their_secondaries() {
     let mut world = world();
     for address in ["10.0.0.1/24", "10.0.0.2/24", "10.1.0.1/24", "10.0.0.3/24"] {
         world.add("red:a", address).unwrap();
@@ -47,7 +47,7 @@ fn primaries_come_first_and_take_their_secondaries_along() {
 }
 
 #[test]
-fn a_secondary_is_promoted_where_that_is_asked_for() {
+fn a_secondary_is_promoted_where_the_sysctl_is_set() {
     let mut world = world();
     world.write("red", "net.ipv4.conf.all.promote_secondaries", "1").unwrap();
     for address in ["10.0.0.1/24", "10.0.0.2/24", "10.0.0.3/24"] {
@@ -67,7 +67,7 @@ fn a_subnet_has_one_scope() {
 }
 
 #[test]
-fn the_peer_tells_ipv4_addresses_apart() {
+fn the_peer_distinguishes_ipv4_addresses() {
     let mut world = world();
     let with = |peer: &str| Address { peer: peer.parse().ok(), ..Address::default() };
     world.add_with("red:a", "10.0.0.1/32", with("10.0.0.8"), Over::Nothing).unwrap();
@@ -88,7 +88,7 @@ fn ipv6_addresses_need_ipv6() {
 }
 
 #[test]
-fn ipv6_addresses_go_when_the_link_goes_down() {
+fn ipv6_addresses_are_removed_when_the_link_goes_down() {
     let mut world = world();
     world.down("red:a").unwrap();
     world.add("red:a", "2001:db8::1/64").unwrap();

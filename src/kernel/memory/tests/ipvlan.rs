@@ -39,7 +39,7 @@ fn mode_and_flags_belong_to_the_parent() {
 }
 
 #[test]
-fn one_on_an_ipvlan_is_one_on_its_parent() {
+fn an_ipvlan_on_an_ipvlan_is_on_its_parent() {
     let mut world = world();
     for (name, kind) in [("red:n", ipvlan("m")), ("red:o", ipvtap("blue:t")), ("red:p", ipvtap("m"))] {
         world.link(name, kind).unwrap();
@@ -48,7 +48,7 @@ fn one_on_an_ipvlan_is_one_on_its_parent() {
 }
 
 #[test]
-fn what_carries_ipvlans_carries_no_macvlans_and_is_no_port() {
+fn a_parent_of_ipvlans_cannot_be_a_port_or_a_parent_of_macvlans() {
     let mut world = world();
     world.link("red:br0", bridge()).unwrap();
     assert_eq!(world.link("red:x", macvlan("a", MacvlanMode::Bridge)), Err(libc::EBUSY));
@@ -60,7 +60,7 @@ fn what_carries_ipvlans_carries_no_macvlans_and_is_no_port() {
 }
 
 #[test]
-fn an_ipvlan_carries_nothing_that_needs_its_frames() {
+fn an_ipvlan_cannot_be_a_port_or_a_parent_of_macvlans() {
     let mut world = world();
     world.link("red:t", ipvtap("a")).unwrap();
     world.link("red:br0", bridge()).unwrap();
@@ -73,11 +73,11 @@ fn an_ipvlan_carries_nothing_that_needs_its_frames() {
 }
 
 #[test]
-fn it_takes_its_parents_mtu_at_every_change() {
+fn it_follows_its_parents_mtu() {
     let mut world = world();
-    let mut birth = world.birth("red:n", ipvlan("a"));
-    birth.link.settings.mtu = Some(9000);
-    world.create(birth).unwrap();
+    let mut new = world.new_link("red:n", ipvlan("a"));
+    new.link.settings.mtu = Some(9000);
+    world.create(new).unwrap();
     assert_eq!((world.mtu("red:m"), world.mtu("red:n")), (1500, 9000));
     for mtu in [1600, 1400] {
         world.set("red:a", with_mtu(mtu)).unwrap();
@@ -102,7 +102,7 @@ fn it_has_its_parents_hardware_address() {
 }
 
 #[test]
-fn an_address_is_on_one_of_them() {
+fn an_address_is_on_one_sibling_only() {
     let mut world = world();
     for address in ["10.0.0.1/24", "2001:db8::1/64"] {
         world.add("red:m", address).unwrap();
@@ -114,7 +114,7 @@ fn an_address_is_on_one_of_them() {
 }
 
 #[test]
-fn the_queue_of_an_ipvtap_is_that_of_a_tap_device() {
+fn the_queue_length_of_an_ipvtap_is_that_of_a_tap_device() {
     let mut world = world();
     let mut length = |link: &str| world.find(link).unwrap().settings.txqueuelen;
     assert_eq!((length("red:m"), length("blue:t")), (Some(1000), Some(500)));

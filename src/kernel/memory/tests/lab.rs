@@ -1,4 +1,4 @@
-//! What a lab sees, and whose it is.
+//! Ownership: what a lab observes, and what belongs to it.
 
 use super::*;
 use crate::kernel::memory::tamper::Mark;
@@ -29,7 +29,7 @@ fn seen(live: &Live) -> Vec<String> {
 }
 
 #[test]
-fn of_the_host_a_lab_sees_what_it_names() {
+fn a_lab_observes_the_links_of_host_that_it_declares() {
     let mut memory = machine();
     let live = memory.observe(&desired()).unwrap();
     assert_eq!(seen(&live), ["sysctl host:net.ipv4.ip_forward", "link host:eth0"]);
@@ -41,7 +41,7 @@ fn of_the_host_a_lab_sees_what_it_names() {
 }
 
 #[test]
-fn what_a_lab_makes_in_the_host_carries_its_marks() {
+fn links_of_a_lab_in_host_have_its_mark() {
     let mut world = World { memory: machine(), next: 1 << 20 };
     world.link("host:br0", bridge()).unwrap();
     world.add("host:eth0", "10.0.0.1/24").unwrap();
@@ -55,7 +55,7 @@ fn what_a_lab_makes_in_the_host_carries_its_marks() {
 }
 
 #[test]
-fn one_mark_alone_is_foreign() {
+fn a_link_with_half_a_mark_is_foreign() {
     let lab: LabName = "blog".parse().unwrap();
     for (mark, what) in [
         (Mark::None, "a bridge that topo did not make"),
@@ -74,7 +74,7 @@ fn one_mark_alone_is_foreign() {
 }
 
 #[test]
-fn foreign_objects_in_the_way_are_described() {
+fn conflicting_foreign_objects_are_described() {
     let mut memory = machine();
     let (red, eth0) = ("red".parse().unwrap(), id("host:eth0"));
     memory.network.add_namespace(&red).unwrap();
@@ -95,7 +95,7 @@ fn foreign_objects_in_the_way_are_described() {
 }
 
 #[test]
-fn an_alternative_name_stands_in_the_way_too() {
+fn an_alternative_name_conflicts_too() {
     let mut memory = machine();
     let eth0 = memory.network.handle(&id("host:eth0")).unwrap();
     let change = LinkChange { add_altnames: vec!["br0".into()], ..LinkChange::of(eth0) };
@@ -105,7 +105,7 @@ fn an_alternative_name_stands_in_the_way_too() {
 }
 
 #[test]
-fn an_own_namespace_is_seen_whole_but_for_what_the_kernel_and_daemons_put_there() {
+fn objects_of_the_kernel_and_daemons_in_an_own_namespace_are_ignored() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     world.up("red:a").unwrap();
@@ -124,7 +124,7 @@ fn an_own_namespace_is_seen_whole_but_for_what_the_kernel_and_daemons_put_there(
 }
 
 #[test]
-fn a_namespace_without_its_mark_is_somebody_elses() {
+fn a_namespace_without_its_mark_is_foreign() {
     let mut world = World::new();
     world.network().set_namespace_mark(&"red".parse().unwrap(), "");
     world.network().set_namespace_mark(&"blue".parse().unwrap(), "topo:other/blue");
@@ -137,7 +137,7 @@ fn a_namespace_without_its_mark_is_somebody_elses() {
 }
 
 #[test]
-fn a_lab_can_only_delete_its_own_routes_of_the_host() {
+fn a_lab_can_only_delete_its_own_routes_in_host() {
     let mut world = World { memory: machine(), next: 1 << 20 };
     world.add("host:eth0", "10.0.0.1/24").unwrap();
     let (key, way) = route("10.9.0.0/16 via=10.0.0.9");
@@ -147,7 +147,7 @@ fn a_lab_can_only_delete_its_own_routes_of_the_host() {
 }
 
 #[test]
-fn networks_are_the_same_when_nothing_visible_differs() {
+fn networks_are_equal_if_nothing_visible_differs() {
     let mut world = World::new();
     let before = world.memory.network.clone();
     world.pair("red:a", "host:a").unwrap();

@@ -7,11 +7,8 @@ fn names_and_numbers_are_unique_within_a_namespace() {
     let a = world.handle("red:a");
     assert_eq!(world.link("red:a", bridge()), Err(libc::EEXIST));
     assert_eq!(world.link("blue:a", bridge()), Ok(()));
-    let birth = world.birth("red:c", bridge());
-    assert_eq!(
-        world.create(NewLink { handle: LinkHandle { index: a.index, ..birth.handle.clone() }, ..birth }),
-        Err(libc::EEXIST)
-    );
+    let new = world.new_link("red:c", bridge());
+    assert_eq!(world.create(NewLink { handle: LinkHandle { index: a.index, ..new.handle.clone() }, ..new }), Err(libc::EEXIST));
     let mut pair = world.pair_of("red:c", "red:d");
     pair.peer.as_mut().unwrap().handle.index = a.index;
     assert_eq!(world.create(pair), Err(libc::EBUSY));
@@ -39,11 +36,11 @@ fn alternative_names_are_names() {
 }
 
 #[test]
-fn alternative_names_are_not_taken_at_birth() {
+fn the_creating_message_ignores_alternative_names() {
     let mut world = World::new();
-    let mut birth = world.birth("red:a", bridge());
-    birth.link.settings.altnames = Some(["uplink".to_owned()].into());
-    world.create(birth).unwrap();
+    let mut new = world.new_link("red:a", bridge());
+    new.link.settings.altnames = Some(["uplink".to_owned()].into());
+    world.create(new).unwrap();
     assert_eq!(world.find("red:a").unwrap().settings.altnames, Some([].into()));
 }
 
@@ -67,7 +64,7 @@ fn lo_and_hardware_cannot_be_deleted() {
 }
 
 #[test]
-fn a_pair_is_born_whole_its_peer_down_and_without_master() {
+fn a_pair_is_created_whole_its_peer_down_and_without_master() {
     let mut world = World::new();
     world.link("blue:br0", bridge()).unwrap();
     let mut pair = world.pair_of("red:a", "blue:a");
@@ -84,7 +81,7 @@ fn a_pair_is_born_whole_its_peer_down_and_without_master() {
 }
 
 #[test]
-fn a_pair_dies_with_either_end() {
+fn a_pair_is_deleted_with_either_end() {
     for end in ["red:a", "blue:a"] {
         let mut world = World::new();
         world.pair("red:a", "blue:a").unwrap();
@@ -94,16 +91,16 @@ fn a_pair_dies_with_either_end() {
 }
 
 #[test]
-fn a_parent_must_be_there() {
+fn a_parent_must_exist() {
     let mut world = World::new();
     world.link("red:p", dummy()).unwrap();
-    let birth = world.birth("red:v", vlan("p", 5));
+    let new = world.new_link("red:v", vlan("p", 5));
     world.delete("red:p").unwrap();
-    assert_eq!(world.create(birth), Err(libc::ENODEV));
+    assert_eq!(world.create(new), Err(libc::ENODEV));
 }
 
 #[test]
-fn what_stands_on_a_link_goes_with_it() {
+fn upper_links_are_deleted_with_their_parent() {
     let mut world = World::new();
     world.link("red:p", dummy()).unwrap();
     world.link("red:v", vlan("p", 5)).unwrap();
@@ -155,7 +152,7 @@ fn a_port_cannot_carry_macvlans_nor_the_reverse() {
 }
 
 #[test]
-fn a_birth_that_fails_late_leaves_nothing() {
+fn a_failed_creation_leaves_nothing() {
     let mut world = World::new();
     let before = world.memory.network.fingerprint();
     let mut pair = world.pair_of("red:a", "blue:a");
@@ -165,7 +162,7 @@ fn a_birth_that_fails_late_leaves_nothing() {
 }
 
 #[test]
-fn passthru_is_alone_on_its_parent() {
+fn a_passthru_macvlan_is_the_only_one_on_its_parent() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     world.link("red:p", macvlan("a", MacvlanMode::Passthru)).unwrap();
@@ -183,7 +180,7 @@ fn passthru_is_alone_on_its_parent() {
 }
 
 #[test]
-fn a_macvlan_on_a_macvlan_is_one_on_its_parent() {
+fn a_macvlan_on_a_macvlan_is_on_its_parent() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     world.link("red:m", macvlan("a", MacvlanMode::Bridge)).unwrap();
@@ -192,18 +189,18 @@ fn a_macvlan_on_a_macvlan_is_one_on_its_parent() {
 }
 
 #[test]
-fn macvlans_need_addresses_of_their_own() {
+fn macvlans_need_different_hardware_addresses() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     let mac = world.find("red:a").unwrap().settings.mac;
-    let mut birth = world.birth("red:m", macvlan("a", MacvlanMode::Bridge));
-    birth.link.settings.mac = mac;
-    world.create(birth).unwrap();
+    let mut new = world.new_link("red:m", macvlan("a", MacvlanMode::Bridge));
+    new.link.settings.mac = mac;
+    world.create(new).unwrap();
     assert_eq!(world.up("red:m"), Err(libc::EADDRINUSE));
 }
 
 #[test]
-fn one_vlan_of_an_id_and_protocol_for_each_parent() {
+fn vlans_on_a_parent_differ_in_id_or_protocol() {
     let mut world = World::new();
     world.link("red:p", dummy()).unwrap();
     world.link("red:v", vlan("p", 5)).unwrap();
@@ -230,7 +227,7 @@ fn a_vlan_goes_up_and_down_with_its_parent() {
 }
 
 #[test]
-fn a_vlan_is_born_with_its_parents_flags() {
+fn a_new_vlan_has_its_parents_flags() {
     let mut world = World::new();
     world.link("red:p", dummy()).unwrap();
     world.link("red:v", vlan("p", 5)).unwrap();
@@ -239,7 +236,7 @@ fn a_vlan_is_born_with_its_parents_flags() {
 }
 
 #[test]
-fn one_vxlan_of_a_network_and_port_for_each_underlay() {
+fn vxlans_of_an_underlay_differ_in_vni_or_port() {
     let mut world = World::new();
     world.link("red:x", vxlan(7, None)).unwrap();
     assert_eq!(world.link("red:y", vxlan(7, None)), Err(libc::EEXIST));
@@ -251,7 +248,7 @@ fn one_vxlan_of_a_network_and_port_for_each_underlay() {
 }
 
 #[test]
-fn what_a_kind_fixes_at_birth_cannot_be_changed() {
+fn options_fixed_at_creation_cannot_be_changed() {
     let mut world = World::new();
     world.link("red:x", vxlan(7, None)).unwrap();
     let change = LinkChange { kind: Some(vxlan(8, None)), ..world.changing("red:x") };
@@ -264,7 +261,7 @@ fn what_a_kind_fixes_at_birth_cannot_be_changed() {
 }
 
 #[test]
-fn what_was_changed_before_a_refusal_stays_changed() {
+fn changes_before_a_refusal_remain() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     let change =

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_child_is_born_with_its_parents_mtu() {
+fn a_new_upper_link_has_its_parents_mtu() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     world.set("red:a", with_mtu(1400)).unwrap();
@@ -12,7 +12,7 @@ fn a_child_is_born_with_its_parents_mtu() {
 }
 
 #[test]
-fn a_childs_mtu_is_at_most_its_parents() {
+fn the_mtu_of_an_upper_link_is_at_most_its_parents() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     for (name, kind, error) in [
@@ -24,24 +24,24 @@ fn a_childs_mtu_is_at_most_its_parents() {
         assert_eq!(world.set(name, with_mtu(1501)), Err(error), "{name}");
     }
     for (name, kind) in [("red:v2", vlan("a", 6)), ("red:m2", macvlan("a", MacvlanMode::Bridge))] {
-        let mut birth = world.birth(name, kind);
-        birth.link.settings.mtu = Some(1501);
-        assert_eq!(world.create(birth), Err(libc::EINVAL), "{name}");
+        let mut new = world.new_link(name, kind);
+        new.link.settings.mtu = Some(1501);
+        assert_eq!(world.create(new), Err(libc::EINVAL), "{name}");
     }
 }
 
 #[test]
-fn a_vxlan_that_asks_for_too_much_is_silently_made_smaller() {
+fn the_kernel_silently_reduces_the_mtu_of_a_vxlan() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
-    let mut birth = world.birth("red:x", vxlan(7, Some("a")));
-    birth.link.settings.mtu = Some(1500);
-    world.create(birth).unwrap();
+    let mut new = world.new_link("red:x", vxlan(7, Some("a")));
+    new.link.settings.mtu = Some(1500);
+    world.create(new).unwrap();
     assert_eq!(world.mtu("red:x"), 1450);
 }
 
 #[test]
-fn children_shrink_along_but_do_not_grow() {
+fn the_mtu_of_upper_links_shrinks_with_the_parents_but_does_not_grow() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     world.link("red:v", vlan("a", 5)).unwrap();
@@ -54,15 +54,15 @@ fn children_shrink_along_but_do_not_grow() {
 }
 
 #[test]
-fn a_bridge_follows_its_smallest_port_until_it_is_told_otherwise() {
+fn a_bridge_follows_its_smallest_port_until_its_mtu_is_set() {
     let mut world = World::new();
-    let mut birth = world.birth("red:br0", bridge());
-    birth.link.settings.mtu = Some(1400);
-    world.create(birth).unwrap();
+    let mut new = world.new_link("red:br0", bridge());
+    new.link.settings.mtu = Some(1400);
+    world.create(new).unwrap();
     assert_eq!(world.mtu("red:br0"), 1400);
     world.pair("red:a", "red:b").unwrap();
     world.enslave("red:a", "red:br0").unwrap();
-    // The mtu of birth does not count as being told.
+    // The mtu in the creating message does not count.
     assert_eq!(world.mtu("red:br0"), 1500);
     world.set("red:a", with_mtu(1300)).unwrap();
     assert_eq!(world.mtu("red:br0"), 1300);
@@ -85,7 +85,7 @@ fn an_mtu_is_within_the_kinds_limits() {
 }
 
 #[test]
-fn ipv6_leaves_a_link_that_is_too_small_for_it() {
+fn a_small_mtu_removes_ipv6_from_a_link() {
     let mut world = World::new();
     world.pair("red:a", "red:b").unwrap();
     world.up("red:a").unwrap();

@@ -11,7 +11,7 @@ fn a_new_namespace_has_lo_up_and_nothing_else() {
 }
 
 #[test]
-fn a_name_is_taken_by_whatever_has_it() {
+fn a_name_is_taken_by_namespaces_and_files() {
     let mut world = World::new();
     world.network().add_namespace(&"green".parse().unwrap()).unwrap();
     assert_eq!(world.namespace("red"), Err(libc::EEXIST));
@@ -22,13 +22,13 @@ fn a_name_is_taken_by_whatever_has_it() {
 }
 
 #[test]
-fn a_namespace_takes_along_what_hangs_on_it_elsewhere() {
+fn deleting_a_namespace_deletes_dependent_links_elsewhere() {
     let mut world = World::new();
     world.pair("red:a", "blue:a").unwrap();
     world.link("red:br0", bridge()).unwrap();
     world.link("blue:mv", macvlan("red:br0", MacvlanMode::Bridge)).unwrap();
     world.link("blue:vlan", vlan("red:br0", 5)).unwrap();
-    let mut tunnel = world.birth("blue:vx", vxlan(1, None));
+    let mut tunnel = world.new_link("blue:vx", vxlan(1, None));
     if let Kind::Vxlan(vxlan) = &mut tunnel.link.kind {
         vxlan.underlay = "red".parse().ok();
     }
@@ -49,7 +49,7 @@ fn only_the_labs_own_namespaces_can_be_deleted() {
 }
 
 #[test]
-fn a_half_made_namespace_is_the_labs_broken_and_deletable() {
+fn an_incomplete_namespace_of_the_lab_is_broken_and_deletable() {
     let mut world = World::new();
     let (lab, name): (LabName, NamespaceName) = ("blog".parse().unwrap(), "red".parse().unwrap());
     world.network().break_namespace(&lab, &name);
@@ -60,7 +60,7 @@ fn a_half_made_namespace_is_the_labs_broken_and_deletable() {
 }
 
 #[test]
-fn nothing_can_be_done_in_a_namespace_that_is_not_there() {
+fn operations_need_an_existing_namespace() {
     let mut world = World::new();
     assert_eq!(world.link("green:br0", bridge()), Err(libc::ENOENT));
     assert_eq!(world.pair("red:a", "green:a"), Err(libc::ENOENT));

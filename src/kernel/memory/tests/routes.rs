@@ -57,7 +57,7 @@ fn on_link_gateways_need_no_address_but_an_interface_that_is_up() {
 }
 
 #[test]
-fn the_interface_must_be_there_and_up() {
+fn the_interface_must_exist_and_be_up() {
     let mut world = world();
     assert_eq!(world.route("red", "10.2.0.0/24 dev=nosuch"), Err(libc::ENODEV));
     assert_eq!(world.route("red", "10.2.0.0/24 dev=b"), Err(libc::ENETDOWN));
@@ -78,7 +78,7 @@ fn a_source_is_an_address_of_the_machine() {
 }
 
 #[test]
-fn destination_metric_and_table_tell_routes_apart() {
+fn destination_metric_and_table_distinguish_routes() {
     let mut world = world();
     world.route("red", "10.1.0.0/24 via=10.0.0.9").unwrap();
     assert_eq!(world.route("red", "10.1.0.0/24 via=10.3.0.9"), Err(libc::EEXIST));
@@ -92,7 +92,7 @@ fn destination_metric_and_table_tell_routes_apart() {
 }
 
 #[test]
-fn a_route_is_deleted_as_it_is_described() {
+fn a_deletion_must_match_all_attributes_of_the_request() {
     let mut world = world();
     assert_eq!(world.delete_route("red", "10.1.0.0/24 via=10.0.0.9"), Err(libc::ESRCH));
     world.route("red", "10.1.0.0/24 via=10.0.0.9").unwrap();
@@ -103,7 +103,7 @@ fn a_route_is_deleted_as_it_is_described() {
 }
 
 #[test]
-fn routes_go_when_their_link_goes_down() {
+fn routes_are_removed_when_their_link_goes_down() {
     let mut world = world();
     for text in ["10.1.0.0/24 via=10.0.0.9", "10.2.0.0/24 dev=a", "10.4.0.0/24 blackhole", "2001:db8:8::/64 via=2001:db8::9"] {
         world.route("red", text).unwrap();
@@ -116,7 +116,7 @@ fn routes_go_when_their_link_goes_down() {
 }
 
 #[test]
-fn of_several_ways_out_a_dead_one_comes_back_with_its_link() {
+fn a_dead_next_hop_comes_back_with_its_link() {
     let mut world = world();
     world.route("red", "10.1.0.0/24 via=10.0.0.9 via=10.3.0.9").unwrap();
     world.route("red", "2001:db8:8::/64 via=2001:db8::9 via=2001:db8:3::9").unwrap();
@@ -132,7 +132,7 @@ fn of_several_ways_out_a_dead_one_comes_back_with_its_link() {
 }
 
 #[test]
-fn with_a_link_goes_the_whole_ipv4_route_and_one_way_of_an_ipv6_one() {
+fn deleting_a_link_deletes_ipv4_routes_and_next_hops_of_ipv6_routes() {
     let mut world = world();
     world.route("red", "10.1.0.0/24 via=10.0.0.9 via=10.3.0.9").unwrap();
     world.route("red", "2001:db8:8::/64 via=2001:db8::9 via=2001:db8:3::9").unwrap();
@@ -141,7 +141,7 @@ fn with_a_link_goes_the_whole_ipv4_route_and_one_way_of_an_ipv6_one() {
 }
 
 #[test]
-fn with_the_last_ipv4_address_of_a_link_go_its_ipv4_routes() {
+fn the_last_ipv4_address_of_a_link_is_deleted_with_its_ipv4_routes() {
     let mut world = world();
     world.add("red:a", "10.5.0.1/24").unwrap();
     world.route("red", "10.1.0.0/24 via=10.0.0.9").unwrap();
@@ -153,7 +153,7 @@ fn with_the_last_ipv4_address_of_a_link_go_its_ipv4_routes() {
 }
 
 #[test]
-fn with_an_ipv6_address_goes_no_route() {
+fn deleting_an_ipv6_address_deletes_no_route() {
     let mut world = world();
     world.route("red", "2001:db8:8::/64 via=2001:db8::9").unwrap();
     world.take("red:a", "2001:db8::1/64").unwrap();
@@ -161,7 +161,7 @@ fn with_an_ipv6_address_goes_no_route() {
 }
 
 #[test]
-fn with_an_address_go_the_ipv4_routes_that_have_it_as_their_source() {
+fn deleting_an_address_deletes_ipv4_routes_with_that_source() {
     let mut world = world();
     world.route("red", "10.1.0.0/24 dev=a src=10.3.0.1").unwrap();
     world.route("red", "2001:db8:8::/64 dev=a src=2001:db8:3::1").unwrap();
@@ -174,7 +174,7 @@ fn with_an_address_go_the_ipv4_routes_that_have_it_as_their_source() {
 }
 
 #[test]
-fn several_ipv6_ways_out_all_need_gateways() {
+fn ipv6_multipath_routes_need_gateways() {
     let mut world = world();
     let mut at = world.at("red", "2001:db8:8::/64 via=2001:db8::9 via=2001:db8:3::9");
     at.value.nexthops[1].via = None;
@@ -190,7 +190,7 @@ fn without_prefix_route_the_subnet_is_not_connected() {
 }
 
 #[test]
-fn a_route_that_leads_nowhere_needs_nothing() {
+fn a_route_without_next_hops_needs_nothing() {
     let mut world = World::new();
     assert_eq!(world.route("red", "10.2.0.0/24 blackhole"), Ok(()));
     assert_eq!(world.route("red", "2001:db8:9::/64 blackhole"), Ok(()));

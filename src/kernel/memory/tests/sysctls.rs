@@ -20,7 +20,7 @@ fn unknown_settings_and_impossible_values_are_refused() {
 }
 
 #[test]
-fn an_interface_is_born_with_the_default() {
+fn a_new_interface_inherits_the_default() {
     let mut world = world();
     world.write("red", "net.ipv6.conf.default.accept_ra", "0").unwrap();
     assert_eq!(of_all(&world, "ipv6", "accept_ra"), "1 0 1 1 1");
@@ -30,7 +30,7 @@ fn an_interface_is_born_with_the_default() {
 }
 
 #[test]
-fn the_ipv4_default_changes_interfaces_of_which_nobody_has_spoken() {
+fn the_ipv4_default_changes_interfaces_whose_value_was_never_set() {
     let mut world = world();
     world.add("red:b", "10.0.0.1/24").unwrap();
     world.write("red", "net.ipv4.conf.default.rp_filter", "2").unwrap();
@@ -43,7 +43,7 @@ fn the_ipv4_default_changes_interfaces_of_which_nobody_has_spoken() {
 }
 
 #[test]
-fn forwarding_spreads_to_all_interfaces_when_it_changes() {
+fn forwarding_is_copied_to_all_interfaces_when_it_changes() {
     let mut world = world();
     world.write("red", "net.ipv4.ip_forward", "1").unwrap();
     assert_eq!(of_all(&world, "ipv4", "forwarding"), "1 1 1 1 1");
@@ -57,7 +57,7 @@ fn forwarding_spreads_to_all_interfaces_when_it_changes() {
 }
 
 #[test]
-fn some_ipv6_settings_spread_and_others_do_not() {
+fn some_ipv6_sysctls_are_copied_to_interfaces() {
     let mut world = world();
     world.write("red", "net.ipv6.conf.all.forwarding", "1").unwrap();
     assert_eq!(of_all(&world, "ipv6", "forwarding"), "1 1 1 1 1");
@@ -70,7 +70,7 @@ fn some_ipv6_settings_spread_and_others_do_not() {
 }
 
 #[test]
-fn the_settings_of_an_interface_go_with_it() {
+fn the_sysctls_of_an_interface_are_removed_with_it() {
     let mut world = world();
     world.write("red", "net.ipv4.conf.a.rp_filter", "1").unwrap();
     world.delete("red:a").unwrap();

@@ -1,7 +1,7 @@
-//! Entries on which something is mounted where no path leads.
+//! Removes entries with a hidden mount.
 //!
-//! The first `ip netns add` mounts /run/netns over itself, with all that is mounted below it. Where mounts do not propagate, as in
-//! a mount namespace of one's own, an entry made before that is then mounted twice, once of them out of sight, and busy.
+//! The first `ip netns add` mounts /run/netns over itself, with all mounts below it. If mounts do not propagate, as in a separate mount
+//! namespace, an entry that was created before is then mounted twice. No path leads to one of the mounts, and the entry is busy.
 
 use std::io;
 use std::thread;
@@ -14,12 +14,12 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use super::{DIRECTORY, Directory, Entry};
 use crate::name::NamespaceName;
 
-/// More layers than anybody makes.
+/// The maximum number of layers of mounts to remove.
 const LAYERS: usize = 64;
 
-/// Removes a file that carries the mark, whatever is still mounted on it: that goes with its name (`detach_mounts`).
+/// Removes a file that contains the mark, even if something is mounted on it. The kernel detaches these mounts (`detach_mounts`).
 ///
-/// The kernel refuses to remove what is mounted on in the caller's own mount namespace, so a thread takes the layers off in a copy.
+/// The kernel refuses to remove a file that is a mount point in the caller's mount namespace, so a thread unmounts the layers in a copy.
 pub(super) fn unlink(name: &NamespaceName, mark: &str) -> io::Result<()> {
     thread::scope(|scope| {
         let apart = thread::Builder::new().name("mounts".into()).spawn_scoped(scope, || unlink_apart(name, mark))?;
@@ -35,7 +35,7 @@ fn unlink_apart(name: &NamespaceName, mark: &str) -> io::Result<()> {
         let Some(directory) = Directory::open()? else { return Ok(()) };
         match directory.look(name)? {
             None => return Ok(()),
-            // Mounted on the file that carries the mark, which was seen without it.
+            // This mount covers the file that contains the mark.
             Some(Entry::Namespace(_)) => umount2(format!("{DIRECTORY}/{name}").as_str(), MntFlags::MNT_DETACH)?,
             Some(Entry::File(text)) if text == mark => {
                 match unlinkat(&directory.handle, name.as_str(), UnlinkatFlags::NoRemoveDir) {

@@ -1,9 +1,8 @@
-//! The files of kernel settings, found without a search through those of other namespaces.
+//! Opens the files of sysctls without a slow search in the kernel's cache of names.
 //!
-//! Each namespace has directories of its own below /proc/sys/net. All bear the same names, so that the kernel's cache of names keeps
-//! them in one list, and goes through it whenever one of them is opened: with a thousand namespaces a tenth of the time that it takes
-//! to make them. Each mount of procfs has names of its own; so, after a few files, they are opened in a mount that nobody else sees,
-//! and after some more in the next one.
+//! Each namespace has its own directories below /proc/sys/net. They have the same names, so the kernel's cache of names has them in one
+//! list, and searches this list whenever a file is opened. With a thousand namespaces, that takes a tenth of the time to create them. Each
+//! mount of procfs has a separate cache. So, after a few files, a thread opens files in a private mount, and after some more in a new one.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -17,24 +16,24 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use crate::resource::sysctl::SysctlKey;
 
-/// As many files as a thread opens in /proc, before a mount of its own is worth what it costs.
+/// The number of files that a thread opens in /proc before it makes a mount.
 const IN_PROC: u32 = 16;
-/// As many as it opens in one mount.
+/// The number of files that a thread opens in one mount.
 const IN_MOUNT: u32 = 64;
 
-/// Where a thread opens files.
+/// The mount of procfs in which a thread opens files.
 struct Tree {
     root: Root,
-    /// How many more files.
+    /// The number of files left to open in it.
     left: u32,
 }
 
 enum Root {
     /// /proc.
     Proc,
-    /// A mount of procfs that has no place.
+    /// A detached mount of procfs.
     Mount(OwnedFd),
-    /// /proc for good: the system allows no other mount, as it does in user namespaces without a PID namespace of their own.
+    /// Always /proc, because the system allows no other mount. That is so in a user namespace without its own PID namespace.
     ProcOnly,
 }
 
@@ -42,7 +41,7 @@ thread_local! {
     static TREE: RefCell<Tree> = const { RefCell::new(Tree { root: Root::Proc, left: IN_PROC }) };
 }
 
-/// Opens the file of a setting of the calling thread's network namespace.
+/// Opens the file of a sysctl of the calling thread's network namespace.
 pub(super) fn open(key: &SysctlKey, how: OFlag) -> io::Result<File> {
     TREE.with_borrow_mut(|tree| {
         tree.renew();

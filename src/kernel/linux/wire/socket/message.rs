@@ -12,7 +12,7 @@ const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
-/// One message as it lies in the buffer.
+/// One message in the buffer.
 pub(super) struct Message<'a> {
     pub(super) kind: u16,
     pub(super) flags: u16,
@@ -21,7 +21,7 @@ pub(super) struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// The error of an NLMSG_ERROR or NLMSG_DONE, with the kernel's words for it; `None` for success.
+    /// Returns the error of an NLMSG_ERROR or NLMSG_DONE, with the kernel's message; `None` for success.
     pub(super) fn errno(&self) -> Option<Errno> {
         let code = self.body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
         if code == 0 {
@@ -45,7 +45,7 @@ impl Message<'_> {
     }
 }
 
-/// Walks over the messages of one datagram.
+/// An iterator over the messages of one datagram.
 pub(super) struct Messages<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
@@ -73,7 +73,7 @@ impl<'a> Iterator for Messages<'a> {
             }
             None => {
                 self.0 = &[];
-                Some(Err("a length that does not fit".into()))
+                Some(Err("an invalid message length".into()))
             }
         }
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rubbish_is_an_error_and_never_a_panic() {
+    fn malformed_messages_are_errors_and_never_panic() {
         for length in 0..64_u8 {
             for bytes in [vec![length; 40], vec![0; length.into()], vec![255; length.into()]] {
                 for message in Messages(&bytes).flatten() {
