@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::{Link, LinkSettings};
 use crate::resource::object::table::{self, IdSets, Registered, Tables, Visit};
-use crate::resource::sysctl::{Sysctl, SysctlKey};
+use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
 use crate::state::{Live, State};
 
 /// The record of a lab.
@@ -99,9 +99,10 @@ impl Record {
         for (namespace, key) in self.forgotten(desired, live) {
             // An interface inherits from `default` of its namespace, or from a sysctl that the kernel copies to all interfaces. The
             // value that the lab sets for these takes precedence.
-            let mut sources = key.of_default().into_iter().chain(key.spread_from());
-            let declared =
-                sources.find_map(|key| desired.sysctls.get(&(namespace.clone(), key)).map(|sysctl| sysctl.value.clone()));
+            let inherited = key.of_default().map(|default| (default, Effect::Copy));
+            let declared = inherited.into_iter().chain(key.causes()).find_map(|(cause, effect)| {
+                desired.sysctls.get(&(namespace.clone(), cause)).map(|sysctl| effect.value(&sysctl.value))
+            });
             let default = declared.or_else(|| defaults.get(&key.of_default().unwrap_or_else(|| key.clone())).cloned());
             if let Some(value) = default {
                 restored.to_mut().sysctls.insert((namespace.clone(), key.clone()), Sysctl::new(&value));

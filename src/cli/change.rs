@@ -76,8 +76,6 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     }
     execute(&mut kernel, &goal, &live, &plan, &signals, options, output)?;
     output.message(&summary(&plan, start));
-    // The process exits next, which closes and frees all of this faster than dropping it piece by piece.
-    std::mem::forget((kernel, goal, live, plan));
     Ok(0)
 }
 

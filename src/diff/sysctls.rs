@@ -1,84 +1,61 @@
-//! Compares sysctls. They cannot be created or deleted, only written. A value that a new link inherits needs no write.
+//! The difference of sysctls. They cannot be created or deleted, only written; what a new interface inherits needs no write.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Action, Differ, Sides, Subject};
 use crate::name::{LinkId, NamespaceName};
-use crate::resource::sysctl::SysctlKey;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::ResourceId;
+
+/// The sysctls that are written in each namespace.
+type Written<'a> = HashMap<&'a NamespaceName, HashSet<&'a SysctlKey>>;
 
 impl Differ<'_> {
     pub(super) fn sysctls(&mut self) {
-        // In the order of writing: values that the kernel copies to interfaces come first.
-        let mut spreading: BTreeSet<(NamespaceName, String)> = BTreeSet::new();
-        for round in [Round::All, Round::Namespace, Round::Link] {
-            for ((namespace, key), sysctl) in &self.desired.sysctls {
-                // The sysctls of a deleted namespace disappear with it.
-                if round_of(key) != round || self.is_namespace_deleted(namespace) {
-                    continue;
-                }
-                let created = match key.link() {
-                    Some(name) => self.is_created(&LinkId::new(namespace, name)),
-                    None => self.namespaces.get(namespace) == Some(&Action::Create),
-                };
-                let live = self.live.state.sysctls.get(&(namespace.clone(), key.clone())).filter(|_| !created);
-                let overwritten = || spread_name(key).is_some_and(|name| spreading.contains(&(namespace.clone(), name)));
-                // A link that exists, but lacks a sysctl that it would inherit, has an mtu too small for IPv6.
-                let needs_no_write = match live {
-                    Some(live) => live.value == sysctl.value && !overwritten(),
-                    None => sysctl.inherited,
-                };
-                if needs_no_write {
-                    continue;
-                }
-                if let Some(name) = spreads(key) {
-                    spreading.insert((namespace.clone(), name));
-                }
-                let (action, reason) = match live {
-                    None => (Action::Create, None),
-                    Some(present) if present.value == sysctl.value => {
-                        (Action::Update, Some("a setting of all interfaces overwrites it".to_owned()))
-                    }
-                    Some(_) => (Action::Update, None),
-                };
-                let id = ResourceId::Sysctl(namespace.clone(), key.clone());
+        // In the order of writes: sysctls that the kernel copies to others come first.
+        let mut desired: Vec<_> = self.desired.sysctls.iter().collect();
+        desired.sort_by_cached_key(|((_, key), _)| key.rank());
+        let mut written = Written::new();
+        for ((namespace, key), sysctl) in desired {
+            // Sysctls of a deleted namespace are removed with it.
+            if self.is_namespace_deleted(namespace) {
+                continue;
+            }
+            let live = self.live_sysctl(namespace, key);
+            let agrees = live.is_some_and(|live| sysctl.agrees(live));
+            let reason = if agrees { self.overwritten_by(namespace, key, &written) } else { None };
+            // A new link has what it inherits. One whose mtu is too small for IPv6 lacks IPv6 sysctls.
+            let needs_write = if live.is_some() { !agrees || reason.is_some() } else { !sysctl.inherited };
+            if needs_write {
+                written.entry(namespace).or_default().insert(key);
+                let action = if live.is_some() { Action::Update } else { Action::Create };
                 let sides = Sides { before: live.cloned(), after: Some(sysctl.clone()) };
-                self.add(id, action, Subject::Sysctl(sides), reason);
+                self.add(ResourceId::Sysctl(namespace.clone(), key.clone()), action, Subject::Sysctl(sides), reason);
             }
         }
     }
-}
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Round {
-    All,
-    Namespace,
-    Link,
-}
-
-fn round_of(key: &SysctlKey) -> Round {
-    match key.link() {
-        Some(_) => Round::Link,
-        None if key.is_of_all() => Round::All,
-        None => Round::Namespace,
+    /// Returns the live sysctl, unless its link or namespace is created.
+    fn live_sysctl(&self, namespace: &NamespaceName, key: &SysctlKey) -> Option<&Sysctl> {
+        let created = match key.link() {
+            Some(name) => self.is_created(&LinkId::new(namespace, name)),
+            None => self.namespaces.get(namespace) == Some(&Action::Create),
+        };
+        self.live.state.sysctls.get(&(namespace.clone(), key.clone())).filter(|_| !created)
     }
-}
 
-/// Returns the family and the name of a sysctl that the kernel copies to every interface when it is written.
-fn spreads(key: &SysctlKey) -> Option<String> {
-    match key.path().split('/').collect::<Vec<_>>().as_slice() {
-        ["net", "ipv4", "ip_forward"] => Some("ipv4/forwarding".into()),
-        ["net", family @ ("ipv4" | "ipv6"), "conf", "all", name] => Some(format!("{family}/{name}")),
-        // For IPv4, the kernel also copies `default` to interfaces where it was never set (`devinet_copy_dflt_conf`).
-        ["net", "ipv4", "conf", "default", name] if *name != "forwarding" => Some(format!("ipv4/{name}")),
-        _ => None,
-    }
-}
-
-/// Returns the family and the name of a sysctl of an interface.
-fn spread_name(key: &SysctlKey) -> Option<String> {
-    match key.path().split('/').collect::<Vec<_>>().as_slice() {
-        ["net", family @ ("ipv4" | "ipv6"), "conf", _, name] => Some(format!("{family}/{name}")),
-        _ => None,
+    /// Returns which other change overwrites a sysctl that has the desired value.
+    fn overwritten_by(&self, namespace: &NamespaceName, key: &SysctlKey, written: &Written<'_>) -> Option<String> {
+        let causes = written.get(namespace).map(|written| key.causes().into_iter().filter(|(cause, _)| written.contains(cause)));
+        let cause = causes.and_then(|mut causes| causes.next()).map(|(cause, _)| format!("`{cause}` overwrites it"));
+        cause.or_else(|| {
+            let link = key.link().filter(|_| key.follows_mtu())?;
+            let Some(Subject::Link(_, delta)) = self.change_of(&LinkId::new(namespace, link)).map(|change| &change.subject)
+            else {
+                return None;
+            };
+            let written = delta.written();
+            (written.mtu.is_some() || written.up == Some(true)).then(|| "the kernel sets it to the mtu of the link".to_owned())
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::interface::{Interface, Namespace, Origin, Table};
 use crate::name::{LinkId, LinkName, NamespaceName, escape};
-use crate::resource::sysctl::{Sysctl, SysctlError, SysctlKey};
+use crate::resource::sysctl::{Scope, Sysctl, SysctlError, SysctlKey};
 use crate::spec::file::SysctlValue;
 use crate::yaml::Path;
 use crate::yaml::problem::Problems;
@@ -63,6 +63,7 @@ fn collect<'s>(namespace: &'s Namespace<'s>, problems: &mut Problems) -> Setting
             take(&mut settings, namespace, key, value, Place::Interface(interface, origin, text), problems);
         }
     }
+    check_aliases(namespace, &settings, problems);
     settings
 }
 
@@ -70,6 +71,31 @@ fn collect<'s>(namespace: &'s Namespace<'s>, problems: &mut Problems) -> Setting
 fn check_interface(namespace: &Namespace<'_>, key: &SysctlKey, text: &String, problems: &mut Problems) {
     let Some(name) = key.link() else { return };
     super::parent::known(namespace, name, Place::Namespace(text).path(namespace), problems);
+}
+
+/// Reports a sysctl that a lab cannot set in the namespace.
+fn check_scope(namespace: &Namespace<'_>, key: &SysctlKey, place: Place<'_>, problems: &mut Problems) {
+    let message = match key.scope() {
+        Scope::Machine if namespace.is_owned() => format!("`{key}` belongs to the whole machine, not to a network namespace"),
+        Scope::Action => format!("`{key}` starts an action, and has no value that could be compared"),
+        Scope::ReadOnly => format!("`{key}` can only be read"),
+        Scope::Machine | Scope::Namespace => return,
+    };
+    let problem = problems.error(place.path(namespace), message);
+    if key.scope() == Scope::Machine {
+        problem.hint("set it on the machine with sysctl(8)");
+    }
+}
+
+/// Reports a setting that is set under two of its names to different values.
+fn check_aliases(namespace: &Namespace<'_>, settings: &Settings<'_>, problems: &mut Problems) {
+    for (key, (sysctl, place)) in settings {
+        for alias in key.aliases().into_iter().filter(|alias| alias < key) {
+            let Some((_, first)) = settings.get(&alias).filter(|(other, _)| !sysctl.agrees(other)) else { continue };
+            let problem = problems.error(place.path(namespace), format!("`{alias}` and `{key}` are the same setting"));
+            problem.also(first.path(namespace), "also set here").hint("remove one of the two");
+        }
+    }
 }
 
 fn take<'s>(
@@ -81,7 +107,10 @@ fn take<'s>(
     problems: &mut Problems,
 ) {
     let key = match key {
-        Ok(key) => key,
+        Ok(key) => {
+            check_scope(namespace, &key, place, problems);
+            key
+        }
         Err(error) => {
             problems.error(place.path(namespace), escape(&error.to_string()));
             return;

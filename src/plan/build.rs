@@ -34,11 +34,14 @@ pub(super) enum Phase {
     RemoveReplaced,
     /// Objects that wait until an address has passed duplicate address detection. They come last, so that `apply` waits only once.
     PutLate,
+    /// Sysctls that the kernel changes when a link or the other end of its pair is set up. They come when all links are up.
+    LateSysctls,
 }
 
 impl Phase {
-    fn puts_objects(self) -> bool {
-        matches!(self, Self::PutObjects(_) | Self::RemoveReplaced | Self::PutLate)
+    /// Returns whether the operations come after their links are finished.
+    fn needs_finished_links(self) -> bool {
+        matches!(self, Self::LateSysctls | Self::PutObjects(_) | Self::RemoveReplaced | Self::PutLate)
     }
 
     /// Returns the stage of the phase. Within a stage, the operations of each namespace are contiguous, unless a dependency between
@@ -80,9 +83,9 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
         let start = group.start(position, &change.id);
         for node in &mut nodes[added..] {
             node.rank.0 = start;
-            // The kernel copies these values to the interfaces, so they must be written first.
-            if matches!(&node.operation, Operation::WriteSysctl { key, .. } if key.is_of_all()) {
-                node.rank = (0, -1);
+            // The kernel changes some sysctls when others are written.
+            if let Operation::WriteSysctl { key, .. } = &node.operation {
+                node.rank = (0, key.rank());
             }
         }
     }
@@ -95,8 +98,7 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     let mut dependencies = Vec::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.after {
-            // An object needs its links up.
-            let up = node.phase.puts_objects().then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
+            let up = node.phase.needs_finished_links().then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
             dependencies.extend(up.map(|needed| (position, *needed)));
             dependencies.extend(
                 providers.get(&(link, node.phase)).filter(|needed| **needed != position).map(|needed| (position, *needed)),
@@ -141,9 +143,13 @@ impl Context<'_> {
                 }
             }
             (ResourceId::Sysctl(namespace, key), Subject::Sysctl(Sides { after: Some(sysctl), .. })) => {
-                let phase = if key.link().is_some() { Phase::LinkSysctls } else { Phase::NamespaceSysctls };
+                let (phase, after) = match key.link() {
+                    Some(link) if key.follows_mtu() => (Phase::LateSysctls, vec![LinkId::new(namespace, link)]),
+                    Some(_) => (Phase::LinkSysctls, Vec::new()),
+                    None => (Phase::NamespaceSysctls, Vec::new()),
+                };
                 let (namespace, key, value) = (namespace.clone(), key.clone(), sysctl.value.clone());
-                nodes.push(Node::new(position, phase, Operation::WriteSysctl { namespace, key, value }));
+                nodes.push(Node { after, ..Node::new(position, phase, Operation::WriteSysctl { namespace, key, value }) });
             }
             (ResourceId::Link(link), Subject::Link(sides, delta)) => {
                 self.add_link_nodes(nodes, position, change.action, link, sides, delta);

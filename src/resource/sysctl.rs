@@ -6,6 +6,13 @@
 //! ```
 
 pub mod conf;
+mod coupling;
+mod scope;
+mod value;
+
+pub use coupling::{Effect, IPV6_SPREADING};
+pub use scope::Scope;
+pub use value::Sysctl;
 
 use std::fmt;
 
@@ -17,10 +24,6 @@ use crate::name::LinkName;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SysctlKey(String);
-
-/// IPv6 settings that the kernel copies from `all` to `default` and to every interface (net/ipv6/addrconf.c).
-pub const IPV6_SPREADING: [&str; 5] =
-    ["addr_gen_mode", "disable_ipv6", "force_forwarding", "forwarding", "ignore_routes_with_linkdown"];
 
 /// Why a text names no setting that topo may touch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,25 +73,6 @@ impl SysctlKey {
         };
         let [name] = rest else { return Err(SysctlError::Syntax) };
         Self::checked(format!("net/{family}/{directory}/{}/{name}", link.as_str()))
-    }
-
-    /// Whether it is a setting of all interfaces, which the kernel may copy to each of them and to `default`.
-    pub fn is_of_all(&self) -> bool {
-        self.0 == "net/ipv4/ip_forward"
-            || matches!(self.0.split('/').collect::<Vec<_>>().as_slice(), ["net", _, "conf", "all", _])
-    }
-
-    /// For a setting in `conf` that the kernel also writes when that of all interfaces is written: the latter, by its names.
-    pub fn spread_from(&self) -> Vec<Self> {
-        let words: Vec<&str> = self.0.split('/').collect();
-        let ["net", family, "conf", whose, name] = words.as_slice() else { return Vec::new() };
-        let all = || Self(format!("net/{family}/conf/all/{name}"));
-        match (*family, *whose, *name) {
-            (_, "all", _) => Vec::new(),
-            ("ipv4", _, "forwarding") => vec![Self("net/ipv4/ip_forward".into()), all()],
-            ("ipv6", _, name) if IPV6_SPREADING.contains(&name) => vec![all()],
-            _ => Vec::new(),
-        }
     }
 
     fn checked(path: String) -> Result<Self, SysctlError> {
@@ -177,28 +161,6 @@ impl fmt::Display for SysctlKey {
     }
 }
 
-/// The value of a setting: what reading it gives, with runs of white space as one blank.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sysctl {
-    /// The value.
-    pub value: String,
-    /// Not written by the lab for this interface, but what interfaces of the namespace are born with; needs no write when the
-    /// interface is born under it.
-    pub inherited: bool,
-}
-
-impl Sysctl {
-    /// A value that the lab gives, in the form in which the kernel reports it.
-    pub fn new(value: &str) -> Self {
-        Self { value: value.split_whitespace().collect::<Vec<_>>().join(" "), inherited: false }
-    }
-
-    /// All attributes that are set.
-    pub fn show(&self) -> Vec<(String, serde_json::Value)> {
-        vec![("value".into(), self.value.clone().into())]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,16 +174,6 @@ mod tests {
         assert_eq!(SysctlKey::of_namespace(&key.to_string()).unwrap(), key);
         assert_eq!(key.link(), Some(link));
         assert_eq!(key.of_default().unwrap().path(), "net/ipv4/conf/default/rp_filter");
-    }
-
-    #[test]
-    fn forwarding_of_all_is_that_of_each() {
-        let key = |text: &str| SysctlKey::of_namespace(text).unwrap();
-        let all = [key("net.ipv4.ip_forward"), key("net.ipv4.conf.all.forwarding")];
-        assert_eq!(key("net.ipv4.conf.eth0.forwarding").spread_from(), all);
-        assert_eq!(key("net.ipv6.conf.default.disable_ipv6").spread_from(), [key("net.ipv6.conf.all.disable_ipv6")]);
-        assert_eq!(key("net.ipv4.conf.eth0.rp_filter").spread_from(), []);
-        assert_eq!(key("net.ipv4.conf.all.forwarding").spread_from(), []);
     }
 
     #[test]

@@ -292,10 +292,13 @@ scalar!(
     SysctlValue,
     "a number, a boolean or a string",
     |number: i128| Ok::<_, String>(SysctlValue(number.to_string())),
-    |text: &str| if text.contains('\n') || text.len() > 1000 {
-        Err("a sysctl value must be one line of at most 1000 bytes".to_owned())
-    } else {
-        Ok(SysctlValue(text.to_owned()))
+    |text: &str| match text.to_ascii_lowercase().as_str() {
+        _ if text.contains('\n') || text.len() > 1000 => {
+            Err("a sysctl value must be one line of at most 1000 bytes".to_owned())
+        }
+        "yes" | "on" | "enable" | "enabled" | "y" => Err(format!("`{text}` is not a value of a sysctl; write `1`")),
+        "no" | "off" | "disable" | "disabled" | "n" => Err(format!("`{text}` is not a value of a sysctl; write `0`")),
+        _ => Ok(SysctlValue(text.to_owned())),
     }
 );
 impl LinkSpec {

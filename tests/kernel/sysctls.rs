@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use super::harness::fingerprint::assert_restored;
 use super::harness::tools::inside;
-use super::harness::{Feature, in_namespaces, ip, needs, rounds, sh};
+use super::harness::{
+    Feature, apply, assert_no_changes, destroy, in_namespaces, ip, lab, needs, rounds, settled_fingerprint, sh, topo,
+};
 use super::links::lives_and_dies;
 
 /// In each namespace another value, so that one that was written or read elsewhere shows. More files than are opened in /proc.
@@ -84,5 +87,120 @@ fn namespaces_begin_with_the_kernels_own_settings() {
                 "echo 0 >all/arp_notify && echo 1 >all/shared_media && echo 0 >default/arp_notify && echo 0 >default/medium_id",
             );
         }
+    });
+}
+
+/// The value of a sysctl in a namespace.
+fn value(namespace: &str, path: &str) -> String {
+    let path = format!("/proc/sys/net/{path}");
+    inside(Some(namespace), || fs::read_to_string(&path).unwrap()).trim().to_owned()
+}
+
+#[test]
+fn what_the_kernel_reads_as_equal_is_equal() {
+    in_namespaces(|| {
+        let yaml = "name: spelling
+namespaces:
+  a:
+    interfaces: { d0: { dummy: {}, sysctls: { ipv6.stable_secret: \"2001:db8::1\" } } }
+    sysctls:
+      net.ipv4.ip_local_reserved_ports: \"9000-9010,8080,8081\"
+      net.ipv4.conf.all.rp_filter: \"0x2\"
+      net.ipv4.conf.default.rp_filter: \"01\"
+      net.ipv4.tcp_rmem: \"4096   131072 6291456\"
+";
+        if !needs(&[Feature::Dummy, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies(yaml, || {
+            assert_eq!(value("a", "ipv4/ip_local_reserved_ports"), "8080-8081,9000-9010");
+            assert_eq!(value("a", "ipv4/conf/d0/rp_filter"), "1");
+        });
+    });
+}
+
+#[test]
+fn causes_are_written_before_what_they_change() {
+    in_namespaces(|| {
+        let lab = |forwarding: u8| {
+            lab(&format!(
+                "name: causes\nnamespaces:\n  a:\n    sysctls: {{ net.ipv4.ip_forward: {forwarding}, \
+                 net.ipv4.conf.all.accept_redirects: 0 }}\n    interfaces:\n      e0: {{ sysctls: {{ ipv4.forwarding: 0 }} }}\n\
+                 links: [{{ endpoints: [a:e0, a:e1] }}]\n"
+            ))
+        };
+        for forwarding in [1, 0, 1] {
+            apply(&lab(forwarding));
+            assert_no_changes(&lab(forwarding));
+            assert_eq!(value("a", "ipv4/ip_forward"), forwarding.to_string());
+            assert_eq!(value("a", "ipv4/conf/all/accept_redirects"), "0");
+            assert_eq!(value("a", "ipv4/conf/e0/forwarding"), "0");
+            assert_eq!(value("a", "ipv4/conf/e1/forwarding"), forwarding.to_string());
+        }
+        destroy(&lab(1));
+    });
+}
+
+#[test]
+fn a_stable_secret_and_the_mode_that_it_sets() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Dummy, Feature::Ipv6]) {
+            return;
+        }
+        let yaml = |secret: &str| {
+            let sysctls = format!("{{ ipv6.addr_gen_mode: 1, ipv6.stable_secret: \"{secret}\" }}");
+            lab(&format!(
+                "name: secret\nnamespaces: {{ a: {{ interfaces: {{ d0: {{ dummy: {{}}, sysctls: {sysctls} }} }} }} }}\n"
+            ))
+        };
+        for secret in ["2001:db8::1", "2001:db8::2"] {
+            apply(&yaml(secret));
+            assert_no_changes(&yaml(secret));
+            assert_eq!(value("a", "ipv6/conf/d0/addr_gen_mode"), "1");
+        }
+        destroy(&yaml("::1"));
+    });
+}
+
+/// Reading it answers EIO, and so does writing it for `all`.
+#[test]
+fn a_sysctl_that_cannot_be_read_is_in_nobodys_way() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let before = settled_fingerprint();
+        let whole = "sysctls: { net.ipv6.conf.all.stable_secret: \"2001:db8::1\" }";
+        let file = lab(&format!("name: unreadable\nnamespaces: {{ a: {{ {whole} }} }}\n"));
+        topo(&["apply", &file]).exits(1).says("net.ipv6.conf.all.stable_secret").says("All changes were undone");
+        assert_restored(&before);
+        topo(&["apply", "--no-rollback", &file]).exits(1);
+        topo(&["plan", &file]).ok().says("sysctl net.ipv6.conf.all.stable_secret");
+        destroy("unreadable");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn the_mtu_of_ipv6_outlives_changes_of_the_link() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let file = |mtu: u32| {
+            lab(&format!(
+                "name: mtu\nnamespaces: {{ a: {{ interfaces: {{ e0: {{ mtu: {mtu}, sysctls: {{ ipv6.mtu: 1300 }} }} }} }} }}\n\
+                 links: [{{ endpoints: [a:e0, a:e1], mtu: {mtu} }}]\n"
+            ))
+        };
+        for mtu in [1500, 1400, 9000] {
+            apply(&file(mtu));
+            assert_no_changes(&file(mtu));
+            assert_eq!(value("a", "ipv6/conf/e0/mtu"), "1300");
+        }
+        sh("ip -n a link set e0 down && ip -n a link set e0 up");
+        apply(&file(9000));
+        assert_eq!(value("a", "ipv6/conf/e0/mtu"), "1300");
+        destroy("mtu");
     });
 }

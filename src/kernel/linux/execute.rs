@@ -285,8 +285,6 @@ fn remove(
     });
     let namespaces: Vec<_> = namespaces.collect();
     let failure = namespaces::remove(&linux.lab, &namespaces);
-    // An idle thread closes them.
-    let _ = linux.threads.begin(move || drop(namespaces));
     match failure {
         Some((position, errno)) => Err(refused(operations, position, errno)),
         None => {

@@ -7,6 +7,7 @@ mod tree;
 use std::io::{self, Read, Write};
 
 use netlink_packet_core::NlasIterator;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::kernel::linux::wire::Socket;
@@ -15,18 +16,21 @@ use crate::resource::sysctl::{Sysctl, SysctlKey};
 /// The maximum length of a value.
 const LENGTH: u64 = 64 * 1024;
 
-/// Reads a sysctl; `None` if this kernel does not have it.
+/// Reads a sysctl; `None` if this kernel does not have it, or if it has no value: `stable_secret` that was never set (EIO), or one
+/// that can only be written (EACCES).
 ///
 /// # Errors
-/// Fails if it exists and cannot be read.
+/// Fails if the system refuses to open or read it for another reason.
 pub fn read(key: &SysctlKey) -> io::Result<Option<Sysctl>> {
     let mut text = String::new();
-    match tree::open(key, OFlag::O_RDONLY) {
-        Ok(file) => file.take(LENGTH).read_to_string(&mut text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(Some(Sysctl::new(&text)))
+    let length = tree::open(key, OFlag::O_RDONLY).and_then(|file| file.take(LENGTH).read_to_string(&mut text));
+    match length {
+        Ok(_) => Ok(Some(Sysctl::new(&text))),
+        Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOENT | Errno::EIO | Errno::EACCES | Errno::EPERM) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Reads a sysctl by a netlink message in the socket's namespace; `None` if there is no message for it, or no answer.

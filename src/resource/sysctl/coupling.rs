@@ -1,0 +1,151 @@
+//! Sysctls that the kernel changes when another one is written.
+
+use super::SysctlKey;
+
+/// IPv6 sysctls that the kernel copies from `all` to `default` and to every interface (net/ipv6/addrconf.c).
+pub const IPV6_SPREADING: [&str; 5] =
+    ["addr_gen_mode", "disable_ipv6", "force_forwarding", "forwarding", "ignore_routes_with_linkdown"];
+
+/// The value of `addr_gen_mode` once a `stable_secret` is set (IN6_ADDR_GEN_MODE_STABLE_PRIVACY).
+pub const STABLE_PRIVACY: &str = "2";
+
+/// What the kernel writes to a sysctl when it changes its cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The same value.
+    Copy,
+    /// 0 if the cause is on, otherwise 1.
+    Opposite,
+    /// [`STABLE_PRIVACY`].
+    StablePrivacy,
+}
+
+impl Effect {
+    /// Returns the value after the cause is set to `cause`.
+    pub fn value(self, cause: &str) -> String {
+        match self {
+            Self::Copy => cause.to_owned(),
+            Self::Opposite => if cause == "0" { "1" } else { "0" }.to_owned(),
+            Self::StablePrivacy => STABLE_PRIVACY.to_owned(),
+        }
+    }
+}
+
+impl SysctlKey {
+    /// Returns the sysctls that the kernel changes this one with.
+    ///
+    /// IPv4 copies `default` only to interfaces whose sysctl was never written (`devinet_copy_dflt_conf`).
+    pub fn causes(&self) -> Vec<(Self, Effect)> {
+        let key = |path: String| Self(path);
+        let forwarding =
+            |effect| ["net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding"].map(|path| (key(path.to_owned()), effect)).to_vec();
+        match self.0.split('/').collect::<Vec<_>>().as_slice() {
+            ["net", "ipv4", "conf", "all", "accept_redirects"] => forwarding(Effect::Opposite),
+            ["net", _, "conf", "all", _] => Vec::new(),
+            ["net", "ipv4", "conf", _, "forwarding"] => forwarding(Effect::Copy),
+            ["net", "ipv4", "conf", whose, name] if *whose != "default" => {
+                vec![(key(format!("net/ipv4/conf/default/{name}")), Effect::Copy)]
+            }
+            ["net", "ipv6", "conf", whose, name] if IPV6_SPREADING.contains(name) => {
+                let mut causes = vec![(key(format!("net/ipv6/conf/all/{name}")), Effect::Copy)];
+                if *name == "addr_gen_mode" && *whose != "default" {
+                    for whose in ["default", whose] {
+                        causes.push((key(format!("net/ipv6/conf/{whose}/stable_secret")), Effect::StablePrivacy));
+                    }
+                }
+                causes
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the position among the sysctls of a namespace or of a link: causes are written before what they change.
+    pub fn rank(&self) -> i64 {
+        match self.0.split('/').collect::<Vec<_>>().as_slice() {
+            ["net", "ipv4", "ip_forward"] | ["net", "ipv4", "conf", "all", "forwarding"] => 0,
+            ["net", _, "conf", "all", _] => 1,
+            ["net", _, "conf", _, "stable_secret"] => 2,
+            _ => 3,
+        }
+    }
+
+    /// Returns whether the kernel sets it to the link's mtu whenever that changes and whenever the link is set up (`addrconf_notify`).
+    pub fn follows_mtu(&self) -> bool {
+        matches!(self.0.split('/').collect::<Vec<_>>().as_slice(), ["net", "ipv6", "conf", _, "mtu"]) && self.link().is_some()
+    }
+
+    /// Returns the other names of the same sysctl, in another unit or not.
+    pub fn aliases(&self) -> Vec<Self> {
+        const OF_NEIGHBOURS: [[&str; 2]; 3] = [
+            ["base_reachable_time", "base_reachable_time_ms"],
+            ["retrans_time", "retrans_time_ms"],
+            ["unres_qlen", "unres_qlen_bytes"],
+        ];
+        match self.0.split('/').collect::<Vec<_>>().as_slice() {
+            ["net", "ipv4", "ip_forward"] => vec![Self("net/ipv4/conf/all/forwarding".into())],
+            ["net", "ipv4", "conf", "all", "forwarding"] => vec![Self("net/ipv4/ip_forward".into())],
+            ["net", family, "neigh", whose, name] => {
+                let names = OF_NEIGHBOURS.into_iter().filter(|names| names.contains(name)).flatten();
+                names.filter(|other| other != name).map(|other| Self(format!("net/{family}/neigh/{whose}/{other}"))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> SysctlKey {
+        SysctlKey::of_namespace(text).unwrap()
+    }
+
+    /// The causes of a sysctl, each with what it makes of 1.
+    fn causes(text: &str) -> Vec<String> {
+        key(text).causes().into_iter().map(|(cause, effect)| format!("{cause} {}", effect.value("1"))).collect()
+    }
+
+    #[test]
+    fn a_change_of_forwarding_changes_other_sysctls() {
+        let copied = ["net.ipv4.ip_forward 1", "net.ipv4.conf.all.forwarding 1"];
+        assert_eq!(causes("net.ipv4.conf.eth0.forwarding"), copied);
+        assert_eq!(causes("net.ipv4.conf.default.forwarding"), copied);
+        assert_eq!(causes("net.ipv4.conf.all.accept_redirects"), ["net.ipv4.ip_forward 0", "net.ipv4.conf.all.forwarding 0"]);
+        assert_eq!(causes("net.ipv4.conf.all.forwarding"), [""; 0]);
+    }
+
+    #[test]
+    fn interfaces_follow_all_or_default() {
+        assert_eq!(causes("net.ipv6.conf.default.disable_ipv6"), ["net.ipv6.conf.all.disable_ipv6 1"]);
+        assert_eq!(causes("net.ipv4.conf.eth0.rp_filter"), ["net.ipv4.conf.default.rp_filter 1"]);
+        assert_eq!(causes("net.ipv6.conf.eth0.accept_ra"), [""; 0]);
+        assert_eq!(
+            causes("net.ipv6.conf.eth0.addr_gen_mode"),
+            ["net.ipv6.conf.all.addr_gen_mode 1", "net.ipv6.conf.default.stable_secret 2", "net.ipv6.conf.eth0.stable_secret 2"]
+        );
+    }
+
+    #[test]
+    fn causes_are_written_first() {
+        let keys = [
+            "net.ipv4.conf.all.accept_redirects",
+            "net.ipv4.conf.all.forwarding",
+            "net.ipv4.conf.default.forwarding",
+            "net.ipv6.conf.eth0.addr_gen_mode",
+            "net.ipv6.conf.default.stable_secret",
+            "net.ipv6.conf.eth0.stable_secret",
+        ];
+        for text in keys {
+            assert!(key(text).causes().iter().all(|(cause, _)| cause.rank() < key(text).rank()), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_known() {
+        let aliases = |text: &str| key(text).aliases().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(aliases("net.ipv4.ip_forward"), ["net.ipv4.conf.all.forwarding"]);
+        assert_eq!(aliases("net.ipv6.neigh.eth0.retrans_time_ms"), ["net.ipv6.neigh.eth0.retrans_time"]);
+        assert_eq!(aliases("net.ipv4.conf.eth0.forwarding"), [""; 0]);
+    }
+}
