@@ -157,7 +157,7 @@ impl<'a> Judging<'a> {
                 }
             };
             let mut link = found.link.clone();
-            link.settings.master = found.master.and_then(|master| Some(self.with_index(master)?.name));
+            self.set_master(found, &mut link);
             link.marked = marked;
             link.external = self.is_host && self.desired.link(&id).is_some_and(|link| link.external);
             let elsewhere = self.set_parent(found, &mut link);
@@ -165,6 +165,18 @@ impl<'a> Judging<'a> {
         }
         links.sort_unstable_by_key(|seen| seen.id.name);
         links
+    }
+
+    /// Sets the master, and the options as a port that depend on it or on its other ports.
+    fn set_master(&self, found: &FoundLink, link: &mut Link) {
+        let master = found.master.and_then(|master| self.with_index(master));
+        link.settings.master = master.map(|master| master.name);
+        if let Some(port) = &mut link.port {
+            port.refer(found.port_reference.and_then(|reference| Some(self.with_index(reference)?.name)));
+            if let Some(master) = master {
+                port.follow(&master.link.kind);
+            }
+        }
     }
 
     /// Sets the parent or other end, and the underlay. Returns what is still to be found if the indices alone do not identify it.

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::name::{LinkId, NamespaceName};
 use crate::ownership::Mark;
 pub use crate::resource::link::MasterChange;
-use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::link::{Kind, Link, LinkSettings, Port};
 use crate::resource::object::table::{Any, Places, Puts};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
@@ -51,6 +51,15 @@ pub struct NewPeer {
     pub up: bool,
 }
 
+/// Changes to the options of a port.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PortChange {
+    /// The port with only those options set that change.
+    pub options: Port,
+    /// The other port that they refer to, if any.
+    pub reference: Option<LinkHandle>,
+}
+
 /// Changes to an existing link.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkChange {
@@ -62,6 +71,8 @@ pub struct LinkChange {
     pub settings: LinkSettings,
     /// The change of its master.
     pub master: MasterChange<LinkHandle>,
+    /// The options as a port that change. The link must be a port by then.
+    pub port: Option<Box<PortChange>>,
     /// The new mark, if the owner changes or the mark is damaged.
     pub mark: Option<Mark>,
     /// Alternative names to add.
@@ -78,6 +89,7 @@ impl LinkChange {
             kind: None,
             settings: LinkSettings::default(),
             master: MasterChange::Keep,
+            port: None,
             mark: None,
             add_altnames: Vec::new(),
             remove_altnames: Vec::new(),

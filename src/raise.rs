@@ -50,6 +50,9 @@ impl Raising<'_> {
         for (id, link) in &state.links {
             let mut spec = InterfaceSpec::default();
             take_settings(&mut spec, &link.settings);
+            if let Some(port) = link.port.as_ref().filter(|port| !port.show().is_empty()) {
+                spec.set_port(port);
+            }
             let is_expressible = match &**link {
                 link if link.kind.is_loopback() => true,
                 Link { external: true, .. } => {

@@ -16,10 +16,12 @@ pub struct FoundLink {
     pub index: Ifindex,
     /// Its name.
     pub name: LinkName,
-    /// Its kind and settings, without the master, the parent and the other end of a pair.
+    /// Its kind and settings, without the master, the parent, the other end of a pair and the port that it refers to.
     pub link: Link,
     /// The index of the master (IFLA_MASTER).
     pub master: Option<Ifindex>,
+    /// The index of the other port of the master that its options as a port refer to.
+    pub port_reference: Option<Ifindex>,
     /// The index of the parent or of the other end of a pair (IFLA_LINK).
     pub below: Option<Ifindex>,
     /// The nsid of the namespace that `below` is in (IFLA_LINK_NETNSID); `None` for the link's own namespace.

@@ -31,6 +31,7 @@ macro_rules! subjects {
 subjects! {
     address
     bridge
+    bridge_port
     dummy
     external
     ipvlan

@@ -34,6 +34,7 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::TakeRules),
         any::<bool>().prop_map(Act::Forward),
         any::<bool>().prop_map(Act::Loopback),
+        (any::<u8>(), any::<u8>()).prop_map(|(row, value)| Act::SetPort(row, value)),
     ]
 }
 
@@ -234,6 +235,7 @@ fn a_drawn_lab_says_what_it_is_meant_to() {
         "blackhole",
         "sysctls",
         "altnames",
+        "bridge_port",
         "external",
         "host:",
     ] {

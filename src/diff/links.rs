@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::mtu::Inheritance;
 use super::{Action, Differ, Sides, Subject};
 use crate::graph::{LinkGraph, Relation};
-use crate::name::LinkId;
+use crate::name::{LinkId, LinkName};
 use crate::resource::link::{Link, LinkDelta, LinkSettings, MasterChange};
 use crate::state::{ResourceId, State, side_by_side};
 
@@ -30,6 +30,7 @@ impl Differ<'_> {
         }
         self.rewrite_down();
         self.rewrite_mtus();
+        self.rewrite_references();
     }
 
     fn link(&mut self, Compared { id, desired, live, mut delta }: Compared<'_>) {
@@ -76,6 +77,7 @@ impl Differ<'_> {
         let lost = live.settings.master.is_some_and(|master| self.removed.contains_key(&LinkId::new(&id.namespace, master)));
         if lost {
             delta.master = link.settings.master.map_or(MasterChange::Keep, MasterChange::Enslave);
+            delta.port = link.new_port();
         }
     }
 
@@ -108,6 +110,34 @@ impl Differ<'_> {
         let sides = Sides { before: self.live.state.links.get(id).cloned(), after: self.desired.links.get(id).cloned() };
         let delta = LinkDelta { rewrite: settings.clone(), ..LinkDelta::default() };
         self.add_link(id, Action::Update, sides, delta, Some(reason.to_owned()));
+    }
+
+    /// Writes the references of ports to other ports again, if the kernel removes them because the other port leaves the master.
+    fn rewrite_references(&mut self) {
+        let leaves = |id: &LinkId, port: LinkName| {
+            let port = LinkId::new(&id.namespace, port);
+            let leaves =
+                |change: &super::Change| matches!(&change.subject, Subject::Link(_, delta) if delta.master != MasterChange::Keep);
+            self.removed.contains_key(&port) || self.change_of(&port).is_some_and(leaves)
+        };
+        let staying = self.desired.links.iter().filter(|(id, _)| self.live.state.link(id).is_some() && !self.is_created(id));
+        let lost = staying.filter_map(|(id, link)| {
+            let options = link.port.as_ref()?;
+            let (option, port) = options.reference()?;
+            leaves(id, port).then(|| (id.clone(), options.only(&[option])))
+        });
+        for (id, options) in lost.collect::<Vec<_>>() {
+            if let Some(change) = self.links.get(&id).map(|at| &mut self.changes[*at]) {
+                if let Subject::Link(_, delta) = &mut change.subject {
+                    delta.port.get_or_insert_with(|| options.only(&[])).update(&options);
+                }
+                continue;
+            }
+            let sides = Sides { before: self.live.state.links.get(&id).cloned(), after: self.desired.links.get(&id).cloned() };
+            let delta = LinkDelta { port: Some(options), ..LinkDelta::default() };
+            let reason = "the port that it refers to leaves, and the kernel would remove the reference";
+            self.add_link(&id, Action::Update, sides, delta, Some(reason.to_owned()));
+        }
     }
 
     /// Finds every live link that is deleted or replaced, or that the kernel removes with its parent, with the other end of its pair,

@@ -1,11 +1,11 @@
-//! The mtu of links for which the lab sets none: the kernel often takes it from the parent or the ports.
+//! The mtu of links for which the lab sets none, which the kernel often takes from the parent or the ports, and their path cost.
 
 use std::collections::BTreeMap;
 
 use super::{Differ, Subject};
 use crate::name::{LinkId, LinkName};
-use crate::resource::link::rules::MtuAround;
-use crate::resource::link::{Link, LinkSettings};
+use crate::resource::link::rules::{MtuAround, PathCost};
+use crate::resource::link::{Inherited, Link, LinkSettings};
 use crate::state::State;
 
 impl Differ<'_> {
@@ -51,7 +51,7 @@ impl Differ<'_> {
 /// The largest number of stacked links that the search for an inherited mtu follows.
 const MAX_DEPTH: u8 = 32;
 
-/// Determines inherited mtus.
+/// Determines inherited mtus and path costs.
 pub struct Inheritance<'a> {
     desired: &'a State,
     live: &'a State,
@@ -70,9 +70,21 @@ impl<'a> Inheritance<'a> {
         Self { desired, live, ports }
     }
 
-    /// Returns the mtu that the kernel would give the link as a new one, with its parent and ports as desired.
-    pub fn inherited(&self, id: &LinkId, link: &Link) -> Option<u32> {
-        self.inherit(id, link, MAX_DEPTH)
+    /// Returns what the kernel would give the link as a new one, with its parent and ports as desired.
+    pub fn inherited(&self, id: &LinkId, link: &Link) -> Inherited {
+        let path_cost = link.port.is_some().then(|| self.path_cost(id, link, MAX_DEPTH)).flatten();
+        Inherited { mtu: self.inherit(id, link, MAX_DEPTH), path_cost }
+    }
+
+    fn path_cost(&self, id: &LinkId, link: &Link, depth: u8) -> Option<u32> {
+        match link.kind.path_cost() {
+            PathCost::Fixed(cost) => Some(cost).filter(|_| !link.external),
+            PathCost::Parents => {
+                let parent = link.kind.below(&id.namespace)?;
+                self.path_cost(&parent, self.desired.link(&parent)?, depth.checked_sub(1)?)
+            }
+            PathCost::Unknown => None,
+        }
     }
 
     fn inherit(&self, id: &LinkId, link: &Link, depth: u8) -> Option<u32> {

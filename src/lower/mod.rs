@@ -9,6 +9,7 @@ mod objects;
 mod origin;
 mod parent;
 mod port;
+mod port_options;
 mod role;
 mod settings;
 mod sibling;
@@ -70,6 +71,7 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
     settings::settle(&mut table, problems);
     let upper = parent::resolve(&mut table, problems);
     port::resolve(&mut table, problems);
+    port_options::settle(&mut table, problems);
     parent::check(&mut table, &upper, problems);
     let (sysctls, no_ipv6) = sysctl::lower(&table, problems);
     let objects = objects::lower(&table, tables, &no_ipv6, wanted, problems);

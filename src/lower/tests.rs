@@ -293,14 +293,13 @@ fn interfaces_inherit_the_defaults_of_their_namespace() {
         "namespaces:
   host: { sysctls: { net.ipv4.conf.default.rp_filter: 0 }, interfaces: { eth0: { external: true } } }
   red:
-    sysctls: { net.ipv4.conf.default.rp_filter: 2, net.ipv4.neigh.default.gc_stale_time: 5, net.ipv4.conf.all.rp_filter: 1 }
+    sysctls: { net.ipv4.conf.default.rp_filter: 2, net.ipv6.conf.default.hop_limit: 5, net.ipv4.conf.all.rp_filter: 1 }
     interfaces: { a: { dummy: {}, sysctls: { ipv4.rp_filter: 0 } }, b: { dummy: {} } }",
     );
     assert_eq!(lowered.problems, []);
     let inherited = lowered.state.sysctls.iter().filter(|(_, sysctl)| sysctl.inherited);
     let inherited = inherited.map(|((namespace, key), sysctl)| format!("{namespace}:{key}={}", sysctl.value));
-    let expected =
-        ["red:net.ipv4.conf.b.rp_filter=2", "red:net.ipv4.neigh.a.gc_stale_time=5", "red:net.ipv4.neigh.b.gc_stale_time=5"];
+    let expected = ["red:net.ipv4.conf.b.rp_filter=2", "red:net.ipv6.conf.a.hop_limit=5", "red:net.ipv6.conf.b.hop_limit=5"];
     assert_eq!(inherited.collect::<Vec<_>>(), expected);
     assert!(shown(&lowered, "sysctl red").contains("red:net.ipv4.conf.a.rp_filter: value=0"));
 }

@@ -28,6 +28,8 @@ pub(super) enum Phase {
     LinkSysctls,
     /// Settings that the message that creates a link cannot contain.
     FinishLinks,
+    /// Options of ports, once all ports have joined and are up.
+    SetPorts,
     /// In the order of the registry; the value is the position of the type.
     PutObjects(usize),
     /// Removes objects whose replacements have been added.
@@ -39,9 +41,9 @@ pub(super) enum Phase {
 }
 
 impl Phase {
-    /// Returns whether the operations come after their links are finished.
-    fn needs_finished_links(self) -> bool {
-        matches!(self, Self::LateSysctls | Self::PutObjects(_) | Self::RemoveReplaced | Self::PutLate)
+    /// Returns whether the operations need links that are up.
+    fn needs_links_up(self) -> bool {
+        matches!(self, Self::LateSysctls | Self::SetPorts | Self::PutObjects(_) | Self::RemoveReplaced | Self::PutLate)
     }
 
     /// Returns the stage of the phase. Within a stage, the operations of each namespace are contiguous, unless a dependency between
@@ -49,7 +51,7 @@ impl Phase {
     fn stage(self) -> Self {
         match self {
             Self::NamespaceSysctls => Self::CreateNamespaces,
-            Self::FinishLinks | Self::PutObjects(_) | Self::RemoveReplaced => Self::LinkSysctls,
+            Self::FinishLinks | Self::SetPorts | Self::PutObjects(_) | Self::RemoveReplaced => Self::LinkSysctls,
             other => other,
         }
     }
@@ -98,7 +100,8 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
     let mut dependencies = Vec::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.after {
-            let up = node.phase.needs_finished_links().then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
+            // Objects, ports with a state and late sysctls need their links up.
+            let up = node.phase.needs_links_up().then(|| providers.get(&(link, Phase::FinishLinks))).flatten();
             dependencies.extend(up.map(|needed| (position, *needed)));
             dependencies.extend(
                 providers.get(&(link, node.phase)).filter(|needed| **needed != position).map(|needed| (position, *needed)),

@@ -8,9 +8,9 @@ use super::build::{Node, Phase};
 use crate::diff::{Action, Sides};
 use crate::graph::{LinkGraph, Relation};
 use crate::name::{LinkId, NamespaceName};
-use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation};
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, Operation, PortChange};
 use crate::ownership::Mark;
-use crate::resource::link::{Kind, Link, LinkDelta, LinkSettings};
+use crate::resource::link::{Kind, Link, LinkDelta, LinkSettings, Port};
 
 impl Context<'_> {
     pub(super) fn add_link_nodes(
@@ -40,6 +40,7 @@ impl Context<'_> {
                 nodes.extend(self.finish(position, id, desired));
                 nodes.extend(self.set_final_options(position, id, desired));
                 nodes.extend(self.rewrite_mtu(position, id, desired));
+                nodes.extend(desired.new_port().map(|options| self.set_port(position, id, desired, options)));
             }
             (Action::Update, Some(desired)) => {
                 let rewritten = explicit_mtu(desired).filter(|_| delta.rewrite.mtu.is_some());
@@ -47,6 +48,7 @@ impl Context<'_> {
                 nodes.extend(self.release_names(position, id, delta));
                 nodes.extend(self.update(position, id, desired, delta));
                 nodes.extend(delta.written().mtu.and_then(|_| self.rewrite_mtu(position, id, desired)));
+                nodes.extend(delta.port.clone().map(|options| self.set_port(position, id, desired, options)));
             }
             _ => {}
         }
@@ -191,7 +193,7 @@ impl Context<'_> {
         match explicit_mtu(link) {
             Some(mtu) => initial.settings.mtu = Some(different_mtu(mtu)),
             None if link.kind.takes_ports() || on_master => {
-                initial.settings.mtu = link.settings.mtu.or_else(|| self.inheritance.inherited(id, link));
+                initial.settings.mtu = link.settings.mtu.or_else(|| self.inheritance.inherited(id, link).mtu);
             }
             None => {}
         }
@@ -273,6 +275,17 @@ impl Context<'_> {
         node.after.extend(link.kind.below(&id.namespace));
         node.provides.push(id.clone());
         Some(node)
+    }
+
+    /// Sets options of a port. The kernel accepts them only from a message of their own after the link has joined the master, and the
+    /// state only while the other end of the pair is up.
+    fn set_port(&self, position: usize, id: &LinkId, link: &Link, options: Port) -> Node {
+        let peer = link.kind.peer().filter(|_| options.needs_carrier()).map(|peer| peer.resolve(&id.namespace));
+        let reference = options.reference().map(|(_, port)| self.handle(&LinkId::new(&id.namespace, port)));
+        let change = LinkChange { port: Some(Box::new(PortChange { options, reference })), ..LinkChange::of(self.handle(id)) };
+        let mut node = Node::new(position, Phase::SetPorts, Operation::ChangeLink(Box::new(change)));
+        node.after.extend(peer);
+        node
     }
 
     /// Removes alternative names from a link, before another link can get them.

@@ -118,12 +118,29 @@ pub fn encode_into<T: OptionTable>(options: &T, attributes: &mut Vec<DefaultNla>
 /// Encodes the options of a new object, except for the kernel's defaults: a kernel without a feature refuses even the default of its
 /// options.
 pub fn encode_new_into<T: OptionTable>(options: &T, attributes: &mut Vec<DefaultNla>) {
+    encode_into(&special(options), attributes);
+}
+
+/// Returns only those options that differ from what a new object has.
+pub fn special<T: OptionTable>(options: &T) -> T {
     let whole = complete(options);
     let mut differing = T::default();
     for row in T::OPTIONS.iter().filter(|row| !(row.is_default)(&whole)) {
         (row.take)(&mut differing, options);
     }
-    encode_into(&differing, attributes);
+    differing
+}
+
+/// Returns an attribute with a number.
+pub fn number(attribute: u16, number: u32) -> DefaultNla {
+    DefaultNla::new(attribute, number.to_ne_bytes().to_vec())
+}
+
+/// Returns the number in an attribute of a nest.
+pub fn number_in(data: &[u8], attribute: u16) -> Option<u32> {
+    let mut attributes = NlasIterator::new(data).flatten();
+    let found = attributes.find(|found| found.kind() == attribute)?;
+    found.value().try_into().ok().map(u32::from_ne_bytes)
 }
 
 /// Returns the bytes of attributes.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::address::AddressSpec;
-use crate::resource::link::{for_each_kind, for_each_setting};
+use crate::resource::link::{Port, for_each_kind, for_each_port, for_each_setting};
 use crate::resource::object::{Object, for_each_object};
 use crate::value::Mac;
 use crate::{scalar, string_or_map};
@@ -36,7 +36,7 @@ impl<K, V> Unset for BTreeMap<K, V> {
     }
 }
 
-/// Writes a kind without the options that are not set, and without `ports` if there are none.
+/// Writes a kind, or a port, without the options that are not set, and without `ports` if there are none.
 fn serialize_kind<S: Serializer>(kind: &Option<Box<impl Serialize>>, serializer: S) -> Result<S::Ok, S::Error> {
     let mut options = serde_json::to_value(kind).map_err(serde::ser::Error::custom)?;
     if let Some(options) = options.as_object_mut() {
@@ -138,10 +138,10 @@ macro_rules! list_in_interfaces {
 }
 for_each_object!(list_in_interfaces);
 
-/// Calls the macro with the keys that all interfaces have, for both places where they can be set: the table of settings, and the
-/// keys that are not in it.
+/// Calls the macro with the keys that all interfaces have, for both places where they can be set: the table of settings, the options
+/// of ports, and the keys that are in neither.
 macro_rules! with_interface_keys {
-    ({ $then:ident { $($head:tt)* } } $(
+    ({ $then:ident { $($head:tt)* } { $($(#[$port_doc:meta])* $port:ident => $variant:ident($options:ty),)+ } } $(
         $(#[$doc:meta])*
         $field:ident: $type:ty = $form:ident($($wire:tt)*) $(, default $default:literal)? $(, link $link:literal)?;
     )+) => {
@@ -152,9 +152,17 @@ macro_rules! with_interface_keys {
             $($(#[$doc])* $field: Option<$type>,)+
             /// Alternative names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
             altnames: Option<Vec<String>>,
+            $($(#[$port_doc])* #[serde(serialize_with = "serialize_kind")] $port: Option<Box<$options>>,)+
             /// Sysctls of this interface: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
             sysctls: BTreeMap<String, SysctlValue>,
         }
+    };
+}
+
+/// Calls the macro with the same keys, given those of ports.
+macro_rules! with_ports {
+    ({ $then:ident { $($head:tt)* } } $($ports:tt)*) => {
+        for_each_setting!(with_interface_keys { $then { $($head)* } { $($ports)* } });
     };
 }
 
@@ -198,7 +206,7 @@ macro_rules! define_interface {
     };
 }
 macro_rules! interface_of_kinds {
-    ($($kinds:tt)*) => { for_each_setting!(with_interface_keys { define_interface { $($kinds)* } }); };
+    ($($kinds:tt)*) => { for_each_port!(with_ports { define_interface { $($kinds)* } }); };
 }
 for_each_kind!(interface_of_kinds);
 
@@ -215,7 +223,35 @@ macro_rules! define_endpoint {
         }
     };
 }
-for_each_setting!(with_interface_keys { define_endpoint {} });
+for_each_port!(with_ports { define_endpoint {} });
+
+macro_rules! list_ports {
+    ({ $($section:ident)+ } $($(#[$doc:meta])* $key:ident => $variant:ident($options:ty),)+) => {
+        impl InterfaceSpec {
+            /// Sets the options as a port.
+            pub fn set_port(&mut self, port: &Port) {
+                match port {
+                    $(Port::$variant(options) => self.$key = Some(options.clone()),)+
+                }
+            }
+        }
+        list_ports!(@sections { $($section)+ } { $($key => $variant,)+ });
+    };
+    (@sections { $($section:ident)+ } $keys:tt) => {
+        $(list_ports!(@section $section $keys);)+
+    };
+    (@section $section:ident { $($key:ident => $variant:ident,)+ }) => {
+        impl $section {
+            /// Returns the options as a port that are set.
+            pub fn ports(&self) -> Vec<Port> {
+                let mut ports = Vec::new();
+                $(ports.extend(self.$key.clone().map(Port::$variant));)+
+                ports
+            }
+        }
+    };
+}
+for_each_port!(list_ports { InterfaceSpec LongEndpoint });
 
 macro_rules! define_link {
     ({} $(

@@ -72,6 +72,8 @@ struct End {
     inet6: Vec<u8>,
     rp_filter: Option<u8>,
     forwarding: Option<bool>,
+    /// Its options as a port of a bridge, if it is one.
+    port_options: Options,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -243,8 +245,8 @@ fn space() -> impl Strategy<Value = Space> {
 
 fn end() -> impl Strategy<Value = End> {
     let settings = (down(), rarely(0..4_u8), rarely(0..3000_u32), mtu(), rarely(0..8_u8));
-    (space_number(), settings, hosts(), hosts(), rarely(0..3_u8), rarely(any::<bool>())).prop_map(
-        |(space, (down, altname, queue, mtu, mac), inet, inet6, rp_filter, forwarding)| End {
+    (space_number(), settings, hosts(), hosts(), rarely(0..3_u8), rarely(any::<bool>()), options()).prop_map(
+        |(space, (down, altname, queue, mtu, mac), inet, inet6, rp_filter, forwarding, port_options)| End {
             space,
             down,
             altname,
@@ -255,6 +257,7 @@ fn end() -> impl Strategy<Value = End> {
             inet6,
             rp_filter,
             forwarding,
+            port_options,
         },
     )
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use proptest::prop_assert;
 use proptest::test_runner::TestCaseError;
+use serde_json::json;
 use topo::internals::{
-    Address, Aftermath, ApplyError, Change, InterfaceAddress, Kernel, LinkId, LinkName, Memory, OnFailure, Over, Rule, RuleKey,
-    State, SysctlKey, raise,
+    Address, Aftermath, ApplyError, Change, InterfaceAddress, InterfaceSpec, Kernel, LinkId, LinkName, Memory, OnFailure, Over,
+    Port, Rule, RuleKey, State, SysctlKey, raise,
 };
 
 use super::lab;
@@ -33,6 +34,8 @@ pub enum Act {
     TakeRules,
     Forward(bool),
     Loopback(bool),
+    /// A port is given an option, by the numbers of its row and of one of the values to try.
+    SetPort(u8, u8),
 }
 
 /// What a check came to.
@@ -116,6 +119,9 @@ impl Machine {
             (Some(link), _, Act::Up(up)) => network.set_up(link, up),
             (Some(link), _, Act::Resize(mtu)) => network.set_mtu_of(link, mtu),
             (Some(link), _, Act::Rename) => network.rename(link, "renamed".parse().expect("it is a name")),
+            (Some(link), _, Act::SetPort(row, value)) => {
+                network.set_port_options(link, port(usize::from(row), usize::from(value)))
+            }
             (Some(link), _, Act::AddAddress) => network.add_address_to(link, "192.0.2.1/24".parse().expect("it is an address")),
             (Some(link), _, Act::TakeAddresses) => {
                 let addresses = addresses(&live.state, link).map(|(address, _)| address);
@@ -172,6 +178,16 @@ impl Machine {
         let shown = state.show().into_iter().map(|(id, attributes)| format!("{} {id}: {attributes:?}", id.kind()));
         shown.chain(orders).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A port with one option.
+fn port(row: usize, value: usize) -> Port {
+    let sort = &Port::registered()[0];
+    let rows: Vec<_> = sort.samples().into_iter().filter(|(_, values)| !values.is_empty()).collect();
+    let (name, values) = &rows[row % rows.len()];
+    let section = json!({ sort.name(): { *name: values[value % values.len()] } });
+    let section: InterfaceSpec = serde_json::from_value(section).expect("samples are of the option's type");
+    section.ports().swap_remove(0)
 }
 
 /// The lab file that asks for this state.

@@ -20,7 +20,18 @@ fn lives_and_dies(name: &str, look: impl FnOnce()) {
 
 #[test]
 fn every_example_has_a_test() {
-    let tested = ["blog", "dual-stack", "ipvlan", "leaf-spine", "macvlan", "policy-routing", "quickstart", "router", "star-100"];
+    let tested = [
+        "blog",
+        "bridge-ports",
+        "dual-stack",
+        "ipvlan",
+        "leaf-spine",
+        "macvlan",
+        "policy-routing",
+        "quickstart",
+        "router",
+        "star-100",
+    ];
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries = std::fs::read_dir(directory).expect("the examples can be read");
     let mut found: Vec<_> =
@@ -35,6 +46,25 @@ fn quickstart() {
         lives_and_dies("quickstart", || {
             ping_ok("alice", "10.0.0.2");
             ping_ok("bob", "10.0.0.1");
+        });
+    });
+}
+
+#[test]
+fn bridge_ports() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("bridge-ports", || {
+            for to in ["10.0.0.1", "2001:db8::1", "10.0.0.20", "2001:db8::20"] {
+                ping_ok("guest1", to);
+                ping_ok("guest2", to);
+            }
+            ping_fails("guest1", "10.0.0.12");
+            ping_fails("guest2", "2001:db8::11");
+            let port = &ip(&["-n", "switch", "link", "show", "uplink"])[0]["linkinfo"]["info_slave_data"];
+            assert_eq!((&port["cost"], &port["priority"], &port["isolated"]), (&10.into(), &8.into(), &false.into()));
         });
     });
 }

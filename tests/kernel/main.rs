@@ -10,6 +10,7 @@ mod harness;
 mod addresses;
 mod adopt;
 mod blog;
+mod bridge_ports;
 mod command_line;
 mod concurrency;
 mod crash;

@@ -8,8 +8,8 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, assert_view, destroy, in_namespaces, lab, lacks, needs, rounds, settled_fingerprint,
-    settled_view, sh,
+    Feature, apply, assert_no_changes, assert_view, destroy, in_namespaces, kernel_at_least, lab, lacks, needs, rounds,
+    settled_fingerprint, settled_view, sh,
 };
 
 /// Draws labs that this kernel can have.
@@ -31,7 +31,11 @@ impl Dice {
             (Feature::Ipvtap, "ipvtap:"),
             (Feature::Vlan, "vlan:"),
         ];
-        let lacking = words.into_iter().filter(|(feature, _)| lacks(*feature)).map(|(_, word)| word).collect();
+        /// Options of ports of bridges that came with Linux 6.2 to 6.6.
+        const LATE: [&str; 4] = ["mab:", "mcast_max_groups:", "neigh_vlan_suppress:", "backup_nhid:"];
+        let lacking = words.into_iter().filter(|(feature, _)| lacks(*feature)).map(|(_, word)| word);
+        let late = LATE.into_iter().filter(|_| !kernel_at_least(6, 6));
+        let lacking = lacking.chain(late).collect();
         Self { runner: TestRunner::new(Config { rng_seed, ..Config::default() }), lacking }
     }
 

@@ -1,6 +1,7 @@
 //! Executes operations in the order of the plan. For speed, consecutive messages to the same socket are sent together, and consecutive
 //! new namespaces are divided among threads.
 
+mod carrier;
 mod detection;
 mod foreign_routes;
 mod namespaces;
@@ -10,7 +11,6 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::libc;
 
-use self::detection::Retries;
 pub(super) use self::foreign_routes::ForeignRoutes;
 use super::Linux;
 use super::early::{EarlyNamespaces, Follower};
@@ -34,17 +34,29 @@ struct Pending {
 enum Method {
     /// Messages through the socket of this namespace.
     Messages(NamespaceName),
-    /// One message, repeated until this address has passed duplicate address detection.
-    Retry(IpAddr),
+    /// One message, repeated until what it waits for has happened.
+    Retry(Awaited),
     /// A thread inside the namespace, together with other operations.
     Inside,
     /// Threads that remove namespaces, together with other operations.
     Removal,
 }
 
+/// What an operation may have to wait for.
+#[derive(Clone, Copy)]
+enum Awaited {
+    /// This address has passed duplicate address detection.
+    Source(IpAddr),
+    /// The link has a carrier.
+    Carrier,
+}
+
 fn method(operation: &Operation) -> Method {
     if let Some(source) = detection::awaited(operation) {
-        return Method::Retry(source);
+        return Method::Retry(Awaited::Source(source));
+    }
+    if carrier::is_awaited(operation) {
+        return Method::Retry(Awaited::Carrier);
     }
     match operation {
         Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } => Method::Inside,
@@ -92,8 +104,8 @@ fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Pro
                 add(linux, pending.get_or_insert_with(|| Pending::new(through)), operations, position)?;
                 1
             }
-            Method::Retry(source) => {
-                execute_with_retries(linux, operations, position, source, progress)?;
+            Method::Retry(awaited) => {
+                execute_with_retries(linux, operations, position, awaited, progress)?;
                 1
             }
             Method::Inside => {
@@ -212,15 +224,15 @@ fn flush(
     Ok(())
 }
 
-/// Executes an operation that the kernel refuses while its source address is tentative.
+/// Executes an operation that the kernel refuses until what it waits for has happened.
 fn execute_with_retries(
     linux: &mut Linux,
     operations: &[Operation],
     position: usize,
-    source: IpAddr,
+    awaited: Awaited,
     progress: &mut dyn Progress,
 ) -> Result<(), ExecuteError> {
-    let mut retries = Retries::new();
+    let (mut detection, carrier) = (detection::Retries::new(), carrier::Retries::new());
     loop {
         let mut message = Pending::new(operations[position].namespace().clone());
         add(linux, &mut message, operations, position)?;
@@ -232,7 +244,10 @@ fn execute_with_retries(
             return Err(ExecuteError::Interrupted);
         }
         let Some(opened) = linux.opened(operations[position].namespace()) else { return Err(refusal.into()) };
-        let waited = retries.wait(&mut opened.socket, source, refusal.source);
+        let waited = match awaited {
+            Awaited::Source(source) => detection.wait(&mut opened.socket, source, refusal.source),
+            Awaited::Carrier => carrier.wait(refusal.source),
+        };
         waited.map_err(|errno| refused(operations, position, errno))?;
     }
 }

@@ -2,10 +2,13 @@
 
 use nix::libc;
 
-use super::device::Place;
+use super::device::{Device, Place};
 use super::network::Network;
 use crate::kernel::Errno;
-use crate::operation::LinkHandle;
+use crate::operation::{LinkHandle, PortChange};
+use crate::resource::link::Port;
+use crate::resource::link::port::Surroundings;
+use crate::resource::link::rules::PathCost;
 
 impl Network {
     /// Makes a link a port. The kernel releases it from its old master first, even if the new master then refuses it.
@@ -22,8 +25,15 @@ impl Network {
         }
         self.release(port);
         self.check_port(port, &master)?;
+        let path_cost = self.path_cost(port);
+        let mut options = self.device(&master).and_then(|master| Port::of(&master.kind));
+        if let Some(options) = &mut options {
+            *options = options.complete();
+            options.normalise();
+            options.inherit(path_cost);
+        }
         if let Some(device) = self.device_mut(port) {
-            device.master = Some(master.index);
+            (device.master, device.port) = (Some(master.index), options);
         }
         self.fit_to_ports(&master);
         Ok(())
@@ -31,9 +41,75 @@ impl Network {
 
     /// Releases a port from its master.
     pub(super) fn release(&mut self, port: &Place) {
-        let master = self.device_mut(port).and_then(|device| device.master.take());
+        let master = self.device_mut(port).and_then(Device::leave_master);
         if let Some(master) = master {
+            for other in self.ports(&Place::new(&port.namespace, master)) {
+                if let Some(other) = self.device_mut(&other).filter(|other| other.port_reference == Some(port.index)) {
+                    other.port_reference = None;
+                }
+            }
             self.fit_to_ports(&Place::new(&port.namespace, master));
+        }
+    }
+
+    /// Returns the path cost of a link (`port_cost`).
+    fn path_cost(&self, place: &Place) -> Option<u32> {
+        /// The path cost of a link of unknown speed.
+        const SLOW: u32 = 100;
+        let device = self.device(place)?;
+        match (device.kind.path_cost(), &device.below) {
+            (PathCost::Fixed(cost), _) => Some(cost),
+            (PathCost::Parents, Some(parent)) => self.path_cost(parent),
+            (PathCost::Parents | PathCost::Unknown, _) => Some(SLOW),
+        }
+    }
+
+    /// Changes options of a port (`br_port_slave_changelink`).
+    pub(super) fn set_port(&mut self, place: &Place, change: &PortChange) -> Result<(), Errno> {
+        let Some(device) = self.device(place) else { return Err(Errno::new(libc::ENODEV)) };
+        let (Some(port), Some(master)) = (&device.port, device.master) else { return Err(Errno::new(libc::EOPNOTSUPP)) };
+        let master = Place::new(&place.namespace, master);
+        let Some(upper) = self.device(&master) else { return Err(Errno::new(libc::ENODEV)) };
+        let around = Surroundings { master: &upper.kind, up: device.up && upper.up, carrier: self.has_carrier(place) };
+        if let Some(cause) = change.options.refused(around) {
+            return Err(cause.into());
+        }
+        let mut updated = port.clone();
+        updated.update(&change.options);
+        updated.normalise();
+        let reference = change.reference.as_ref().map(|port| self.place(port)).transpose()?;
+        let is_other_port = |other: &Place| other != place && self.ports(&master).contains(other);
+        if !updated.validate().is_empty() || reference.as_ref().is_some_and(|other| !is_other_port(other)) {
+            return Err(Errno::new(libc::EINVAL));
+        }
+        updated.refer(None);
+        let refers = change.options.sets_reference();
+        if let Some(device) = self.device_mut(place) {
+            device.port = Some(updated);
+            if refers {
+                device.port_reference = reference.map(|port| port.index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the link has a carrier: the other end of its pair is up, or its parent is up and has a carrier.
+    fn has_carrier(&self, place: &Place) -> bool {
+        let Some(device) = self.device(place) else { return false };
+        let Some(below) = &device.below else { return true };
+        let up = self.device(below).is_some_and(|below| below.up);
+        up && (device.kind.is_pair() || self.has_carrier(below))
+    }
+
+    /// Enables the ports that can pass packets, and disables the others (`br_port_carrier_check`).
+    pub(super) fn enable_ports(&mut self) {
+        for place in self.places(|device| device.port.is_some()) {
+            let Some(device) = self.device(&place) else { continue };
+            let master = device.master.and_then(|master| self.device(&Place::new(&place.namespace, master)));
+            let enabled = device.up && master.is_some_and(|master| master.up) && self.has_carrier(&place);
+            if let Some(port) = self.device_mut(&place).and_then(|device| device.port.as_mut()) {
+                port.enable(enabled);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
 use crate::resource::link::rules::Flags;
-use crate::resource::link::{Kind, Link, LinkSettings, Queues};
+use crate::resource::link::{Kind, Link, LinkSettings, Port, Queues};
 use crate::state::Ifindex;
 use crate::value::{InterfaceAddress, Mac};
 
@@ -57,6 +57,9 @@ pub(super) struct Device {
     /// The namespace of its own packets.
     pub(super) underlay: Option<NamespaceName>,
     pub(super) master: Option<Ifindex>,
+    /// Its options as a port, all of them set. The port that they refer to is in `port_reference`.
+    pub(super) port: Option<Port>,
+    pub(super) port_reference: Option<Ifindex>,
     pub(super) mac: Mac,
     pub(super) mtu: u32,
     /// Whether the mtu of the existing master was set, so that it no longer follows its ports (BROPT_MTU_SET_BY_USER).
@@ -109,6 +112,8 @@ impl Device {
             below: None,
             underlay: None,
             master: None,
+            port: None,
+            port_reference: None,
             mac,
             mtu,
             mtu_set: false,
@@ -158,6 +163,12 @@ impl Device {
 
     pub(super) fn is_loopback(&self) -> bool {
         self.kind.is_loopback()
+    }
+
+    /// Removes its master, and with it the options as a port.
+    pub(super) fn leave_master(&mut self) -> Option<Ifindex> {
+        (self.port, self.port_reference) = (None, None);
+        self.master.take()
     }
 
     /// Returns whether the link has an IPv6 state at all (`struct inet6_dev`), with sysctls.

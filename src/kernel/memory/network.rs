@@ -96,6 +96,7 @@ pub(super) fn number(cause: Cause) -> i32 {
         Cause::Exists => libc::EEXIST,
         Cause::OutOfRange => libc::ERANGE,
         Cause::Loop => libc::ELOOP,
+        Cause::Down => libc::ENETDOWN,
     }
 }
 
@@ -169,6 +170,7 @@ impl Network {
             Operation::Put(put) => self.put(author, put),
             Operation::Remove(object) => self.remove_object(author, object),
         }?;
+        self.enable_ports();
         self.drop_unmet_objects();
         Ok(())
     }

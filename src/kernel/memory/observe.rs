@@ -92,6 +92,7 @@ impl Reader<'_> {
             name: device.name,
             link: link(device),
             master: device.master,
+            port_reference: device.port_reference,
             below: below.map(|place| place.index),
             below_nsid: below.map(|place| &place.namespace).or(device.underlay.as_ref()).and_then(elsewhere),
             group: device.group,
@@ -156,7 +157,7 @@ impl Reader<'_> {
 
 fn link(device: &Device) -> Link {
     let settings = device.settings(None);
-    Link { settings, queues: Some(device.queues), ..Link::new(device.kind.clone()) }
+    Link { settings, port: device.port.clone(), queues: Some(device.queues), ..Link::new(device.kind.clone()) }
 }
 
 struct AddKept<'a> {

@@ -46,7 +46,7 @@ impl Network {
         self.release(place);
         for port in self.ports(place) {
             if let Some(device) = self.device_mut(&port) {
-                device.master = None;
+                device.leave_master();
             }
         }
         for family in [Family::Inet, Family::Inet6] {

@@ -5,12 +5,12 @@ use super::network::{Author, Namespace, Network};
 use super::route::BY_HAND;
 use crate::kernel::Errno;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
-use crate::operation::{LinkChange, LinkHandle, NewLink, NewPeer, Operation};
+use crate::operation::{LinkChange, LinkHandle, NewLink, NewPeer, Operation, PortChange};
 use crate::ownership;
 use crate::resource::address::{Address, AddressKey, ConnectedRoute};
 use crate::resource::link::rules::Flags;
 use crate::resource::link::veth::Veth;
-use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::link::{Kind, Link, LinkSettings, Port};
 use crate::resource::object::table::{Places, Puts, Registered};
 use crate::resource::object::{At, Over, Put};
 use crate::resource::route::{Route, RouteKey};
@@ -77,6 +77,12 @@ impl Network {
         let new = NewLink { handle: handle(one), link: link(), parent: None, master: None, up: true, peer };
         self.by_hand(&Operation::CreateLink(Box::new(new)))?;
         self.set_up(other, true)
+    }
+
+    /// Changes options of a link as a port.
+    pub fn set_port_options(&mut self, id: &LinkId, options: Port) -> Result<(), Errno> {
+        let port = Some(Box::new(PortChange { options, reference: None }));
+        self.by_hand(&Operation::ChangeLink(Box::new(LinkChange { port, ..LinkChange::of(self.handle(id)?) })))
     }
 
     /// Changes the mark of a link.

@@ -6,6 +6,7 @@ mod lab;
 mod links;
 mod mtu;
 mod namespaces;
+mod ports;
 mod routes;
 mod sysctls;
 

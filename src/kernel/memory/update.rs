@@ -42,6 +42,9 @@ impl Network {
             None => {}
         }
         self.keep(&place, settings);
+        if let Some(port) = &change.port {
+            self.set_port(&place, port)?;
+        }
         for name in &change.remove_altnames {
             let removed = self.device_mut(&place).is_some_and(|device| device.altnames.remove(name));
             if !removed {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::kind::Kind;
 use super::loopback::Loopback;
+use super::port::Port;
 use super::settings::LinkSettings;
 use crate::ownership::Mark;
 use crate::resource::{FieldChange, owner_change};
@@ -57,6 +58,15 @@ impl Marked {
     }
 }
 
+/// What a link inherits from other links.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// The mtu of a new link, in bytes.
+    pub mtu: Option<u32>,
+    /// The path cost as a port of a bridge, if known.
+    pub path_cost: Option<u32>,
+}
+
 /// A link of any kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {
@@ -64,6 +74,8 @@ pub struct Link {
     pub kind: Kind,
     /// The settings that every link has.
     pub settings: LinkSettings,
+    /// Its options as a port, if ports of its master have such; those that are not set have the kernel's default.
+    pub port: Option<Port>,
     /// The number of queues, if the lab or topo sets it.
     pub queues: Option<Queues>,
     /// Whether it is declared as `external`. It is never created or deleted, and only the settings in the lab file are managed.
@@ -75,7 +87,7 @@ pub struct Link {
 impl Link {
     /// Returns a link of that kind without settings.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, settings: LinkSettings::default(), queues: None, external: false, marked: Marked::Lab }
+        Self { kind, settings: LinkSettings::default(), port: None, queues: None, external: false, marked: Marked::Lab }
     }
 
     /// Returns an external link with the settings of the lab file.
@@ -111,7 +123,7 @@ impl Link {
 
     /// Returns whether this is `lo` exactly as a new namespace has it.
     pub fn is_as_created(&self) -> bool {
-        self.kind.is_loopback() && self.delta(&Self::new_loopback(), None).is_empty()
+        self.kind.is_loopback() && self.delta(&Self::new_loopback(), Inherited::default()).is_empty()
     }
 
     /// Returns whether the lab adopts the live link.
@@ -127,6 +139,10 @@ impl Link {
         }
         shown.extend(self.kind.show().into_iter().map(|(name, value)| (name.to_owned(), value)));
         shown.extend(self.settings.show());
+        if let Some((port, options)) = self.port.as_ref().and_then(|port| Some((port.name(), port.special()?))) {
+            let options = options.show().into_iter().map(|(name, value)| (name.to_owned(), value));
+            shown.push((port.to_owned(), Value::Object(options.collect())));
+        }
         shown
     }
 }

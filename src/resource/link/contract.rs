@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 
 use super::pattern::PortPattern;
-use super::rules::{Addressing, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, Refusal, Sole};
+use super::rules::{Addressing, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Sole};
 use crate::name::{LinkId, LinkRef, NamespaceName};
 
 /// The mtu of an Ethernet device.
@@ -194,6 +194,11 @@ pub trait LinkKind {
     /// Returns the option that determines whether the link uses ARP. A lab cannot set `arp` then.
     fn decides_arp(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Returns the path cost that a bridge gives it as a port (`port_cost`).
+    fn path_cost(&self) -> PathCost {
+        PathCost::Unknown
     }
 
     /// Returns the length of the transmit queue of a new link, in packets.

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::common::Link;
+use super::common::{Inherited, Link};
 use super::kind::Kind;
+use super::port::Port;
 use super::rules::Addressing;
 use super::settings::LinkSettings;
 use crate::name::LinkName;
@@ -55,6 +56,8 @@ pub struct LinkDelta {
     pub kind: Option<Box<Kind>>,
     /// The change of the master.
     pub master: MasterChange<LinkName>,
+    /// The port with only those options set that differ. A link that becomes a port has the kernel's defaults at first.
+    pub port: Option<Port>,
     /// Alternative names to add.
     pub gains: BTreeSet<String>,
     /// Alternative names to remove.
@@ -78,15 +81,14 @@ impl LinkDelta {
 }
 
 impl Link {
-    /// Returns the difference between this desired link and the live one. `inherited_mtu` is the mtu that the kernel would give a new
-    /// link.
-    pub fn delta(&self, live: &Self, inherited_mtu: Option<u32>) -> LinkDelta {
+    /// Returns the difference between this desired link and the live one.
+    pub fn delta(&self, live: &Self, inherited: Inherited) -> LinkDelta {
         let mut delta = LinkDelta { mark: self.marked.compare(&live.marked).is_some(), ..LinkDelta::default() };
         if !self.external {
             self.compare_kind(live, &mut delta);
             delta.replaces |= self.queues.zip(live.queues).is_some_and(|(wanted, queues)| wanted != queues);
         }
-        let mut wanted = self.complete_settings(inherited_mtu);
+        let mut wanted = self.complete_settings(inherited.mtu);
         if matches!(self.kind.addressing(), Addressing::Parents(_)) {
             wanted.mac = None;
         }
@@ -94,12 +96,28 @@ impl Link {
         if wanted.master != live.settings.master && !(self.external && wanted.master.is_none()) {
             delta.master = wanted.master.map_or(MasterChange::Release, MasterChange::Enslave);
         }
+        self.compare_port(live, inherited, &mut delta);
         if let Some(wanted) = wanted.altnames {
             let live = live.settings.altnames.clone().unwrap_or_default();
             delta.gains = wanted.difference(&live).cloned().collect();
             delta.loses = live.difference(&wanted).cloned().collect();
         }
         delta
+    }
+
+    fn compare_port(&self, live: &Self, inherited: Inherited, delta: &mut LinkDelta) {
+        if delta.master != MasterChange::Keep {
+            delta.port = self.new_port();
+        } else if let (Some(desired), Some(live)) = (&self.port, &live.port) {
+            let mut desired = desired.clone();
+            desired.inherit(inherited.path_cost);
+            delta.port = desired.difference(live);
+        }
+    }
+
+    /// Returns the options to set after the link has become a port.
+    pub fn new_port(&self) -> Option<Port> {
+        self.port.as_ref().and_then(Port::special)
     }
 
     fn compare_kind(&self, live: &Self, delta: &mut LinkDelta) {
@@ -133,6 +151,10 @@ impl Link {
             let before = live.settings.master.filter(|before| Some(*before) != master);
             fields.push(FieldChange::new("master", show(before), show(master)));
         }
+        if let Some(port) = &delta.port {
+            let before = live.port.clone().filter(|_| delta.master == MasterChange::Keep);
+            fields.extend(port_fields(port, &before.unwrap_or_else(|| port.only(&[]).complete())));
+        }
         let rewritten = LinkSettings::default();
         fields.extend(
             delta.rewrite.compare(&rewritten).into_iter().map(|field| FieldChange { before: field.after.clone(), ..field }),
@@ -162,4 +184,14 @@ impl Link {
         }
         fields
     }
+}
+
+/// Returns the options of a port that are written, with their values before.
+fn port_fields(written: &Port, before: &Port) -> Vec<FieldChange> {
+    let before = before.show();
+    let field = |(name, after): (&'static str, Value)| {
+        let before = before.iter().find(|(other, _)| *other == name).map_or(Value::Null, |(_, before)| before.clone());
+        FieldChange::new(format!("{}.{name}", written.name()), before, after)
+    };
+    written.show().into_iter().map(field).collect()
 }

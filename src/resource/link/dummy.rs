@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::LinkKind;
-use super::rules::Flags;
+use super::rules::{Flags, PathCost};
 use crate::resource::option::{OptionRow, OptionTable};
 
 /// `dummy: {}`, without options.
@@ -26,6 +26,10 @@ impl OptionTable for Dummy {
 impl LinkKind for Dummy {
     fn mtu_limits(&self) -> RangeInclusive<u32> {
         0..=i32::MAX.unsigned_abs()
+    }
+
+    fn path_cost(&self) -> PathCost {
+        PathCost::Fixed(100)
     }
 
     fn default_flags(&self, _: Flags) -> Flags {

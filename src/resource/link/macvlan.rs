@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
-use super::rules::{Addressing, Cause, MtuBound, ParentRule, Refusal, Sole};
+use super::rules::{Addressing, Cause, MtuBound, ParentRule, PathCost, Refusal, Sole};
 use crate::name::LinkRef;
 use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32};
 use crate::value::Mac;
@@ -121,6 +121,10 @@ impl OptionTable for Macvlan {
 impl LinkKind for Macvlan {
     fn parent_rule(&self) -> ParentRule {
         ParentRule::Required
+    }
+
+    fn path_cost(&self) -> PathCost {
+        PathCost::Parents
     }
 
     fn parent(&self) -> Option<&LinkRef> {

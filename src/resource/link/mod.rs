@@ -4,6 +4,7 @@
 //! decoding, comparing and printing follow.
 
 pub mod bridge;
+pub mod bridge_port;
 pub mod contract;
 pub mod device;
 pub mod dummy;
@@ -12,6 +13,7 @@ pub mod kind;
 pub mod loopback;
 pub mod macvlan;
 pub mod pattern;
+pub mod port;
 pub mod rules;
 pub mod veth;
 pub mod vlan;
@@ -21,9 +23,11 @@ mod common;
 mod delta;
 mod settings;
 
-pub use common::{Link, Marked, Queues};
+pub use common::{Inherited, Link, Marked, Queues};
 pub use delta::{LinkDelta, MasterChange};
 pub use kind::Kind;
+pub use port::Port;
+pub(crate) use port::for_each_port;
 pub(crate) use settings::for_each_setting;
 pub use settings::{FlagBits, LinkSettings};
 

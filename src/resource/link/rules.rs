@@ -15,6 +15,8 @@ pub enum Cause {
     OutOfRange,
     /// ELOOP
     Loop,
+    /// ENETDOWN
+    Down,
 }
 
 /// A refusal of the kernel.
@@ -116,6 +118,17 @@ pub struct Flags {
 impl Flags {
     /// The flags of an Ethernet device.
     pub const ETHERNET: Self = Self { arp: Some(true), multicast: Some(true) };
+}
+
+/// The path cost of a link in a spanning tree, which the kernel derives from its speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathCost {
+    /// The same for all links of the kind.
+    Fixed(u32),
+    /// The path cost of the parent.
+    Parents,
+    /// Unknown, as for hardware.
+    Unknown,
 }
 
 /// The mtus of other links, in bytes, from which the kernel derives a link's mtu.

@@ -8,6 +8,7 @@
 //! One message creates both ends of a pair, each in its namespace. They are deleted together.
 
 use super::contract::LinkKind;
+use super::rules::PathCost;
 use crate::name::LinkRef;
 use crate::resource::option::{OptionRow, OptionTable};
 
@@ -29,6 +30,11 @@ impl OptionTable for Veth {
 impl LinkKind for Veth {
     fn is_pair(&self) -> bool {
         true
+    }
+
+    /// Its speed is 10 Gb/s.
+    fn path_cost(&self) -> PathCost {
+        PathCost::Fixed(2)
     }
 
     fn parent(&self) -> Option<&LinkRef> {

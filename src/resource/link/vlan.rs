@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::LinkKind;
 use super::ipvlan::{Ipvlan, Ipvtap};
 use super::loopback::Loopback;
-use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, Refusal};
+use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal};
 use crate::name::LinkRef;
 use crate::resource::option::{Be16, Invalid, OptionRow, OptionTable, U16};
 use crate::{kernel_enum, option};
@@ -118,6 +118,10 @@ impl OptionTable for Vlan {
 impl LinkKind for Vlan {
     fn parent_rule(&self) -> ParentRule {
         ParentRule::Required
+    }
+
+    fn path_cost(&self) -> PathCost {
+        PathCost::Parents
     }
 
     fn parent(&self) -> Option<&LinkRef> {

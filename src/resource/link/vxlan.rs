@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::contract::LinkKind;
-use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, Refusal};
+use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, PathCost, Refusal};
 use crate::name::{LinkRef, NamespaceName};
 use crate::option;
 use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32};
@@ -190,6 +190,11 @@ fn shared_by_port(_: &Vxlan) -> Vec<Value> {
 impl LinkKind for Vxlan {
     fn parent_rule(&self) -> ParentRule {
         ParentRule::Optional
+    }
+
+    /// Without a parent its speed is unknown.
+    fn path_cost(&self) -> PathCost {
+        if self.parent.is_some() { PathCost::Parents } else { PathCost::Fixed(100) }
     }
 
     fn parent(&self) -> Option<&LinkRef> {

@@ -58,7 +58,8 @@ fn ranges(text: &str) -> Option<BTreeSet<u16>> {
     let mut all = BTreeSet::new();
     for part in text.split([',', ' ']).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        all.extend(first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?);
+        let number = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
+        all.extend(number(first)?..=number(last)?);
     }
     Some(all)
 }

@@ -19,7 +19,7 @@ enum Edit {
     Bridge(u8, Option<Bridge>),
     Dummy(u8, Option<Dummy>),
     Upper(u8, Option<Upper>),
-    /// A link has other options.
+    /// A link, or an end of a pair as a port, has other options.
     Options(u8, Options),
     External(Option<External>),
     Route(u8, Option<RoutePart>),
@@ -43,7 +43,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         (0..FEW, of(dummy())).prop_map(|(number, part)| Edit::Dummy(number, part)),
         (0..UPPERS, of(upper())).prop_map(|(number, part)| Edit::Upper(number, part)),
         (0..UPPERS, of(upper())).prop_map(|(number, part)| Edit::Upper(number, part)),
-        (0..UPPERS + FEW, options()).prop_map(|(number, options)| Edit::Options(number, options)),
+        (0..UPPERS + FEW + 2 * WIRES, options()).prop_map(|(number, options)| Edit::Options(number, options)),
         of(external()).prop_map(Edit::External),
         (0..8_u8, of(route())).prop_map(|(number, part)| Edit::Route(number, part)),
         (0..8_u8, of(rule())).prop_map(|(number, part)| Edit::Rule(number, part)),
@@ -84,10 +84,12 @@ impl Lab {
             Edit::Dummy(number, part) => put(&mut self.dummies, number, part),
             Edit::Upper(number, part) => put(&mut self.uppers, number, part),
             Edit::Options(number, options) => {
-                let bridge = number.checked_sub(UPPERS).and_then(|number| self.bridges.get_mut(&number));
-                let of_bridge = bridge.map(|bridge| &mut bridge.options);
-                if let Some(kept) = of_bridge.or_else(|| Some(&mut self.uppers.get_mut(&number)?.options)) {
-                    *kept = options;
+                if let Some(end) = number.checked_sub(UPPERS + FEW) {
+                    self.with_end(end / 2, end % 2, |end| end.port_options = options);
+                } else if let Some(bridge) = number.checked_sub(UPPERS) {
+                    self.bridges.entry(bridge).and_modify(|bridge| bridge.options = options);
+                } else {
+                    self.uppers.entry(number).and_modify(|upper| upper.options = options);
                 }
             }
             Edit::External(part) => self.external = part,

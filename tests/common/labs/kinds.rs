@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use topo::internals::{InterfaceSpec, Kind, LabFile, ParentRule, Severity, check};
+use topo::internals::{InterfaceSpec, Kind, LabFile, ParentRule, Port, Severity, check};
 
 use super::super::{Options, Upper};
 use super::{Writer, object, up, with_kind};
@@ -26,20 +26,43 @@ fn parsed(kind: &str, options: &Map<String, Value>) -> Kind {
 pub(super) fn options(kind: &str, parent: Value, drawn: &Options) -> Option<Map<String, Value>> {
     let registered = Kind::registered().into_iter().find(|registered| registered.name() == kind)?;
     let parent = Some(parent).filter(|parent| !parent.is_null() && registered.parent_rule() != ParentRule::Never);
-    let rows: Vec<_> = registered.samples().into_iter().filter(|(_, samples)| !samples.is_empty()).collect();
+    let always = Map::from_iter(parent.map(|parent| ("parent".to_owned(), parent)));
+    valid(registered.samples(), &always, drawn, |options| Some(parsed(kind, options).validate().into_iter().next()?.key))
+}
+
+/// Valid options of a port of that kind of master, with their key.
+pub(super) fn port_options(master: &str, drawn: &Options) -> Option<(&'static str, Map<String, Value>)> {
+    let port = Port::registered().into_iter().find(|port| port.master() == master)?;
+    let refused = |options: &Map<String, Value>| Some(parsed_port(port.name(), options).validate().into_iter().next()?.key);
+    Some((port.name(), valid(port.samples(), &Map::new(), drawn, refused)?))
+}
+
+/// The port that a section with these options makes.
+fn parsed_port(key: &str, options: &Map<String, Value>) -> Port {
+    let section: InterfaceSpec = serde_json::from_value(json!({ key: options })).expect("samples are of the option's type");
+    section.ports().swap_remove(0)
+}
+
+/// The drawn options with what they always have, made what is not `refused`, which returns the name of the option that is.
+fn valid(
+    samples: Vec<(&'static str, Vec<Value>)>,
+    always: &Map<String, Value>,
+    drawn: &Options,
+    refused: impl Fn(&Map<String, Value>) -> Option<&'static str>,
+) -> Option<Map<String, Value>> {
+    let rows: Vec<_> = samples.into_iter().filter(|(_, samples)| !samples.is_empty()).collect();
     let drawn = drawn.iter().filter(|_| !rows.is_empty());
     let mut chosen: BTreeMap<&str, usize> =
         drawn.map(|(row, value)| (rows[usize::from(*row) % rows.len()].0, usize::from(*value))).collect();
     // Every value of an option is tried once.
     for _ in 0..100 {
-        let mut options = Map::new();
-        options.extend(parent.clone().map(|parent| ("parent".to_owned(), parent)));
+        let mut options = always.clone();
         for (name, samples) in &rows {
             let value = chosen.get(name).map(|value| samples[value % samples.len()].clone());
             options.extend(value.map(|value| ((*name).to_owned(), value)));
         }
-        let Some(invalid) = parsed(kind, &options).validate().into_iter().next() else { return Some(options) };
-        let (name, samples) = rows.iter().find(|(name, _)| *name == invalid.key)?;
+        let Some(refused) = refused(&options) else { return Some(options) };
+        let (name, samples) = rows.iter().find(|(name, _)| *name == refused)?;
         match chosen.get(name) {
             None => drop(chosen.insert(name, 0)),
             Some(value) if *value < 8 + samples.len() => drop(chosen.insert(name, value.max(&7) + 1)),

@@ -219,7 +219,7 @@ impl Writer<'_> {
                 }
             };
             for key in keys {
-                self.interfaces.get_mut(&key).expect("it was found there").port = true;
+                self.port(&key);
             }
             let mut options = kinds::options("bridge", Value::Null, &bridge.options).unwrap_or_default();
             if !ports.is_empty() {
@@ -234,6 +234,17 @@ impl Writer<'_> {
             let members = object(vec![("addresses", addresses.into()), ("mtu", json!(bridge.mtu)), ("up", up(bridge.down))]);
             let members = with_kind(members, "bridge", options.into());
             self.add(format!("bridge {number}"), bridge.space, &format!("br{number}"), bridge.down, members);
+        }
+    }
+
+    /// Makes an end of a pair a port of a bridge, with its options.
+    fn port(&mut self, key: &str) {
+        let interface = self.interfaces.get_mut(key).expect("it was found there");
+        interface.port = true;
+        let numbers: Vec<u8> = key.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let drawn = self.lab.end(numbers[0], numbers[1]).map(|end| &end.port_options).filter(|drawn| !drawn.is_empty());
+        if let Some((key, options)) = drawn.and_then(|drawn| kinds::port_options("bridge", drawn)) {
+            self.members.entry(interface.space).or_default().insert(interface.name.clone(), json!({ key: options }));
         }
     }
 

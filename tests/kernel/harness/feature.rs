@@ -76,6 +76,13 @@ impl Feature {
     }
 }
 
+/// Whether the kernel is of that release or a later one.
+pub fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs is mounted");
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
+
 /// Whether the kernel lacks it. Where nothing may be skipped that is a failure.
 pub fn lacks(feature: Feature) -> bool {
     !needs(&[feature])

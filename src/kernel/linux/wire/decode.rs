@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::name::LinkName;
 use crate::resource::link::loopback::Loopback;
-use crate::resource::link::{Kind, Link, Queues};
+use crate::resource::link::{Kind, Link, Port, Queues};
 use crate::resource::object::wire::{attributes, number, text};
 use crate::snapshot::FoundLink;
 use crate::state::Ifindex;
@@ -22,6 +22,8 @@ const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
 
 /// Decodes the body of an RTM_NEWLINK.
 ///
@@ -35,6 +37,7 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
         name: LinkName::from_kernel(b""),
         link: Link::new(Kind::default()),
         master: None,
+        port_reference: None,
         below: None,
         below_nsid: None,
         group: 0,
@@ -53,6 +56,9 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
                 let (kind, parent) = kind(value)?;
                 raw.link.kind = kind;
                 raw.below = raw.below.or(parent);
+                if let Some((port, reference)) = port(value)? {
+                    (raw.link.port, raw.port_reference) = (Some(port), reference);
+                }
             }
             IFLA_IFALIAS => raw.alias = text(value),
             IFLA_GROUP => raw.group = number(value)?,
@@ -100,4 +106,17 @@ fn kind(info: &[u8]) -> Result<(Kind, Option<Ifindex>), String> {
         }
     }
     Ok((kind, parent))
+}
+
+/// The options as a port, and the number of the port that they refer to.
+fn port(info: &[u8]) -> Result<Option<(Port, Option<Ifindex>)>, String> {
+    let (mut master, mut data): (String, &[u8]) = (String::new(), &[]);
+    for attribute in attributes(info) {
+        match attribute? {
+            (IFLA_INFO_SLAVE_KIND, value) => master = text(value),
+            (IFLA_INFO_SLAVE_DATA, value) => data = value,
+            _ => {}
+        }
+    }
+    Port::decode(&master, data).map_err(|error| error.to_string())
 }

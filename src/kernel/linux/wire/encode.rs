@@ -4,11 +4,13 @@ use std::os::fd::RawFd;
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, Prop};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, Prop,
+};
 
 use super::Batch;
 use crate::name::{LabName, NamespaceName};
-use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer};
+use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, PortChange};
 use crate::ownership::{self, Mark};
 use crate::resource::link::veth::VETH_INFO_PEER;
 use crate::resource::link::{FlagBits, Link, LinkSettings, Queues};
@@ -97,6 +99,14 @@ fn link_info(kind: &str, data: Vec<u8>) -> LinkAttribute {
     LinkAttribute::LinkInfo(info)
 }
 
+fn port_info(PortChange { options, reference }: &PortChange) -> LinkAttribute {
+    let data = options.encode(reference.as_ref().map(|port| port.index));
+    LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Other(options.master().to_owned())),
+        LinkInfo::PortData(InfoPortData::Other(data)),
+    ])
+}
+
 /// Returns the message of one new end, with everything that a creating message can contain.
 fn end(
     lab: &LabName,
@@ -141,7 +151,8 @@ fn peer_data(peer: &LinkMessage) -> Vec<u8> {
     data
 }
 
-/// Adds the changes to an existing link: at most one message each for its settings, for removed names and for added names.
+/// Adds the changes to an existing link: at most one message each for its settings, for its options as a
+/// port, for removed names and for added names.
 pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     let index = change.handle.index;
     let mut message = at(index);
@@ -164,6 +175,11 @@ pub fn change_link(batch: &mut Batch, change: &LinkChange) {
         }
         None if !empty => batch.push(RouteNetlinkMessage::SetLink(message), 0),
         None => {}
+    }
+    if let Some(port) = &change.port {
+        let mut message = at(index);
+        message.attributes.push(port_info(port));
+        batch.push(RouteNetlinkMessage::NewLink(message), 0);
     }
     for (names, message) in [
         (&change.remove_altnames, RouteNetlinkMessage::DelLinkProp as fn(LinkMessage) -> RouteNetlinkMessage),
