@@ -20,14 +20,15 @@ fn capabilities(process: u32) -> Vec<u32> {
 fn only_what_is_needed_is_kept() {
     in_namespaces(|| {
         const KILL: u32 = 5;
+        const NET_BIND_SERVICE: u32 = 10;
         const NET_ADMIN: u32 = 12;
         const SYS_PTRACE: u32 = 19;
         const SYS_ADMIN: u32 = 21;
         let before = settled_fingerprint();
         let file = lab("name: caps\nnamespaces: { a: {} }\n");
         for (arguments, kept) in [
-            (["apply", "--ask"].as_slice(), [NET_ADMIN, SYS_PTRACE, SYS_ADMIN].as_slice()),
-            (&["destroy", "--ask", "--kill"], &[KILL, NET_ADMIN, SYS_PTRACE, SYS_ADMIN]),
+            (["apply", "--ask"].as_slice(), [NET_BIND_SERVICE, NET_ADMIN, SYS_PTRACE, SYS_ADMIN].as_slice()),
+            (&["destroy", "--ask", "--kill"], &[KILL, NET_BIND_SERVICE, NET_ADMIN, SYS_PTRACE, SYS_ADMIN]),
         ] {
             let mut command = Command::new(TOPO);
             command.args(arguments).arg(&file).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

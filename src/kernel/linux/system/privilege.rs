@@ -16,6 +16,8 @@ pub enum Capability {
     ChangeGroup = 6,
     /// Change the user IDs (CAP_SETUID).
     ChangeUser = 7,
+    /// Receive on ports below 1024, as vxlans can (CAP_NET_BIND_SERVICE).
+    BindPort = 10,
     /// Change the network (CAP_NET_ADMIN).
     Network = 12,
     /// Open other processes' namespaces (CAP_SYS_PTRACE).
@@ -24,8 +26,10 @@ pub enum Capability {
     Administer = 21,
 }
 
-/// The capabilities of every command that uses the kernel.
-const ALWAYS: [Capability; 2] = [Capability::Network, Capability::Administer];
+/// The capabilities that every command needs that uses the kernel.
+const NEEDED: [Capability; 2] = [Capability::Network, Capability::Administer];
+/// Those that every command keeps.
+const KEPT: [Capability; 3] = [Capability::BindPort, Capability::Network, Capability::Administer];
 
 /// `_LINUX_CAPABILITY_VERSION_3`: sets of 64 bits, in two halves.
 const VERSION: u32 = 0x2008_0522;
@@ -44,12 +48,12 @@ struct Half {
     inheritable: u32,
 }
 
-/// Permanently drops every capability of the calling thread and of threads that it starts later, except for [`ALWAYS`] and `more`.
+/// Permanently drops every capability of the calling thread and of threads that it starts later, except for [`KEPT`] and `more`.
 ///
 /// # Errors
 /// Fails if a system call fails. Then no capability is dropped.
 pub fn keep(more: &[Capability]) -> Result<(), PrivilegeError> {
-    let kept = ALWAYS.iter().chain(more).fold(0_u32, |kept, capability| kept | 1 << (*capability as u32));
+    let kept = KEPT.iter().chain(more).fold(0_u32, |kept, capability| kept | 1 << (*capability as u32));
     restrict(kept).map_err(PrivilegeError)
 }
 
@@ -64,7 +68,7 @@ pub struct PrivilegeError(#[source] io::Error);
 /// # Errors
 /// Fails if a system call fails.
 pub fn is_ours_to_change() -> io::Result<bool> {
-    Ok(may(&ALWAYS)? && is_owned("/proc/thread-self/ns/net")? && is_owned("/proc/thread-self/ns/mnt")?)
+    Ok(may(&NEEDED)? && is_owned("/proc/thread-self/ns/net")? && is_owned("/proc/thread-self/ns/mnt")?)
 }
 
 /// Returns whether the calling thread can change its user and group IDs.
