@@ -39,6 +39,7 @@ subjects! {
     loopback
     macvlan
     namespace
+    neighbor
     order
     route
     rule

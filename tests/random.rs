@@ -32,6 +32,9 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::AddPair),
         (0..3_u8).prop_map(Act::AddRule),
         Just(Act::TakeRules),
+        any::<bool>().prop_map(Act::AddNeighbor),
+        Just(Act::TakeNeighbors),
+        Just(Act::Readdress),
         any::<bool>().prop_map(Act::Forward),
         any::<bool>().prop_map(Act::Loopback),
     ]

@@ -40,6 +40,8 @@ macro_rules! for_each_object {
                 routes => Route($crate::resource::route::Route),
                 /// Rules of policy routing, of both families.
                 rules => Rule($crate::resource::rule::Rule),
+                /// Neighbours and proxies of both families.
+                neighbors => Neighbor($crate::resource::neighbor::Neighbor),
             }
         }
     };
