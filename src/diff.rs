@@ -4,6 +4,7 @@
 //! The plan decides about order and messages.
 
 mod links;
+mod losses;
 mod mtu;
 mod objects;
 mod sysctls;

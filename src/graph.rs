@@ -76,7 +76,17 @@ impl LinkGraph {
 
     /// Returns the links that the kernel removes together with this link: its upper links and the other end of its pair.
     pub fn removed_with(&self, id: &LinkId) -> impl Iterator<Item = (&LinkId, Relation)> {
-        self.edges(id, Direction::Incoming).filter(|(_, relation)| *relation != Relation::Port)
+        self.above(id).filter(|(_, relation)| *relation != Relation::Port)
+    }
+
+    /// The links that need this one, and for what.
+    pub fn above(&self, id: &LinkId) -> impl Iterator<Item = (&LinkId, Relation)> {
+        self.edges(id, Direction::Incoming)
+    }
+
+    /// The ports of a link.
+    pub fn ports(&self, id: &LinkId) -> impl Iterator<Item = &LinkId> {
+        self.edges(id, Direction::Outgoing).filter(|(_, relation)| *relation == Relation::Port).map(|(port, _)| port)
     }
 
     /// Returns the dependent links: upper links, the other end of the pair, and the master.

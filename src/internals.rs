@@ -15,6 +15,7 @@ pub use crate::report::text::{Colour as PlanColour, plan as plan_text};
 pub use crate::resource::address::Address;
 pub use crate::resource::link::rules::ParentRule;
 pub use crate::resource::link::{Kind, Port};
+pub use crate::resource::neighbor::{Neighbor, NeighborKey};
 pub use crate::resource::object::Over;
 pub use crate::resource::rule::{Rule, RuleKey};
 pub use crate::resource::sysctl::SysctlKey;

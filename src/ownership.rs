@@ -1,12 +1,12 @@
 //! The ownership marks that topo stores in the kernel.
 //!
 //! A namespace is marked by the alias of its `lo`; everything inside it belongs to the lab. A link in `host` is marked by a group and
-//! an alias. A link with only one of them is foreign, unless it has an interface index from the range of the lab. Routes, rules
-//! and addresses in `host` are marked by a protocol number.
+//! an alias. A link with only one of them is foreign, unless it has an interface index from the range of the lab. Routes, rules,
+//! neighbours and addresses in `host` are marked by a protocol number.
 
 use crate::name::{LabName, NamespaceName};
 
-/// The protocol of routes (`rtm_protocol`), rules (FRA_PROTOCOL) and addresses (IFA_PROTO) that topo adds to `host`.
+/// The protocol of routes (`rtm_protocol`), rules (FRA_PROTOCOL), neighbours (NDA_PROTOCOL) and addresses (IFA_PROTO) that topo adds to `host`.
 pub const PROTOCOL: u8 = 116;
 
 /// Returns the group (IFLA_GROUP) of the lab's links in `host`: the FNV-1a hash of its name, mapped to 2^30 and above to avoid the

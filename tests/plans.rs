@@ -40,6 +40,7 @@ subjects! {
     loopback
     macvlan
     namespace
+    neighbor
     order
     route
     rule

@@ -32,6 +32,9 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::AddPair),
         (0..3_u8).prop_map(Act::AddRule),
         Just(Act::TakeRules),
+        any::<bool>().prop_map(Act::AddNeighbor),
+        Just(Act::TakeNeighbors),
+        Just(Act::Readdress),
         any::<bool>().prop_map(Act::Forward),
         any::<bool>().prop_map(Act::Loopback),
         (any::<u8>(), any::<u8>()).prop_map(|(row, value)| Act::SetPort(row, value)),
@@ -220,7 +223,7 @@ fn what_was_found_stays_mended() {
 fn a_drawn_lab_says_what_it_is_meant_to() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let texts: Vec<_> =
-        (0..300).map(|_| labs::lab().new_tree(&mut runner).expect("a lab can be drawn").current().text("random")).collect();
+        (0..1000).map(|_| labs::lab().new_tree(&mut runner).expect("a lab can be drawn").current().text("random")).collect();
     for word in [
         "endpoints",
         "ports",

@@ -5,29 +5,13 @@ use super::{Action, Differ, Subject};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::FieldChange;
 use crate::resource::object::table::{self, Registered, Verdicts, Visit};
-use crate::resource::object::{Fate, LinkLoss, Losses, Pair, Surroundings, Verdict};
+use crate::resource::object::{Fate, Losses, Pair, Surroundings, Verdict};
 use crate::state::{ResourceId, side_by_side};
 
 impl Differ<'_> {
     pub(super) fn objects(&mut self) {
         self.find_losses();
         table::visit(&mut Compare(self));
-    }
-
-    /// Collects the links that are removed, replaced or set down, for the objects that depend on them.
-    fn find_losses(&mut self) {
-        let gone = self.removed.keys().map(|link| {
-            let loss = if self.is_created(link) { LinkLoss::Replaced } else { LinkLoss::Deleted };
-            (link.clone(), loss)
-        });
-        let set_down = self.set_down.iter().map(|link| (link.clone(), LinkLoss::Down));
-        for (LinkId { namespace, name }, loss) in set_down.chain(gone).collect::<Vec<_>>() {
-            self.losses_in(&namespace).links.insert(name, loss);
-        }
-    }
-
-    fn losses_in(&mut self, namespace: &NamespaceName) -> &mut Losses {
-        self.losses.entry(namespace.clone()).or_insert_with(|| Losses::of_namespace(namespace))
     }
 
     fn add_object<O: Registered>(&mut self, namespace: &NamespaceName, verdict: Verdict<O>) {

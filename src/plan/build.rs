@@ -34,7 +34,8 @@ pub(super) enum Phase {
     PutObjects(usize),
     /// Removes objects whose replacements have been added.
     RemoveReplaced,
-    /// Objects that wait until an address has passed duplicate address detection. They come last, so that `apply` waits only once.
+    /// Objects that need the links of other namespaces up, or that wait until an address has passed duplicate address detection. They come
+    /// last, so that `apply` waits only once.
     PutLate,
     /// Sysctls that the kernel changes when a link or the other end of its pair is set up. They come when all links are up.
     LateSysctls,

@@ -70,7 +70,7 @@ impl AddNodes<'_, '_> {
             (Fate::Replace(Replacement::Overwrite), _) => Over::Anything,
             _ => Over::Nothing,
         };
-        let late = O::awaits(&verdict.key, after).is_some();
+        let late = O::is_late(&verdict.key, after);
         let phase = if late { Phase::PutLate } else { Phase::PutObjects(sort) };
         let mut node = Node::new(self.position, phase, Operation::Put(Box::new(O::any::<Puts>(Put { at, over }))));
         node.rank.1 = after.rank();

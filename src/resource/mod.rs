@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod link;
+pub mod neighbor;
 pub mod object;
 pub mod option;
 pub mod route;

@@ -40,6 +40,8 @@ macro_rules! for_each_object {
                 routes => Route($crate::resource::route::Route),
                 /// Rules of policy routing, of both families.
                 rules => Rule($crate::resource::rule::Rule),
+                /// Neighbours and proxies of both families.
+                neighbors => Neighbor($crate::resource::neighbor::Neighbor),
             }
         }
     };
@@ -144,6 +146,11 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
         None
     }
 
+    /// Returns whether the object is put after all other operations, when the links of all namespaces are up.
+    fn is_late(key: &Self::Key, value: &Self) -> bool {
+        Self::awaits(key, value).is_some()
+    }
+
     // Ownership and observation.
 
     /// Sorts the objects of one namespace, and completes attributes that a single message does not contain. The objects are given in the
@@ -190,6 +197,12 @@ pub enum Need {
     Up(LinkName),
     /// The interface exists, is up, and has an IPv4 address. The kernel removes IPv4 routes with the last address.
     Inet(LinkName),
+    /// The interface exists, is up, and has IPv6.
+    Inet6(LinkName),
+    /// The interface keeps its hardware address and its use of ARP.
+    Hardware(LinkName),
+    /// The interface has a carrier.
+    Carrier(LinkName),
     /// The namespace has this address, which is the source of packets.
     Source(IpAddr),
 }
@@ -198,7 +211,12 @@ impl Need {
     /// Returns the interface.
     pub fn link(&self) -> Option<LinkName> {
         match self {
-            Self::Link(link) | Self::Up(link) | Self::Inet(link) => Some(*link),
+            Self::Link(link)
+            | Self::Up(link)
+            | Self::Inet(link)
+            | Self::Inet6(link)
+            | Self::Hardware(link)
+            | Self::Carrier(link) => Some(*link),
             Self::Source(_) => None,
         }
     }
@@ -224,6 +242,10 @@ pub struct Losses {
     pub links: BTreeMap<LinkName, LinkLoss>,
     /// Links that lose their last IPv4 address.
     pub without_inet: BTreeSet<LinkName>,
+    /// Links whose hardware address or use of ARP changes.
+    pub readdressed: BTreeSet<LinkName>,
+    /// Links that lose their carrier.
+    pub without_carrier: BTreeSet<LinkName>,
     /// Local addresses that are removed.
     pub sources: BTreeSet<IpAddr>,
 }
@@ -236,15 +258,21 @@ impl Losses {
 
     /// Returns whether nothing is lost.
     pub fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.without_inet.is_empty() && self.sources.is_empty()
+        let Self { namespace: _, links, without_inet, readdressed, without_carrier, sources } = self;
+        let of_links = [without_inet, readdressed, without_carrier];
+        links.is_empty() && of_links.iter().all(|links| links.is_empty()) && sources.is_empty()
+    }
+
+    fn full_name(&self, link: LinkName) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}:{link}"),
+            None => link.to_string(),
+        }
     }
 
     /// Returns the loss of the link as a phrase.
     pub fn reason(&self, link: LinkName) -> Option<String> {
-        let name = match &self.namespace {
-            Some(namespace) => format!("{namespace}:{link}"),
-            None => link.to_string(),
-        };
+        let name = self.full_name(link);
         self.links.get(&link).map(|loss| match loss {
             LinkLoss::Deleted => format!("`{name}` is deleted"),
             LinkLoss::Replaced => format!("`{name}` is replaced"),
@@ -261,11 +289,19 @@ impl Losses {
     fn of(&self, need: &Need) -> Option<String> {
         match need {
             Need::Link(link) => self.reason(*link).filter(|_| self.is_gone(*link)),
-            Need::Up(link) => self.reason(*link),
-            Need::Inet(link) => self.reason(*link).or_else(|| {
-                let namespace = self.namespace.as_ref().filter(|_| self.without_inet.contains(link))?;
-                Some(format!("the IPv4 addresses of `{namespace}:{link}` change"))
-            }),
+            Need::Up(link) | Need::Inet6(link) => self.reason(*link),
+            Need::Inet(link) => {
+                let lost = || self.without_inet.contains(link).then(|| self.full_name(*link));
+                self.reason(*link).or_else(|| Some(format!("the IPv4 addresses of `{}` change", lost()?)))
+            }
+            Need::Hardware(link) => {
+                let changes = self.readdressed.contains(link);
+                changes.then(|| format!("the hardware address of `{}`, or its use of ARP, may change", self.full_name(*link)))
+            }
+            Need::Carrier(link) => {
+                let lost = self.without_carrier.contains(link);
+                lost.then(|| format!("`{}` loses its carrier", self.full_name(*link)))
+            }
             Need::Source(ip) => self.sources.contains(ip).then(|| format!("its source address {ip} changes")),
         }
     }

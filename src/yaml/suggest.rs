@@ -37,6 +37,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("ips", "addresses"),
     ("lladdr", "mac"),
     ("lookup", "table"),
+    ("mac", "lladdr"),
     ("mark", "fwmark"),
     ("members", "ports"),
     ("nexthop", "via"),
@@ -44,6 +45,7 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("pref", "priority"),
     ("preference", "priority"),
     ("src", "from"),
+    ("state", "nud"),
     ("stp", "stp_state"),
     ("vni", "id"),
 ];

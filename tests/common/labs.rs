@@ -37,6 +37,7 @@ pub struct Lab {
     external: Option<External>,
     routes: BTreeMap<u8, RoutePart>,
     rules: BTreeMap<u8, RulePart>,
+    neighbors: BTreeMap<u8, NeighborPart>,
 }
 
 /// A namespace's settings.
@@ -164,6 +165,31 @@ enum RuleAction {
     /// On to the kernel's rule for `main`.
     Goto,
     Kind(&'static str),
+}
+
+/// A neighbour or a proxy.
+#[derive(Debug, Clone, PartialEq)]
+struct NeighborPart {
+    dev: Below,
+    ipv6: bool,
+    host: u8,
+    kind: NeighborKind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum NeighborKind {
+    /// An entry with this state and the last byte of its MAC address.
+    Entry {
+        nud: Option<&'static str>,
+        mac: u8,
+        router: bool,
+        extern_learn: bool,
+    },
+    /// An entry that the kernel resolves.
+    Managed,
+    Proxy {
+        router: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -356,13 +382,24 @@ fn rule() -> impl Strategy<Value = RulePart> {
     )
 }
 
+fn neighbor() -> impl Strategy<Value = NeighborPart> {
+    let nud = prop::sample::select(vec![None, None, Some("noarp"), Some("reachable"), Some("stale")]);
+    let kind = prop_oneof![
+        4 => (nud, 0..3_u8, prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+            .prop_map(|(nud, mac, router, extern_learn)| NeighborKind::Entry { nud, mac, router, extern_learn }),
+        1 => Just(NeighborKind::Managed),
+        2 => any::<bool>().prop_map(|router| NeighborKind::Proxy { router }),
+    ];
+    (below(), any::<bool>(), 0..3_u8, kind).prop_map(|(dev, ipv6, host, kind)| NeighborPart { dev, ipv6, host, kind })
+}
+
 /// A random lab.
 pub fn lab() -> impl Strategy<Value = Lab> {
     let links = (btree_map(0..WIRES, wire(), 0..6), btree_map(0..FEW, bridge(), 0..3), btree_map(0..FEW, dummy(), 0..3));
     let uppers = btree_map(0..UPPERS, upper(), 0..8);
-    let routes = (btree_map(0..8_u8, route(), 0..6), btree_map(0..8_u8, rule(), 0..6));
+    let routes = (btree_map(0..8_u8, route(), 0..6), btree_map(0..8_u8, rule(), 0..6), btree_map(0..8_u8, neighbor(), 0..6));
     (btree_map(space_below_host(), space(), 0..6), links, uppers, of(external()), routes).prop_map(
-        |(spaces, (wires, bridges, dummies), uppers, external, (routes, rules))| Lab {
+        |(spaces, (wires, bridges, dummies), uppers, external, (routes, rules, neighbors))| Lab {
             spaces,
             wires,
             bridges,
@@ -371,6 +408,7 @@ pub fn lab() -> impl Strategy<Value = Lab> {
             external,
             routes,
             rules,
+            neighbors,
         },
     )
 }

@@ -6,8 +6,8 @@ use proptest::prop_assert;
 use proptest::test_runner::TestCaseError;
 use serde_json::json;
 use topo::internals::{
-    Address, Aftermath, ApplyError, Change, InterfaceAddress, InterfaceSpec, Kernel, LinkId, LinkName, Memory, OnFailure, Over,
-    Port, Rule, RuleKey, State, SysctlKey, raise,
+    Address, Aftermath, ApplyError, Change, InterfaceAddress, InterfaceSpec, Kernel, LinkId, LinkName, Memory, Neighbor,
+    NeighborKey, OnFailure, Over, Port, Rule, RuleKey, State, SysctlKey, raise,
 };
 
 use super::lab;
@@ -32,6 +32,9 @@ pub enum Act {
     AddPair,
     AddRule(u8),
     TakeRules,
+    AddNeighbor(bool),
+    TakeNeighbors,
+    Readdress,
     Forward(bool),
     Loopback(bool),
     /// A port is given an option, by the numbers of its row and of one of the values to try.
@@ -142,6 +145,18 @@ impl Machine {
             (_, Some(space), Act::TakeRules) => {
                 let mut rules = live.state.objects::<Rule>().iter().filter(|((namespace, _), _)| namespace == space);
                 rules.try_for_each(|((_, key), rule)| network.remove_by_hand(space, key, rule))
+            }
+            (Some(link), _, Act::AddNeighbor(proxy)) => {
+                let key = NeighborKey { proxy, dev: link.name, to: "203.0.113.1".parse().expect("it is an address") };
+                let lladdr = (!proxy).then(|| "02:bb:00:00:00:77".parse().expect("it is a MAC address"));
+                network.put_by_hand(&link.namespace, &key, &Neighbor { lladdr, ..Neighbor::default() }, Over::Anything)
+            }
+            (_, Some(space), Act::TakeNeighbors) => {
+                let mut neighbors = live.state.objects::<Neighbor>().iter().filter(|((namespace, _), _)| namespace == space);
+                neighbors.try_for_each(|((_, key), neighbor)| network.remove_by_hand(space, key, neighbor))
+            }
+            (Some(link), _, Act::Readdress) => {
+                network.set_mac_of(link, "02:cc:00:00:00:77".parse().expect("it is a MAC address"))
             }
             (_, Some(space), Act::Forward(on)) => {
                 let key = SysctlKey::of_namespace("net.ipv4.ip_forward").expect("it is a setting");

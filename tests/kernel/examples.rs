@@ -27,6 +27,7 @@ fn every_example_has_a_test() {
         "ipvlan",
         "leaf-spine",
         "macvlan",
+        "neighbors",
         "policy-routing",
         "quickstart",
         "router",
@@ -126,6 +127,24 @@ fn router() {
             assert!(refused.contains("Packet filtered"), "{refused}");
             let unreachable = ping_fails("db", "198.51.100.1");
             assert!(unreachable.contains("Network is unreachable"), "{unreachable}");
+        });
+    });
+}
+
+#[test]
+fn neighbors() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("neighbors", || {
+            let mac = |namespace: &str, link: &str| ip(&["-n", namespace, "link", "show", link])[0]["address"].clone();
+            for address in ["192.0.2.80", "2001:db8::80"] {
+                ping_ok("client", address);
+                let found = ip(&["-n", "client", "neighbor", "show", address])[0]["lladdr"].clone();
+                assert_eq!(found, mac("router", "lan"), "the router answers for {address}");
+            }
+            ping_ok("server", "192.0.2.10");
         });
     });
 }

@@ -23,6 +23,7 @@ mod library;
 mod link_settings;
 mod links;
 mod lookalike;
+mod neighbors;
 mod ownership;
 mod privilege;
 mod processes_inside;

@@ -93,14 +93,6 @@ impl Network {
         Ok(())
     }
 
-    /// Returns whether the link has a carrier: the other end of its pair is up, or its parent is up and has a carrier.
-    fn has_carrier(&self, place: &Place) -> bool {
-        let Some(device) = self.device(place) else { return false };
-        let Some(below) = &device.below else { return true };
-        let up = self.device(below).is_some_and(|below| below.up);
-        up && (device.kind.is_pair() || self.has_carrier(below))
-    }
-
     /// Enables the ports that can pass packets, and disables the others (`br_port_carrier_check`).
     pub(super) fn enable_ports(&mut self) {
         for place in self.places(|device| device.port.is_some()) {

@@ -12,6 +12,7 @@ use crate::resource::object::wire::Notes;
 use crate::resource::object::{At, Maker, Need, Object, Over, Put, Seen, Simulation};
 use crate::resource::route::Route;
 use crate::state::Ifindex;
+use crate::value::Mac;
 
 /// Objects in the in-memory kernel.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,31 @@ pub(super) struct KeptObject<O: Object> {
     pub(super) key: O::Key,
     pub(super) value: O,
     pub(super) maker: Maker,
+    /// How its needs have been met; empty before that has been looked at.
+    pub(super) met: Vec<Met>,
+}
+
+/// How a need is met.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Met {
+    /// Not at all.
+    No,
+    /// It is.
+    Yes,
+    /// By this hardware address, with ARP or without it.
+    Hardware(Mac, bool),
+}
+
+impl From<bool> for Met {
+    fn from(met: bool) -> Self {
+        if met { Self::Yes } else { Self::No }
+    }
+}
+
+impl<O: Object> KeptObject<O> {
+    fn new(at: &At<O>, maker: Maker) -> Self {
+        Self { key: at.key.clone(), value: at.value.clone(), maker, met: Vec::new() }
+    }
 }
 
 impl Container for Kept {
@@ -50,7 +76,8 @@ impl Network {
         }
     }
 
-    /// Removes the objects with unmet needs.
+    /// Removes the objects that have lost one of their needs. An object that never had it stays: the kernel removes objects when a link
+    /// goes down, not because it is down.
     pub(super) fn drop_unmet_objects(&mut self) {
         let names: Vec<NamespaceName> = self.namespaces.keys().cloned().collect();
         for namespace in names {
@@ -58,16 +85,32 @@ impl Network {
         }
     }
 
-    fn is_met(&self, namespace: &NamespaceName, need: &Need) -> bool {
-        let device = need.link().and_then(|link| {
-            let found = self.namespaces.get(namespace)?;
-            found.devices.get(&found.by_name(link)?)
-        });
+    fn met(&self, namespace: &NamespaceName, need: &Need) -> Met {
+        let found = self.namespaces.get(namespace);
+        let index = found.zip(need.link()).and_then(|(found, link)| found.by_name(link));
+        let place = index.map(|index| Place::new(namespace, index));
+        let Some(device) = place.as_ref().and_then(|place| self.device(place)) else {
+            return matches!(need, Need::Source(ip) if self.is_local(namespace, *ip)).into();
+        };
         match need {
-            Need::Link(_) => device.is_some(),
-            Need::Up(_) => device.is_some_and(|device| device.up),
-            Need::Inet(_) => device.is_some_and(|device| device.up && device.has_ipv4()),
-            Need::Source(ip) => self.is_local(namespace, *ip),
+            Need::Link(_) => Met::Yes,
+            Need::Up(_) => device.up.into(),
+            Need::Inet(_) => (device.up && device.has_ipv4()).into(),
+            Need::Inet6(_) => (device.up && place.is_some_and(|place| self.has_ipv6(&place))).into(),
+            Need::Hardware(_) => Met::Hardware(device.mac, device.flags().arp != Some(false)),
+            Need::Carrier(_) => place.is_some_and(|place| self.has_carrier(&place)).into(),
+            Need::Source(ip) => self.is_local(namespace, *ip).into(),
+        }
+    }
+
+    /// Returns whether the link is up and has a carrier: that of the other end of its pair, of its parent, or of a port.
+    pub(super) fn has_carrier(&self, place: &Place) -> bool {
+        let Some(device) = self.device(place).filter(|device| device.up) else { return false };
+        match &device.below {
+            Some(other) if device.kind.is_pair() => self.device(other).is_some_and(|other| other.up),
+            Some(parent) => self.has_carrier(parent),
+            None if device.kind.takes_ports() => self.ports(place).iter().any(|port| self.has_carrier(port)),
+            None => true,
         }
     }
 }
@@ -101,7 +144,7 @@ impl<'a> Inspect<'a, Puts> for Putting<'_> {
         }
         O::admit(at, network).map_err(|(number, message)| said(number, message))?;
         let namespace = network.namespaces.get_mut(&at.namespace).ok_or_else(|| Errno::new(libc::ENOENT))?;
-        let kept = KeptObject { key: at.key.clone(), value: at.value.clone(), maker: maker(self.author, &at.namespace) };
+        let kept = KeptObject::new(at, maker(self.author, &at.namespace));
         let list = namespace.objects.of_mut::<O>();
         let same = |other: &KeptObject<O>| O::is_same((&other.key, &other.value), (&at.key, &at.value));
         match (list.iter().position(same), over) {
@@ -144,7 +187,12 @@ impl Visit for Dropping<'_> {
             network.namespaces.get_mut(self.namespace).map(|namespace| std::mem::take(namespace.objects.of_mut::<O>()))
         };
         let Some(mut kept) = list(self.network).filter(|kept| !kept.is_empty()) else { return };
-        kept.retain(|object| O::needs(&object.key, &object.value).iter().all(|need| self.network.is_met(self.namespace, need)));
+        kept.retain_mut(|object| {
+            let needs = O::needs(&object.key, &object.value);
+            let met: Vec<Met> = needs.iter().map(|need| self.network.met(self.namespace, need)).collect();
+            let before = std::mem::replace(&mut object.met, met);
+            before.iter().zip(&object.met).all(|(before, now)| *before == Met::No || before == now)
+        });
         if let Some(namespace) = self.network.namespaces.get_mut(self.namespace) {
             *namespace.objects.of_mut::<O>() = kept;
         }

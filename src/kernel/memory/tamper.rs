@@ -16,7 +16,7 @@ use crate::resource::object::{At, Over, Put};
 use crate::resource::route::{Route, RouteKey};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
-use crate::value::InterfaceAddress;
+use crate::value::{InterfaceAddress, Mac};
 
 /// The parts of a lab's mark that a link has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,8 @@ impl Network {
         if let Some(device) = self.device_mut(&place) {
             device.name = name;
         }
+        // Objects here know their link by its name. Under another one the lab has no use for them.
+        self.drop_unmet_objects();
         Ok(())
     }
 
@@ -149,6 +151,11 @@ impl Network {
     /// Changes a link's mtu.
     pub fn set_mtu_of(&mut self, id: &LinkId, mtu: u32) -> Result<(), Errno> {
         self.set(id, LinkSettings { mtu: Some(mtu), ..LinkSettings::default() })
+    }
+
+    /// Changes the hardware address of a link.
+    pub fn set_mac_of(&mut self, id: &LinkId, mac: Mac) -> Result<(), Errno> {
+        self.set(id, LinkSettings { mac: Some(mac), ..LinkSettings::default() })
     }
 
     /// Adds an address to a link.

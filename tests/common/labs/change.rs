@@ -7,8 +7,8 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::{
-    Bridge, Dummy, End, External, FEW, HOST, Lab, Options, RoutePart, RulePart, Space, UPPERS, Upper, WIRES, Wire, bridge, dummy,
-    external, mtu, options, route, rule, space, space_number, upper, wire,
+    Bridge, Dummy, End, External, FEW, HOST, Lab, NeighborPart, Options, RoutePart, RulePart, Space, UPPERS, Upper, WIRES, Wire,
+    bridge, dummy, external, mtu, neighbor, options, route, rule, space, space_number, upper, wire,
 };
 
 /// Something that changes in a lab.
@@ -24,6 +24,7 @@ enum Edit {
     External(Option<External>),
     Route(u8, Option<RoutePart>),
     Rule(u8, Option<RulePart>),
+    Neighbor(u8, Option<NeighborPart>),
     /// The addresses of an end of a pair turn around.
     TurnAddresses(u8, u8),
     /// An end of a pair moves to another namespace.
@@ -32,6 +33,8 @@ enum Edit {
     Resize(u8, u8, Option<u32>),
     /// An end of a pair is turned on or off.
     Switch(u8, u8),
+    /// An end of a pair is given another hardware address.
+    Readdress(u8, u8, Option<u8>),
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -47,10 +50,12 @@ fn edit() -> impl Strategy<Value = Edit> {
         of(external()).prop_map(Edit::External),
         (0..8_u8, of(route())).prop_map(|(number, part)| Edit::Route(number, part)),
         (0..8_u8, of(rule())).prop_map(|(number, part)| Edit::Rule(number, part)),
+        (0..8_u8, of(neighbor())).prop_map(|(number, part)| Edit::Neighbor(number, part)),
         end().prop_map(|(wire, end)| Edit::TurnAddresses(wire, end)),
         (end(), space_number()).prop_map(|((wire, end), space)| Edit::Move(wire, end, space)),
         (end(), mtu()).prop_map(|((wire, end), mtu)| Edit::Resize(wire, end, mtu)),
         end().prop_map(|(wire, end)| Edit::Switch(wire, end)),
+        (end(), of(0..8_u8)).prop_map(|((wire, end), mac)| Edit::Readdress(wire, end, mac)),
     ]
 }
 
@@ -95,6 +100,7 @@ impl Lab {
             Edit::External(part) => self.external = part,
             Edit::Route(number, part) => put(&mut self.routes, number, part),
             Edit::Rule(number, part) => put(&mut self.rules, number, part),
+            Edit::Neighbor(number, part) => put(&mut self.neighbors, number, part),
             Edit::TurnAddresses(wire, end) => self.with_end(wire, end, |end| {
                 end.inet.reverse();
                 end.inet6.reverse();
@@ -102,6 +108,7 @@ impl Lab {
             Edit::Move(wire, end, space) => self.with_end(wire, end, |end| end.space = space),
             Edit::Resize(wire, end, mtu) => self.with_end(wire, end, |end| end.mtu = mtu),
             Edit::Switch(wire, end) => self.with_end(wire, end, |end| end.down = !end.down),
+            Edit::Readdress(wire, end, mac) => self.with_end(wire, end, |end| end.mac = mac),
         }
         self
     }

@@ -46,6 +46,8 @@ fn action(rule: &RulePart) -> Vec<(&'static str, Value)> {
             vec![("table", json!(100 + u32::from(table))), ("suppress_prefixlength", json!(suppress))]
         }
         RuleAction::Goto => vec![("goto", json!(32766))],
+        // The kernel looks for the gateway of a route by the rules, too, and refuses the route if one rejects that.
+        RuleAction::Kind(_) if rule.not || rule.from.is_none() => vec![("type", json!("nop"))],
         RuleAction::Kind(kind) => vec![("type", json!(kind))],
     }
 }

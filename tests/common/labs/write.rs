@@ -2,6 +2,8 @@
 
 #[path = "kinds.rs"]
 mod kinds;
+#[path = "neighbors.rs"]
+mod neighbors;
 #[path = "routes.rs"]
 mod routes;
 #[path = "rules.rs"]
@@ -56,6 +58,7 @@ struct Writer<'a> {
     members: BTreeMap<u8, Map<String, Value>>,
     routes: BTreeMap<u8, Vec<Value>>,
     rules: BTreeMap<u8, Vec<Value>>,
+    neighbors: BTreeMap<u8, Vec<Value>>,
     links: Vec<Value>,
 }
 
@@ -69,6 +72,7 @@ impl Lab {
             members: BTreeMap::new(),
             routes: BTreeMap::new(),
             rules: BTreeMap::new(),
+            neighbors: BTreeMap::new(),
             links: Vec::new(),
         };
         writer.external();
@@ -78,6 +82,7 @@ impl Lab {
         writer.uppers();
         writer.routes();
         writer.rules();
+        writer.neighbors();
         serde_yaml::to_string(&writer.file(name)).expect("a lab can be written")
     }
 
@@ -269,6 +274,7 @@ impl Writer<'_> {
         let mut interfaces = self.members.get(&space).cloned().unwrap_or_default();
         let routes = self.routes.get(&space).cloned().unwrap_or_default();
         let rules = self.rules.get(&space).cloned().unwrap_or_default();
+        let neighbors = self.neighbors.get(&space).cloned().unwrap_or_default();
         let nothing = Space::default();
         let settings = self.lab.spaces.get(&space).unwrap_or(&nothing);
         if settings.lo_down {
@@ -283,8 +289,13 @@ impl Writer<'_> {
             ("net.ipv6.conf.default.accept_ra", json!(settings.default_accept_ra)),
             ("net.ipv4.ip_default_ttl", json!(settings.ttl)),
         ]);
-        let lists = [("interfaces", interfaces.into()), ("routes", routes.into()), ("rules", rules.into()), ("sysctls", sysctls)];
-        let members = object(lists.into());
+        let members = object(vec![
+            ("interfaces", interfaces.into()),
+            ("routes", routes.into()),
+            ("rules", rules.into()),
+            ("neighbors", neighbors.into()),
+            ("sysctls", sysctls),
+        ]);
         (space != HOST || members != json!({})).then_some(members)
     }
 }

@@ -42,6 +42,7 @@ namespaces:
       b: { addresses: [10.2.0.1/24, 10.2.0.2/24] }
     routes: [{ to: default, type: prohibit }, { to: 10.3.0.0/24, via: 10.2.0.9 }]
     rules: [{ from: 10.1.0.0/24, table: 5 }, { priority: 7, table: 7 }]
+    neighbors: [{ to: 10.1.0.7, dev: a, lladdr: 02:00:00:00:00:07 }, { to: 10.2.0.8, dev: b, proxy: true }]
   pa: { interfaces: { eth0: { addresses: [10.1.0.9/24] } }, routes: [{ to: default, via: 10.1.0.1 }] }
   pb: { interfaces: { eth0: { addresses: [10.2.0.9/24] } }, routes: [{ to: default, via: 10.2.0.1 }] }
 links:
@@ -59,6 +60,7 @@ namespaces:
       b: { addresses: [10.2.0.2/24, 10.2.0.1/24], up: false }
     routes: [{ to: default, type: blackhole }]
     rules: [{ from: 10.1.0.0/25, table: 5 }, { priority: 7, table: 8 }]
+    neighbors: [{ to: 10.1.0.7, dev: a, lladdr: 02:00:00:00:00:08 }, { to: 10.2.0.7, dev: b, lladdr: 02:00:00:00:00:07 }]
   pa: { interfaces: { eth0: { addresses: [10.1.0.9/24], altnames: [one] } }, routes: [{ to: default, via: 10.1.0.1, mtu: 1300 }] }
   pb: { interfaces: { eth0: { addresses: [10.2.0.8/24] } } }
 links:
@@ -102,6 +104,7 @@ namespaces:
       br0: { bridge: { ports: [] }, mac: 02:00:00:00:05:01, addresses: [10.5.0.1/24] }
     routes: [{ to: 198.51.100.0/24, via: 192.0.2.1 }, { to: 198.51.101.0/24, via: 10.5.0.9 }]
     rules: [{ from: 10.5.0.0/24, table: 5 }, { priority: 7, iif: br0, table: 7 }, { priority: 7, type: nop }]
+    neighbors: [{ to: 192.0.2.77, dev: up0, lladdr: 02:00:00:00:00:07 }, { to: 10.5.0.7, dev: br0, proxy: true }]
 ";
 
 pub(super) const EXTERNAL_LATER: &str = "
@@ -113,6 +116,7 @@ namespaces:
       up0: { external: true, addresses: [192.0.2.11/24], mtu: 1300 }
     routes: [{ to: 198.51.100.0/24, via: 192.0.2.2 }]
     rules: [{ from: 10.5.0.0/24, table: 6 }, { priority: 7, type: nop }]
+    neighbors: [{ to: 192.0.2.77, dev: up0, lladdr: 02:00:00:00:00:08 }, { to: 192.0.2.78, dev: up0, proxy: true }]
 ";
 
 /// To be refused by the kernel at its end: the uplink is in use by somebody's macvlan in `passthru` mode.
