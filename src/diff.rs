@@ -188,18 +188,35 @@ pub enum Conflict {
     /// The user asked to adopt a link that does not exist.
     #[error("`{0}` cannot be adopted: it does not exist")]
     NothingToAdopt(LinkId),
+    /// topo was started inside of the lab, so that `host` is not where the lab was applied.
+    #[error("topo runs in `{0}`, a namespace of this lab, and not in the lab's `host`")]
+    Inside(NamespaceName),
     /// The lab declares an external interface that does not exist.
     #[error("the external interface `{0}` does not exist")]
     MissingExternal(LinkId),
 }
 
 impl Conflict {
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Foreign { id: ResourceId::Link(link), .. } if link.namespace.is_host() => Some(format!(
+                "to take it over, use `--adopt {link}`; to use it as it is, declare it `external: true`; or run in a sandbox with `--sandbox`"
+            )),
+            Self::Foreign { id: ResourceId::Namespace(_), .. } => {
+                Some("choose another name, or run in a sandbox with `--sandbox`".to_owned())
+            }
+            Self::Inside(_) => Some("run it where the lab was applied".to_owned()),
+            Self::Foreign { .. } | Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::MissingExternal(_) => None,
+        }
+    }
+
     /// Returns the declared resource of the conflict; `None` if the conflict is about a link that the user asked to adopt.
     pub fn resource(&self) -> Option<ResourceId> {
         match self {
             Self::Foreign { id, .. } => Some(id.clone()),
             Self::MissingExternal(link) => Some(ResourceId::Link(link.clone())),
-            Self::NotToAdopt(_) | Self::NothingToAdopt(_) => None,
+            Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::Inside(_) => None,
         }
     }
 }
@@ -224,6 +241,9 @@ pub fn diff(desired: &State, live: &Live) -> Result<Vec<Change>, Vec<Conflict>> 
 }
 
 fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {
+    if let Some(namespace) = &live.inside {
+        return vec![Conflict::Inside(namespace.clone())];
+    }
     let foreign = live.foreign.iter().filter(|(id, _)| desired.contains(id));
     let mut conflicts: Vec<_> = foreign.map(|(id, what)| Conflict::Foreign { id: id.clone(), what: what.clone() }).collect();
     let missing = desired.links.iter().filter(|(id, link)| link.external && live.state.link(id).is_none());

@@ -71,7 +71,7 @@ pub fn live<N: Numbering>(
         Judging::new(lab, desired, &ends, namespace, snapshot).add_to(&mut findings);
     }
     Parents::new(snapshots, numbering).find(&mut findings.links, desired)?;
-    Ok(findings.into_live(desired, snapshots, others))
+    Ok(Live { inside: inside(lab, snapshots), ..findings.into_live(desired, snapshots, others) })
 }
 
 impl Findings {
@@ -92,8 +92,17 @@ impl Findings {
                 adopt: BTreeSet::new(),
             },
             broken: others.broken,
+            inside: None,
         }
     }
+}
+
+/// Returns the namespace of the lab that `host` is.
+fn inside(lab: &LabName, snapshots: &Snapshots) -> Option<NamespaceName> {
+    let host = snapshots.get(&NamespaceName::host())?;
+    let loopback = host.links.iter().find(|link| link.name.is_loopback())?;
+    let (owner, namespace) = ownership::lab_of_namespace_mark(&loopback.alias)?;
+    (owner == *lab).then_some(namespace)
 }
 
 /// Returns the link with this name. `links` are the sorted links of one namespace.

@@ -232,6 +232,8 @@ pub struct Live {
     pub broken: BTreeSet<NamespaceName>,
     /// Foreign resources that conflict with resources of the lab, with a description.
     pub foreign: BTreeMap<ResourceId, String>,
+    /// The namespace of the lab that took the place of `host`, because topo was started in it.
+    pub inside: Option<NamespaceName>,
 }
 
 impl Live {

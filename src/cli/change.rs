@@ -90,7 +90,8 @@ pub fn prepare(kernel: &mut Linux, goal: &Goal, source: Option<&Source>, output:
         let errors = conflicts.iter().zip(&resources).map(|(conflict, id)| (conflict.to_string(), id.iter().collect()));
         let errors: Vec<_> = errors.collect();
         let excerpt = source.map(|source| source.excerpt(&errors, output.diagnostic_colour())).unwrap_or_default();
-        Failure { excerpt, ..Failure::from(error) }
+        let hint = conflicts.iter().find_map(Conflict::hint);
+        Failure { excerpt, hint, ..Failure::from(error) }
     })
 }
 

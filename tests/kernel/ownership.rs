@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::harness::fingerprint::assert_restored;
+use super::harness::tools::TOPO;
 use super::harness::{
     Feature, apply, assert_no_changes, destroy, example, in_namespaces, ip, lab, needs, settled_fingerprint, sh, start_inside,
     text, topo,
@@ -35,6 +36,42 @@ fn a_foreign_object_in_the_way_is_a_conflict() {
         refused("ip link add bridge0 type bridge", "bridge0", "ip link del bridge0");
         refused("ip link add veth0 type veth peer name x", "veth0", "ip link del veth0");
         refused("ip link add other type bridge; ip link property add dev other altname veth22", "veth22", "ip link del other");
+    });
+}
+
+#[test]
+fn a_conflict_says_what_can_be_done() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        sh("ip link add bridge0 type bridge");
+        topo(&["apply", &example("blog")]).exits(1).says("--adopt host:bridge0").says("external: true");
+        sh("ip link del bridge0; ip netns add blue");
+        topo(&["apply", &example("blog")]).exits(1).says("choose another name");
+    });
+}
+
+/// What `host` is there are the lab's own links, which must neither be replaced nor deleted.
+#[test]
+fn inside_of_the_lab_it_is_not_changed() {
+    in_namespaces(|| {
+        let yaml = "name: inner\nnamespaces: { pr1: {}, pr2: {} }\nlinks: [{ endpoints: [pr1:e0, pr2:e0] }]\n";
+        let file = lab(yaml);
+        apply(&file);
+        let before = settled_fingerprint();
+        for command in ["plan", "apply", "destroy"] {
+            let arguments = ["exec", "pr1", "--", TOPO, command, &file];
+            topo(&arguments).exits(1).says("topo runs in `pr1`, a namespace of this lab");
+            assert_restored(&before);
+        }
+        assert_no_changes(&file);
+        // Another lab can be applied there.
+        let other = lab("name: other\nnamespaces: { host: { interfaces: { e0: { external: true, mtu: 1400 } } } }\n");
+        topo(&["exec", "pr1", "--", TOPO, "apply", &other]).ok();
+        topo(&["exec", "pr1", "--", TOPO, "destroy", &other]).ok();
+        assert_no_changes(&file);
+        destroy(&file);
     });
 }
 
