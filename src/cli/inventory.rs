@@ -50,7 +50,9 @@ impl Inventory {
     /// The labs of the chosen sandbox; without a choice, those of the machine and of all sandboxes.
     pub fn collect(choice: Option<&SandboxName>, output: &mut Output) -> Result<Self, Failure> {
         if let Some(name) = environment::chosen_sandbox(choice)? {
-            let _environment: Environment = environment::enter(Some(&name), Access::Read, output)?;
+            // A sandbox that the user names must exist; one that the environment variable names may come later.
+            let access = if choice.is_some() { Access::Enter } else { Access::Read };
+            let _environment: Environment = environment::enter(Some(&name), access, output)?;
             return Ok(Self::of(local_labs(Some(&name))?, Vec::new()));
         }
         let labs = if environment::may_change_machine()? { local_labs(None)? } else { Vec::new() };

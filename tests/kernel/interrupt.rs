@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigHandler, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::harness::fingerprint::assert_restored;
@@ -34,20 +34,8 @@ fn large(size: u32) -> String {
     lab(&yaml)
 }
 
-/// Starts topo, with no signal ignored: the tests may have been started by nohup(1).
 fn start(arguments: &[&str]) -> Child {
-    let mut command = Command::new(TOPO);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let all_by_default = || {
-        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
-            // SAFETY: no handler of this program is set or replaced.
-            unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
-        }
-        Ok(())
-    };
-    // SAFETY: only system calls between fork and exec.
-    unsafe { command.pre_exec(all_by_default) };
-    command.spawn().unwrap()
+    Command::new(TOPO).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn signal(child: &Child, signal: Signal) {

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{getegid, geteuid};
 
 use super::programs::search_path;
@@ -91,6 +91,10 @@ fn run_again(name: &str, namespaces: CloneFlags) {
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // Shells start what runs in the background with some ignored.
+            for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+                nix::sys::signal::signal(signal, SigHandler::SigDfl)?;
+            }
             unshare(namespaces)?;
             if namespaces.contains(CloneFlags::CLONE_NEWUSER) {
                 write_file(c"/proc/self/setgroups", b"deny")?;

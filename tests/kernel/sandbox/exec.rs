@@ -1,6 +1,7 @@
 //! The exit status, the signals, the terminal and the surroundings of commands.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt as _;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
@@ -191,6 +192,8 @@ fn signals_to_all_are_as_one_would_expect_of_a_single_command() {
             // A child of the commands that holds their outputs open does not keep TERM from ending the wait.
             let start = |script: &str| {
                 let mut command = user.command(user.program());
+                // The kernel ignores TSTP where nobody could continue the process group.
+                command.process_group(0);
                 command.args(["exec", "--all", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap()
             };
             let mut child = start("sleep 1000 & echo begun");
