@@ -68,8 +68,12 @@ pub fn plain(error: &std::io::Error) -> String {
     lower_first(text.split(" (os error").next().unwrap_or_default())
 }
 
+/// Makes the first letter lower case, unless it begins an abbreviation.
 fn lower_first(text: &str) -> String {
     let mut letters = text.chars();
+    if text.chars().nth(1).is_some_and(char::is_uppercase) {
+        return text.to_owned();
+    }
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 

@@ -73,6 +73,22 @@ fn undo_create(created: bool) {
     }
 }
 
+/// Checks that other users cannot write to the directory, if it exists.
+///
+/// # Errors
+/// If it is not a directory, belongs to another user, or is writable by others.
+pub fn check_existing() -> Result<(), DirectoryError> {
+    match check() {
+        Err(DirectoryError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Refuses to use what is not a file: a FIFO, say, that somebody put there.
+fn check_file(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() { Ok(()) } else { Err(io::Error::other("not a regular file")) }
+}
+
 fn check() -> Result<(), DirectoryError> {
     let path = Path::new(DIRECTORY);
     let status = std::fs::symlink_metadata(path)?;

@@ -34,6 +34,9 @@ pub struct ChangeArgs {
     /// Show the plan and ask for confirmation
     #[arg(long)]
     pub ask: bool,
+    /// Go on without the lab's record if that is damaged; what the lab changed in `host` is not restored
+    #[arg(long)]
+    pub forget: bool,
     /// Keep a partial result when something fails, instead of undoing it
     #[arg(long)]
     pub no_rollback: bool,

@@ -254,7 +254,7 @@ impl Environment {
         }
         let Some(lock) = SandboxLock::acquire(&name).map_err(explain_directory)? else { return Ok(()) };
         // If the labs cannot be listed, there may be some.
-        let is_empty = || records::labs().is_empty() && !labs::any().unwrap_or(true);
+        let is_empty = || records::labs().is_ok_and(|labs| labs.is_empty()) && !labs::any().unwrap_or(true);
         let stopped = sandbox.stop_if(&lock, is_empty).map_err(explain)?;
         match notice {
             Some(notice) if !stopped => output.message(&notice),

@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+
+use nix::sys::statfs::{FsType, statfs};
 
 use super::error::Failure;
 use super::output::Output;
@@ -13,6 +16,8 @@ use crate::name::LabName;
 use crate::spec::{self, Colour, Diagnostic, LabFile, Severity};
 use crate::state::{ResourceId, State};
 
+/// The file system of pipes without a name (linux/magic.h).
+const PIPEFS_MAGIC: FsType = FsType(0x5049_5045);
 /// The largest file that is accepted, in bytes: far more than any lab needs.
 const SIZE_LIMIT: u64 = 16 << 20;
 
@@ -65,6 +70,9 @@ impl Source {
 /// Reads a file, or standard input for `-`.
 pub fn read(path: &Path) -> Result<String, Failure> {
     let shown = display(path);
+    if is_named_fifo(path) {
+        return Err(Failure::new(format!("`{shown}` is a FIFO")).hint("to read from a program, use `-`"));
+    }
     let mut bytes = Vec::new();
     let read = match path.as_os_str() == "-" {
         true => io::stdin().lock().take(SIZE_LIMIT + 1).read_to_end(&mut bytes),
@@ -82,6 +90,12 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&b| b == b'\n').count();
         Failure::new(format!("`{shown}` is not UTF-8 text: invalid byte in line {line}"))
     })
+}
+
+/// Returns whether the path is a FIFO in a directory, fifo(7). Opening it would wait for a writer. A shell's `<(command)` is a pipe.
+fn is_named_fifo(path: &Path) -> bool {
+    let is_fifo = std::fs::metadata(path).is_ok_and(|status| status.file_type().is_fifo());
+    is_fifo && statfs(path).is_ok_and(|filesystem| filesystem.filesystem_type() != PIPEFS_MAGIC)
 }
 
 /// A path as messages show it.

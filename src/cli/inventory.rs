@@ -122,7 +122,7 @@ impl Inventory {
 fn local_labs(sandbox: Option<&SandboxName>) -> Result<Vec<Lab>, Failure> {
     let mut found = labs::find()?;
     // A lab may own nothing and only change foreign objects. Then it has only a record.
-    for lab in records::labs() {
+    for lab in records::labs()? {
         found.entry(lab).or_default();
     }
     let lab = |(lab, extent): (LabName, labs::Extent)| Lab {

@@ -62,11 +62,11 @@ impl Output {
         }
     }
 
-    /// Prints to standard output. If its reader has exited, the program ends without a message.
+    /// Prints to standard output. If its reader has exited, the text is dropped, and the command goes on.
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
         let mut stdout = self.stdout.lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::reported()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(Failure::new),
         }
     }

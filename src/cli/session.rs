@@ -9,7 +9,7 @@ use crate::kernel::linux::{Linux, Listing};
 use crate::name::LabName;
 use crate::record::Record;
 use crate::runtime::lock::LabLock;
-use crate::runtime::records;
+use crate::runtime::records::{self, RecordError};
 use crate::spec::prescan;
 
 /// Exclusive access to a lab.
@@ -41,7 +41,7 @@ impl Session {
         let (kernel, signals) = (Linux::new(lab.clone())?, Signals::listen()?);
         let lock = LabLock::acquire(lab, arguments.lock_timeout, || signals.exit_status().is_some())
             .map_err(|error| Failure { status: signals.exit_status().unwrap_or(super::error::STATUS), ..error.into() })?;
-        let (start, record) = (Instant::now(), load_record(lab)?);
+        let (start, record) = (Instant::now(), load_record(lab, arguments.forget)?);
         Ok(Self { kernel, signals, lock, record, start })
     }
 
@@ -59,7 +59,7 @@ impl Session {
         // Before the lock, so that an early signal does not leave its file behind.
         let signals = Signals::listen().ok()?;
         let lock = LabLock::acquire(&lab, Duration::ZERO, || false).ok()?;
-        let (start, record) = (Instant::now(), load_record(&lab).ok()?);
+        let (start, record) = (Instant::now(), load_record(&lab, false).ok()?);
         let _ = kernel.observe_early(listing, &record);
         Some(Self { kernel, signals, lock, record, start })
     }
@@ -76,7 +76,17 @@ impl Session {
     }
 }
 
-fn load_record(lab: &LabName) -> Result<Record, Failure> {
+/// Reads the record. `forget` removes one that is damaged.
+fn load_record(lab: &LabName, forget: bool) -> Result<Record, Failure> {
     records::discard_unfinished(lab)?;
-    Ok(records::read(lab)?)
+    match records::read(lab) {
+        Err(error @ RecordError::Damaged { .. }) if !forget => Err(Failure::new(error).hint(
+            "it says which settings of `host` the lab has changed, and their values before; `--forget` goes on without them",
+        )),
+        Err(RecordError::Damaged { .. }) => {
+            records::forget(lab)?;
+            Ok(Record::default())
+        }
+        result => Ok(result?),
+    }
 }

@@ -125,8 +125,9 @@ impl Drop for LabLock {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
-    options.open(path)
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path)?;
+    super::check_file(&file).map(|()| file)
 }
 
 /// Describes the process that has written its PID to a lock file.

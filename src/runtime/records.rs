@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
-use super::DIRECTORY;
+use super::{DIRECTORY, DirectoryError, check_existing, check_file};
 use crate::name::LabName;
 use crate::record::Record;
 
@@ -37,6 +37,17 @@ pub enum RecordError {
         /// Why.
         source: io::Error,
     },
+    /// The file is not a record.
+    #[error("`{}` is damaged", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The file cannot be written.
     #[error("cannot write `{}`", .path.display())]
     Write {
@@ -64,6 +75,7 @@ pub fn boot_id() -> io::Result<String> {
 /// # Errors
 /// If the file cannot be read. Nothing should be changed then, because its content is unknown.
 pub fn read(lab: &LabName) -> Result<Record, RecordError> {
+    check_existing()?;
     let path = path(lab);
     let failed = |source| RecordError::Read { path: path.clone(), source };
     let file = match OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(&path) {
@@ -71,9 +83,11 @@ pub fn read(lab: &LabName) -> Result<Record, RecordError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
         Err(error) => return Err(failed(error)),
     };
+    check_file(&file).map_err(failed)?;
     let mut text = String::new();
     file.take(SIZE_LIMIT).read_to_string(&mut text).map_err(failed)?;
-    let file: RecordFile = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
+    let damaged = |source| RecordError::Damaged { path: path.clone(), source };
+    let file: RecordFile = serde_json::from_str(&text).map_err(damaged)?;
     let is_valid = file.boot_id == boot_id().map_err(failed)?;
     Ok(if is_valid { file.record } else { Record::default() })
 }
@@ -138,12 +152,24 @@ fn remove_unfinished(lab: &LabName) -> io::Result<()> {
     }
 }
 
+/// Removes a record that [`read`] does not understand. The lab must be locked.
+///
+/// # Errors
+/// If it cannot be removed.
+pub fn forget(lab: &LabName) -> Result<(), RecordError> {
+    write(lab, &Record::default())
+}
+
 /// The labs that have a record, sorted.
-pub fn labs() -> Vec<LabName> {
+///
+/// # Errors
+/// If the directory is not safe to use.
+pub fn labs() -> Result<Vec<LabName>, DirectoryError> {
+    check_existing()?;
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let Ok(mut entries) = Dir::open(DIRECTORY, flags, Mode::empty()) else { return Vec::new() };
+    let Ok(mut entries) = Dir::open(DIRECTORY, flags, Mode::empty()) else { return Ok(Vec::new()) };
     let lab = |name: &str| name.strip_suffix(".json")?.parse().ok();
     let mut labs: Vec<_> = entries.iter().flatten().filter_map(|entry| lab(entry.file_name().to_str().ok()?)).collect();
     labs.sort();
-    labs
+    Ok(labs)
 }

@@ -27,6 +27,48 @@ fn trapped(trap: &str, named: &str, undo: &str) {
 }
 
 #[test]
+fn every_command_refuses_a_directory_that_others_can_change() {
+    in_namespaces(|| {
+        let file = lab("name: prey\nnamespaces: { a: {} }\n");
+        for trap in ["ln -s elsewhere /run/topo", "mkdir -m 777 /run/topo"] {
+            sh(&format!("mkdir -p /run/elsewhere; {trap}"));
+            for arguments in [["plan", &file].as_slice(), &["apply", &file], &["destroy", &file], &["destroy", "prey"], &["list"]]
+            {
+                topo(arguments).exits(1).says("`/run/topo` is");
+            }
+            sh("rm -r /run/topo /run/elsewhere");
+        }
+    });
+}
+
+#[test]
+fn planted_files_are_left_alone() {
+    in_namespaces(|| {
+        let file = lab("name: prey\nnamespaces: { a: {} }\n");
+        sh("mkdir -m 755 /run/topo; mkfifo /run/topo/prey.lock");
+        topo(&["apply", &file]).exits(1).says("cannot lock lab `prey`: not a regular file");
+        sh("test -p /run/topo/prey.lock; rm -r /run/topo");
+    });
+}
+
+#[test]
+fn a_damaged_record_does_not_keep_a_lab() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let file = lab("name: noted\nnamespaces: { host: { sysctls: { net.ipv4.ip_default_ttl: 65 } }, a: {} }\n");
+        apply(&file);
+        sh("echo '{ \"boot' > /run/topo/noted.json");
+        for arguments in [["plan", &file].as_slice(), &["apply", &file], &["destroy", &file], &["destroy", "noted"]] {
+            topo(arguments).exits(1).says("`/run/topo/noted.json` is damaged");
+        }
+        topo(&["destroy", "noted"]).exits(1).says("--forget");
+        topo(&["destroy", "--forget", "noted"]).ok();
+        sh("test $(cat /proc/sys/net/ipv4/ip_default_ttl) = 65; echo 64 > /proc/sys/net/ipv4/ip_default_ttl");
+        assert_restored(&before);
+    });
+}
+
+#[test]
 fn traps_are_not_stepped_into() {
     in_namespaces(|| {
         if !needs(&[Feature::Bridge]) {

@@ -76,7 +76,7 @@ impl Run for DestroyArgs {
 fn lab_name(argument: &Path) -> Option<LabName> {
     let text = argument.to_str()?;
     let is_file = text == "-"
-        || argument.is_file()
+        || argument.exists() && !argument.is_dir()
         || argument.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
     if is_file { None } else { text.parse().ok() }
 }
