@@ -71,6 +71,15 @@ impl Output {
         }
     }
 
+    /// Prints output of another program. If the reader has exited, the program ends without a message.
+    pub fn forward(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = self.stdout.lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::reported()),
+            other => other.map_err(Failure::new),
+        }
+    }
+
     /// Prints a line to standard error.
     pub fn message(&mut self, text: &str) {
         let _ = writeln!(self.stderr, "{text}");

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
-use super::super::harness::{User, eventually, in_namespaces, lab, sh, tools, topo, with_users};
+use super::super::harness::{User, command, eventually, in_namespaces, lab, sh, tools, topo, with_users};
 use super::PAIR;
 
 /// A user with the pair applied.
@@ -161,6 +161,16 @@ fn all_namespaces_at_once() {
             // Each waits for the other, so that one after the other they would never end.
             let meet = "touch at-$TOPO_NAMESPACE; until test -e at-a && test -e at-b; do sleep 0.05; done";
             user.topo(&["exec", "--all", "--", "sh", "-c", meet]).ok();
+            // Killed itself, it leaves no command behind.
+            let mut child = user.start(&["exec", "--all", "--", "sleep", "1001"]);
+            let running = || {
+                let output = command("pgrep").args(["-fc", "^sleep 1001$"]).output().expect("pgrep can be run");
+                String::from_utf8(output.stdout).unwrap().trim().to_owned()
+            };
+            eventually("both commands run", || running() == "2");
+            child.kill().unwrap();
+            child.wait().unwrap();
+            eventually("both commands end", || running() == "0");
             let mut child = user.start(&["exec", "--all", "--", "sh", "-c", "trap 'exit 5' TERM; echo ready; sleep 1000 & wait"]);
             let mut text = String::new();
             let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());

@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, killpg, raise};
 use nix::unistd::Pid;
 
@@ -147,6 +148,9 @@ impl Job {
         // With a process group of its own, the command receives each signal once: from this process.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let failed = |error: io::Error| Failure::with_cause("cannot start a process", error);
+        // If this process is killed, the command is, too.
+        // SAFETY: a single system call between fork and exec.
+        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
         let mut child = command.spawn().map_err(failed)?;
         let process = i32::try_from(child.id()).map_err(io::Error::other).and_then(Process::open).map_err(failed)?;
         let streams = [child.stdout.take().map(Stream::new), child.stderr.take().map(Stream::new)];
@@ -165,9 +169,9 @@ impl Job {
     /// Passes on the output that has arrived, and checks whether the command has exited.
     fn poll(&mut self, output: &mut Output) -> Result<(), Failure> {
         let [stdout, stderr] = &mut self.streams;
-        forward_lines(stdout, &self.namespace, &mut |text| output.print(text))?;
-        forward_lines(stderr, &self.namespace, &mut |text| {
-            let _ = io::stderr().write_all(text.as_bytes());
+        forward_lines(stdout, &self.namespace, &mut |bytes| output.forward(bytes))?;
+        forward_lines(stderr, &self.namespace, &mut |bytes| {
+            let _ = io::stderr().write_all(bytes);
             Ok(())
         })?;
         if self.status.is_none() {
@@ -200,7 +204,7 @@ impl Stream {
 fn forward_lines(
     stream: &mut Option<Stream>,
     namespace: &NamespaceName,
-    write: &mut dyn FnMut(&str) -> Result<(), Failure>,
+    write: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     while let Some(open) = stream {
         let mut ready = [PollFd::new(open.pipe.as_fd(), PollFlags::POLLIN)];
@@ -219,11 +223,38 @@ fn forward_lines(
             (_, None) => continue,
         };
         let lines: Vec<u8> = open.partial.drain(..end).collect();
-        let text: String = String::from_utf8_lossy(&lines).lines().map(|line| format!("{namespace}: {line}\n")).collect();
         if length == 0 {
             *stream = None;
         }
-        write(&text)?;
+        write(&prefixed(&lines, namespace))?;
     }
     Ok(())
+}
+
+/// Puts the name of the namespace before each line. The last one ends, too, so that lines of different namespaces do not join.
+fn prefixed(lines: &[u8], namespace: &NamespaceName) -> Vec<u8> {
+    let mut text = Vec::with_capacity(lines.len() + 64);
+    for line in lines.split_inclusive(|&byte| byte == b'\n') {
+        text.extend(namespace.as_str().as_bytes());
+        text.extend(b": ");
+        text.extend(line);
+    }
+    if text.last().is_some_and(|&last| last != b'\n') {
+        text.push(b'\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_passed_on_as_they_are() {
+        let namespace: NamespaceName = "a".parse().unwrap();
+        let prefixed = |lines: &[u8]| prefixed(lines, &namespace);
+        assert_eq!(prefixed(b"one\r\n\xff\x00\n"), b"a: one\r\na: \xff\x00\n");
+        assert_eq!(prefixed(b"no end"), b"a: no end\n");
+        assert_eq!(prefixed(b""), b"");
+    }
 }
