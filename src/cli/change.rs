@@ -222,12 +222,27 @@ fn explain(error: ApplyError, plan: &Plan, signals: &Signals, source: Option<&So
     Failure { excerpt: excerpt.unwrap_or_default(), notes, hint: failure.hint.or(hint), ..failure }
 }
 
+/// The kernel's text for a kind of link that it does not have, and has no module for.
+const UNKNOWN_KIND: &str = "Unknown device type";
+
 /// A hint, where the kernel's error number alone is not clear.
 fn hint(error: &ApplyError, plan: &Plan) -> Option<String> {
     let ApplyError::Execute { source: ExecuteError::Operation(error), .. } = error else { return None };
     let operation = &plan.steps.get(error.position)?.operation;
-    let missing = matches!(operation, Operation::WriteSysctl { .. }) && error.source.number == Errno::ENOENT as i32;
-    missing.then(|| "this kernel has no such setting, or not in network namespaces; check its name".to_owned())
+    match (operation, Errno::from_raw(error.source.number)) {
+        (Operation::WriteSysctl { .. }, Errno::ENOENT) => {
+            Some("this kernel has no such setting, or not in network namespaces; check its name".to_owned())
+        }
+        (Operation::WriteSysctl { .. }, Errno::EROFS) => Some(
+            "/proc/sys is mounted read-only, as container engines do; remount it, or run the container with `--privileged`"
+                .to_owned(),
+        ),
+        (Operation::CreateLink(new), Errno::EOPNOTSUPP) if error.source.message.as_deref() == Some(UNKNOWN_KIND) => {
+            let module = new.link.kind.module().unwrap_or_else(|| new.link.kind.name());
+            Some(format!("load the kernel module `{module}` as root (`modprobe {module}`), or install a kernel that has it"))
+        }
+        _ => None,
+    }
 }
 
 /// Describes the state in which the network is after an error.

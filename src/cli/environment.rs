@@ -92,8 +92,11 @@ pub fn chosen_sandbox(option: Option<&SandboxName>) -> Result<Option<SandboxName
 /// If that cannot be determined. Assuming "no" would put the lab into the wrong environment.
 pub fn may_change_machine() -> Result<bool, Failure> {
     privilege::is_ours_to_change().map_err(|error| {
-        Failure::with_cause("cannot determine whether this process may change the machine's network", error)
-            .hint("use `--sandbox` to run in a sandbox")
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => "/proc is not mounted: `mount -t proc proc /proc`",
+            _ => "use `--sandbox` to run in a sandbox",
+        };
+        Failure::with_cause("cannot determine whether this process may change the machine's network", error).hint(hint)
     })
 }
 

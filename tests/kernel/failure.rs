@@ -220,3 +220,23 @@ fn namespaces_go_even_where_no_more_threads_are_to_be_had() {
         assert_restored(&before);
     });
 }
+
+/// On a kernel that has all kinds there is nothing to refuse.
+#[test]
+fn a_kind_that_the_kernel_lacks_is_told_with_its_module() {
+    in_namespaces(|| {
+        for (module, kind) in
+            [("dummy", "dummy: {}"), ("8021q", "vlan: { parent: e0, id: 5 }"), ("ipvlan", "ipvlan: { parent: e0 }")]
+        {
+            let interfaces = format!("interfaces: {{ u0: {{ {kind} }} }}");
+            let file =
+                lab(&format!("name: lacks\nnamespaces: {{ a: {{ {interfaces} }} }}\nlinks: [{{ endpoints: [a:e0, a:e1] }}]\n"));
+            let outcome = topo(&["apply", &file]);
+            if outcome.status == 0 {
+                destroy(&file);
+            } else {
+                outcome.exits(1).says(&format!("modprobe {module}"));
+            }
+        }
+    });
+}

@@ -211,6 +211,11 @@ pub trait LinkKind {
         true
     }
 
+    /// Returns the kernel module that creates it, if that does not have the name of the kind.
+    fn module(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns the kernel's answer to a change of an option that is fixed at creation.
     fn refused_change(&self) -> Cause {
         Cause::Unsupported

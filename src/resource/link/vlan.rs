@@ -116,6 +116,10 @@ impl OptionTable for Vlan {
 }
 
 impl LinkKind for Vlan {
+    fn module(&self) -> Option<&'static str> {
+        Some("8021q")
+    }
+
     fn parent_rule(&self) -> ParentRule {
         ParentRule::Required
     }
