@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::diff::{Change, Conflict, diff};
+use crate::diff::{Change, Conflict, diff, held_by_others};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
 use crate::name::{LabName, LinkId};
 use crate::plan::{Plan, plan};
-use crate::record::Record;
+use crate::record::{Others, Record};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Ifindex, Live, ResourceId, State};
 
@@ -117,18 +117,20 @@ pub struct Goal {
     pub interest: Arc<State>,
     /// The record of the last change of the lab.
     pub record: Record,
+    /// What other labs hold of `host`.
+    pub others: Others,
 }
 
 impl Goal {
     /// Returns the goal of `apply`: the lab as declared.
     pub fn apply(lab: LabName, desired: State) -> Self {
         let desired = Arc::new(desired);
-        Self { lab, interest: desired.clone(), desired, record: Record::default() }
+        Self { lab, interest: desired.clone(), desired, record: Record::default(), others: Others::default() }
     }
 
     /// Returns the goal of `destroy`: an empty lab. `declared` is the state of the lab file, if there is one.
     pub fn destroy(lab: LabName, declared: State) -> Self {
-        Self { lab, interest: Arc::new(declared), desired: Arc::default(), record: Record::default() }
+        Self { lab, interest: Arc::new(declared), desired: Arc::default(), record: Record::default(), others: Others::default() }
     }
 }
 
@@ -144,14 +146,21 @@ impl Goal {
         self
     }
 
-    /// Adds the record of the last change.
+    /// Returns the live state without what belongs to other labs.
+    fn own(&self, mut live: Live) -> Live {
+        self.others.leave_out(&mut live, &self.desired);
+        live
+    }
+
+    /// Adds the record of the last change, and what other labs hold.
     #[must_use]
-    pub fn with_record(mut self, record: Record) -> Self {
-        let further = record.interest(&self.interest);
+    pub fn with_records(mut self, record: Record, others: Others) -> Self {
+        let further = record.interest(&self.interest, &others);
         if further != State::default() {
             Arc::make_mut(&mut self.interest).extend(further);
         }
         self.record = record;
+        self.others = others;
         self
     }
 }
@@ -161,7 +170,7 @@ impl Goal {
 /// # Errors
 /// Fails if the network cannot be read, or conflicts with the lab.
 pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), PrepareError> {
-    let live = kernel.observe(&goal.interest)?;
+    let live = goal.own(kernel.observe(&goal.interest)?);
     let plan = plan_for(kernel, goal, &live)?;
     Ok((live, plan))
 }
@@ -170,8 +179,10 @@ fn plan_for(kernel: &mut impl Kernel, goal: &Goal, live: &Live) -> Result<Plan, 
     let forgotten: BTreeSet<SysctlKey> =
         goal.record.forgotten(&goal.desired, live).map(|(_, key)| key.of_default().unwrap_or_else(|| key.clone())).collect();
     let defaults = if forgotten.is_empty() { BTreeMap::new() } else { kernel.defaults(&forgotten)? };
-    let desired = goal.record.restore(&goal.desired, live, &defaults);
-    plan_from(&goal.lab, &desired, live, &BTreeMap::new())
+    let desired = goal.record.restore(&goal.desired, live, &defaults, &goal.others);
+    let plan = plan_from(&goal.lab, &desired, live, &BTreeMap::new())?;
+    let conflicts = held_by_others(&plan.changes, &goal.others);
+    if conflicts.is_empty() { Ok(plan) } else { Err(PrepareError::Conflicts(conflicts)) }
 }
 
 fn plan_from(lab: &LabName, desired: &State, live: &Live, preferred: &BTreeMap<LinkId, Ifindex>) -> Result<Plan, PrepareError> {
@@ -223,7 +234,7 @@ pub fn apply(
 fn verify(kernel: &mut impl Kernel, goal: &Goal, before: &Live, done: &Plan) -> Result<Plan, PrepareError> {
     let touched = done.touched(before);
     let mut plan_rest = || {
-        let live = kernel.observe_again(&goal.interest, &touched)?;
+        let live = goal.own(kernel.observe_again(&goal.interest, &touched)?);
         plan_for(kernel, goal, &live)
     };
     match plan_rest() {
@@ -258,8 +269,13 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
     let mut desired = before.state.clone();
     // Incomplete namespaces are not restored.
     desired.namespaces.retain(|namespace| !before.broken.contains(namespace));
-    let back =
-        Goal { lab: goal.lab.clone(), desired: Arc::new(desired), interest: Arc::new(interest), record: Record::default() };
+    let back = Goal {
+        lab: goal.lab.clone(),
+        desired: Arc::new(desired),
+        interest: Arc::new(interest),
+        record: Record::default(),
+        others: goal.others.clone(),
+    };
     let mut failure: Option<Box<dyn std::error::Error + Send + Sync>> = None;
     for _ in 0..UNDO_ATTEMPTS {
         match plan_back(kernel, &back, before) {
@@ -276,6 +292,6 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
 }
 
 fn plan_back(kernel: &mut impl Kernel, back: &Goal, before: &Live) -> Result<Plan, PrepareError> {
-    let live = kernel.observe(&back.interest)?;
+    let live = back.own(kernel.observe(&back.interest)?);
     plan_from(&back.lab, &back.desired, &live, &before.indices)
 }

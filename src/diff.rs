@@ -3,12 +3,14 @@
 //!
 //! The plan decides about order and messages.
 
+mod held;
 mod links;
 mod losses;
 mod mtu;
 mod objects;
 mod sysctls;
 
+pub use held::held_by_others;
 pub use mtu::Inheritance;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,7 +18,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::name::{LinkId, NamespaceName};
+use crate::name::{LabName, LinkId, NamespaceName};
 use crate::resource::FieldChange;
 use crate::resource::link::{Link, LinkDelta};
 use crate::resource::object::table::{Any, Inspect, Registered, Verdicts};
@@ -188,6 +190,14 @@ pub enum Conflict {
     /// The user asked to adopt a link that does not exist.
     #[error("`{0}` cannot be adopted: it does not exist")]
     NothingToAdopt(LinkId),
+    /// Another lab set a different value.
+    #[error("`{id}` belongs to lab `{lab}` too, which needs another value")]
+    Held {
+        /// What both labs declare.
+        id: ResourceId,
+        /// The other lab.
+        lab: LabName,
+    },
     /// topo was started inside of the lab, so that `host` is not where the lab was applied.
     #[error("topo runs in `{0}`, a namespace of this lab, and not in the lab's `host`")]
     Inside(NamespaceName),
@@ -206,6 +216,10 @@ impl Conflict {
             Self::Foreign { id: ResourceId::Namespace(_), .. } => {
                 Some("choose another name, or run in a sandbox with `--sandbox`".to_owned())
             }
+            Self::Held { .. } => Some(
+                "labs can share a setting of `host` with the same value; or run one of them in a sandbox with `--sandbox`"
+                    .to_owned(),
+            ),
             Self::Inside(_) => Some("run it where the lab was applied".to_owned()),
             Self::Foreign { .. } | Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::MissingExternal(_) => None,
         }
@@ -214,7 +228,7 @@ impl Conflict {
     /// Returns the declared resource of the conflict; `None` if the conflict is about a link that the user asked to adopt.
     pub fn resource(&self) -> Option<ResourceId> {
         match self {
-            Self::Foreign { id, .. } => Some(id.clone()),
+            Self::Foreign { id, .. } | Self::Held { id, .. } => Some(id.clone()),
             Self::MissingExternal(link) => Some(ResourceId::Link(link.clone())),
             Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::Inside(_) => None,
         }

@@ -9,7 +9,7 @@ pub use crate::lower::{check, diagnostics, lower};
 pub use crate::name::{LabName, LinkId, LinkName};
 pub use crate::plan::{Plan, plan};
 pub use crate::raise::raise;
-pub use crate::record::Record;
+pub use crate::record::{Others, Record};
 pub use crate::report::json::plan as plan_json;
 pub use crate::report::text::{Colour as PlanColour, plan as plan_text};
 pub use crate::resource::address::Address;

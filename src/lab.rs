@@ -55,7 +55,7 @@ impl Lab {
     /// If the network cannot be read, or a foreign object is in the way.
     pub fn plan(&self) -> Result<Plan, Error> {
         let mut kernel = Linux::read_only(self.name.clone())?;
-        let goal = self.goal().with_record(records::read(&self.name)?);
+        let goal = self.goal().with_records(records::read(&self.name)?, records::others(&self.name)?);
         Ok(Plan(prepare(&mut kernel, &goal)?.1))
     }
 
@@ -97,7 +97,8 @@ fn change_to(goal: Goal) -> Result<Plan, Error> {
     let _lock = LabLock::acquire(&goal.lab, LOCK_TIMEOUT, || false)?;
     records::discard_unfinished(&goal.lab)?;
     let record = records::read(&goal.lab)?;
-    let goal = goal.with_record(record);
+    let others = records::others(&goal.lab)?;
+    let goal = goal.with_records(record, others);
     let (live, plan) = prepare(&mut kernel, &goal)?;
     if plan.is_empty() {
         change::keep(&goal, &live)?;

@@ -4,6 +4,10 @@
 //! The record does not decide what exists. Without it, `apply` still makes what the lab declares and deletes what has its mark, but
 //! cannot restore previous values. It is plain data; the command line reads and writes the file.
 
+mod others;
+
+pub use others::Others;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,8 +39,8 @@ impl Record {
         *self == Self::default()
     }
 
-    /// Returns the recorded resources that the lab does not declare, so that they are observed too.
-    pub fn interest(&self, declared: &State) -> State {
+    /// Returns the recorded resources that the lab does not declare, so that they are observed too, but for those that other labs hold.
+    pub fn interest(&self, declared: &State, others: &Others) -> State {
         let mut interest = State::default();
         let host = NamespaceName::host();
         let mut add_link = |id: &LinkId| {
@@ -48,11 +52,11 @@ impl Record {
         for (namespace, link) in self.links_of_objects() {
             add_link(&LinkId::new(&namespace, link));
         }
-        let of_host = self.host_sysctls.keys().map(|key| (host.clone(), key.clone()));
+        let of_host = self.host_sysctls.keys().filter(|key| others.sysctl(key).is_none()).map(|key| (host.clone(), key.clone()));
         let of_lab = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(|key| (namespace.clone(), key.clone())));
         let sysctls = of_host.chain(of_lab).filter(|id| !declared.sysctls.contains_key(id));
         interest.sysctls.extend(sysctls.map(|id| (id, Sysctl::new(""))));
-        table::visit(&mut Interest { record: self, declared, interest: &mut interest });
+        table::visit(&mut Interest { record: self, declared, others, interest: &mut interest });
         interest
     }
 
@@ -80,19 +84,30 @@ impl Record {
     }
 
     /// Returns the desired state with the previous values of foreign settings that the lab no longer declares, and with the `defaults`
-    /// of sysctls that it no longer declares.
-    pub fn restore<'a>(&self, desired: &'a State, live: &Live, defaults: &BTreeMap<SysctlKey, String>) -> Cow<'a, State> {
+    /// of sysctls that it no longer declares. What other labs hold stays.
+    pub fn restore<'a>(
+        &self,
+        desired: &'a State,
+        live: &Live,
+        defaults: &BTreeMap<SysctlKey, String>,
+        others: &Others,
+    ) -> Cow<'a, State> {
         let mut restored = Cow::Borrowed(desired);
         for (id, before) in self.links.iter().filter(|(id, _)| live.state.link(id).is_some()) {
             let restored = restored.to_mut();
+            let before = before.without(&others.settings(id));
+            if before == LinkSettings::default() {
+                continue;
+            }
             match restored.link_mut(id) {
-                Some(link) => link.settings = link.settings.clone().or(before),
-                None => restored.insert_link(id.clone(), Link::external(before.clone())),
+                Some(link) => link.settings = link.settings.clone().or(&before),
+                None => restored.insert_link(id.clone(), Link::external(before)),
             }
         }
         for (key, value) in &self.host_sysctls {
             let id = (NamespaceName::host(), key.clone());
-            if live.state.sysctls.contains_key(&id) && !restored.sysctls.contains_key(&id) {
+            let is_held = others.sysctl(key).is_some();
+            if live.state.sysctls.contains_key(&id) && !restored.sysctls.contains_key(&id) && !is_held {
                 restored.to_mut().sysctls.insert(id, Sysctl::new(value));
             }
         }
@@ -111,13 +126,15 @@ impl Record {
         restored
     }
 
-    /// Returns the record to write before the network is changed: this record with the values that are about to change.
+    /// Returns the record to write before the network is changed: this record with the values that are about to change. Those that
+    /// other labs have changed already are the machine's, as they found them.
     #[must_use]
-    pub fn before(&self, desired: &State, live: &Live) -> Self {
+    pub fn before(&self, desired: &State, live: &Live, others: &Others) -> Self {
         let mut record = self.clone();
         for (id, link) in desired.links.iter().filter(|(_, link)| link.external) {
             if let Some(live) = live.state.link(id) {
-                let touched = link.settings.touching(&live.settings);
+                let held = others.settings(id).only_those_of(&link.settings);
+                let touched = held.or(&link.settings.touching(&live.settings));
                 let known = record.links.remove(id).unwrap_or_default();
                 let kept = known.or(&touched);
                 if kept != LinkSettings::default() {
@@ -129,7 +146,8 @@ impl Record {
             if !namespace.is_host() || of_own_link(desired, key) {
                 record.sysctls.entry(namespace.clone()).or_default().insert(key.clone());
             } else if let Some(live) = live.state.sysctls.get(&(namespace.clone(), key.clone())) {
-                record.host_sysctls.entry(key.clone()).or_insert_with(|| live.value.clone());
+                let machines = || others.sysctl(key).map_or_else(|| live.value.clone(), |(_, value)| value.clone());
+                record.host_sysctls.entry(key.clone()).or_insert_with(machines);
             }
         }
         table::visit(&mut Note { desired, objects: &mut record.objects });
@@ -169,13 +187,15 @@ fn of_own_link(desired: &State, key: &SysctlKey) -> bool {
 struct Interest<'a> {
     record: &'a Record,
     declared: &'a State,
+    others: &'a Others,
     interest: &'a mut State,
 }
 
 impl Visit for Interest<'_> {
     fn visit<O: Registered>(&mut self) {
         let recorded = self.record.objects.of::<O>().iter();
-        let undeclared = recorded.filter(|id| !self.declared.objects::<O>().contains_key(id));
+        let unheld = recorded.filter(|id| self.others.object::<O>(id).is_none());
+        let undeclared = unheld.filter(|id| !self.declared.objects::<O>().contains_key(id));
         self.interest.objects.of_mut::<O>().extend(undeclared.map(|id| (id.clone(), O::default())));
     }
 }
@@ -247,23 +267,24 @@ mod tests {
 
     #[test]
     fn the_value_before_the_first_change_is_restored() {
-        let first = Record::default().before(&with_mtu(Some(1400)), &live(1500)).settled(&with_mtu(Some(1400)));
-        let second = first.before(&with_mtu(Some(1300)), &live(1400)).settled(&with_mtu(Some(1300)));
-        assert_eq!(mtu(&second.restore(&State::default(), &live(1300), &BTreeMap::new())), Some(1500));
+        let first =
+            Record::default().before(&with_mtu(Some(1400)), &live(1500), &Others::default()).settled(&with_mtu(Some(1400)));
+        let second = first.before(&with_mtu(Some(1300)), &live(1400), &Others::default()).settled(&with_mtu(Some(1300)));
+        assert_eq!(mtu(&second.restore(&State::default(), &live(1300), &BTreeMap::new(), &Others::default())), Some(1500));
         assert!(second.settled(&State::default()).is_empty());
     }
 
     #[test]
     fn a_removed_setting_of_a_declared_link_is_restored() {
-        let record = Record::default().before(&with_mtu(Some(1400)), &live(1500));
-        assert_eq!(mtu(&record.restore(&with_mtu(None), &live(1400), &BTreeMap::new())), Some(1500));
+        let record = Record::default().before(&with_mtu(Some(1400)), &live(1500), &Others::default());
+        assert_eq!(mtu(&record.restore(&with_mtu(None), &live(1400), &BTreeMap::new(), &Others::default())), Some(1500));
         assert!(record.settled(&with_mtu(None)).is_empty());
     }
 
     #[test]
     fn nothing_is_restored_on_a_link_that_does_not_exist() {
-        let record = Record::default().before(&with_mtu(Some(1400)), &live(1500));
-        assert_eq!(*record.restore(&State::default(), &Live::default(), &BTreeMap::new()), State::default());
+        let record = Record::default().before(&with_mtu(Some(1400)), &live(1500), &Others::default());
+        assert_eq!(*record.restore(&State::default(), &Live::default(), &BTreeMap::new(), &Others::default()), State::default());
     }
 
     #[test]
@@ -275,9 +296,9 @@ mod tests {
         let mut declared = desired.clone();
         declared.sysctls.insert((namespace.clone(), key.clone()), Sysctl::new("1"));
         let live = Live { state: declared.clone(), ..Live::default() };
-        let record = Record::default().before(&declared, &live);
+        let record = Record::default().before(&declared, &live, &Others::default());
         assert_eq!(record.forgotten(&desired, &live).count(), 1);
-        let restored = record.restore(&desired, &live, &BTreeMap::from([(key.clone(), "0".to_owned())]));
+        let restored = record.restore(&desired, &live, &BTreeMap::from([(key.clone(), "0".to_owned())]), &Others::default());
         assert_eq!(restored.sysctls[&(namespace, key)], Sysctl::new("0"));
     }
 }

@@ -50,7 +50,8 @@ impl<'a> Options<'a> {
 /// Plans, shows the plan, asks for confirmation if the user wants that, executes and verifies. Returns the exit status.
 pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Output) -> Result<u8, Failure> {
     let Session { mut kernel, signals, lock: _lock, record, mut start } = session;
-    let goal = goal.with_record(record);
+    let others = records::others(&goal.lab)?;
+    let goal = goal.with_records(record, others);
     let (live, plan) = prepare(&mut kernel, &goal, options.source, output)?;
     if options.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")

@@ -43,7 +43,7 @@ pub fn execute(
     if !goal.desired.namespaces.is_empty() {
         super::note_namespace_directory()?;
     }
-    let record = goal.record.before(&goal.desired, live);
+    let record = goal.record.before(&goal.desired, live, &goal.others);
     records::write_if_changed(&goal.lab, &goal.record, &record)?;
     match apply(kernel, goal, live, plan, on_failure, progress) {
         Ok(()) => records::write_if_changed(&goal.lab, &record, &record.settled(&goal.desired)).map_err(ChangeError::Outdated),
@@ -60,6 +60,6 @@ pub fn execute(
 /// # Errors
 /// If it cannot be written.
 pub fn keep(goal: &Goal, live: &Live) -> Result<(), RecordError> {
-    let record = goal.record.before(&goal.desired, live).settled(&goal.desired);
+    let record = goal.record.before(&goal.desired, live, &goal.others).settled(&goal.desired);
     records::write_if_changed(&goal.lab, &goal.record, &record)
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DIRECTORY, DirectoryError, check_existing, check_file};
 use crate::name::LabName;
-use crate::record::Record;
+use crate::record::{Others, Record};
 
 /// The largest record that is read, in bytes: ten times that of a lab of ten thousand namespaces.
 const SIZE_LIMIT: u64 = 64 << 20;
@@ -150,6 +150,15 @@ fn remove_unfinished(lab: &LabName) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Reads the records of all other labs. One that cannot be read is left out; its own lab reports that.
+///
+/// # Errors
+/// If the directory is not safe to use.
+pub fn others(lab: &LabName) -> Result<Others, RecordError> {
+    let others = labs()?.into_iter().filter(|other| other != lab);
+    Ok(Others::new(others.filter_map(|other| Some((other.clone(), read(&other).ok()?))).collect()))
 }
 
 /// Removes a record that [`read`] does not understand. The lab must be locked.

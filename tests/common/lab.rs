@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 pub use topo::internals::Plan;
 use topo::internals::{
-    ApplyError, Colour, Goal, LabName, Memory, OnFailure, PlanColour, PrepareError, Record, Severity, State, Unattended, apply,
-    diagnostics, load, lower, prepare, render,
+    ApplyError, Colour, Goal, LabName, Memory, OnFailure, Others, PlanColour, PrepareError, Record, Severity, State, Unattended,
+    apply, diagnostics, load, lower, prepare, render,
 };
 
 /// A valid lab.
@@ -96,7 +96,7 @@ impl Machine {
 
     /// What has to be done to make the network the one that is desired.
     pub fn plan(&mut self, desired: &State) -> Result<Plan, PrepareError> {
-        let goal = Goal::apply(self.name.clone(), desired.clone()).with_record(self.record.clone());
+        let goal = Goal::apply(self.name.clone(), desired.clone()).with_records(self.record.clone(), Others::default());
         Ok(prepare(&mut self.memory, &goal)?.1)
     }
 
@@ -112,9 +112,9 @@ impl Machine {
 
     /// Records, changes, and records again, in the command line's order.
     fn change(&mut self, goal: Goal, on_failure: OnFailure) -> Result<Result<(), ApplyError>, PrepareError> {
-        let goal = goal.with_record(self.record.clone());
+        let goal = goal.with_records(self.record.clone(), Others::default());
         let (before, plan) = prepare(&mut self.memory, &goal)?;
-        self.record = goal.record.before(&goal.desired, &before);
+        self.record = goal.record.before(&goal.desired, &before, &Others::default());
         let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, &mut Unattended);
         match &outcome {
             Ok(()) => self.record = self.record.settled(&goal.desired),
@@ -137,7 +137,7 @@ impl Machine {
     pub fn must_destroy(&mut self, lab: &Lab) -> Result<(), String> {
         let outcome = self.destroy(&lab.desired).map_err(|error| format!("{error:?}"))?;
         outcome.map_err(|error| format!("{error:?}"))?;
-        let goal = Goal::destroy(self.name.clone(), lab.desired.clone()).with_record(self.record.clone());
+        let goal = Goal::destroy(self.name.clone(), lab.desired.clone()).with_records(self.record.clone(), Others::default());
         let (_, rest) = prepare(&mut self.memory, &goal).map_err(|error| format!("{error:?}"))?;
         if rest.is_empty() { Ok(()) } else { Err(format!("left after destroy:\n{}", plan_text(&rest))) }
     }

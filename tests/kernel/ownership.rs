@@ -5,8 +5,8 @@ use std::fs;
 use super::harness::fingerprint::assert_restored;
 use super::harness::tools::TOPO;
 use super::harness::{
-    Feature, apply, assert_no_changes, destroy, example, in_namespaces, ip, lab, needs, settled_fingerprint, sh, start_inside,
-    text, topo,
+    Feature, apply, assert_no_changes, assert_view, destroy, example, in_namespaces, ip, lab, needs, settled_fingerprint,
+    settled_view, sh, start_inside, text, topo,
 };
 
 /// Makes something foreign, insists that the blog lab is refused with its name and changes nothing.
@@ -72,6 +72,76 @@ fn inside_of_the_lab_it_is_not_changed() {
         topo(&["exec", "pr1", "--", TOPO, "destroy", &other]).ok();
         assert_no_changes(&file);
         destroy(&file);
+    });
+}
+
+/// Whichever leaves first, the value stays until the last one leaves, and is the machine's again then.
+#[test]
+fn labs_share_what_they_set_alike_in_host() {
+    in_namespaces(|| {
+        sh("ip link add eth0 type veth peer name far; ip link set eth0 up; ip link set far up");
+        let before = settled_fingerprint();
+        let sharing = |name: &str| {
+            lab(&format!(
+                "name: {name}\nnamespaces:\n  host:\n    sysctls: {{ net.ipv4.ip_default_ttl: 70 }}\n    interfaces:\n      \
+                 eth0: {{ external: true, mtu: 1400, addresses: [192.0.2.1/24, \"2001:db8::1/64\"] }}\n    \
+                 routes: [{{ to: 198.51.100.0/24, via: 192.0.2.9 }}, {{ to: \"2001:db8:9::/48\", via: \"2001:db8::9\" }}]\n"
+            ))
+        };
+        let (one, two) = (sharing("one"), sharing("two"));
+        for (first, last) in [(&one, &two), (&two, &one)] {
+            apply(&one);
+            let shared = settled_view();
+            apply(&two);
+            assert_no_changes(&one);
+            assert_no_changes(&two);
+            destroy(first);
+            assert_view(&shared, "when the first leaves");
+            assert_no_changes(last);
+            destroy(last);
+            assert_restored(&before);
+        }
+    });
+}
+
+#[test]
+fn another_value_of_another_lab_is_a_conflict() {
+    in_namespaces(|| {
+        sh("ip link add eth0 type veth peer name far; ip link set eth0 up; ip link set far up");
+        let before = settled_fingerprint();
+        let host = |name: &str, what: &str| lab(&format!("name: {name}\nnamespaces: {{ host: {{ {what} }} }}\n"));
+        let route = |via: &str| {
+            format!(
+                "interfaces: {{ eth0: {{ external: true, addresses: [192.0.2.1/24] }} }}, routes: [{{ to: 198.51.100.0/24, via: {via} }}]"
+            )
+        };
+        for (ours, theirs, named) in [
+            (
+                "sysctls: { net.ipv4.ip_default_ttl: 70 }".to_owned(),
+                "sysctls: { net.ipv4.ip_default_ttl: 71 }".to_owned(),
+                "ip_default_ttl",
+            ),
+            (
+                "interfaces: { eth0: { external: true, mtu: 1400 } }".to_owned(),
+                "interfaces: { eth0: { external: true, mtu: 1300 } }".to_owned(),
+                "host:eth0",
+            ),
+            (route("192.0.2.9"), route("192.0.2.8"), "198.51.100.0/24"),
+        ] {
+            let (one, two) = (host("one", &ours), host("two", &theirs));
+            apply(&one);
+            let applied = settled_fingerprint();
+            for command in ["plan", "apply"] {
+                topo(&[command, &two]).exits(1).says(named).says("lab `one`");
+                assert_restored(&applied);
+            }
+            // A change of a lab's own mind is one, too, while another lab holds the value.
+            apply(&host("two", &ours));
+            topo(&["apply", &host("one", &theirs)]).exits(1).says("lab `two`");
+            destroy("two");
+            destroy("one");
+            assert_restored(&before);
+        }
     });
 }
 

@@ -73,7 +73,7 @@ impl Run for PlanArgs {
             None => (Linux::read_only(lab.name.clone())?, records::read(&lab.name)?),
         };
         let goal = Goal::apply(lab.name.clone(), std::mem::take(&mut lab.desired));
-        let goal = goal.adopting(self.adopt.links.clone()).with_record(record);
+        let goal = goal.adopting(self.adopt.links.clone()).with_records(record, records::others(&lab.name)?);
         let (live, plan) = prepare(&mut kernel, &goal, Some(&lab.source), context.output)?;
         if let Some(path) = &self.out {
             self.save(path, &lab, &plan)?;
