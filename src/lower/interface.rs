@@ -129,7 +129,7 @@ impl Interface<'_> {
     }
 
     /// The place of an item of a list that is `first` long in the section and goes on at the end of the link.
-    fn joined_path(&self, key: &str, index: usize, first: usize) -> Path {
+    pub(super) fn joined_path(&self, key: &str, index: usize, first: usize) -> Path {
         match (&self.end, index.checked_sub(first)) {
             (Some(end), Some(index)) => end.path().then(key).then(index),
             (_, _) => self.section_path().then(key).then(index),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::LinkKind;
 use super::ipvlan::{Ipvlan, Ipvtap};
 use super::loopback::Loopback;
-use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal};
+use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment};
 use crate::name::LinkRef;
 use crate::resource::option::{Be16, Invalid, OptionRow, OptionTable, U16};
 use crate::{kernel_enum, option};
@@ -122,6 +122,14 @@ impl LinkKind for Vlan {
 
     fn parent_rule(&self) -> ParentRule {
         ParentRule::Required
+    }
+
+    fn segment(&self) -> Segment {
+        let protocol = match self.protocol.unwrap_or(VlanProtocol::Dot1Q) {
+            VlanProtocol::Dot1Q => 0x8100,
+            VlanProtocol::Dot1Ad => 0x88a8,
+        };
+        self.id.map_or(Segment::Own, |id| Segment::Tagged { protocol, id })
     }
 
     fn path_cost(&self) -> PathCost {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::contract::LinkKind;
-use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, PathCost, Refusal};
+use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket};
 use crate::name::{LinkRef, NamespaceName};
 use crate::option;
 use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32};
@@ -223,6 +223,26 @@ impl LinkKind for Vxlan {
                 .message("A VXLAN device with the specified VNI already exists")
                 .hint("use a different `id` or `port` for one of them"),
         })
+    }
+
+    fn segment(&self) -> Segment {
+        match (self.id, self.remote) {
+            (Some(id), Some(remote)) => Segment::Tunnel { id, port: self.port.unwrap_or(DEFAULT_PORT), remote },
+            (_, _) => Segment::Own,
+        }
+    }
+
+    /// `vxlan_sock_add`: a socket for each family; with `external` one for both.
+    fn socket(&self) -> Option<Socket> {
+        let (is, ipv6) = (|flag: Option<bool>| flag == Some(true), self.is_ipv6());
+        let flags = [
+            ("external", is(self.external)),
+            ("gbp", is(self.gbp)),
+            ("vnifilter", is(self.vnifilter)),
+            ("udp6zerocsumrx", is(self.udp6zerocsumrx)),
+        ];
+        let families = [!ipv6 || is(self.external), ipv6 || is(self.external)];
+        Some(Socket { port: self.port.unwrap_or(DEFAULT_PORT), families, flags: flags.to_vec() })
     }
 
     fn has_underlay(&self) -> bool {
