@@ -138,7 +138,8 @@ fn check_kind(interface: &Interface<'_>, problems: &mut Problems) {
     for invalid in invalid {
         let problem = problems.error(interface.kind_path(invalid.key), invalid.message);
         if given.iter().all(|(name, _)| *name != invalid.key) {
-            problem.needs(interface.kind_part());
+            // Some options are only needed without `external`.
+            problem.needs(interface.option_part(invalid.key)).needs(interface.option_part("external"));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::resource::address::AddressSpec;
 use crate::resource::link::kind::with_article;
 use crate::resource::link::rules::{Addressing, Among};
 use crate::yaml::Path;
-use crate::yaml::problem::Problems;
+use crate::yaml::problem::{Problems, options};
 
 /// Checks the links that have a parent or an underlay: `upper`.
 pub(super) fn check(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
@@ -67,7 +67,7 @@ fn check_identities(upper: &[&Interface<'_>], problems: &mut Problems) {
             let message = format!("`{}` and `{}` {} `{place}`", first.id, interface.id, identity.relation);
             let problem = problems.error(interface.kind_path(identity.option), message);
             problem.also(first.kind_path(identity.option), "also used here");
-            problem.needs(interface.kind_part()).needs(first.kind_part());
+            problem.needs_all([*interface, first].map(|link| options(link.kind_root(), identity.options)));
             if let Some(hint) = identity.refusal.hint {
                 problem.hint(hint);
             }
@@ -94,7 +94,7 @@ fn check_sockets(upper: &[&Interface<'_>], problems: &mut Problems) {
             let message = format!("`{}` and `{id}` receive on UDP port {port} in `{underlay}`, but differ in `{flag}`", first.id);
             let problem = problems.error(interface.kind_path(flag), message);
             problem.also(first.kind_path(flag), "the other one").hint("set the same for both, or another `port` for one of them");
-            problem.needs(interface.kind_part()).needs(first.kind_part());
+            problem.needs_all([*interface, first].map(|link| options(link.kind_root(), socket.options)));
         }
     }
 }
@@ -134,7 +134,7 @@ fn check_shared_options(parent: &LinkId, siblings: &[&Interface<'_>], problems: 
                 );
                 let problem = problems.error(interface.kind_path(option), message);
                 problem.also(first.kind_path(option), "also used here");
-                problem.needs(interface.kind_part()).needs(first.kind_part());
+                problem.needs(interface.option_part(option)).needs(first.option_part(option));
             }
         }
     }

@@ -33,7 +33,8 @@ pub fn lab(document: &mut Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> Op
         None => LabFile::decode(&document.root, &context),
     };
     diagnostics.extend(context.problems.into_inner());
-    document.skipped = context.skipped.into_inner();
+    document.skipped.extend(context.skipped.into_inner());
+    document.unknown = context.unknown.into_inner();
     lab
 }
 
@@ -82,6 +83,8 @@ struct Context {
     problems: RefCell<Vec<Diagnostic>>,
     /// The spans of skipped keys and list items.
     skipped: RefCell<HashSet<Span>>,
+    /// The spans of those keys among them that are not valid in their place.
+    unknown: RefCell<HashSet<Span>>,
 }
 
 /// Why a value could not be decoded.

@@ -6,7 +6,7 @@ use super::{Interfaces, Key, Sets};
 use crate::lower::interface::{End, Interface};
 use crate::resource::link::kind::with_article;
 use crate::yaml::Path;
-use crate::yaml::problem::Problems;
+use crate::yaml::problem::{Problems, options};
 use crate::yaml::suggest::list;
 
 /// Warns of addresses of ports: what arrives for them goes to the master.
@@ -89,9 +89,10 @@ fn report(interfaces: &Interfaces<'_, '_>, forest: &Forest, loops: &[(usize, usi
     let Some((port, wire, bridge)) = loops.first() else { return };
     let is_bridge = |number: &&usize| interfaces.list[**number].link.kind.switching().is_some();
     let way = forest.way(*wire, *bridge);
-    let bridges: Vec<String> = way.iter().rev().filter(is_bridge).map(|number| interfaces.list[*number].id.to_string()).collect();
+    let bridges: Vec<&Interface<'_>> = way.iter().rev().filter(is_bridge).map(|number| interfaces.list[*number]).collect();
+    let names: Vec<String> = bridges.iter().map(|bridge| bridge.id.to_string()).collect();
     let port = interfaces.list[*port];
-    let message = match bridges.as_slice() {
+    let message = match names.as_slice() {
         [one] => format!("two ports of the bridge `{one}` are connected with each other: broadcasts circulate for ever"),
         several => {
             let several = list(several.iter().map(String::as_str));
@@ -104,7 +105,8 @@ fn report(interfaces: &Interfaces<'_, '_>, forest: &Forest, loops: &[(usize, usi
         more => format!("; {more} more ports close loops there"),
     };
     let hint = format!("set `stp_state: true` on the bridges, or `up: false` on `{}`{more}", port.id);
-    problems.warning(place(port), message).hint(hint);
+    let problem = problems.warning(place(port), message).hint(hint);
+    problem.needs_all(bridges.iter().map(|bridge| options(bridge.kind_root(), &["stp_state", "vlan_filtering"])));
 }
 
 /// The end of the link, or the interface.

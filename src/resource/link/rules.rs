@@ -78,6 +78,8 @@ pub struct Identity {
     pub among: Among,
     /// The values of the attributes. Options that are not set count as their defaults.
     pub key: Vec<u32>,
+    /// The options that the values come from.
+    pub options: &'static [&'static str],
     /// The option to which an error points.
     pub option: &'static str,
     /// The relation of two links with the same identity, as in "`a` and `b` *have the same VLAN ID 10 on* `eth0`".
@@ -152,6 +154,8 @@ pub struct Socket {
     pub families: [bool; 2],
     /// The options that must be the same, with their values.
     pub flags: Vec<(&'static str, bool)>,
+    /// All options that this comes from.
+    pub options: &'static [&'static str],
 }
 
 /// The flags of a new link; `None` if unknown.

@@ -159,6 +159,7 @@ impl LinkKind for Vlan {
         Some(Identity {
             among: Among::Siblings,
             key: vec![id.into(), outer.into()],
+            options: &["id", "protocol", "parent"],
             option: "id",
             relation: format!("have the same VLAN ID {id} on"),
             refusal: Refusal::new(Cause::Exists).message("VLAN device already exists"),

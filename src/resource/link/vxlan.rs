@@ -182,6 +182,10 @@ impl OptionTable for Vxlan {
     }
 }
 
+/// The options of the receiving socket, and of what it receives.
+const SOCKET_OPTIONS: &[&str] =
+    &["id", "port", "parent", "dev", "underlay", "remote", "group", "local", "external", "gbp", "vnifilter", "udp6zerocsumrx"];
+
 /// Returns no samples, for options that must be equal for all vxlans on one UDP port.
 fn shared_by_port(_: &Vxlan) -> Vec<Value> {
     Vec::new()
@@ -217,6 +221,7 @@ impl LinkKind for Vxlan {
         Some(Identity {
             among: Among::Underlay,
             key,
+            options: SOCKET_OPTIONS,
             option: "id",
             relation: format!("have the same VNI {id} and UDP port {port} in the underlay"),
             refusal: Refusal::new(Cause::Exists)
@@ -242,7 +247,7 @@ impl LinkKind for Vxlan {
             ("udp6zerocsumrx", is(self.udp6zerocsumrx)),
         ];
         let families = [!ipv6 || is(self.external), ipv6 || is(self.external)];
-        Some(Socket { port: self.port.unwrap_or(DEFAULT_PORT), families, flags: flags.to_vec() })
+        Some(Socket { port: self.port.unwrap_or(DEFAULT_PORT), families, flags: flags.to_vec(), options: SOCKET_OPTIONS })
     }
 
     fn has_underlay(&self) -> bool {
