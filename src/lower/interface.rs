@@ -9,7 +9,7 @@ use crate::resource::link::{Kind, Link, Queues};
 use crate::spec::file::{InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
 use crate::yaml::Path;
 use crate::yaml::document::Subtree;
-use crate::yaml::problem::{Problems, ends_of, keys, link_ends, whole};
+use crate::yaml::problem::{Problems, ends_of, keys, link_ends, options, options_of_each, whole};
 
 /// All namespaces by name.
 pub(super) type Table<'l> = BTreeMap<NamespaceName, Namespace<'l>>;
@@ -74,8 +74,12 @@ impl Namespace<'_> {
 
     /// What tells which addresses it reaches.
     pub(super) fn reach_parts(&self) -> Vec<Subtree> {
-        let ends = self.interfaces.values().filter_map(|interface| interface.end.as_ref()).map(|end| whole(end.path()));
-        let parts = [whole(self.path().then("interfaces")), keys(self.path().then("routes")), link_ends()];
+        // What is not read otherwise, as `up`, could only make it reach less.
+        const REACH: &[&str] = &["addresses"];
+        let long = self.interfaces.values().filter(|interface| interface.long().is_some());
+        let ends = long.filter_map(|interface| interface.end.as_ref()).map(|end| options(end.path(), REACH));
+        let interfaces = options_of_each(self.path().then("interfaces"), REACH);
+        let parts = [interfaces, keys(self.path().then("routes")), link_ends()];
         parts.into_iter().chain(ends).collect()
     }
 
@@ -100,12 +104,22 @@ impl Interface<'_> {
 
     /// Where an option of its kind stands.
     pub(super) fn kind_path(&self, key: &str) -> Path {
-        self.section_path().then(self.link.kind.name()).then(key)
+        self.kind_root().then(key)
     }
 
     /// All of its kind's options.
     pub(super) fn kind_part(&self) -> Subtree {
-        whole(self.section_path().then(self.link.kind.name()))
+        whole(self.kind_root())
+    }
+
+    /// Where its kind stands.
+    pub(super) fn kind_root(&self) -> Path {
+        self.section_path().then(self.link.kind.name())
+    }
+
+    /// One of its kind's options.
+    pub(super) fn option_part(&self, key: &str) -> Subtree {
+        whole(self.kind_path(key))
     }
 
     /// The alternative names: those of the section first; `None` when none are given.
@@ -129,7 +143,7 @@ impl Interface<'_> {
     }
 
     /// The place of an item of a list that is `first` long in the section and goes on at the end of the link.
-    fn joined_path(&self, key: &str, index: usize, first: usize) -> Path {
+    pub(super) fn joined_path(&self, key: &str, index: usize, first: usize) -> Path {
         match (&self.end, index.checked_sub(first)) {
             (Some(end), Some(index)) => end.path().then(key).then(index),
             (_, _) => self.section_path().then(key).then(index),

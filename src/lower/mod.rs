@@ -11,6 +11,7 @@ mod parent;
 mod port;
 mod port_options;
 mod role;
+mod segment;
 mod settings;
 mod sibling;
 mod sysctl;
@@ -75,6 +76,7 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
     parent::check(&mut table, &upper, problems);
     let (sysctls, no_ipv6) = sysctl::lower(&table, problems);
     let objects = objects::lower(&table, tables, &no_ipv6, wanted, problems);
+    segment::check(&table, &sysctls, problems);
     Parts { table, sysctls, objects }
 }
 

@@ -1,13 +1,14 @@
 //! The options of interfaces as ports, after the ports have their masters.
 
 use super::interface::{Interface, Origin, Table, all, find};
-use crate::name::{LinkId, LinkName};
+use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::Port;
 use crate::resource::link::kind::with_article;
 use crate::resource::link::port::Surroundings;
 use crate::spec::file::{InterfaceSpec, LongEndpoint};
 use crate::yaml::Path;
-use crate::yaml::problem::{Problems, link_ends, whole};
+use crate::yaml::document::Subtree;
+use crate::yaml::problem::{Problems, link_ends, options_of_each, whole};
 
 impl Interface<'_> {
     /// Returns the options as a port in its section, and those at the end of its link.
@@ -64,7 +65,8 @@ fn options(table: &Table<'_>, interface: &Interface<'_>, problems: &mut Problems
 /// Checks the options. Returns `None` if the interface is not such a port.
 fn check(table: &Table<'_>, interface: &Interface<'_>, path: &Path, mut port: Port, problems: &mut Problems) -> Option<Port> {
     for invalid in port.validate() {
-        problems.error(path.clone().then(invalid.key), invalid.message).needs(whole(path.clone()));
+        let path = path.clone().then(invalid.key);
+        problems.error(path.clone(), invalid.message).needs(whole(path));
     }
     let Some(master) = master(table, interface).filter(|master| master.link.kind.name() == port.master()) else {
         let (id, what) = (&interface.id, with_article(port.master()));
@@ -75,7 +77,7 @@ fn check(table: &Table<'_>, interface: &Interface<'_>, path: &Path, mut port: Po
             id.namespace,
             port.name()
         ));
-        problem.needs(whole(super::interface::namespace_path(&id.namespace).then("interfaces"))).needs(link_ends());
+        problem.needs_all(lists_of_ports(table, &id.namespace));
         return None;
     };
     port.follow(&master.link.kind);
@@ -94,6 +96,15 @@ fn check(table: &Table<'_>, interface: &Interface<'_>, path: &Path, mut port: Po
     Some(port)
 }
 
+/// What tells which interfaces of a namespace are ports: the interfaces, the bridges among them, and the ports of these.
+fn lists_of_ports(table: &Table<'_>, namespace: &NamespaceName) -> Vec<Subtree> {
+    let interfaces = table.get(namespace).into_iter().flat_map(|namespace| namespace.interfaces.values());
+    let masters = interfaces.filter(|interface| interface.link.kind.takes_ports());
+    let path = super::interface::namespace_path(namespace).then("interfaces");
+    let bridges = Subtree { levels: 2, ..options_of_each(path, &["bridge"]) };
+    masters.map(|master| master.option_part("ports")).chain([bridges, link_ends()]).collect()
+}
+
 fn check_reference(
     table: &Table<'_>,
     interface: &Interface<'_>,
@@ -110,7 +121,7 @@ fn check_reference(
     let is_port = find(table, &id).is_some_and(|other| other.link.settings.master == Some(master));
     if !is_port {
         let problem = problems.error(path, format!("`{id}` is not a port of `{master}`, as `{}` is", interface.id.name));
-        problem.needs(whole(super::interface::namespace_path(&id.namespace).then("interfaces"))).needs(link_ends());
+        problem.needs_all(lists_of_ports(table, &id.namespace));
     }
 }
 

@@ -6,7 +6,8 @@ use crate::resource::link::kind::with_article;
 use crate::resource::link::loopback::Loopback;
 use crate::spec::file::InterfaceSpec;
 use crate::yaml::Path;
-use crate::yaml::problem::{Problems, keys, link_ends};
+use crate::yaml::document::Subtree;
+use crate::yaml::problem::{Problems, keys, link_ends, whole};
 use crate::yaml::suggest::list;
 
 /// What makes an interface what it is.
@@ -94,7 +95,8 @@ fn choose_of(interface: &mut Interface<'_>, kinds: &mut Vec<(&'static str, Kind)
 
 fn no_kind(interface: &Interface<'_>, path: Path, owned: bool, problems: &mut Problems) {
     let message = format!("interface `{}` is undefined", interface.id);
-    let problem = problems.error(path.clone(), message).needs(keys(path)).needs(link_ends());
+    let problem = problems.error(path.clone(), message).needs(link_ends());
+    problem.needs(Subtree { only: InterfaceSpec::KINDS, ..keys(path.clone()) }).needs(whole(path.then("external")));
     let kinds = list(InterfaceSpec::KINDS.iter().copied());
     let external = if owned { "" } else { ", or `external: true` if it exists already" };
     problem.hint(format!("set one of {kinds}{external}, or make it an endpoint under `links`"));

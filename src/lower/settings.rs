@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::interface::{Interface, Namespace, Table, all, find};
 use crate::name::{LinkName, escape};
 use crate::resource::link::kind::with_article;
-use crate::resource::link::rules::{Addressing, MtuAround};
+use crate::resource::link::rules::MtuAround;
 use crate::resource::link::{LEAST_MTU, LinkSettings, for_each_setting};
 use crate::value::Mac;
 use crate::yaml::Path;
@@ -74,7 +74,6 @@ pub(super) fn settle(table: &mut Table<'_>, problems: &mut Problems) {
             check_kind(interface, problems);
             check_queues(interface, problems);
         }
-        check_macs(namespace, problems);
         check_altnames(namespace, problems);
     }
     compare_ends(table, problems);
@@ -139,31 +138,8 @@ fn check_kind(interface: &Interface<'_>, problems: &mut Problems) {
     for invalid in invalid {
         let problem = problems.error(interface.kind_path(invalid.key), invalid.message);
         if given.iter().all(|(name, _)| *name != invalid.key) {
-            problem.needs(interface.kind_part());
-        }
-    }
-}
-
-/// Whether it is meant that the two have the same address, or is refused elsewhere: siblings are checked by their parent, and some
-/// kinds have their parent's address.
-fn may_share_mac(one: &Interface<'_>, other: &Interface<'_>) -> bool {
-    match (one.link.kind.addressing(), other.link.kind.addressing()) {
-        (Addressing::Parents(_), _) | (_, Addressing::Parents(_)) | (Addressing::Distinct, Addressing::Distinct) => true,
-        (Addressing::Own, _) | (_, Addressing::Own) => false,
-    }
-}
-
-fn check_macs(namespace: &Namespace<'_>, problems: &mut Problems) {
-    let mut seen: BTreeMap<Mac, &Interface<'_>> = BTreeMap::new();
-    for interface in namespace.interfaces.values() {
-        let Some(mac) = interface.link.settings.mac else { continue };
-        match seen.get(&mac) {
-            Some(first) if !may_share_mac(interface, first) => {
-                let message = format!("`{}` has the same MAC address as `{}`", interface.id, first.id);
-                problems.warning(interface.setting_path("mac"), message).also(first.setting_path("mac"), "also used here");
-            }
-            Some(_) => {}
-            None => drop(seen.insert(mac, interface)),
+            // Some options are only needed without `external`.
+            problem.needs(interface.option_part(invalid.key)).needs(interface.option_part("external"));
         }
     }
 }

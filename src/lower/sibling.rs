@@ -9,13 +9,14 @@ use crate::resource::address::AddressSpec;
 use crate::resource::link::kind::with_article;
 use crate::resource::link::rules::{Addressing, Among};
 use crate::yaml::Path;
-use crate::yaml::problem::Problems;
+use crate::yaml::problem::{Problems, options};
 
 /// Checks the links that have a parent or an underlay: `upper`.
 pub(super) fn check(table: &Table<'_>, upper: &[&Interface<'_>], problems: &mut Problems) {
     mtu::check(table, upper, problems);
     check_identities(upper, problems);
     check_namespaces(upper, problems);
+    check_sockets(upper, problems);
     let mut by_parent: BTreeMap<LinkId, Vec<&Interface<'_>>> = BTreeMap::new();
     for interface in upper {
         if let Some(parent) = parent(interface) {
@@ -66,10 +67,34 @@ fn check_identities(upper: &[&Interface<'_>], problems: &mut Problems) {
             let message = format!("`{}` and `{}` {} `{place}`", first.id, interface.id, identity.relation);
             let problem = problems.error(interface.kind_path(identity.option), message);
             problem.also(first.kind_path(identity.option), "also used here");
-            problem.needs(interface.kind_part()).needs(first.kind_part());
+            problem.needs_all([*interface, first].map(|link| options(link.kind_root(), identity.options)));
             if let Some(hint) = identity.refusal.hint {
                 problem.hint(hint);
             }
+        }
+    }
+}
+
+/// Tunnels that receive on one UDP port must agree in what the kernel keeps with the socket.
+fn check_sockets(upper: &[&Interface<'_>], problems: &mut Problems) {
+    let mut seen: BTreeMap<(&NamespaceName, u16, usize), &Interface<'_>> = BTreeMap::new();
+    for interface in upper.iter().filter(|interface| interface.is_up()) {
+        let kind = &interface.link.kind;
+        let (Some(socket), Some(underlay)) = (kind.socket(), kind.underlay()) else { continue };
+        let firsts = [0, 1].into_iter().filter(|family| socket.families[*family]);
+        let firsts = firsts.map(|family| *seen.entry((underlay, socket.port, family)).or_insert(interface));
+        let differs = firsts.collect::<Vec<_>>().into_iter().find_map(|first| {
+            let other = first.link.kind.socket()?;
+            let pairs = socket.flags.iter().zip(&other.flags);
+            let (flag, _) = pairs.into_iter().find(|(one, other)| one != other)?.0;
+            Some((first, *flag))
+        });
+        if let Some((first, flag)) = differs {
+            let (id, port) = (&interface.id, socket.port);
+            let message = format!("`{}` and `{id}` receive on UDP port {port} in `{underlay}`, but differ in `{flag}`", first.id);
+            let problem = problems.error(interface.kind_path(flag), message);
+            problem.also(first.kind_path(flag), "the other one").hint("set the same for both, or another `port` for one of them");
+            problem.needs_all([*interface, first].map(|link| options(link.kind_root(), socket.options)));
         }
     }
 }
@@ -109,7 +134,7 @@ fn check_shared_options(parent: &LinkId, siblings: &[&Interface<'_>], problems: 
                 );
                 let problem = problems.error(interface.kind_path(option), message);
                 problem.also(first.kind_path(option), "also used here");
-                problem.needs(interface.kind_part()).needs(first.kind_part());
+                problem.needs(interface.option_part(option)).needs(first.option_part(option));
             }
         }
     }

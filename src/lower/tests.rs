@@ -7,7 +7,7 @@ use crate::resource::address::Address;
 use crate::resource::link::Queues;
 use crate::spec::{Severity, load};
 
-fn lowered(yaml: &str) -> Lowered {
+pub(super) fn lowered(yaml: &str) -> Lowered {
     let text = format!("name: lab\n{yaml}");
     let loaded = load(&text);
     assert_eq!(loaded.diagnostics, []);
@@ -115,17 +115,17 @@ fn ports_know_their_master_and_the_bridge_forgets_them() {
       br0.5: { vlan: { parent: q2, id: 5 } }
       q2: { dummy: {} }
       p3: { dummy: {} }
-links: [{ endpoints: [red:p1, red:p2] }]",
+links: [{ endpoints: [red:p1, red:r1] }]",
         "link red",
         "link red:br0: kind=bridge
          link red:br0.5: kind=vlan parent=red:q2 id=5 master=br0
          link red:lo: kind=loopback
-         link red:p1: kind=veth peer=red:p2 master=br0
-         link red:p2: kind=veth peer=red:p1 master=br0
+         link red:p1: kind=veth peer=red:r1 master=br0
          link red:p3: kind=dummy master=br0
          link red:pbr: kind=bridge
          link red:q1: kind=dummy master=br0
-         link red:q2: kind=dummy",
+         link red:q2: kind=dummy
+         link red:r1: kind=veth peer=red:p1",
     );
 }
 

@@ -20,6 +20,7 @@ use crate::yaml::diagnostic::Diagnostic;
 use crate::yaml::document::{Content, Document, Entry, Node, Scalar, Span};
 use crate::yaml::parse::{PROBLEM_LIMIT, shortened};
 use crate::yaml::suggest::{list, suggestion};
+use crate::yaml::words;
 
 mod access;
 mod node;
@@ -27,10 +28,25 @@ mod node;
 /// Decodes a lab. Adds problems to `diagnostics` and records in the document what was skipped.
 pub fn lab(document: &mut Document<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<LabFile> {
     let context = Context::default();
-    let lab = LabFile::decode(&document.root, &context);
+    let lab = match without_anchors(&document.root) {
+        Some(root) => LabFile::decode(&root, &context),
+        None => LabFile::decode(&document.root, &context),
+    };
     diagnostics.extend(context.problems.into_inner());
-    document.skipped = context.skipped.into_inner();
+    document.skipped.extend(context.skipped.into_inner());
+    document.unknown = context.unknown.into_inner();
     lab
+}
+
+/// Returns the root without the keys that only hold anchors; `None` if there are none.
+fn without_anchors<'t>(root: &Node<'t>) -> Option<Node<'t>> {
+    let Content::Mapping(entries) = &root.content else { return None };
+    let holds_anchors = |entry: &Entry<'_>| entry.key.starts_with("x-");
+    if !entries.iter().any(holds_anchors) {
+        return None;
+    }
+    let others = entries.iter().filter(|entry| !holds_anchors(entry)).cloned().collect();
+    Some(Node { span: root.span, content: Content::Mapping(others) })
 }
 
 impl LabFile {
@@ -67,6 +83,8 @@ struct Context {
     problems: RefCell<Vec<Diagnostic>>,
     /// The spans of skipped keys and list items.
     skipped: RefCell<HashSet<Span>>,
+    /// The spans of those keys among them that are not valid in their place.
+    unknown: RefCell<HashSet<Span>>,
 }
 
 /// Why a value could not be decoded.
@@ -119,6 +137,12 @@ impl Context {
         if let (Some(owner), true, Some(expected)) = (owner, node.is_null(), problem.message.strip_suffix(FOUND_NOTHING)) {
             problem.message = format!("key `{}` has no value: {expected}", escape(&shortened(&owner.key)));
             problem.hint.get_or_insert_with(|| "add a value or remove the key".into());
+        }
+        if let (Content::Scalar(scalar), Some(owner)) = (&node.content, owner) {
+            problem.hint = problem.hint.or_else(|| words::value_advice(&owner.key, &scalar.text));
+            if problem.message.contains("is not a valid duration") {
+                problem.hint = problem.hint.or_else(|| words::duration_advice(&owner.key, &scalar.text));
+            }
         }
         let span = match (&node.content, owner) {
             (Content::Scalar(scalar), _) if !scalar.is_null() => node.span,
@@ -211,6 +235,9 @@ impl de::Error for DecodeError {
 
 fn unknown(what: &str, word: &str, known: &'static [&'static str]) -> DecodeError {
     let error = DecodeError::new(format!("unknown {what} `{}`", escape(&shortened(word))));
+    if let Some(advice) = words::advice(word, known) {
+        return error.hint(advice);
+    }
     match suggestion(word, known) {
         Some(meant) => error.hint(format!("did you mean `{meant}`?")),
         None if known.is_empty() => error.hint("it has no keys; write `{}`"),
@@ -269,6 +296,16 @@ mod tests {
         let problems = problems(text);
         assert_eq!(problems.len(), 5, "{problems:?}");
         assert!(problems.iter().all(|problem| problem.contains("has no value: expected")), "{problems:?}");
+    }
+
+    #[test]
+    fn keys_for_anchors_are_ignored() {
+        let text =
+            "x-a: &a { mtu: 9000 }\nname: a\nx-b: [1, { c: d }]\nnamespaces: { n: { interfaces: { b: { <<: *a, bridge: } } } }";
+        let lab = lab(text);
+        assert_eq!(lab.namespaces.values().next().unwrap().interfaces.values().next().unwrap().mtu, Some(9000));
+        assert_eq!(problems("name: a\nnamespaces: { x: { x-a: 1 } }").len(), 1);
+        assert_eq!(problems("x-a: 1\nnamespaces: {}"), ["missing key `name`"]);
     }
 
     #[test]

@@ -50,6 +50,7 @@ fn serialize_kind<S: Serializer>(kind: &Option<Box<impl Serialize>>, serializer:
 /// A lab: namespaces, their contents, and the links between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("patternProperties" = { "^x-": true }))]
 pub struct LabFile {
     /// The name of the lab; marks the objects that the lab owns.
     pub name: LabName,

@@ -130,8 +130,11 @@ pub struct Subtree {
     pub path: Path,
     /// The number of levels to include; 1 for the keys or items alone.
     pub levels: usize,
-    /// If set, only this key of each map is included.
-    pub only: Option<&'static str>,
+    /// If not empty, only these keys of the maps at the level `at` are included. While one of them is missing, those that decoding does
+    /// not know are included, too, because they may be misspelt.
+    pub only: &'static [&'static str],
+    /// The level of `only`; 0 is the root.
+    pub at: usize,
 }
 
 /// A parsed document.
@@ -141,7 +144,9 @@ pub struct Document<'t> {
     pub root: Node<'t>,
     /// The spans of the keys and list items that decoding skipped as invalid.
     pub skipped: HashSet<Span>,
-    /// Whether parsing dropped something that is not in the tree, such as a duplicate key.
+    /// Those among the skipped keys that are not valid in their place.
+    pub unknown: HashSet<Span>,
+    /// Whether parsing dropped something that is not in the tree, such as an invalid key.
     pub incomplete: bool,
 }
 
@@ -175,22 +180,36 @@ impl<'t> Document<'t> {
                 Target::Value(entry) if self.skipped.contains(&entry.key_span) => return false,
                 Target::Value(entry) => node = &entry.value,
                 Target::Item(item) => node = item,
-                Target::Missing => return self.is_decoded(node, 1, None),
+                Target::Missing => return !self.may_lack(node),
             }
         }
-        self.is_decoded(node, subtree.levels, subtree.only)
+        self.is_decoded(node, subtree, 0)
     }
 
-    /// Returns whether nothing was skipped in that many levels of a node.
-    fn is_decoded(&self, node: &Node<'t>, levels: usize, only: Option<&str>) -> bool {
-        let Some(below) = levels.checked_sub(1) else { return true };
-        let is_decoded = |span: &Span, node: &Node<'t>| !self.skipped.contains(span) && self.is_decoded(node, below, only);
+    /// Returns whether something that a node seems not to have may be there: under an unknown key, or as an invalid item.
+    fn may_lack(&self, node: &Node<'t>) -> bool {
+        match &node.content {
+            Content::Scalar(_) => false,
+            Content::Sequence(items) => items.iter().any(|item| self.skipped.contains(&item.span)),
+            Content::Mapping(entries) => entries.iter().any(|entry| self.unknown.contains(&entry.key_span)),
+        }
+    }
+
+    /// Returns whether nothing of the subtree was skipped in and below a node of it, which is at that level.
+    fn is_decoded(&self, node: &Node<'t>, subtree: &Subtree, level: usize) -> bool {
+        if level >= subtree.levels {
+            return true;
+        }
+        let is_decoded = |span: &Span, node: &Node<'t>| !self.skipped.contains(span) && self.is_decoded(node, subtree, level + 1);
         match &node.content {
             Content::Scalar(_) => true,
             Content::Sequence(items) => items.iter().all(|item| is_decoded(&item.span, item)),
             Content::Mapping(entries) => {
-                let mut included = entries.iter().filter(|entry| only.is_none_or(|only| entry.key == only));
-                included.all(|entry| is_decoded(&entry.key_span, &entry.value))
+                let all = subtree.only.is_empty() || level != subtree.at;
+                let some_lacks = || subtree.only.iter().any(|key| entries.iter().all(|entry| entry.key != *key));
+                let doubtful = |entry: &Entry<'_>| self.unknown.contains(&entry.key_span) && some_lacks();
+                let is_included = |entry: &&Entry<'_>| all || subtree.only.contains(&&*entry.key) || doubtful(entry);
+                entries.iter().filter(is_included).all(|entry| is_decoded(&entry.key_span, &entry.value))
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod path;
 pub mod problem;
 pub mod scalar;
 pub mod suggest;
+pub mod words;
 
 pub use diagnostic::{Colour, Diagnostic, Severity, render};
 pub use document::Document;

@@ -7,8 +7,6 @@ mod builder;
 mod mapping;
 mod syntax;
 
-use std::collections::HashSet;
-
 use granit_parser::{Marker, Parser, options};
 
 use self::builder::Builder;
@@ -49,8 +47,8 @@ pub fn parse<'t>(text: &'t str, diagnostics: &mut Vec<Diagnostic>) -> Option<Doc
             return None;
         }
     }
-    match builder.root() {
-        Some(root) if !root.is_null() => Some(Document { root, skipped: HashSet::new(), incomplete: !diagnostics.is_empty() }),
+    match builder.document() {
+        Some(document) if !document.root.is_null() => Some(document),
         Some(_) | None => {
             let hint = "a lab needs at least a name: `name: demo`";
             diagnostics.push(Diagnostic::error("the file is empty").at(Span::default()).hint(hint));

@@ -24,22 +24,32 @@ pub struct Problem {
 
 /// All that stands there.
 pub fn whole(path: Path) -> Subtree {
-    Subtree { path, levels: usize::MAX, only: None }
+    Subtree { path, levels: usize::MAX, only: &[], at: 0 }
 }
 
 /// The keys that stand there, whatever their values hold.
 pub fn keys(path: Path) -> Subtree {
-    Subtree { path, levels: 1, only: None }
+    Subtree { path, levels: 1, only: &[], at: 0 }
+}
+
+/// Those keys that stand there, with all below.
+pub fn options(path: Path, only: &'static [&'static str]) -> Subtree {
+    Subtree { path, levels: usize::MAX, only, at: 0 }
+}
+
+/// The keys that stand there, and for each of them those keys of its map, with all below.
+pub fn options_of_each(path: Path, only: &'static [&'static str]) -> Subtree {
+    Subtree { path, levels: usize::MAX, only, at: 1 }
 }
 
 /// Which interfaces are ends of links: the links, and the items of their `endpoints`.
 pub fn link_ends() -> Subtree {
-    Subtree { path: Path::root().then("links"), levels: 3, only: Some("endpoints") }
+    Subtree { path: Path::root().then("links"), levels: 3, only: &["endpoints"], at: 1 }
 }
 
 /// The same for one link.
 pub fn ends_of(link: Path) -> Subtree {
-    Subtree { path: link, levels: 2, only: Some("endpoints") }
+    Subtree { path: link, levels: 2, only: &["endpoints"], at: 0 }
 }
 
 impl Problem {

@@ -1,5 +1,7 @@
 //! Suggestions for unknown words ("did you mean"), and lists of known ones.
 
+use super::words::synonym;
+
 /// The maximum number of words that [`list`] writes out.
 const LIST_LIMIT: usize = 20;
 
@@ -21,41 +23,9 @@ pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     best.map(|(_, candidate)| candidate)
 }
 
-/// Terms of other programs, and the keys that they correspond to.
-const SYNONYMS: &[(&str, &str)] = &[
-    ("address", "addresses"),
-    ("destination", "to"),
-    ("device", "dev"),
-    ("dsfield", "tos"),
-    ("dst", "to"),
-    ("gateway", "via"),
-    ("gw", "via"),
-    ("hwaddr", "mac"),
-    ("interface", "dev"),
-    ("interfaces", "ports"),
-    ("ip", "addresses"),
-    ("ips", "addresses"),
-    ("lladdr", "mac"),
-    ("lookup", "table"),
-    ("mac", "lladdr"),
-    ("mark", "fwmark"),
-    ("members", "ports"),
-    ("nexthop", "via"),
-    ("order", "priority"),
-    ("pref", "priority"),
-    ("preference", "priority"),
-    ("src", "from"),
-    ("state", "nud"),
-    ("stp", "stp_state"),
-    ("vni", "id"),
-];
-
 /// Returns the known word that `word` is a synonym or misspelling of.
 pub fn suggestion<'k>(word: &str, known: &'k [&'k str]) -> Option<&'k str> {
-    let mut synonyms = SYNONYMS.iter().filter(|(other, _)| *other == word);
-    let known_words = || known.iter().copied();
-    let synonym = synonyms.find_map(|(_, key)| known_words().find(|known| known == key));
-    synonym.or_else(|| closest(word, known_words()))
+    synonym(word, known).or_else(|| closest(word, known.iter().copied()))
 }
 
 /// Formats words as a list: `` `a`, `b` and `c` ``.

@@ -7,7 +7,7 @@ use super::{Address, AddressKey, AddressSpec, ConnectedRoute, Lifetime, LongAddr
 use ipnet::IpNet;
 
 use crate::name::{LinkName, escape};
-use crate::resource::object::site::{Assigned, Interface, Item, Lowered, Position, Site};
+use crate::resource::object::site::{Assigned, Item, Lowered, Position, Site};
 use crate::value::{Duration, InterfaceAddress};
 use crate::yaml::problem::whole;
 use crate::yaml::{Path, Problems};
@@ -30,7 +30,6 @@ pub(super) fn lower(
         }
         check_ipv6(site, link, problems);
     }
-    warn_of_repetition(site, problems);
 }
 
 fn of_interface(
@@ -225,22 +224,5 @@ fn check_ipv6(site: &Site<'_>, link: LinkName, problems: &mut Problems) {
     if interface.without_ipv6 {
         let message = format!("`{}` cannot have the address `{address}`: IPv6 is disabled", interface.id);
         problems.error(path(), message).hint("remove the sysctl `disable_ipv6` or the address");
-    }
-}
-
-fn warn_of_repetition(site: &Site<'_>, problems: &mut Problems) {
-    let mut seen: BTreeMap<IpAddr, (&Interface, Position)> = BTreeMap::new();
-    for interface in site.interfaces.values() {
-        for Assigned { address, position, .. } in &interface.addresses {
-            match seen.get(&address.ip()) {
-                Some((first, place)) if first.id != interface.id => {
-                    let message = format!("`{}` and `{}` both have the address `{}`", interface.id, first.id, address.ip());
-                    let problem = problems.warning(site.path::<Address>(*position), message);
-                    problem.also(site.path::<Address>(*place), "also used here");
-                }
-                Some(_) => {}
-                None => drop(seen.insert(address.ip(), (interface, *position))),
-            }
-        }
     }
 }

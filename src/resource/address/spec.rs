@@ -77,6 +77,14 @@ impl LongAddress {
 }
 
 impl AddressSpec {
+    /// The address without its prefix length.
+    pub fn ip(&self) -> IpAddr {
+        match self {
+            Self::Short(address) => address.ip(),
+            Self::Long(long) => long.address.ip(),
+        }
+    }
+
     /// Converts to the long form.
     pub fn long(&self) -> LongAddress {
         match self {

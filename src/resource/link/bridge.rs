@@ -13,7 +13,7 @@ use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
 use super::pattern::PortPattern;
-use super::rules::{Cause, Refusal};
+use super::rules::{Cause, Refusal, Switching};
 use super::vlan::VlanProtocol;
 use crate::option;
 use crate::resource::option::{
@@ -229,6 +229,11 @@ impl LinkKind for Bridge {
 
     fn receive_handler(&self) -> Option<&'static str> {
         Some("bridge")
+    }
+
+    fn switching(&self) -> Option<Switching> {
+        let is = |option: Option<bool>| option == Some(true);
+        Some(Switching { spanning_tree: is(self.stp_state), by_vlan: is(self.vlan_filtering) })
     }
 
     /// `br_mtu_auto_adjust`

@@ -194,6 +194,10 @@ impl PortTable for BridgePort {
 }
 
 impl BridgePort {
+    fn is_open(&self) -> bool {
+        matches!(self.state, None | Some(PortState::Forwarding))
+    }
+
     fn backup(&self) -> Option<LinkName> {
         self.backup_port?.0
     }
@@ -253,6 +257,16 @@ impl LinkPort for BridgePort {
 
     fn refer(&mut self, to: Option<LinkName>) {
         self.backup_port = to.map(|name| BackupPort(Some(name)));
+    }
+
+    fn passes_all(&self) -> bool {
+        let floods = [self.flood, self.bcast_flood].iter().all(|flood| *flood != Some(false));
+        let confined = [self.isolated, self.locked, self.neigh_suppress].contains(&Some(true));
+        self.is_open() && floods && !confined
+    }
+
+    fn passes_discovery(&self) -> bool {
+        self.is_open() && self.neigh_suppress != Some(true) && self.bcast_flood != Some(false)
     }
 
     fn needs_carrier(&self) -> bool {

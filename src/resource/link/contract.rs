@@ -6,7 +6,9 @@
 use std::ops::RangeInclusive;
 
 use super::pattern::PortPattern;
-use super::rules::{Addressing, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Sole};
+use super::rules::{
+    Addressing, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket, Sole, Switching,
+};
 use crate::name::{LinkId, LinkRef, NamespaceName};
 
 /// The mtu of an Ethernet device.
@@ -97,6 +99,11 @@ pub trait LinkKind {
         Addressing::Own
     }
 
+    /// Returns the layer 2 segment that it belongs to.
+    fn segment(&self) -> Segment {
+        Segment::Own
+    }
+
     // The underlay.
 
     /// Returns whether it sends packets of its own through an underlay: the namespace in which it was created.
@@ -111,6 +118,11 @@ pub trait LinkKind {
 
     /// Returns the field that contains `underlay`, for a kind that has one.
     fn underlay_slot(&mut self) -> Option<&mut Option<NamespaceName>> {
+        None
+    }
+
+    /// Returns the UDP socket in the underlay on which it receives while it is up.
+    fn socket(&self) -> Option<Socket> {
         None
     }
 
@@ -134,6 +146,11 @@ pub trait LinkKind {
     /// Returns the refusal if a link of the kind `port` cannot be a port.
     fn refuses_port(&self, port: &str) -> Option<Refusal> {
         let _ = port;
+        None
+    }
+
+    /// Returns how it exchanges frames between its ports, if it does.
+    fn switching(&self) -> Option<Switching> {
         None
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contract::LinkKind;
 use super::loopback::Loopback;
-use super::rules::{Addressing, Cause, Flags, ParentRule, Refusal};
+use super::rules::{Addressing, Cause, Flags, ParentRule, Refusal, Segment};
 use crate::name::LinkRef;
 use crate::resource::option::{OptionRow, OptionTable, U16};
 use crate::{kernel_enum, option};
@@ -112,6 +112,11 @@ impl<const TAP: bool> LinkKind for IpvlanDriver<TAP> {
 
     fn has_exclusive_addresses(&self) -> bool {
         true
+    }
+
+    /// In layer 3 it takes no part in ARP.
+    fn segment(&self) -> Segment {
+        if self.mode == Some(IpvlanMode::L2) { Segment::Parents } else { Segment::Own }
     }
 
     fn addressing(&self) -> Addressing {

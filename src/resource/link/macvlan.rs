@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
-use super::rules::{Addressing, Cause, MtuBound, ParentRule, PathCost, Refusal, Sole};
+use super::rules::{Addressing, Cause, MtuBound, ParentRule, PathCost, Refusal, Segment, Sole};
 use crate::name::LinkRef;
 use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32};
 use crate::value::Mac;
@@ -151,6 +151,10 @@ impl LinkKind for Macvlan {
 
     fn receive_handler(&self) -> Option<&'static str> {
         Some("macvlan")
+    }
+
+    fn segment(&self) -> Segment {
+        Segment::Parents
     }
 
     fn addressing(&self) -> Addressing {

@@ -79,6 +79,16 @@ pub trait LinkPort {
         let _ = to;
     }
 
+    /// Returns whether frames of all kinds pass between it and the other ports.
+    fn passes_all(&self) -> bool {
+        true
+    }
+
+    /// Returns whether the other ports and the stations behind it find each other by ARP and neighbour discovery.
+    fn passes_discovery(&self) -> bool {
+        true
+    }
+
     /// Returns whether the kernel accepts the options that are set only while the link has a carrier.
     fn needs_carrier(&self) -> bool {
         false

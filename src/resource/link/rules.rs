@@ -1,5 +1,7 @@
 //! The types with which a kind describes the kernel's rules for its links in [`LinkKind`](super::contract::LinkKind).
 
+use std::net::IpAddr;
+
 /// The error number of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -76,6 +78,8 @@ pub struct Identity {
     pub among: Among,
     /// The values of the attributes. Options that are not set count as their defaults.
     pub key: Vec<u32>,
+    /// The options that the values come from.
+    pub options: &'static [&'static str],
     /// The option to which an error points.
     pub option: &'static str,
     /// The relation of two links with the same identity, as in "`a` and `b` *have the same VLAN ID 10 on* `eth0`".
@@ -104,6 +108,54 @@ pub enum Addressing {
     Distinct,
     /// The link has the address of its parent. The text describes the link, as in "*a macvlan with `mode: passthru`*".
     Parents(&'static str),
+}
+
+/// The layer 2 segment that a link belongs to: the set of links that receive each other's broadcasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segment {
+    /// A segment of its own, which the other end of its pair and its master join.
+    Own,
+    /// That of its parent.
+    Parents,
+    /// The frames on its parent's segment with this VLAN tag.
+    Tagged {
+        /// The ethertype of the tag.
+        protocol: u16,
+        /// The VLAN ID.
+        id: u16,
+    },
+    /// The other end of a tunnel, as far as the options tell it.
+    Tunnel {
+        /// The virtual network identifier.
+        id: u32,
+        /// The UDP port.
+        port: u16,
+        /// The other end, or a multicast group.
+        remote: IpAddr,
+    },
+}
+
+/// How a link exchanges frames between its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switching {
+    /// Whether a spanning tree opens loops.
+    pub spanning_tree: bool,
+    /// Whether it depends on VLANs which ports exchange frames.
+    pub by_vlan: bool,
+}
+
+/// The UDP socket on which a tunnel receives. Tunnels of one namespace share it if they have the same port and flags; with other flags
+/// the second one cannot come up (EADDRINUSE).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// The UDP port.
+    pub port: u16,
+    /// Whether it receives over IPv4, and over IPv6.
+    pub families: [bool; 2],
+    /// The options that must be the same, with their values.
+    pub flags: Vec<(&'static str, bool)>,
+    /// All options that this comes from.
+    pub options: &'static [&'static str],
 }
 
 /// The flags of a new link; `None` if unknown.

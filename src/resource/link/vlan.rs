@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::LinkKind;
 use super::ipvlan::{Ipvlan, Ipvtap};
 use super::loopback::Loopback;
-use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal};
+use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment};
 use crate::name::LinkRef;
 use crate::resource::option::{Be16, Invalid, OptionRow, OptionTable, U16};
 use crate::{kernel_enum, option};
@@ -124,6 +124,14 @@ impl LinkKind for Vlan {
         ParentRule::Required
     }
 
+    fn segment(&self) -> Segment {
+        let protocol = match self.protocol.unwrap_or(VlanProtocol::Dot1Q) {
+            VlanProtocol::Dot1Q => 0x8100,
+            VlanProtocol::Dot1Ad => 0x88a8,
+        };
+        self.id.map_or(Segment::Own, |id| Segment::Tagged { protocol, id })
+    }
+
     fn path_cost(&self) -> PathCost {
         PathCost::Parents
     }
@@ -151,6 +159,7 @@ impl LinkKind for Vlan {
         Some(Identity {
             among: Among::Siblings,
             key: vec![id.into(), outer.into()],
+            options: &["id", "protocol", "parent"],
             option: "id",
             relation: format!("have the same VLAN ID {id} on"),
             refusal: Refusal::new(Cause::Exists).message("VLAN device already exists"),

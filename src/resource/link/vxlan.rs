@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::contract::LinkKind;
-use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, PathCost, Refusal};
+use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket};
 use crate::name::{LinkRef, NamespaceName};
 use crate::option;
 use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32};
@@ -182,6 +182,10 @@ impl OptionTable for Vxlan {
     }
 }
 
+/// The options of the receiving socket, and of what it receives.
+const SOCKET_OPTIONS: &[&str] =
+    &["id", "port", "parent", "dev", "underlay", "remote", "group", "local", "external", "gbp", "vnifilter", "udp6zerocsumrx"];
+
 /// Returns no samples, for options that must be equal for all vxlans on one UDP port.
 fn shared_by_port(_: &Vxlan) -> Vec<Value> {
     Vec::new()
@@ -217,12 +221,33 @@ impl LinkKind for Vxlan {
         Some(Identity {
             among: Among::Underlay,
             key,
+            options: SOCKET_OPTIONS,
             option: "id",
             relation: format!("have the same VNI {id} and UDP port {port} in the underlay"),
             refusal: Refusal::new(Cause::Exists)
                 .message("A VXLAN device with the specified VNI already exists")
                 .hint("use a different `id` or `port` for one of them"),
         })
+    }
+
+    fn segment(&self) -> Segment {
+        match (self.id, self.remote) {
+            (Some(id), Some(remote)) => Segment::Tunnel { id, port: self.port.unwrap_or(DEFAULT_PORT), remote },
+            (_, _) => Segment::Own,
+        }
+    }
+
+    /// `vxlan_sock_add`: a socket for each family; with `external` one for both.
+    fn socket(&self) -> Option<Socket> {
+        let (is, ipv6) = (|flag: Option<bool>| flag == Some(true), self.is_ipv6());
+        let flags = [
+            ("external", is(self.external)),
+            ("gbp", is(self.gbp)),
+            ("vnifilter", is(self.vnifilter)),
+            ("udp6zerocsumrx", is(self.udp6zerocsumrx)),
+        ];
+        let families = [!ipv6 || is(self.external), ipv6 || is(self.external)];
+        Some(Socket { port: self.port.unwrap_or(DEFAULT_PORT), families, flags: flags.to_vec(), options: SOCKET_OPTIONS })
     }
 
     fn has_underlay(&self) -> bool {

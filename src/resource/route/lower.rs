@@ -12,7 +12,7 @@ use crate::resource::link::LEAST_MTU;
 use crate::resource::object::site::{Item, Lowered, Position, Site};
 use crate::value::Destination;
 use crate::yaml::document::Subtree;
-use crate::yaml::problem::whole;
+use crate::yaml::problem::options;
 use crate::yaml::{Path, Problems};
 
 /// Largest mtu of a route; the kernel cuts what is above.
@@ -57,11 +57,15 @@ pub(super) fn lower(items: &[Item<'_, RouteSpec>], site: &Site<'_>, lowered: &mu
     }
 }
 
+/// What a route is known by, and what its family follows from.
+const KEY: &[&str] = &["to", "family", "via", "src", "table", "metric", "tos"];
+
 fn refuse_second(context: &Context<'_>, key: &RouteKey, first: Position, problems: &mut Problems) {
     let message = format!("duplicate route `{key}` in `{}`", context.site.namespace);
     let problem = problems.error(context.path(), message);
     let first = context.site.path::<Route>(first);
-    problem.also(first.clone(), "first defined here").needs(context.part()).needs(whole(first));
+    let key = [context.path(), first.clone()].map(|path| options(path, KEY));
+    problem.also(first, "first defined here").needs_all(key);
     problem.hint("use different metrics, or one route with `nexthops`");
 }
 
@@ -199,9 +203,10 @@ impl Context<'_> {
         self.site.path::<Route>(self.position)
     }
 
-    /// The whole of the route, for problems that may come from what could not be read of it.
+    /// What tells its ways out, for problems that may come from what could not be read of it.
     pub(super) fn part(&self) -> Subtree {
-        whole(self.path())
+        const WAY: &[&str] = &["to", "family", "via", "dev", "nexthops", "type", "table", "src", "onlink"];
+        options(self.path(), WAY)
     }
 
     /// Whether the route is one to an address of the machine itself.

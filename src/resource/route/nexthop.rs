@@ -120,7 +120,7 @@ fn find_dev(context: &Context<'_>, hop: &Hop, via: IpAddr, problems: &mut Proble
             let problem = problems.error(path(), message).needs(context.part()).needs_all(context.site.places.reach_parts());
             let name_it =
                 if context.site.owned { "" } else { "; if an address outside the lab reaches it, name the interface with `dev`" };
-            problem.hint(format!("{}{name_it}", context.reach.explain(namespace, via)));
+            problem.hint(format!("{}{name_it}{}", context.reach.explain(namespace, via), off_the_subnet(context, via)));
             None
         }
         several => {
@@ -131,6 +131,21 @@ fn find_dev(context: &Context<'_>, hop: &Hop, via: IpAddr, problems: &mut Proble
             None
         }
     }
+}
+
+/// How to use a neighbour that no address covers, if nothing else is the reason.
+fn off_the_subnet(context: &Context<'_>, via: IpAddr) -> String {
+    if !context.site.owned || context.reach.is_lost(via) {
+        return String::new();
+    }
+    let usable = |interface: &&Interface| interface.up && !interface.id.name.is_loopback();
+    let mut usable = context.site.interfaces.values().filter(usable);
+    let dev = match (usable.next(), usable.next()) {
+        (None, _) => return String::new(),
+        (Some(only), None) => format!("`dev: {}`", only.id.name),
+        (Some(_), Some(_)) => "its interface as `dev`".to_owned(),
+    };
+    format!("; if it is a neighbour nevertheless, add {dev} and `onlink: true`")
 }
 
 /// A gateway must be reached over the interface that the route names.

@@ -108,6 +108,11 @@ impl Reach {
         self.own.contains(&ip)
     }
 
+    /// Whether the network of an address of the namespace contains it, which does not help.
+    pub(super) fn is_lost(&self, ip: IpAddr) -> bool {
+        self.unreachable.iter().any(|(network, _)| network.contains(&ip))
+    }
+
     /// Why the address is not reached: an interface that would, or all that is reached.
     pub(super) fn explain(&self, namespace: &NamespaceName, ip: IpAddr) -> String {
         if let Some((_, why)) = self.unreachable.iter().find(|(network, _)| network.contains(&ip)) {

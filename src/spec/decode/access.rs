@@ -68,6 +68,7 @@ impl<'n, 't> Entries<'n, 't> {
                     self.context.report(*problem, entry.key_span);
                 }
                 self.context.skip(entry.key_span);
+                self.context.unknown.borrow_mut().insert(entry.key_span);
                 None
             }
         }

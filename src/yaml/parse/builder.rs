@@ -1,7 +1,7 @@
 //! Builds the nodes of a document from the events of the YAML parser, and checks the limits before nodes are copied.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, ScalarStyle, StructureStyle, Tag};
 
@@ -9,7 +9,7 @@ use super::mapping::{Key, Merge, remove_duplicates};
 use super::{ANCHOR_LIMIT, DEPTH_LIMIT, NAMESPACE_LIMIT, NODE_LIMIT, report, shortened, span_of, too_deep};
 use crate::name::escape;
 use crate::yaml::diagnostic::Diagnostic;
-use crate::yaml::document::{Content, Entry, Node, Scalar, Span};
+use crate::yaml::document::{Content, Document, Entry, Node, Scalar, Span};
 
 /// The error is the reason to stop parsing, such as an exceeded limit.
 pub(super) type BuildResult = Result<(), Box<Diagnostic>>;
@@ -27,6 +27,10 @@ pub(super) struct Builder<'t, 'd> {
     count: usize,
     root: Option<Node<'t>>,
     documents: usize,
+    /// The keys that are given a second time.
+    doubtful: HashSet<Span>,
+    /// The number of diagnostics about them.
+    duplicates: usize,
 }
 
 /// An open collection.
@@ -65,12 +69,15 @@ impl<'t, 'd> Builder<'t, 'd> {
             count: 0,
             root: None,
             documents: 0,
+            doubtful: HashSet::new(),
+            duplicates: 0,
         }
     }
 
-    /// Returns the root node, after the last event.
-    pub(super) fn root(self) -> Option<Node<'t>> {
-        self.root
+    /// Returns the document, after the last event.
+    pub(super) fn document(self) -> Option<Document<'t>> {
+        let incomplete = self.diagnostics.len() > self.duplicates;
+        Some(Document { root: self.root?, skipped: self.doubtful, unknown: HashSet::new(), incomplete })
     }
 
     pub(super) fn handle(&mut self, event: Event<'t>, at: &granit_parser::Span) -> BuildResult {
@@ -146,7 +153,9 @@ impl<'t, 'd> Builder<'t, 'd> {
         let content = match frame.collection {
             Collection::Sequence(first) => Content::Sequence(self.items.drain(first..).collect()),
             Collection::Mapping { first, merge, .. } => {
-                remove_duplicates(&mut self.entries, first, self.diagnostics);
+                let before = self.diagnostics.len();
+                remove_duplicates(&mut self.entries, first, &mut self.doubtful, self.diagnostics);
+                self.duplicates += self.diagnostics.len() - before;
                 merge.append(&mut self.entries, first);
                 Content::Mapping(self.entries.drain(first..).collect())
             }

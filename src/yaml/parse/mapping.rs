@@ -90,11 +90,17 @@ impl<'t> Merge<'t> {
     }
 }
 
-/// Reports and removes duplicate keys among the entries from `start`; keeps the first of each.
-pub(super) fn remove_duplicates(entries: &mut Vec<Entry<'_>>, start: usize, diagnostics: &mut Vec<Diagnostic>) {
+/// Reports and removes duplicate keys among the entries from `start`; keeps the first of each, and adds its span to `doubtful`.
+pub(super) fn remove_duplicates(
+    entries: &mut Vec<Entry<'_>>,
+    start: usize,
+    doubtful: &mut HashSet<Span>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     for (position, first) in duplicates(&entries[start..]).into_iter().rev() {
         let second = entries.remove(start + position);
         let diagnostic = duplicate(&second.key, first, second.key_span);
+        doubtful.insert(first);
         report(diagnostics, diagnostic.hint("remove one of them, or merge their values"));
     }
 }
