@@ -13,7 +13,7 @@ use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
 use super::pattern::PortPattern;
-use super::rules::{Cause, Refusal};
+use super::rules::{Carrier, Cause, Refusal};
 use super::vlan::VlanProtocol;
 use crate::option;
 use crate::resource::option::{
@@ -229,6 +229,15 @@ impl LinkKind for Bridge {
 
     fn receive_handler(&self) -> Option<&'static str> {
         Some("bridge")
+    }
+
+    fn carrier(&self) -> Carrier {
+        Carrier::Ports
+    }
+
+    fn spanning_tree_delay(&self) -> Option<Duration> {
+        let runs = self.stp_state == Some(true);
+        runs.then(|| self.forward_delay.unwrap_or(Duration::seconds(15)))
     }
 
     /// `br_mtu_auto_adjust`

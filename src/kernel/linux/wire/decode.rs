@@ -9,6 +9,7 @@ use crate::resource::object::wire::{attributes, number, text};
 use crate::snapshot::FoundLink;
 use crate::state::Ifindex;
 
+const IFF_RUNNING: u32 = 0x40;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
@@ -40,6 +41,7 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
         port_reference: None,
         below: None,
         below_nsid: None,
+        running: flags & IFF_RUNNING != 0,
         group: 0,
         alias: String::new(),
     };
