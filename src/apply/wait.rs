@@ -143,7 +143,7 @@ pub(super) fn verify(
     loop {
         let looked = kernel.observe_again(&goal.interest, &touched).map(|live| goal.own(live)).map_err(PrepareError::from);
         let planned = looked.and_then(|live| Ok((plan_for(kernel, goal, &live)?, live)));
-        let planned = planned.map(|(rest, live)| (time_of_routes(goal, &rest, &live), rest));
+        let planned = planned.map(|(rest, live)| (time_of_routes(goal, &rest, &live, &touched), rest));
         match planned {
             Ok((Some(limit), rest)) => {
                 if progress.stop() {
@@ -162,9 +162,9 @@ pub(super) fn verify(
 
 /// Returns how long the kernel takes to add the routes to the peers of IPv6 addresses. `None` if none of them is to come, or something
 /// else is left to do.
-fn time_of_routes(goal: &Goal, rest: &Plan, live: &Live) -> Option<Duration> {
+fn time_of_routes(goal: &Goal, rest: &Plan, live: &Live, touched: &BTreeSet<NamespaceName>) -> Option<Duration> {
     let missing: Option<Vec<_>> = rest.changes.iter().map(|change| without_peer_route(&change.id, &change.subject)).collect();
-    let coming = if live.tentative.is_empty() { Vec::new() } else { coming(goal, live) };
+    let coming = if live.tentative.is_empty() { Vec::new() } else { coming(goal, live, touched) };
     let time = |(link, address): (LinkId, &Address)| duration(settling_time(&goal.desired, &link, address).total());
     missing?.into_iter().chain(coming).map(time).max().map(|time| time + duration(MARGIN))
 }
@@ -180,9 +180,13 @@ fn without_peer_route<'a>(id: &ResourceId, subject: &'a Subject) -> Option<(Link
     missing.then(|| (LinkId::new(namespace, key.link), after))
 }
 
-/// Returns the declared addresses whose route to the peer the kernel adds after duplicate address detection.
-fn coming<'a>(goal: &'a Goal, live: &Live) -> Vec<(LinkId, &'a Address)> {
-    let addresses = live.state.objects::<Address>().iter().filter(|(_, live)| live.connected == ConnectedRoute::Coming);
+/// Returns the declared addresses of these namespaces whose route to the peer the kernel adds after duplicate address detection.
+fn coming<'a>(goal: &'a Goal, live: &Live, namespaces: &BTreeSet<NamespaceName>) -> Vec<(LinkId, &'a Address)> {
+    let addresses = live
+        .state
+        .objects::<Address>()
+        .iter()
+        .filter(|((namespace, _), live)| live.connected == ConnectedRoute::Coming && namespaces.contains(namespace));
     let declared = addresses.filter_map(|(id, _)| Some((id, goal.desired.objects::<Address>().get(id)?)));
     let of_link = declared.map(|((namespace, key), address)| (LinkId::new(namespace, key.link), address));
     of_link.filter(|(link, _)| settles(&goal.desired, live, link)).collect()
