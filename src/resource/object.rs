@@ -5,6 +5,7 @@
 //!
 //! Links are not objects: they have kinds, parents and ports. See [`super::link`].
 
+mod awaited;
 pub mod site;
 pub mod table;
 pub mod wire;
@@ -19,12 +20,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::awaited::{Awaited, SettlingTime};
 use self::site::{Item, Lowered, Site};
 use self::wire::{Dump, Found, Notes, Reading, Request};
 use super::FieldChange;
 use super::link::{Ifindex, Link};
-use crate::name::{LinkId, LinkName, NamespaceName};
-use crate::value::Duration;
+use crate::name::{LinkName, NamespaceName};
 use crate::yaml::Problems;
 
 /// The registry: hands every type of object to the macro `$then`. Objects are added in this order and removed in the reverse order. The
@@ -478,42 +479,6 @@ pub struct Put<O: Object> {
     pub over: Over<O>,
     /// The address that must be usable first, [`Object::awaits`].
     pub awaited: Option<Box<Awaited>>,
-}
-
-/// A local address that an object needs, and the time until the kernel uses it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Awaited {
-    /// The address.
-    pub source: IpAddr,
-    /// The time until then.
-    pub time: SettlingTime,
-}
-
-/// The longest time that the kernel takes by the lab file until it uses a new IPv6 address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettlingTime {
-    /// Duplicate address detection.
-    pub detection: Duration,
-    /// Bridges with the spanning tree that get their carrier first, and the time that each takes.
-    pub spanning_trees: Vec<(LinkId, Duration)>,
-}
-
-impl SettlingTime {
-    /// Returns the sum.
-    pub fn total(&self) -> Duration {
-        Duration(self.spanning_trees.iter().fold(self.detection.0, |sum, (_, time)| sum.saturating_add(time.0)))
-    }
-}
-
-/// Writes what takes the time: `duplicate address detection (2s) and the spanning tree of `a:br0` (30s)`.
-impl fmt::Display for SettlingTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "duplicate address detection ({})", self.detection)?;
-        for (bridge, time) in &self.spanning_trees {
-            write!(f, " and the spanning tree of `{bridge}` (2 × `forward_delay`: {time})")?;
-        }
-        Ok(())
-    }
 }
 
 /// The queries of objects to the in-memory kernel.
