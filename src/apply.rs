@@ -2,9 +2,13 @@
 //!
 //! A rollback is the same pipeline with the previous state as the desired one.
 
+mod wait;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::wait::{VerifyError, verify};
+pub use self::wait::{WaitError, until_usable};
 use crate::diff::{Change, Conflict, diff, held_by_others};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
 use crate::name::{LabName, LinkId};
@@ -216,30 +220,20 @@ pub fn apply(
         attempt += 1;
         kernel.settle();
     }
-    match verify(kernel, goal, before, plan) {
+    match verify(kernel, goal, before, plan, progress) {
         Ok(rest) if rest.is_empty() => Ok(()),
         Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);
             Err(ApplyError::Unverified { remains: rest.changes, aftermath })
         }
-        Err(source) => {
+        Err(VerifyError::Prepare(source)) => {
             let aftermath = recover(kernel, goal, before, on_failure);
             Err(ApplyError::Verify { source, aftermath })
         }
-    }
-}
-
-/// Observes every namespace that the plan can have changed, and plans what is left to do. The first observation may have begun before
-/// the plan was complete, so a difference must also appear in a second one.
-fn verify(kernel: &mut impl Kernel, goal: &Goal, before: &Live, done: &Plan) -> Result<Plan, PrepareError> {
-    let touched = done.touched(before);
-    let mut plan_rest = || {
-        let live = goal.own(kernel.observe_again(&goal.interest, &touched)?);
-        plan_for(kernel, goal, &live)
-    };
-    match plan_rest() {
-        Ok(rest) if rest.is_empty() => Ok(rest),
-        _ => plan_rest(),
+        Err(VerifyError::Interrupted) => {
+            let aftermath = recover(kernel, goal, before, on_failure);
+            Err(ApplyError::Execute { source: ExecuteError::Interrupted, aftermath })
+        }
     }
 }
 

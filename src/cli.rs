@@ -15,6 +15,7 @@ mod saved_plan;
 mod separator;
 mod session;
 mod signals;
+mod wait;
 
 mod commands {
     pub mod apply;
@@ -140,7 +141,7 @@ pub fn main() -> ExitCode {
     if let Some(status) = sandbox::run_helper() {
         return status;
     }
-    let cli = match Cli::try_parse_from(separator::insert(sandbox_option::join_names(std::env::args_os()))) {
+    let cli = match Cli::try_parse_from(separator::insert(wait::join_time(sandbox_option::join_names(std::env::args_os())))) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

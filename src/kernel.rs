@@ -4,6 +4,7 @@
 //! fails there, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::name::NamespaceName;
 use crate::operation::Operation;
@@ -138,6 +139,11 @@ pub trait Kernel {
 
     /// Waits a moment for the kernel's asynchronous cleanup of deleted namespaces.
     fn settle(&mut self) {}
+
+    /// Lets time pass, for what the kernel does by itself.
+    fn pause(&mut self, time: Duration) {
+        let _ = time;
+    }
 
     /// Executes operations in order.
     ///

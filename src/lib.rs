@@ -42,7 +42,7 @@
 //! * `name`, `value`: identifiers and the values that the file and the kernel share. `yaml`: text with positions, problems.
 //! * `resource`: everything that a lab can contain. `resource/link` has one file for each kind of link and a registry;
 //!   `resource/object` the trait of all other objects (addresses, routes, ...) with their registry, and each of them has a folder.
-//! * `state`: a network as typed maps. `graph`: what needs what. `spec`, `lower`, `raise`: the lab file, the
+//! * `state`: a network as typed maps. `graph`: what needs what. `readiness`: what the kernel does later, and how long that takes. `spec`, `lower`, `raise`: the lab file, the
 //!   state that it asks for, and back. `diff`, `plan`, `report`: the difference of two states, the operations in their order, and how they are shown.
 //! * `snapshot`, `live`: what a kernel reported, and which part of that belongs to a lab.
 //! * `kernel`: both kernels. `apply`: executes a plan, and rolls back. `runtime`, `sandbox`, `cli`: the command.
@@ -67,6 +67,7 @@ mod lower;
 mod raise;
 
 mod operation;
+mod readiness;
 mod record;
 
 mod diff;

@@ -11,6 +11,7 @@ mod parents;
 pub use owner::foreign_namespace;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use self::objects::Listed;
@@ -51,6 +52,8 @@ struct Findings {
     taken_indices: Vec<(LinkId, Ifindex)>,
     foreign: Vec<(ResourceId, String)>,
     group_is_shared: bool,
+    idle: Vec<LinkId>,
+    tentative: Vec<(LinkId, IpAddr)>,
 }
 
 /// Determines the live state from snapshots of the lab's namespaces and of `host`. `desired` contains the resources that the lab
@@ -84,6 +87,8 @@ impl Findings {
             taken_indices: self.taken_indices.into_iter().collect(),
             foreign: foreign_namespaces.chain(self.foreign).collect(),
             group_is_shared: self.group_is_shared,
+            idle: self.idle.into_iter().collect(),
+            tentative: self.tentative,
             state: State {
                 namespaces: namespaces.chain(others.broken.iter().cloned()).collect(),
                 sysctls: self.sysctls.into_iter().collect(),
@@ -137,6 +142,7 @@ impl<'a> Judging<'a> {
 
     fn add_to(&self, findings: &mut Findings) {
         let links = self.links(findings);
+        self.add_tentative(&links, findings);
         self.add_foreign_altnames(&links, findings);
         self.add_objects(&links, findings);
         self.add_sysctls(&links, findings);
@@ -165,6 +171,9 @@ impl<'a> Judging<'a> {
                     continue;
                 }
             };
+            if !found.running {
+                findings.idle.push(id.clone());
+            }
             let mut link = found.link.clone();
             self.set_master(found, &mut link);
             link.marked = marked;
@@ -204,6 +213,12 @@ impl<'a> Judging<'a> {
             None => Some(Elsewhere::Parent { below: found.below, nsid }),
             Some(below) => self.ends.other(self.namespace, found.index, below, nsid, slot),
         }
+    }
+
+    /// Adds the tentative addresses of the given links.
+    fn add_tentative(&self, links: &[SeenLink], findings: &mut Findings) {
+        let tentative = self.snapshot.notes.tentative.iter().filter(|(link, _)| named(links, *link).is_some());
+        findings.tentative.extend(tentative.map(|(link, ip)| (LinkId::new(self.namespace, *link), *ip)));
     }
 
     /// Adds conflicts with alternative names of foreign links.

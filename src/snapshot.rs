@@ -26,6 +26,8 @@ pub struct FoundLink {
     pub below: Option<Ifindex>,
     /// The nsid of the namespace that `below` is in (IFLA_LINK_NETNSID); `None` for the link's own namespace.
     pub below_nsid: Option<i32>,
+    /// Whether it can carry packets: it is up and has carrier (IFF_RUNNING and IFF_LOWER_UP).
+    pub running: bool,
     /// Its group (IFLA_GROUP).
     pub group: u32,
     /// Its alias (IFLA_IFALIAS); empty if it has none.

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -234,6 +235,10 @@ pub struct Live {
     pub foreign: BTreeMap<ResourceId, String>,
     /// The namespace of the lab that took the place of `host`, because topo was started in it.
     pub inside: Option<NamespaceName>,
+    /// Links that are down or have no carrier.
+    pub idle: BTreeSet<LinkId>,
+    /// IPv6 addresses that duplicate address detection is not finished with, those that the kernel made included.
+    pub tentative: Vec<(LinkId, IpAddr)>,
 }
 
 impl Live {

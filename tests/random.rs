@@ -28,6 +28,7 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::AddAddress),
         Just(Act::TakeAddresses),
         Just(Act::Disconnect),
+        Just(Act::FailDetection),
         Just(Act::DeleteNamespace),
         Just(Act::AddPair),
         (0..3_u8).prop_map(Act::AddRule),

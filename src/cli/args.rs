@@ -42,6 +42,7 @@ pub struct ChangeArgs {
     pub no_rollback: bool,
 }
 
-fn duration(text: &str) -> Result<Duration, ValueError> {
+/// Parses a time such as `10s`.
+pub fn duration(text: &str) -> Result<Duration, ValueError> {
     text.parse::<value::Duration>().map(|duration| Duration::from_micros(duration.0))
 }

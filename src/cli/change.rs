@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,6 +13,7 @@ use super::input::Source;
 use super::output::Output;
 use super::session::{Intent, Session};
 use super::signals::{Interruptible, Signals};
+use super::wait;
 use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError};
 use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
@@ -38,12 +39,15 @@ pub struct Options<'a> {
     pub kill: bool,
     /// The lab file, to show the lines that an error is about.
     pub source: Option<&'a Source>,
+    /// Whether to wait until the lab is usable, and the time limit if the user gave one.
+    #[allow(clippy::option_option, reason = "the option and its value are both optional")]
+    pub wait: Option<Option<Duration>>,
 }
 
 impl<'a> Options<'a> {
     /// The options of a command with the user's arguments alone.
     pub fn new(intent: Intent, arguments: &'a ChangeArgs) -> Self {
-        Self { intent, arguments, expected: None, kill: false, source: None }
+        Self { intent, arguments, expected: None, kill: false, source: None, wait: None }
     }
 }
 
@@ -60,7 +64,7 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     show(&plan, &goal, output)?;
     if plan.is_empty() {
         change::keep(&goal, &live)?;
-        return Ok(0);
+        return wait::until_usable(&mut kernel, &goal, &signals, options, output);
     }
     if options.arguments.ask {
         let asked = Instant::now();
@@ -77,7 +81,7 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     }
     execute(&mut kernel, &goal, &live, &plan, &signals, options, output)?;
     output.message(&summary(&plan, start));
-    Ok(0)
+    wait::until_usable(&mut kernel, &goal, &signals, options, output)
 }
 
 /// Observes and plans. Shows conflicts with the lines of the lab file that they are about.
@@ -226,8 +230,13 @@ fn explain(error: ApplyError, plan: &Plan, signals: &Signals, source: Option<&So
 /// The kernel's text for a kind of link that it does not have, and has no module for.
 const UNKNOWN_KIND: &str = "Unknown device type";
 
-/// A hint, where the kernel's error number alone is not clear.
+/// A hint, where the kernel's error number or a difference alone is not clear.
 fn hint(error: &ApplyError, plan: &Plan) -> Option<String> {
+    if let ApplyError::Unverified { remains, .. } = error
+        && remains.iter().flat_map(Change::fields).any(|field| field.name == "dad")
+    {
+        return Some(wait::DUPLICATE_HINT.to_owned());
+    }
     let ApplyError::Execute { source: ExecuteError::Operation(error), .. } = error else { return None };
     let operation = &plan.steps.get(error.position)?.operation;
     match (operation, Errno::from_raw(error.source.number)) {

@@ -204,6 +204,10 @@ impl Kernel for Linux {
         std::thread::sleep(CLEANUP_TIME);
     }
 
+    fn pause(&mut self, time: std::time::Duration) {
+        std::thread::sleep(time);
+    }
+
     fn execute(&mut self, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
         execute::execute(self, operations, progress)
     }

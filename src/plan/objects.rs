@@ -4,6 +4,7 @@ use super::Context;
 use super::build::{Node, Phase};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::operation::Operation;
+use crate::readiness;
 use crate::resource::object::table::{self, Any, Inspect, Places, Puts, Registered, Verdicts};
 use crate::resource::object::{At, Fate, Over, Put, Replacement, Verdict};
 
@@ -70,9 +71,11 @@ impl AddNodes<'_, '_> {
             (Fate::Replace(Replacement::Overwrite), _) => Over::Anything,
             _ => Over::Nothing,
         };
+        let source = O::awaits(&verdict.key, after);
+        let awaited = source.map(|source| Box::new(readiness::awaited(self.context.desired, namespace, source)));
         let late = O::is_late(&verdict.key, after);
         let phase = if late { Phase::PutLate } else { Phase::PutObjects(sort) };
-        let mut node = Node::new(self.position, phase, Operation::Put(Box::new(O::any::<Puts>(Put { at, over }))));
+        let mut node = Node::new(self.position, phase, Operation::Put(Box::new(O::any::<Puts>(Put { at, over, awaited }))));
         node.rank.1 = after.rank();
         node.after = O::links(&verdict.key, after).into_iter().flatten().map(|name| LinkId::new(namespace, name)).collect();
         self.nodes.push(node);

@@ -5,6 +5,7 @@
 //!
 //! Links are not objects: they have kinds, parents and ports. See [`super::link`].
 
+mod awaited;
 pub mod site;
 pub mod table;
 pub mod wire;
@@ -19,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::awaited::{Awaited, SettlingTime};
 use self::site::{Item, Lowered, Site};
 use self::wire::{Dump, Found, Notes, Reading, Request};
 use super::FieldChange;
@@ -475,6 +477,8 @@ pub struct Put<O: Object> {
     pub at: At<O>,
     /// The existing object.
     pub over: Over<O>,
+    /// The address that must be usable first, [`Object::awaits`].
+    pub awaited: Option<Box<Awaited>>,
 }
 
 /// The queries of objects to the in-memory kernel.

@@ -28,6 +28,7 @@ pub enum Act {
     AddAddress,
     TakeAddresses,
     Disconnect,
+    FailDetection,
     DeleteNamespace,
     AddPair,
     AddRule(u8),
@@ -132,6 +133,10 @@ impl Machine {
             }
             (Some(link), _, Act::Disconnect) => {
                 addresses(&live.state, link).try_for_each(|(address, attributes)| network.disconnect(link, address, attributes))
+            }
+            (Some(link), _, Act::FailDetection) => {
+                let addresses = addresses(&live.state, link).filter(|(address, _)| address.ip().is_ipv6());
+                addresses.map(|(address, _)| address).try_for_each(|address| network.fail_detection(link, address))
             }
             (_, Some(space), Act::DeleteNamespace) => network.delete_namespace_by_hand(space),
             (_, Some(space), Act::AddPair) => {

@@ -19,6 +19,7 @@ mod examples;
 mod failure;
 mod hostile;
 mod interrupt;
+mod later;
 mod library;
 mod link_settings;
 mod links;

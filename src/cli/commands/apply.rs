@@ -1,11 +1,12 @@
 //! `topo apply`: makes the network match a lab file, or executes a saved plan.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::apply::Goal;
-use crate::cli::args::{AdoptArgs, ChangeArgs};
+use crate::cli::args::{AdoptArgs, ChangeArgs, duration};
 use crate::cli::change::{self, Options};
 use crate::cli::environment::{Access, Uplink};
 use crate::cli::error::Failure;
@@ -24,6 +25,7 @@ changes made so far are undone. Applying an unchanged lab changes nothing.
 Examples:
   topo apply                         Apply lab.yaml
   topo apply ring.yaml --ask         Show the plan, then ask
+  topo apply --wait ring.yaml        Return when the first ping works
   topo apply ring.plan               Apply a plan saved by `topo plan --out`
   topo apply --sandbox=ci ring.yaml  Apply in the sandbox `ci`
   topo apply --uplink                Connect the sandbox to the outside
@@ -40,6 +42,11 @@ pub struct ApplyArgs {
     adopt: AdoptArgs,
     #[command(flatten)]
     change: ChangeArgs,
+    /// Wait until the lab is usable: IPv6 addresses, carriers and spanning trees are ready; without TIME, at most 30s, or as long as
+    /// the spanning trees of the lab take
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = duration)]
+    #[allow(clippy::option_option, reason = "the option and its value are both optional")]
+    wait: Option<Option<Duration>>,
     /// Connect the sandbox to the outside with `pasta` or `slirp4netns`; without PROGRAM, with the one that is installed
     #[arg(
         long,
@@ -74,7 +81,7 @@ impl ApplyArgs {
         adopt.extend(self.adopt.links.iter().cloned());
         let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
         let session = Session::open(&goal.lab, &self.change)?;
-        let options = Options { expected: Some(&plan), ..Options::new(Intent::Apply, &self.change) };
+        let options = Options { expected: Some(&plan), wait: self.wait, ..Options::new(Intent::Apply, &self.change) };
         change::run(session, goal, &options, context.output)
     }
 
@@ -83,7 +90,7 @@ impl ApplyArgs {
         let Lab { name, desired, source } = input::parse(text, &input::display(&self.path), context.output)?;
         let goal = Goal::apply(name, desired).adopting(self.adopt.links.iter().cloned());
         let session = Session::confirm(early, &goal.lab, &self.change)?;
-        let options = Options { source: Some(&source), ..Options::new(Intent::Apply, &self.change) };
+        let options = Options { source: Some(&source), wait: self.wait, ..Options::new(Intent::Apply, &self.change) };
         change::run(session, goal, &options, context.output)
     }
 }

@@ -6,7 +6,6 @@ mod detection;
 mod foreign_routes;
 mod namespaces;
 
-use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::libc;
@@ -18,6 +17,7 @@ use super::wire::{Batch, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
+use crate::resource::object::Awaited;
 
 /// Messages that are sent together through the socket of one namespace.
 struct Pending {
@@ -31,11 +31,11 @@ struct Pending {
 }
 
 /// The method of executing an operation.
-enum Method {
+enum Method<'a> {
     /// Messages through the socket of this namespace.
     Messages(NamespaceName),
     /// One message, repeated until what it waits for has happened.
-    Retry(Awaited),
+    Retry(Condition<'a>),
     /// A thread inside the namespace, together with other operations.
     Inside,
     /// Threads that remove namespaces, together with other operations.
@@ -44,19 +44,19 @@ enum Method {
 
 /// What an operation may have to wait for.
 #[derive(Clone, Copy)]
-enum Awaited {
+enum Condition<'a> {
     /// This address has passed duplicate address detection.
-    Source(IpAddr),
+    Source(&'a Awaited),
     /// The link has a carrier.
     Carrier,
 }
 
-fn method(operation: &Operation) -> Method {
-    if let Some(source) = detection::awaited(operation) {
-        return Method::Retry(Awaited::Source(source));
+fn method(operation: &Operation) -> Method<'_> {
+    if let Some(awaited) = detection::awaited(operation) {
+        return Method::Retry(Condition::Source(awaited));
     }
     if carrier::is_awaited(operation) {
-        return Method::Retry(Awaited::Carrier);
+        return Method::Retry(Condition::Carrier);
     }
     match operation {
         Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } => Method::Inside,
@@ -104,8 +104,8 @@ fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Pro
                 add(linux, pending.get_or_insert_with(|| Pending::new(through)), operations, position)?;
                 1
             }
-            Method::Retry(awaited) => {
-                execute_with_retries(linux, operations, position, awaited, progress)?;
+            Method::Retry(condition) => {
+                execute_with_retries(linux, operations, position, condition, progress)?;
                 1
             }
             Method::Inside => {
@@ -229,7 +229,7 @@ fn execute_with_retries(
     linux: &mut Linux,
     operations: &[Operation],
     position: usize,
-    awaited: Awaited,
+    condition: Condition<'_>,
     progress: &mut dyn Progress,
 ) -> Result<(), ExecuteError> {
     let (mut detection, carrier) = (detection::Retries::new(), carrier::Retries::new());
@@ -244,9 +244,9 @@ fn execute_with_retries(
             return Err(ExecuteError::Interrupted);
         }
         let Some(opened) = linux.opened(operations[position].namespace()) else { return Err(refusal.into()) };
-        let waited = match awaited {
-            Awaited::Source(source) => detection.wait(&mut opened.socket, source, refusal.source),
-            Awaited::Carrier => carrier.wait(refusal.source),
+        let waited = match condition {
+            Condition::Source(awaited) => detection.wait(&mut opened.socket, awaited, refusal.source),
+            Condition::Carrier => carrier.wait(refusal.source),
         };
         waited.map_err(|errno| refused(operations, position, errno))?;
     }

@@ -25,7 +25,7 @@ fn same_subnet(a: &Given, b: &Given) -> bool {
 
 impl Network {
     /// Adds or changes an address, or adds or deletes its connected route.
-    pub(super) fn put_address(&mut self, author: Author<'_>, Put { at, over }: &Put<Address>) -> Result<(), Errno> {
+    pub(super) fn put_address(&mut self, author: Author<'_>, Put { at, over, .. }: &Put<Address>) -> Result<(), Errno> {
         for step in steps(at, over) {
             match step {
                 Step::Give { replace } => self.give_address(author, at, replace)?,
@@ -58,12 +58,13 @@ impl Network {
             Author::Lab(_) | Author::Hand => 0,
         };
         // The position in the list is the order.
-        let attributes = Address { order: 0, connected: ConnectedRoute::AsMade, ..attributes.clone() };
+        let attributes = Address { order: 0, connected: ConnectedRoute::AsMade, dad_failed: false, ..attributes.clone() };
         let given = Given { address, attributes, secondary: false, protocol };
         let mut connected = self.connected(&place);
         if replace && address.ip().is_ipv6() {
-            // The kernel adds a deleted connected route again (`inet6_addr_modify`).
-            connected.retain(|entry| entry.to != address.0.trunc() || self.has_route(&place.namespace, entry));
+            // The kernel adds deleted connected routes again (`inet6_addr_modify`).
+            let own = [address.0.trunc(), at.value.subnet(address)];
+            connected.retain(|entry| !own.contains(&entry.to) || self.has_route(&place.namespace, entry));
         }
         let added = match address.ip() {
             IpAddr::V4(_) => self.add_inet(&place, given, replace),

@@ -136,7 +136,7 @@ struct Putting<'a> {
 impl<'a> Inspect<'a, Puts> for Putting<'_> {
     type Result = Result<(), Errno>;
 
-    fn inspect<O: Registered>(self, Put { at, over }: &'a Put<O>) -> Result<(), Errno> {
+    fn inspect<O: Registered>(self, Put { at, over, .. }: &'a Put<O>) -> Result<(), Errno> {
         let network = self.network;
         let missing = |index: &&Option<Ifindex>| index.is_none_or(|index| network.is_up(&at.namespace, index).is_none());
         if at.indices.iter().any(|index| missing(&index)) {

@@ -95,6 +95,7 @@ impl Reader<'_> {
             port_reference: device.port_reference,
             below: below.map(|place| place.index),
             below_nsid: below.map(|place| &place.namespace).or(device.underlay.as_ref()).and_then(elsewhere),
+            running: device.up,
             group: device.group,
             alias: device.alias.clone(),
         }

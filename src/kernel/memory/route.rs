@@ -98,7 +98,7 @@ fn metric(key: &RouteKey) -> u32 {
 }
 
 impl Network {
-    pub(super) fn put_route(&mut self, author: Author<'_>, Put { at, over }: &Put<Route>) -> Result<(), Errno> {
+    pub(super) fn put_route(&mut self, author: Author<'_>, Put { at, over, .. }: &Put<Route>) -> Result<(), Errno> {
         let key = &at.key;
         let mut entry = Entry {
             table: key.table,
@@ -212,16 +212,25 @@ impl Network {
     pub(super) fn connected(&self, place: &Place) -> Vec<Entry> {
         let mut connected = Vec::new();
         for given in self.device(place).iter().flat_map(|device| &device.addresses) {
-            connected.extend(self.connected_route(place, given).filter(|entry| !connected.contains(entry)));
+            let routes = self.connected_routes(place, given);
+            connected.extend(routes.filter(|entry| !connected.contains(entry)).collect::<Vec<_>>());
         }
         connected
     }
 
-    /// Returns the connected route that the kernel adds for one address of a link.
+    /// Returns the connected routes that the kernel adds for one address of a link: of an IPv6 one with a peer, there are two.
+    fn connected_routes(&self, place: &Place, given: &Given) -> impl Iterator<Item = Entry> {
+        let far = self.connected_route(place, given);
+        let own = far.clone().filter(|_| given.address.ip().is_ipv6() && given.attributes.peer.is_some());
+        let own = own.map(|entry| Entry { to: given.address.0.trunc(), ..entry });
+        own.into_iter().chain(far)
+    }
+
+    /// Returns the connected route of one address of a link, [`Address::subnet`].
     fn connected_route(&self, place: &Place, given: &Given) -> Option<Entry> {
         let device = self.device(place).filter(|device| device.up && !given.attributes.noprefixroute)?;
         let (ip, far) = (given.address.ip(), given.far_end());
-        let to = IpNet::new(far, given.address.0.prefix_len()).ok()?;
+        let to = given.attributes.subnet(given.address);
         let ipv4 = ip.is_ipv4();
         let bare_host = ipv4 && far == ip && to.prefix_len() == 32;
         if given.secondary || bare_host || ipv4 && device.is_loopback() || !ipv4 && !self.has_ipv6(place) {
@@ -229,7 +238,7 @@ impl Network {
         }
         Some(Entry {
             table: MAIN_TABLE,
-            to: to.trunc(),
+            to,
             metric: given.attributes.metric.unwrap_or(if ipv4 { 0 } else { IPV6_CONNECTED_METRIC }),
             tos: 0,
             kind: RouteType::Unicast,

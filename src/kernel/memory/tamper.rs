@@ -163,6 +163,15 @@ impl Network {
         self.put_by_hand(&id.namespace, &AddressKey { link: id.name, address }, &Address::default(), Over::Nothing)
     }
 
+    /// Makes an IPv6 address fail duplicate address detection.
+    pub fn fail_detection(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
+        let place = self.place(&self.handle(id)?)?;
+        let addresses = self.device_mut(&place).into_iter().flat_map(|device| &mut device.addresses);
+        let given = addresses.filter(|given| given.address.ip().is_ipv6()).find(|given| given.address == address);
+        given.ok_or_else(|| Errno::new(nix::libc::EADDRNOTAVAIL))?.attributes.dad_failed = true;
+        Ok(())
+    }
+
     /// Deletes an address of a link.
     pub fn delete_address_of(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
         let device = &self.namespace(&id.namespace)?.devices[&self.handle(id)?.index];
@@ -205,7 +214,7 @@ impl Network {
         over: Over<O>,
     ) -> Result<(), Errno> {
         let at = self.at(namespace, key, value)?;
-        self.by_hand(&Operation::Put(Box::new(O::any::<Puts>(Put { at, over }))))
+        self.by_hand(&Operation::Put(Box::new(O::any::<Puts>(Put { at, over, awaited: None }))))
     }
 
     /// Removes an object.

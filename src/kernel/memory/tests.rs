@@ -207,7 +207,7 @@ impl World {
 
     fn add_with(&mut self, name: &str, address: &str, attributes: Address, over: Over<Address>) -> Outcome {
         let at = self.address(name, address, attributes);
-        self.put(Put { at, over })
+        self.put(Put { at, over, awaited: None })
     }
 
     fn take(&mut self, name: &str, address: &str) -> Outcome {
@@ -238,12 +238,12 @@ impl World {
 
     fn route(&mut self, namespace: &str, text: &str) -> Outcome {
         let at = self.at(namespace, text);
-        self.put(Put { at, over: Over::Nothing })
+        self.put(Put { at, over: Over::Nothing, awaited: None })
     }
 
     fn replace_route(&mut self, namespace: &str, text: &str) -> Outcome {
         let at = self.at(namespace, text);
-        self.put(Put { at, over: Over::Anything })
+        self.put(Put { at, over: Over::Anything, awaited: None })
     }
 
     fn delete_route(&mut self, namespace: &str, text: &str) -> Outcome {

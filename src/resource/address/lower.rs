@@ -58,6 +58,7 @@ fn of_interface(
         let key = AddressKey { link, address: spec.address };
         let address = attributes(spec, *order, place, problems);
         addresses.push(assigned(&key, &address, item.position));
+        addresses.extend(beside_peer(&key, &address, item.position));
         *order += 1;
         lowered.add(item.position, || (key, address));
     }
@@ -69,6 +70,13 @@ fn assigned(key: &AddressKey, address: &Address, position: Position) -> Assigned
     // The kernel makes no route for the network of a lone address: that is the address itself.
     let alone = network.prefix_len() == network.max_prefix_len() && address.peer.is_none();
     Assigned { address: key.address, network, connected: !address.noprefixroute && !alone, position }
+}
+
+/// An IPv6 address with a peer has a route to its own subnet, too.
+fn beside_peer(key: &AddressKey, address: &Address, position: Position) -> Option<Assigned> {
+    let network = key.address.0.trunc();
+    let has_route = key.ip().is_ipv6() && address.peer.is_some() && !address.noprefixroute && network.prefix_len() < 128;
+    has_route.then_some(Assigned { address: key.address, network, connected: true, position })
 }
 
 /// Where an address is declared.
@@ -101,6 +109,7 @@ fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Pr
         metric: spec.metric,
         foreign: false,
         connected: ConnectedRoute::AsMade,
+        dad_failed: false,
         order,
     }
 }

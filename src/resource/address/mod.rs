@@ -77,6 +77,8 @@ pub struct Address {
     pub foreign: bool,
     /// The route to its subnet that the kernel makes for it.
     pub connected: ConnectedRoute,
+    /// Whether another host on the segment has it, so that it is not used (IFA_F_DADFAILED); of live IPv6 addresses only.
+    pub dad_failed: bool,
 }
 
 /// The route to the subnet of an address.
@@ -87,6 +89,8 @@ pub enum ConnectedRoute {
     AsMade,
     /// The kernel makes one. A message about the address does not tell whether it is still there.
     Expected,
+    /// The kernel makes one after duplicate address detection (`addrconf_dad_completed`); of live addresses only.
+    Coming,
     /// Somebody has deleted it; of live addresses only.
     Missing,
 }
@@ -116,10 +120,20 @@ impl Address {
         self.connected == ConnectedRoute::Missing
     }
 
-    /// The subnet that the connected route leads to (`fib_add_ifaddr`, `addrconf_prefix_route`).
+    /// The subnet that the connected route leads to (`fib_add_ifaddr`, `addrconf_prefix_route`). IPv6 makes a route to the peer alone,
+    /// and another one to the address's own subnet.
     pub fn subnet(&self, address: InterfaceAddress) -> IpNet {
-        let far_end = self.peer.unwrap_or(address.ip());
-        IpNet::new(far_end, address.0.prefix_len()).unwrap_or(address.0).trunc()
+        match self.peer {
+            Some(peer @ IpAddr::V6(_)) => peer.into(),
+            Some(peer) => IpNet::new(peer, address.0.prefix_len()).unwrap_or(address.0).trunc(),
+            None => address.0.trunc(),
+        }
+    }
+
+    /// Whether the kernel restores the connected route when the address is given again. IPv4 does not; of an IPv6 peer, the route would
+    /// get the prefix length of the address (`inet6_addr_modify`).
+    fn restores_route(&self, key: &AddressKey) -> bool {
+        key.ip().is_ipv6() && (self.peer.is_none() || key.address.0.prefix_len() == 128)
     }
 
     /// Whether only the connected route differs.
@@ -151,8 +165,8 @@ impl Object for Address {
         vec![if key.ip().is_ipv4() { Need::Link(key.link) } else { Need::Up(key.link) }]
     }
 
-    /// Every difference that the kernel shows. A lifetime counts down, so that only "forever" and "limited" are told apart,
-    /// and any lifetime beyond the desired one.
+    /// Every difference that the kernel shows. An address that failed duplicate address detection is replaced, so that detection is
+    /// tried again. A lifetime counts down, so that only "forever" and "limited" are told apart, and any lifetime beyond the desired one.
     fn compare(key: &AddressKey, desired: &Self, live: &Self) -> Vec<FieldChange> {
         let mut changes = Vec::new();
         if desired.foreign != live.foreign {
@@ -179,7 +193,10 @@ impl Object for Address {
             _ => true,
         };
         let lifetime = |lifetime: Lifetime| format!("{} valid, {} preferred", lifetime.valid, lifetime.preferred);
-        check("lifetime", lifetime_differs, &|a| json!(a.lifetime.map_or("forever".into(), lifetime)), false);
+        let replaces = key.ip().is_ipv6() && !desired.restores_route(key);
+        check("lifetime", lifetime_differs, &|a| json!(a.lifetime.map_or("forever".into(), lifetime)), replaces);
+        let detection = |a: &Self| json!(if a.dad_failed { "failed" } else { "passed" });
+        check("dad", live.dad_failed && !desired.dad_failed, &detection, true);
         let route = |a: &Self| json!(if a.is_disconnected() { "missing" } else { "present" });
         check("connected route", desired.is_disconnected() != live.is_disconnected(), &route, false);
         changes
@@ -197,6 +214,7 @@ impl Object for Address {
         add("valid", value.lifetime.map(|lifetime| lifetime.valid.to_string().into()));
         add("preferred", value.lifetime.map(|lifetime| lifetime.preferred.to_string().into()));
         add("metric", value.metric.map(Value::from));
+        add("dad", value.dad_failed.then(|| "failed".into()));
         shown
     }
 

@@ -20,11 +20,15 @@ pub(super) fn arrange(objects: &mut [(AddressKey, Address)], seen: &Seen<'_>) {
     objects.iter_mut().filter(|(key, _)| key.ip().is_ipv4()).for_each(&mut number);
     // The kernel lists IPv6 addresses with the latest first.
     objects.iter_mut().rev().filter(|(key, _)| key.ip().is_ipv6()).for_each(&mut number);
-    for (key, address) in objects.iter_mut().filter(|(_, address)| address.connected == ConnectedRoute::Expected) {
+    for (key, address) in objects.iter_mut().filter(|(_, address)| address.connected != ConnectedRoute::AsMade) {
         let up = (seen.link)(key.link).is_some_and(|link| link.settings.up == Some(true));
         let route = (address.subnet(key.address), key.link);
         let missing = up && seen.notes.connected.binary_search(&route).is_err();
-        address.connected = if missing { ConnectedRoute::Missing } else { ConnectedRoute::AsMade };
+        address.connected = match address.connected {
+            _ if !missing => ConnectedRoute::AsMade,
+            ConnectedRoute::Coming => ConnectedRoute::Coming,
+            ConnectedRoute::AsMade | ConnectedRoute::Expected | ConnectedRoute::Missing => ConnectedRoute::Missing,
+        };
     }
     objects.sort_by(|(one, _), (other, _)| one.cmp(other));
 }

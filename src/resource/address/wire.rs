@@ -27,6 +27,9 @@ const IFA_RT_PRIORITY: u16 = 9;
 const IFA_PROTO: u16 = 11;
 const IFA_F_SECONDARY: u32 = 0x01;
 const IFA_F_NODAD: u32 = 0x02;
+const IFA_F_OPTIMISTIC: u32 = 0x04;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 const FOREVER: u32 = u32::MAX;
 
@@ -63,16 +66,22 @@ pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Fo
     }
     let (Some(local), Some(link)) = (local.or(other), reading.names.get(index)) else { return Ok(None) };
     let address = InterfaceAddress(IpNet::new(local, prefix_length).map_err(|error| error.to_string())?);
+    let tentative = local.is_ipv6() && flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_OPTIMISTIC) == IFA_F_TENTATIVE;
+    if tentative {
+        reading.notes.tentative.push((link, local));
+    }
     let maker = match maker(address, index, protocol, reading.tells_address_makers) {
         Maker::Kernel => return Ok(None),
         maker => maker,
     };
     value.peer = other.filter(|other| *other != local);
     value.nodad = flags & IFA_F_NODAD != 0 && local.is_ipv6();
+    value.dad_failed = flags & IFA_F_DADFAILED != 0 && local.is_ipv6();
     value.noprefixroute = flags & IFA_F_NOPREFIXROUTE != 0;
     value.label = value.label.filter(|label| *label != link.as_str());
     if index != Names::LOOPBACK && gets_route(address, &value, flags) {
-        value.connected = ConnectedRoute::Expected;
+        let later = tentative && value.peer.is_some();
+        value.connected = if later { ConnectedRoute::Coming } else { ConnectedRoute::Expected };
     }
     Ok(Some(Found { key: AddressKey { link, address }, value, maker }))
 }
@@ -98,14 +107,15 @@ fn maker(address: InterfaceAddress, index: u32, protocol: Option<u8>, tells: boo
 }
 
 /// Whether the kernel makes a route to its subnet as long as the interface is up (`fib_add_ifaddr`, `addrconf_prefix_route`): not for
-/// secondary addresses, which share that of the primary one.
+/// secondary addresses, which share that of the primary one, and not to the peer of an address that failed duplicate address detection.
 fn gets_route(address: InterfaceAddress, value: &Address, flags: u32) -> bool {
     let ipv4 = address.ip().is_ipv4();
     let secondary = ipv4 && flags & IFA_F_SECONDARY != 0;
     let bare_host = ipv4 && address.0.prefix_len() == 32 && value.peer.is_none();
     // No route leads to 0.0.0.0/8 (`ipv4_is_zeronet`).
     let zero = matches!(value.subnet(address).network(), IpAddr::V4(ip) if ip.octets()[0] == 0);
-    !(secondary || value.noprefixroute || bare_host || zero)
+    let failed = value.dad_failed && value.peer.is_some();
+    !(secondary || value.noprefixroute || bare_host || zero || failed)
 }
 
 /// What is done to put an address.
@@ -130,8 +140,7 @@ pub fn steps(at: &At<Address>, over: &Over<Address>) -> Vec<Step> {
         Over::Live(live) => (!live.is_disconnected(), true, at.value.differs_in_route_alone(live, &at.key)),
     };
     let wanted = !at.value.is_disconnected();
-    // When an IPv6 address is given again, the kernel itself restores the route; it does not for IPv4.
-    let restored = wanted && at.key.ip().is_ipv6();
+    let restored = wanted && at.value.restores_route(&at.key);
     let mut steps = Vec::new();
     if !only_route || restored {
         steps.push(Step::Give { replace });
@@ -201,10 +210,11 @@ fn give(at: &At<Address>, replace: bool) -> Request {
 fn connected(at: &At<Address>) -> RouteMessage {
     let (address, value) = (at.key.address, &at.value);
     let ipv4 = address.ip().is_ipv4();
+    let subnet = value.subnet(address);
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
         address_family: if ipv4 { AddressFamily::Inet } else { AddressFamily::Inet6 },
-        destination_prefix_length: address.0.prefix_len(),
+        destination_prefix_length: subnet.prefix_len(),
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Kernel,
         scope: if ipv4 { RouteScope::Link } else { RouteScope::Universe },
@@ -212,7 +222,7 @@ fn connected(at: &At<Address>) -> RouteMessage {
         ..RouteHeader::default()
     };
     let list = &mut message.attributes;
-    list.push(RouteAttribute::Destination(value.subnet(address).network().into()));
+    list.push(RouteAttribute::Destination(subnet.network().into()));
     list.push(RouteAttribute::Oif(at.index()));
     list.extend(ipv4.then(|| RouteAttribute::PrefSource(address.ip().into())));
     list.extend(value.metric.or((!ipv4).then_some(IPV6_CONNECTED_METRIC)).map(RouteAttribute::Priority));

@@ -13,7 +13,7 @@ use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
 use super::pattern::PortPattern;
-use super::rules::{Cause, Refusal, Switching};
+use super::rules::{Carrier, Cause, Refusal, Switching};
 use super::vlan::VlanProtocol;
 use crate::option;
 use crate::resource::option::{
@@ -234,6 +234,15 @@ impl LinkKind for Bridge {
     fn switching(&self) -> Option<Switching> {
         let is = |option: Option<bool>| option == Some(true);
         Some(Switching { spanning_tree: is(self.stp_state), by_vlan: is(self.vlan_filtering) })
+    }
+
+    fn carrier(&self) -> Carrier {
+        Carrier::Ports
+    }
+
+    fn spanning_tree_delay(&self) -> Option<Duration> {
+        let runs = self.stp_state == Some(true);
+        runs.then(|| self.forward_delay.unwrap_or(Duration::seconds(15)))
     }
 
     /// `br_mtu_auto_adjust`

@@ -273,6 +273,18 @@ impl LinkPort for BridgePort {
         self.state.is_some()
     }
 
+    fn forwards(&self) -> bool {
+        self.state.is_none_or(|state| state == PortState::Forwarding)
+    }
+
+    fn passing_state(&self) -> Option<&'static str> {
+        match self.state.filter(|_| self.spanning_tree)? {
+            PortState::Listening => Some("listening"),
+            PortState::Learning => Some("learning"),
+            PortState::Disabled | PortState::Forwarding | PortState::Blocking => None,
+        }
+    }
+
     fn enable(&mut self, enabled: bool) {
         self.state = match (self.state, enabled) {
             (_, false) => Some(PortState::Disabled),

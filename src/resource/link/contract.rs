@@ -7,9 +7,11 @@ use std::ops::RangeInclusive;
 
 use super::pattern::PortPattern;
 use super::rules::{
-    Addressing, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket, Sole, Switching,
+    Addressing, Carrier, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket, Sole,
+    Switching,
 };
 use crate::name::{LinkId, LinkRef, NamespaceName};
+use crate::value::Duration;
 
 /// The mtu of an Ethernet device.
 pub const ETHERNET_MTU: u32 = 1500;
@@ -230,6 +232,16 @@ pub trait LinkKind {
 
     /// Returns the kernel module that creates it, if that does not have the name of the kind.
     fn module(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns what gives it its carrier.
+    fn carrier(&self) -> Carrier {
+        if self.parent().is_some() { Carrier::Below } else { Carrier::Own }
+    }
+
+    /// Returns the forward delay if it runs the spanning tree.
+    fn spanning_tree_delay(&self) -> Option<Duration> {
         None
     }
 

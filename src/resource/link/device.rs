@@ -1,7 +1,7 @@
 //! Links of kinds that topo only observes: hardware, and kinds that topo does not know.
 
 use super::contract::LinkKind;
-use super::rules::{Flags, MtuAround};
+use super::rules::{Carrier, Flags, MtuAround};
 use crate::resource::option::{OptionRow, OptionTable};
 
 /// The kind of such a link (IFLA_INFO_KIND); empty for hardware.
@@ -25,5 +25,9 @@ impl LinkKind for Device {
 
     fn can_be_made(&self) -> bool {
         false
+    }
+
+    fn carrier(&self) -> Carrier {
+        Carrier::Unknown
     }
 }

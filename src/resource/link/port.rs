@@ -94,6 +94,16 @@ pub trait LinkPort {
         false
     }
 
+    /// Returns whether it forwards by its own options alone.
+    fn forwards(&self) -> bool {
+        true
+    }
+
+    /// Returns the state of a live port that the spanning tree advances to another one after a time.
+    fn passing_state(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Applies what the kernel does to a port when it can pass packets (`enabled`), or no longer can.
     fn enable(&mut self, enabled: bool) {
         let _ = enabled;

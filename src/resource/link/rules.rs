@@ -2,6 +2,19 @@
 
 use std::net::IpAddr;
 
+/// What gives a link its carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// Nothing else: it has carrier while it is up.
+    Own,
+    /// Its parent, or the other end of its pair.
+    Below,
+    /// A port that forwards.
+    Ports,
+    /// Something outside of the lab file.
+    Unknown,
+}
+
 /// The error number of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {

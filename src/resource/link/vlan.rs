@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::LinkKind;
 use super::ipvlan::{Ipvlan, Ipvtap};
 use super::loopback::Loopback;
-use super::rules::{Among, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment};
+use super::rules::{Among, Carrier, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment};
 use crate::name::LinkRef;
 use crate::resource::option::{Be16, Invalid, OptionRow, OptionTable, U16};
 use crate::{kernel_enum, option};
@@ -134,6 +134,11 @@ impl LinkKind for Vlan {
 
     fn path_cost(&self) -> PathCost {
         PathCost::Parents
+    }
+
+    /// With `bridge_binding`, ports decide that the lab file does not name.
+    fn carrier(&self) -> Carrier {
+        if self.bridge_binding == Some(true) { Carrier::Unknown } else { Carrier::Below }
     }
 
     fn parent(&self) -> Option<&LinkRef> {

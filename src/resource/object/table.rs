@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::wire::Request;
-use super::{At, Id, Object, Put, Verdict};
+use super::{At, Awaited, Id, Object, Put, Verdict};
 use crate::name::NamespaceName;
 
 /// A family of types: one for each type of object.
@@ -220,10 +219,10 @@ macro_rules! define_tables {
                 }
             }
 
-            /// Returns the address that must pass duplicate address detection first, [`Object::awaits`].
-            pub fn awaits(&self) -> Option<IpAddr> {
+            /// Returns the address that must be usable first.
+            pub fn awaited(&self) -> Option<&Awaited> {
                 match self {
-                    $(Self::$variant(put) => <$type>::awaits(&put.at.key, &put.at.value),)+
+                    $(Self::$variant(put) => put.awaited.as_deref(),)+
                 }
             }
         }

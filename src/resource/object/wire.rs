@@ -61,6 +61,8 @@ impl Names {
 pub struct Notes {
     /// The destinations of connected routes, sorted before [`super::Object::arrange`].
     pub connected: Vec<(IpNet, LinkName)>,
+    /// IPv6 addresses that duplicate address detection is not finished with, those that the kernel made included.
+    pub tentative: Vec<(LinkName, IpAddr)>,
 }
 
 /// The context of decoding.

@@ -1,5 +1,5 @@
 //! Waits for duplicate address detection. The kernel refuses a route with a local IPv6 address as its source until duplicate address
-//! detection (RFC 4862, section 5.4) is complete, which takes one to two seconds.
+//! detection (RFC 4862, section 5.4) is complete.
 
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -12,24 +12,35 @@ use nix::libc;
 use crate::kernel::Errno;
 use crate::kernel::linux::wire::{DumpError, Socket};
 use crate::operation::Operation;
+use crate::readiness::MARGIN;
+use crate::resource::object::Awaited;
 use crate::resource::object::wire::{AF_INET6, attributes, ip, number};
+use crate::value;
 
 const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
-/// The time limit. Detection takes at most two seconds with the kernel's defaults (MAX_RTR_SOLICITATION_DELAY and RETRANS_TIMER).
-const LIMIT: Duration = Duration::from_secs(6);
 /// The first pause between attempts. Each later one is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Returns the address that the operation has to wait for.
-pub(super) fn awaited(operation: &Operation) -> Option<IpAddr> {
+pub(super) fn awaited(operation: &Operation) -> Option<&Awaited> {
     match operation {
-        Operation::Put(put) => put.awaits(),
+        Operation::Put(put) => put.awaited(),
         _ => None,
     }
+}
+
+/// The state of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detection {
+    /// Detection is complete, or there is no such address.
+    Complete,
+    Pending,
+    Failed,
 }
 
 /// The state of repeated attempts to execute one operation.
@@ -49,21 +60,30 @@ impl Retries {
     ///
     /// # Errors
     /// Returns the refusal if it has another cause: detection was complete before the attempt, or addresses cannot be read. Also fails if
-    /// detection takes too long.
-    pub(super) fn wait(&mut self, socket: &mut Socket, source: IpAddr, refusal: Errno) -> Result<(), Errno> {
+    /// detection fails, or takes longer than the lab file makes it.
+    pub(super) fn wait(&mut self, socket: &mut Socket, awaited: &Awaited, refusal: Errno) -> Result<(), Errno> {
         if refusal.number != libc::EINVAL {
             return Err(refusal);
         }
-        if !is_tentative(socket, source).map_err(|_| refusal.clone())? {
+        let source = awaited.source;
+        match detection(socket, source).map_err(|_| refusal.clone())? {
             // Detection may have completed after the refusal, so one more attempt decides.
-            return if std::mem::replace(&mut self.complete, true) { Err(refusal) } else { Ok(()) };
+            Detection::Complete if std::mem::replace(&mut self.complete, true) => return Err(refusal),
+            Detection::Complete => return Ok(()),
+            Detection::Failed => {
+                let message =
+                    format!("duplicate address detection of the source {source} failed: another host on the segment has it");
+                return Err(Errno { message: Some(message), ..refusal });
+            }
+            Detection::Pending => {}
         }
         self.complete = false;
-        if self.began.elapsed() > LIMIT {
-            let seconds = LIMIT.as_secs();
+        let limit = value::Duration(awaited.time.total().0.saturating_add(MARGIN.0));
+        if self.began.elapsed() > Duration::from_micros(limit.0) {
             let message = format!(
-                "the source {source} is still tentative after {seconds} s of duplicate address detection (is its link connected?); \
-                 `nodad: true` disables it"
+                "the source {source} is still tentative after {limit}; waited for {} (is its link connected?); `nodad: true` \
+                 disables detection",
+                awaited.time
             );
             return Err(Errno { message: Some(message), ..refusal });
         }
@@ -73,25 +93,31 @@ impl Retries {
     }
 }
 
-fn is_tentative(socket: &mut Socket, wanted: IpAddr) -> Result<bool, DumpError> {
+fn detection(socket: &mut Socket, wanted: IpAddr) -> Result<Detection, DumpError> {
     let mut request = AddressMessage::default();
     request.header.family = AF_INET6.into();
-    let mut tentative = false;
+    let mut found = Detection::Complete;
     socket.dump(&RouteNetlinkMessage::GetAddress(request), |message| {
         if let Some((_, body)) = message {
             let header: &[u8; 8] = body.first_chunk().ok_or("a truncated address message")?;
-            let (mut address, mut flags) = (None, u32::from(header[2]));
+            let (mut local, mut other, mut flags) = (None, None, u32::from(header[2]));
             for attribute in attributes(&body[8..]) {
                 match attribute? {
-                    (IFA_ADDRESS, value) => address = Some(ip(value)?),
+                    (IFA_LOCAL, value) => local = Some(ip(value)?),
+                    (IFA_ADDRESS, value) => other = Some(ip(value)?),
                     (IFA_FLAGS, value) => flags = number(value)?,
                     _ => {}
                 }
             }
-            let pending = flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == IFA_F_TENTATIVE;
-            tentative |= pending && address == Some(wanted);
+            if local.or(other) == Some(wanted) {
+                found = match (flags & IFA_F_DADFAILED != 0, flags & IFA_F_TENTATIVE != 0) {
+                    (true, _) => Detection::Failed,
+                    (false, true) => Detection::Pending,
+                    (false, false) => Detection::Complete,
+                };
+            }
         }
         Ok(())
     })?;
-    Ok(tentative)
+    Ok(found)
 }

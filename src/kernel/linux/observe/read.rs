@@ -270,7 +270,7 @@ impl ObjectReader<'_> {
             match message {
                 None => {
                     found.clear();
-                    notes.connected.clear();
+                    notes = Notes::default();
                 }
                 Some((_, body)) if dump.family.is_none_or(|family| body.first() == Some(&family)) => {
                     let tells_address_makers = tells_address_makers();
@@ -285,6 +285,7 @@ impl ObjectReader<'_> {
         self.socket.dump(&dump.request, each).map_err(|error| failed(what())(error))?;
         self.snapshot.objects.of_mut::<O>().append(&mut found);
         self.snapshot.notes.connected.append(&mut notes.connected);
+        self.snapshot.notes.tentative.append(&mut notes.tentative);
         Ok(())
     }
 }

@@ -9,6 +9,8 @@ use crate::resource::object::wire::{attributes, number, text};
 use crate::snapshot::FoundLink;
 use crate::state::Ifindex;
 
+const IFF_RUNNING: u32 = 0x40;
+const IFF_LOWER_UP: u32 = 0x10000;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
@@ -40,6 +42,8 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
         port_reference: None,
         below: None,
         below_nsid: None,
+        // A change of the carrier shows in IFF_LOWER_UP at once, and in IFF_RUNNING when the kernel has noticed it (`linkwatch`).
+        running: flags & IFF_RUNNING != 0 && flags & IFF_LOWER_UP != 0,
         group: 0,
         alias: String::new(),
     };

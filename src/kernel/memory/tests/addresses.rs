@@ -122,3 +122,18 @@ fn a_lifetime_is_positive_and_preferred_is_at_most_valid() {
     assert_eq!(world.add_with("red:a", "10.0.0.1/24", with(5, 6), Over::Nothing), Err(libc::EINVAL));
     assert_eq!(world.add_with("red:a", "10.0.0.1/24", with(6, 5), Over::Nothing), Ok(()));
 }
+
+#[test]
+fn an_ipv6_address_with_a_peer_has_two_connected_routes() {
+    let mut world = world();
+    let peer = |text: &str| Address { peer: text.parse().ok(), ..Address::default() };
+    world.add_with("red:a", "2001:db8:1::1/64", peer("2001:db8:2::2"), Over::Nothing).unwrap();
+    let red: NamespaceName = "red".parse().unwrap();
+    let routes = |world: &World| -> Vec<String> {
+        let routes = world.memory.network.namespaces[&red].routes.iter().map(|entry| entry.to.to_string());
+        routes.filter(|to| to.starts_with("2001")).collect()
+    };
+    assert_eq!(routes(&world), ["2001:db8:1::/64", "2001:db8:2::2/128"]);
+    world.take("red:a", "2001:db8:1::1/64").unwrap();
+    assert!(routes(&world).is_empty());
+}

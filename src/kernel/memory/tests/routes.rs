@@ -178,7 +178,7 @@ fn ipv6_multipath_routes_need_gateways() {
     let mut world = world();
     let mut at = world.at("red", "2001:db8:8::/64 via=2001:db8::9 via=2001:db8:3::9");
     at.value.nexthops[1].via = None;
-    assert_eq!(world.put(Put { at, over: Over::Nothing }), Err(libc::EINVAL));
+    assert_eq!(world.put(Put { at, over: Over::Nothing, awaited: None }), Err(libc::EINVAL));
 }
 
 #[test]
