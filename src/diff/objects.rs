@@ -56,7 +56,9 @@ impl Compare<'_, '_> {
         let desired = differ.desired;
         let link = |name: LinkName| desired.link(&LinkId::new(namespace, name));
         let mut losses = differ.losses.remove(namespace).unwrap_or_else(|| Losses::of_namespace(namespace));
-        let verdicts = O::settle(group, &mut Surroundings { link: &link, losses: &mut losses });
+        let exists = namespace.is_host() || differ.live.state.namespaces.contains(namespace);
+        let is_new = !exists || differ.live.broken.contains(namespace);
+        let verdicts = O::settle(group, &mut Surroundings { link: &link, is_new, losses: &mut losses });
         if !losses.is_empty() {
             differ.losses.insert(namespace.clone(), losses);
         }

@@ -104,6 +104,7 @@ impl super::interface::Interface<'_> {
             up: self.is_up(),
             shared: self.is_shared(),
             mtu: self.link.settings.mtu,
+            mac: self.link.settings.mac,
             without_ipv6: no_ipv6.contains(&self.id),
             addresses: Vec::new(),
         }

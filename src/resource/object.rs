@@ -311,6 +311,8 @@ impl Losses {
 pub struct Surroundings<'a> {
     /// Looks up a desired link.
     pub link: &'a dyn Fn(LinkName) -> Option<&'a Link>,
+    /// Whether the namespace is created.
+    pub is_new: bool,
     /// The losses so far. Types that come later in the registry see the additions of earlier ones.
     pub losses: &'a mut Losses,
 }

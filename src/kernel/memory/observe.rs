@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::device::{Device, Place};
+use super::device::{Device, Given, Place};
 use super::network::{Namespace, Network};
 use super::object::KeptObject;
 use super::route::{Entry, Family};
@@ -103,14 +103,19 @@ impl Reader<'_> {
     fn add_addresses(&self, snapshot: &mut Snapshot) {
         for (index, device) in &self.namespace.devices {
             let place = Place { namespace: self.name.clone(), index: *index };
+            let key = |given: &Given| AddressKey { link: device.name, address: given.address };
             let found = device.addresses.iter().map(|given| {
                 let label = given.attributes.label.clone().filter(|label| *label != device.name.as_str());
                 let expected = self.network.expects_route(&place, given);
                 let connected = if expected { ConnectedRoute::Expected } else { ConnectedRoute::AsMade };
                 Found {
-                    key: AddressKey { link: device.name, address: given.address },
+                    key: key(given),
                     value: Address { label, connected, ..given.attributes.clone() },
-                    maker: if given.protocol == ownership::PROTOCOL { Maker::Topo } else { Maker::Hand },
+                    maker: match given.protocol {
+                        ownership::PROTOCOL => Maker::Topo,
+                        0 if !key(given).is_of_loopback() => Maker::Hand,
+                        _ => Maker::Kernel,
+                    },
                 }
             });
             let (inet, inet6): (Vec<_>, Vec<_>) = found.partition(|found| found.key.ip().is_ipv4());

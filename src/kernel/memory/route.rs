@@ -224,7 +224,7 @@ impl Network {
         let to = IpNet::new(far, given.address.0.prefix_len()).ok()?;
         let ipv4 = ip.is_ipv4();
         let bare_host = ipv4 && far == ip && to.prefix_len() == 32;
-        if given.secondary || bare_host || ipv4 && device.is_loopback() || !ipv4 && !self.has_ipv6(place) {
+        if given.secondary || bare_host || device.is_loopback() && (ipv4 || ip.is_loopback()) || !ipv4 && !self.has_ipv6(place) {
             return None;
         }
         Some(Entry {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Address, AddressKey, AddressSpec, ConnectedRoute, Lifetime, LongAddress};
+use super::{Address, AddressKey, AddressSpec, ConnectedRoute, Lifetime, LongAddress, generated_link_local};
 use ipnet::IpNet;
 
 use crate::name::{LinkName, escape};
@@ -43,7 +43,10 @@ fn of_interface(
     let mut addresses: Vec<Assigned> = Vec::with_capacity(items.len());
     let mut seen: BTreeMap<InterfaceAddress, Position> = BTreeMap::new();
     let (mut inet, mut inet6) = (0, 0);
-    for item in items {
+    // The addresses of `lo` come first, because they exist as soon as it is up.
+    let (own, others): (Vec<_>, Vec<_>) =
+        items.iter().partition(|item| AddressKey { link, address: item.spec.address() }.is_of_loopback());
+    for item in own.into_iter().chain(others) {
         let spec = item.spec.long();
         let place = Place { site, link, position: item.position };
         if items.len() > 1
@@ -101,8 +104,35 @@ fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Pr
         noprefixroute: spec.noprefixroute,
         metric: spec.metric,
         foreign: false,
+        automatic: automatic(place, spec.address).is_some_and(|made| made == spec.address),
         connected: ConnectedRoute::AsMade,
         order,
+    }
+}
+
+/// Returns the address that the kernel assigns to the interface by itself and that excludes the given one, or is the same.
+fn automatic(place: Place<'_>, address: InterfaceAddress) -> Option<InterfaceAddress> {
+    let interface = place.site.interfaces.get(&place.link)?;
+    let made = match address.ip() {
+        IpAddr::V6(ip) if ip.is_loopback() && place.link.is_loopback() => IpNet::new(ip.into(), 128),
+        IpAddr::V6(ip) if ip == generated_link_local(interface.mac?) && interface.up => IpNet::new(ip.into(), 64),
+        IpAddr::V4(_) if AddressKey { link: place.link, address }.is_of_loopback() => return Some(address),
+        IpAddr::V4(_) | IpAddr::V6(_) => return None,
+    };
+    made.ok().map(InterfaceAddress)
+}
+
+/// Reports an address that the kernel assigns to `lo` if attributes are declared for it, or an address that the kernel assigns with
+/// another prefix length.
+fn check_automatic(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
+    let Some(made) = automatic(place, spec.address) else { return };
+    let name = format!("{}:{}", place.site.namespace, place.link);
+    if made != spec.address {
+        let message = format!("the kernel assigns `{made}` to `{name}` by itself; it cannot have `{}` as well", spec.address);
+        problems.error(place.path(), message).hint(format!("use `{made}`, or remove the address"));
+    } else if place.link.is_loopback() && *spec != LongAddress::of(made) {
+        let message = format!("the kernel assigns `{made}` to `{name}` by itself; its attributes cannot be set");
+        problems.error(place.path(), message).hint(format!("write `{made}` alone"));
     }
 }
 
@@ -145,6 +175,7 @@ fn check_address(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) 
     if ip.is_ipv6() && ip.is_loopback() && !place.link.is_loopback() {
         problems.error(place.path(), format!("`{ip}` is the loopback address and can be assigned to `lo` only"));
     }
+    check_automatic(spec, place, problems);
     check_network(spec, place, problems);
     check_family(spec, place, problems);
 }

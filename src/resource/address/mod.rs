@@ -12,7 +12,7 @@ mod spec;
 mod wire;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::spec::{AddressSpec, LongAddress};
-pub use self::wire::{Step, steps};
+pub use self::wire::{Step, protocol, steps};
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
 use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
 use super::route::Scope;
 use super::{FieldChange, owner_change};
 use crate::name::{LinkName, NamespaceName};
-use crate::value::{Duration, InterfaceAddress};
+use crate::value::{Duration, InterfaceAddress, Mac};
 use crate::yaml::Problems;
 
 /// What tells an address from others of its namespace.
@@ -44,6 +44,24 @@ impl AddressKey {
     pub fn ip(&self) -> IpAddr {
         self.address.ip()
     }
+
+    /// Returns whether the kernel assigns it to `lo` when `lo` comes up.
+    pub fn is_of_loopback(&self) -> bool {
+        let (ip, length) = (self.ip(), self.address.0.prefix_len());
+        let own = (ip, length) == (Ipv4Addr::LOCALHOST.into(), 8) || (ip, length) == (Ipv6Addr::LOCALHOST.into(), 128);
+        own && self.link.is_loopback()
+    }
+
+    /// Returns whether it is an IPv6 link-local address, which the kernel may have generated in the meantime.
+    fn is_link_local(&self) -> bool {
+        matches!(self.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local())
+    }
+}
+
+/// Returns the link-local address that the kernel generates for an interface with this hardware address (`addrconf_ifid_eui48`).
+pub fn generated_link_local(Mac(mac): Mac) -> Ipv6Addr {
+    let word = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+    Ipv6Addr::new(0xfe80, 0, 0, 0, word(mac[0] ^ 2, mac[1]), word(mac[2], 0xff), word(0xfe, mac[3]), word(mac[4], mac[5]))
 }
 
 impl fmt::Display for AddressKey {
@@ -75,6 +93,9 @@ pub struct Address {
     pub order: u32,
     /// Given by somebody else (IFA_PROTO is not topo's), on a live link that the lab is to adopt.
     pub foreign: bool,
+    /// The kernel assigns it by itself: those of `lo`, and link-local ones. It stays marked as the kernel's, and when it leaves the lab
+    /// file it is not removed.
+    pub automatic: bool,
     /// The route to its subnet that the kernel makes for it.
     pub connected: ConnectedRoute,
 }

@@ -60,6 +60,11 @@ pub(super) fn settle(group: &Group<'_, Address>, surroundings: &mut Surroundings
             settle_link(link, of_link, surroundings, &mut verdicts);
         }
     }
+    // The kernel assigns the addresses of `lo` when it comes up in a new namespace.
+    let comes_up = (surroundings.link)(LinkName::LOOPBACK).is_none_or(|link| link.settings.up != Some(false));
+    if surroundings.is_new && comes_up {
+        verdicts.retain(|verdict| !verdict.key.is_of_loopback());
+    }
     verdicts
 }
 

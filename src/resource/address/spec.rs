@@ -60,7 +60,7 @@ pub struct LongAddress {
 
 impl LongAddress {
     /// The address without attributes.
-    fn of(address: InterfaceAddress) -> Self {
+    pub(super) fn of(address: InterfaceAddress) -> Self {
         Self {
             address,
             peer: None,
@@ -77,6 +77,14 @@ impl LongAddress {
 }
 
 impl AddressSpec {
+    /// Returns the address.
+    pub fn address(&self) -> InterfaceAddress {
+        match self {
+            Self::Short(address) => *address,
+            Self::Long(long) => long.address,
+        }
+    }
+
     /// Converts to the long form.
     pub fn long(&self) -> LongAddress {
         match self {

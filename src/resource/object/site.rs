@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Object;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::LEAST_MTU;
-use crate::value::InterfaceAddress;
+use crate::value::{InterfaceAddress, Mac};
 use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
 
@@ -76,6 +76,8 @@ pub struct Interface {
     pub shared: bool,
     /// The mtu in the lab file.
     pub mtu: Option<u32>,
+    /// The hardware address in the lab file.
+    pub mac: Option<Mac>,
     /// Whether a sysctl disables IPv6 on it.
     pub without_ipv6: bool,
     /// Its addresses. Empty until they are lowered.
