@@ -168,3 +168,34 @@ links: [{ endpoints: [a:eth0, b:eth0] }]
             .says("as it was before");
     });
 }
+
+#[test]
+fn connected_routes_with_another_metric_or_without_the_kernels() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let yaml = "name: connected
+namespaces:
+  a:
+    interfaces:
+      e0:
+        addresses:
+          - 10.0.0.1/24
+          - { address: 10.1.0.1/24, noprefixroute: true }
+          - \"2001:db8::1/64\"
+          - { address: \"2001:db8:1::1/64\", noprefixroute: true }
+    routes:
+      - { to: 10.0.0.0/24, dev: e0, metric: 5 }
+      - { to: 10.0.0.0/24, dev: e0, tos: 0x10 }
+      - { to: 10.1.0.0/24, dev: e0 }
+      - { to: \"2001:db8::/64\", dev: e0 }
+      - { to: \"2001:db8:1::/64\", dev: e0, metric: 256 }
+  b: { interfaces: { e0: {} } }
+links: [{ endpoints: [a:e0, b:e0] }]
+";
+        lives_and_dies(yaml, || {});
+        let again = lab(&yaml.replace(", metric: 5", ""));
+        topo(&["apply", &again]).exits(1).says("for the address `10.0.0.1/24` of `a:e0`").says("noprefixroute");
+    });
+}

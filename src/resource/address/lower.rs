@@ -61,18 +61,34 @@ fn of_interface(
         let order = if spec.address.ip().is_ipv4() { &mut inet } else { &mut inet6 };
         let key = AddressKey { link, address: spec.address };
         let address = attributes(spec, *order, place, problems);
-        addresses.push(assigned(&key, &address, item.position));
+        let secondary = addresses.iter().any(|other| shares_subnet(other, &key, &address));
+        addresses.push(assigned(&key, &address, secondary, item.position));
         *order += 1;
         lowered.add(item.position, || (key, address));
     }
     addresses
 }
 
-fn assigned(key: &AddressKey, address: &Address, position: Position) -> Assigned {
+/// Returns whether an IPv4 address is in the subnet of an earlier one of the interface, so that it is a secondary address.
+fn shares_subnet(earlier: &Assigned, key: &AddressKey, address: &Address) -> bool {
+    key.ip().is_ipv4() && earlier.network == address.subnet(key.address)
+}
+
+fn assigned(key: &AddressKey, address: &Address, secondary: bool, position: Position) -> Assigned {
     let network = address.subnet(key.address);
     // The kernel makes no route for the network of a lone address: that is the address itself.
     let alone = network.prefix_len() == network.max_prefix_len() && address.peer.is_none();
-    Assigned { address: key.address, network, connected: !address.noprefixroute && !alone, position }
+    Assigned {
+        address: key.address,
+        network,
+        connected: !address.noprefixroute && !alone,
+        prefix_route: address.prefix_route(key).filter(|_| !secondary),
+        secondary,
+        metric: address.metric,
+        peer: address.peer,
+        broadcast: address.broadcast,
+        position,
+    }
 }
 
 /// Where an address is declared.
@@ -115,7 +131,9 @@ fn automatic(place: Place<'_>, address: InterfaceAddress) -> Option<InterfaceAdd
     let interface = place.site.interfaces.get(&place.link)?;
     let made = match address.ip() {
         IpAddr::V6(ip) if ip.is_loopback() && place.link.is_loopback() => IpNet::new(ip.into(), 128),
-        IpAddr::V6(ip) if ip == generated_link_local(interface.mac?) && interface.up => IpNet::new(ip.into(), 64),
+        IpAddr::V6(ip) if interface.generates_link_local && ip == generated_link_local(interface.mac?) => {
+            IpNet::new(ip.into(), 64)
+        }
         IpAddr::V4(_) if AddressKey { link: place.link, address }.is_of_loopback() => return Some(address),
         IpAddr::V4(_) | IpAddr::V6(_) => return None,
     };

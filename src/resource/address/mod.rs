@@ -24,7 +24,7 @@ pub use self::wire::{Step, protocol, steps};
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
 use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
-use super::route::Scope;
+use super::route::{IPV6_CONNECTED_METRIC, LOCAL_TABLE, MAIN_TABLE, Scope};
 use super::{FieldChange, owner_change};
 use crate::name::{LinkName, NamespaceName};
 use crate::value::{Duration, InterfaceAddress, Mac};
@@ -141,6 +141,23 @@ impl Address {
     pub fn subnet(&self, address: InterfaceAddress) -> IpNet {
         let far_end = self.peer.unwrap_or(address.ip());
         IpNet::new(far_end, address.0.prefix_len()).unwrap_or(address.0).trunc()
+    }
+
+    /// Returns the table, destination and metric of the route that the kernel adds for the prefix, unless it is a secondary address
+    /// (`fib_add_ifaddr`, `inet6_addr_add`).
+    fn prefix_route(&self, key: &AddressKey) -> Option<(u32, IpNet, u32)> {
+        if self.noprefixroute {
+            return None;
+        }
+        let IpAddr::V4(ip) = key.ip() else {
+            return Some((MAIN_TABLE, key.address.0.trunc(), self.metric.unwrap_or(IPV6_CONNECTED_METRIC)));
+        };
+        let subnet = self.subnet(key.address);
+        let alone = subnet.prefix_len() == 32 && subnet.addr() == ip;
+        // No route leads to 0.0.0.0/8 (`ipv4_is_zeronet`).
+        let zero = matches!(subnet.addr(), IpAddr::V4(ip) if ip.octets()[0] == 0);
+        let table = if key.link.is_loopback() { LOCAL_TABLE } else { MAIN_TABLE };
+        (!alone && !zero).then_some((table, subnet, self.metric.unwrap_or(0)))
     }
 
     /// Whether only the connected route differs.

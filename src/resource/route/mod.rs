@@ -7,6 +7,7 @@
 //!   - { to: 203.0.113.0/24, type: blackhole }
 //! ```
 
+mod automatic;
 mod lower;
 mod nexthop;
 mod reach;
