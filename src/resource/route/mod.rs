@@ -10,6 +10,7 @@
 mod automatic;
 mod lower;
 mod nexthop;
+mod order;
 mod reach;
 mod spec;
 mod table;
@@ -27,7 +28,7 @@ pub use self::spec::{Family, RouteSpec, Table};
 use super::FieldChange;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Need, Object, Over, Seen};
+use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
 use crate::name::LinkName;
 use crate::yaml::Problems;
 
@@ -330,6 +331,10 @@ impl Object for Route {
             true => format!("{} {key}", value.kind),
             false => key.to_string(),
         }
+    }
+
+    fn settle(group: &Group<'_, Self>, surroundings: &mut Surroundings<'_>) -> Vec<Verdict<Self>> {
+        order::settle(group, surroundings)
     }
 
     /// The kernel keeps a route of several next hops when one of them dies, and would take the dead one over into what replaces it.
