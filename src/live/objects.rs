@@ -76,8 +76,10 @@ impl Add<'_, '_> {
         }
         match found.maker {
             Maker::Topo | Maker::Hand => Owner::Lab(found.value.clone()),
-            Maker::Unknown | Maker::Kernel if self.is_declared::<O>(&found.key) => Owner::Lab(found.value.clone()),
-            Maker::Daemon(_) if self.is_declared::<O>(&found.key) => Owner::InTheWay(phrase::<O>(found.maker)),
+            // Everything in the lab's namespaces that it declares is the lab's, whoever added it again.
+            Maker::Unknown | Maker::Kernel | Maker::Daemon(_) if self.is_declared::<O>(&found.key) => {
+                Owner::Lab(found.value.clone())
+            }
             Maker::Unknown | Maker::Daemon(_) | Maker::Kernel => Owner::Other,
         }
     }

@@ -136,7 +136,9 @@ impl Reader<'_> {
             }
             let Entry { table, to, metric, tos, .. } = *entry;
             let key = RouteKey { table, to, metric, tos, ordinal: 0 };
-            let found = Found { key, value: self.route(entry), maker: Maker::of_protocol(entry.protocol) };
+            let maker = Maker::of_protocol(entry.protocol);
+            let protocol = matches!(maker, Maker::Kernel | Maker::Daemon(_)).then_some(entry.protocol);
+            let found = Found { key, value: Route { protocol, ..self.route(entry) }, maker };
             snapshot.objects.of_mut::<Route>().push(found);
         }
     }
@@ -156,6 +158,7 @@ impl Reader<'_> {
             scope: Some(entry.scope),
             mtu: entry.mtu,
             object: None,
+            protocol: None,
         }
     }
 }

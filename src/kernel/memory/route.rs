@@ -111,6 +111,7 @@ impl Network {
             src: at.value.src,
             mtu: at.value.mtu,
             protocol: match author {
+                Author::Lab(_) | Author::Hand if at.value.protocol.is_some() => at.value.protocol.unwrap_or_default(),
                 Author::Lab(_) if at.namespace.is_host() => ownership::PROTOCOL,
                 Author::Lab(_) | Author::Hand => BY_HAND,
             },

@@ -102,7 +102,8 @@ fn route(context: &Context<'_>, problems: &mut Problems) -> Option<Route> {
     } else {
         several(context, problems)
     };
-    let route = Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu, object: None };
+    let route =
+        Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu, object: None, protocol: None };
     (problems.count == before).then_some(route)
 }
 

@@ -224,6 +224,8 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// The nexthop object that a live route takes its ways out from, ip-nexthop(8) (RTA_NH_ID); the lab's own have none.
     pub object: Option<u32>,
+    /// The protocol of a live route that neither topo nor a user made (`rtm_protocol`); the lab's own have none.
+    pub protocol: Option<u8>,
 }
 
 impl Route {
@@ -302,6 +304,7 @@ impl Object for Route {
         check("src", desired.src != live.src, &|route| json!(route.src));
         check("scope", scope(desired) != scope(live), &|route| json!(scope(route)));
         check("mtu", desired.mtu != live.mtu, &|route| json!(route.mtu));
+        check("protocol", desired.protocol != live.protocol, &|route| json!(route.protocol));
         check("nhid", desired.object != live.object, &|route| json!(route.object));
         changes
     }
@@ -368,9 +371,14 @@ impl Object for Route {
         value.src.filter(IpAddr::is_ipv6)
     }
 
-    /// Numbers routes with the same key in the kernel's order.
+    /// Numbers routes with the same key in the kernel's order. Those of other programs do not count if there is another one.
     fn arrange(objects: &mut Vec<(RouteKey, Self)>, _: &Seen<'_>) {
         objects.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if objects.iter().any(|(_, route)| route.protocol.is_some()) {
+            objects.sort_by_key(|(_, route)| route.protocol.is_some());
+            objects.sort_by(|(one, _), (other, _)| one.cmp(other));
+            objects.dedup_by(|(later, route), (first, _)| route.protocol.is_some() && later == first);
+        }
         for position in 1..objects.len() {
             let (before, key) = (objects[position - 1].0.clone(), &mut objects[position].0);
             if (RouteKey { ordinal: 0, ..before.clone() }) == *key {
