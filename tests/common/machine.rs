@@ -130,9 +130,10 @@ impl Machine {
                 let addresses = addresses(&live.state, link).map(|(address, _)| address);
                 addresses.into_iter().try_for_each(|address| network.delete_address_of(link, address))
             }
-            (Some(link), _, Act::Disconnect) => {
-                addresses(&live.state, link).try_for_each(|(address, attributes)| network.disconnect(link, address, attributes))
-            }
+            (Some(link), _, Act::Disconnect) => addresses(&live.state, link).try_for_each(|(address, attributes)| {
+                network.disconnect(link, address, attributes)?;
+                network.delete_local_route(link, address)
+            }),
             (_, Some(space), Act::DeleteNamespace) => network.delete_namespace_by_hand(space),
             (_, Some(space), Act::AddPair) => {
                 let [one, other] = ["one", "other"].map(|name| LinkId::new(space, name.parse().expect("it is a name")));

@@ -1,6 +1,6 @@
 //! The attributes of addresses.
 
-use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, ip, lab, needs, sh};
+use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, ip, lab, needs, ping_fails, ping_ok, sh};
 use super::links::lives_and_dies;
 
 #[test]
@@ -82,5 +82,30 @@ links: [{{ endpoints: [a:e0, b:e0] }}]
         apply(&absent).ok();
         assert_no_changes(&declared);
         destroy(&declared).ok();
+    });
+}
+
+#[test]
+fn an_address_without_its_local_route_is_given_again() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let file = lab("name: dead
+namespaces:
+  a: { interfaces: { e0: { addresses: [10.0.0.1/24, 10.0.0.2/24, \"2001:db8::1/64\"] } } }
+  b: { interfaces: { e0: { addresses: [10.0.0.3/24, \"2001:db8::3/64\"] } } }
+links: [{ endpoints: [a:e0, b:e0] }]
+");
+        apply(&file);
+        ping_ok("b", "2001:db8::1");
+        for address in ["10.0.0.1", "10.0.0.2", "2001:db8::1"] {
+            sh(&format!("ip -n a route del local {address} table local"));
+            ping_fails("b", address);
+            apply(&file).says("local route: missing -> present");
+            ping_ok("b", address);
+            assert_no_changes(&file);
+        }
+        destroy(&file);
     });
 }

@@ -57,7 +57,8 @@ impl Network {
             Author::Hand => 0,
         };
         // The position in the list is the order.
-        let attributes = Address { order: 0, connected: ConnectedRoute::AsMade, ..attributes.clone() };
+        let attributes =
+            Address { order: 0, connected: ConnectedRoute::AsMade, local: ConnectedRoute::AsMade, ..attributes.clone() };
         let given = Given { address, attributes, secondary: false, protocol };
         let mut connected = self.connected(&place);
         if replace && address.ip().is_ipv6() {

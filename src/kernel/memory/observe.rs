@@ -73,6 +73,7 @@ impl Reader<'_> {
         self.add_routes(&mut snapshot);
         table::visit(&mut AddKept { namespace: self.namespace, snapshot: &mut snapshot });
         snapshot.notes.connected.sort_unstable();
+        snapshot.notes.local.sort_unstable();
         let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name);
         let read = |(namespace, key): &(NamespaceName, _)| {
             self.network.read_sysctl(namespace, crate::resource::sysctl::SysctlKey::path(key))
@@ -110,7 +111,7 @@ impl Reader<'_> {
                 let connected = if expected { ConnectedRoute::Expected } else { ConnectedRoute::AsMade };
                 Found {
                     key: key(given),
-                    value: Address { label, connected, ..given.attributes.clone() },
+                    value: Address { label, connected, local: ConnectedRoute::Expected, ..given.attributes.clone() },
                     maker: match given.protocol {
                         ownership::PROTOCOL => Maker::Topo,
                         0 if !key(given).is_of_loopback() => Maker::Hand,
@@ -118,6 +119,8 @@ impl Reader<'_> {
                     },
                 }
             });
+            let alive = device.addresses.iter().filter(|given| given.attributes.local != ConnectedRoute::Missing);
+            snapshot.notes.local.extend(alive.map(|given| (given.address.ip(), device.name)));
             let (inet, inet6): (Vec<_>, Vec<_>) = found.partition(|found| found.key.ip().is_ipv4());
             let list = snapshot.objects.of_mut::<Address>();
             list.extend(inet);

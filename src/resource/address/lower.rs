@@ -122,6 +122,7 @@ fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Pr
         foreign: false,
         automatic: automatic(place, spec.address).is_some_and(|made| made == spec.address),
         connected: ConnectedRoute::AsMade,
+        local: ConnectedRoute::AsMade,
         order,
     }
 }

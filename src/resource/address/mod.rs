@@ -98,9 +98,11 @@ pub struct Address {
     pub automatic: bool,
     /// The route to its subnet that the kernel makes for it.
     pub connected: ConnectedRoute,
+    /// The route in the local table, without which the namespace does not accept packets for the address.
+    pub local: ConnectedRoute,
 }
 
-/// The route to the subnet of an address.
+/// A route that the kernel adds for an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ConnectedRoute {
     /// The kernel makes none, or it is as the kernel makes it.
@@ -218,6 +220,9 @@ impl Object for Address {
         };
         let lifetime = |lifetime: Lifetime| format!("{} valid, {} preferred", lifetime.valid, lifetime.preferred);
         check("lifetime", lifetime_differs, &|a| json!(a.lifetime.map_or("forever".into(), lifetime)), false);
+        let dead = |a: &Self| a.local == ConnectedRoute::Missing;
+        let local = |a: &Self| json!(if dead(a) { "missing" } else { "present" });
+        check("local route", dead(desired) != dead(live), &local, true);
         let route = |a: &Self| json!(if a.is_disconnected() { "missing" } else { "present" });
         check("connected route", desired.is_disconnected() != live.is_disconnected(), &route, false);
         changes

@@ -20,11 +20,16 @@ pub(super) fn arrange(objects: &mut [(AddressKey, Address)], seen: &Seen<'_>) {
     objects.iter_mut().filter(|(key, _)| key.ip().is_ipv4()).for_each(&mut number);
     // The kernel lists IPv6 addresses with the latest first.
     objects.iter_mut().rev().filter(|(key, _)| key.ip().is_ipv6()).for_each(&mut number);
-    for (key, address) in objects.iter_mut().filter(|(_, address)| address.connected == ConnectedRoute::Expected) {
-        let up = (seen.link)(key.link).is_some_and(|link| link.settings.up == Some(true));
-        let route = (address.subnet(key.address), key.link);
-        let missing = up && seen.notes.connected.binary_search(&route).is_err();
-        address.connected = if missing { ConnectedRoute::Missing } else { ConnectedRoute::AsMade };
+    for (key, address) in objects.iter_mut() {
+        let up = || (seen.link)(key.link).is_some_and(|link| link.settings.up == Some(true));
+        let (subnet, notes) = (address.subnet(key.address), seen.notes);
+        let check = |route: &mut ConnectedRoute, is_there: &dyn Fn() -> bool| {
+            if *route == ConnectedRoute::Expected {
+                *route = if !is_there() && up() { ConnectedRoute::Missing } else { ConnectedRoute::AsMade };
+            }
+        };
+        check(&mut address.connected, &|| notes.connected.binary_search(&(subnet, key.link)).is_ok());
+        check(&mut address.local, &|| notes.local.binary_search(&(key.ip(), key.link)).is_ok());
     }
     objects.sort_by(|(one, _), (other, _)| one.cmp(other));
 }

@@ -27,6 +27,8 @@ const IFA_RT_PRIORITY: u16 = 9;
 const IFA_PROTO: u16 = 11;
 const IFA_F_SECONDARY: u32 = 0x01;
 const IFA_F_NODAD: u32 = 0x02;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 const FOREVER: u32 = u32::MAX;
 
@@ -77,6 +79,10 @@ pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Fo
     value.label = value.label.filter(|label| *label != link.as_str());
     if index != Names::LOOPBACK && gets_route(address, &value, flags) {
         value.connected = ConnectedRoute::Expected;
+    }
+    // The kernel adds the local route of an IPv6 address when duplicate address detection has succeeded.
+    if local.is_ipv4() || flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0 {
+        value.local = ConnectedRoute::Expected;
     }
     Ok(Some(Found { key, value, maker }))
 }

@@ -61,6 +61,8 @@ impl Names {
 pub struct Notes {
     /// The destinations of connected routes, sorted before [`super::Object::arrange`].
     pub connected: Vec<(IpNet, LinkName)>,
+    /// The addresses that local routes lead to, sorted before [`super::Object::arrange`].
+    pub local: Vec<(IpAddr, LinkName)>,
 }
 
 /// The context of decoding.

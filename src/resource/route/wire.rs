@@ -28,6 +28,7 @@ const RTM_F_CLONED: u32 = 0x200;
 /// `rtm_type` of what topo manages: unicast, local, blackhole, unreachable, prohibit, throw.
 const MANAGED_TYPES: [u8; 6] = [1, 2, 6, 7, 8, 9];
 const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
 
 /// Protocol of the routes in a lab's own namespaces: as if made by hand (RTPROT_BOOT).
 const BY_HAND: RouteProtocol = RouteProtocol::Boot;
@@ -53,6 +54,7 @@ pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Fo
     if header[5] == RTPROT_KERNEL {
         match connected(body, reading.names)? {
             Automatic::Connected(connected) => reading.notes.connected.push(connected),
+            Automatic::Local((to, link)) => reading.notes.local.push((to.addr(), link)),
             Automatic::Other => {}
             Automatic::No => return found(body, reading.names, maker).map(Some),
         }
@@ -72,16 +74,18 @@ fn found(body: &[u8], names: &Names, maker: Maker) -> Result<Found<Route>, Strin
 enum Automatic {
     /// A connected route.
     Connected((IpNet, LinkName)),
+    /// The route to an address of the machine itself, or to a network of such addresses.
+    Local((IpNet, LinkName)),
     /// Another route that the kernel adds.
     Other,
     /// A route that the kernel does not add, because it has a gateway.
     No,
 }
 
-/// The subnet of a connected route.
+/// Decodes a connected or local route.
 fn connected(body: &[u8], names: &Names) -> Result<Automatic, String> {
     let (mut to, mut link) = (None, None);
-    if body[7] != RTN_UNICAST {
+    if ![RTN_UNICAST, RTN_LOCAL].contains(&body[7]) {
         return Ok(Automatic::Other);
     }
     for attribute in attributes(&body[12..]) {
@@ -93,7 +97,8 @@ fn connected(body: &[u8], names: &Names) -> Result<Automatic, String> {
         }
     }
     let Some((to, link)) = to.zip(link) else { return Ok(Automatic::Other) };
-    Ok(Automatic::Connected((IpNet::new(to, body[1]).map_err(|error| error.to_string())?, link)))
+    let route = (IpNet::new(to, body[1]).map_err(|error| error.to_string())?, link);
+    Ok(if body[7] == RTN_LOCAL { Automatic::Local(route) } else { Automatic::Connected(route) })
 }
 
 fn route(message: &RouteMessage, names: &Names) -> Result<(RouteKey, Route), String> {

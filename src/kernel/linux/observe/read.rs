@@ -239,6 +239,7 @@ fn read_rest(
     let ObjectReader { socket, mut snapshot, outcome, .. } = reader;
     outcome?;
     snapshot.notes.connected.sort_unstable();
+    snapshot.notes.local.sort_unstable();
     snapshot.sysctls = read_sysctls(interest, name, file, socket)?;
     Ok(snapshot)
 }
@@ -271,6 +272,7 @@ impl ObjectReader<'_> {
                 None => {
                     found.clear();
                     notes.connected.clear();
+                    notes.local.clear();
                 }
                 Some((_, body)) if dump.family.is_none_or(|family| body.first() == Some(&family)) => {
                     let tells_address_makers = tells_address_makers();
@@ -285,6 +287,7 @@ impl ObjectReader<'_> {
         self.socket.dump(&dump.request, each).map_err(|error| failed(what())(error))?;
         self.snapshot.objects.of_mut::<O>().append(&mut found);
         self.snapshot.notes.connected.append(&mut notes.connected);
+        self.snapshot.notes.local.append(&mut notes.local);
         Ok(())
     }
 }
