@@ -1,12 +1,15 @@
 //! Compares objects, one type after the other, by the rules of the type. Adds objects again that the kernel removes together with a
 //! link or an object that they need.
 
+use std::net::IpAddr;
+
 use super::{Action, Differ, Subject};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::FieldChange;
+use crate::resource::address::Address;
 use crate::resource::object::table::{self, Registered, Verdicts, Visit};
 use crate::resource::object::{Fate, Losses, Pair, Surroundings, Verdict};
-use crate::state::{ResourceId, side_by_side};
+use crate::state::{ResourceId, State, side_by_side};
 
 impl Differ<'_> {
     pub(super) fn objects(&mut self) {
@@ -56,7 +59,13 @@ impl Compare<'_, '_> {
         let desired = differ.desired;
         let link = |name: LinkName| desired.link(&LinkId::new(namespace, name));
         let mut losses = differ.losses.remove(namespace).unwrap_or_else(|| Losses::of_namespace(namespace));
-        let verdicts = O::settle(group, &mut Surroundings { link: &link, losses: &mut losses });
+        let exists = namespace.is_host() || differ.live.state.namespaces.contains(namespace);
+        let is_new = !exists || differ.live.broken.contains(namespace);
+        let connected = |ip: IpAddr| connected(desired, namespace, ip);
+        let disables_ipv6 = || disables_ipv6(desired, namespace);
+        let mut surroundings =
+            Surroundings { link: &link, is_new, disables_ipv6: &disables_ipv6, connected: &connected, losses: &mut losses };
+        let verdicts = O::settle(group, &mut surroundings);
         if !losses.is_empty() {
             differ.losses.insert(namespace.clone(), losses);
         }
@@ -64,4 +73,16 @@ impl Compare<'_, '_> {
             differ.add_object(namespace, verdict);
         }
     }
+}
+
+/// Returns the length of the longest prefix of an address in the namespace that contains the address and has a connected route.
+fn connected(desired: &State, namespace: &NamespaceName, ip: IpAddr) -> Option<u8> {
+    let addresses = desired.objects::<Address>().iter().filter(|((at, _), value)| at == namespace && !value.noprefixroute);
+    let subnets = addresses.map(|((_, key), value)| value.subnet(key.address)).filter(|subnet| subnet.contains(&ip));
+    subnets.map(|subnet| subnet.prefix_len()).max()
+}
+
+fn disables_ipv6(desired: &State, namespace: &NamespaceName) -> bool {
+    let mut sysctls = desired.sysctls.iter().filter(|((at, _), _)| at == namespace);
+    sysctls.any(|((_, key), sysctl)| key.path().ends_with("/disable_ipv6") && sysctl.value != "0")
 }

@@ -76,8 +76,10 @@ impl Add<'_, '_> {
         }
         match found.maker {
             Maker::Topo | Maker::Hand => Owner::Lab(found.value.clone()),
-            Maker::Unknown if self.is_declared::<O>(&found.key) => Owner::Lab(found.value.clone()),
-            Maker::Daemon(_) if self.is_declared::<O>(&found.key) => Owner::InTheWay(phrase::<O>(found.maker)),
+            // Everything in the lab's namespaces that it declares is the lab's, whoever added it again.
+            Maker::Unknown | Maker::Kernel | Maker::Daemon(_) if self.is_declared::<O>(&found.key) => {
+                Owner::Lab(found.value.clone())
+            }
             Maker::Unknown | Maker::Daemon(_) | Maker::Kernel => Owner::Other,
         }
     }
@@ -88,6 +90,8 @@ impl Add<'_, '_> {
         let own = |name: LinkName| named(self.links, name).is_some_and(|link| !link.external);
         match found.maker {
             Maker::Topo if declared || links().any(own) => Owner::Lab(found.value.clone()),
+            // What the kernel assigns by itself may be declared as it is.
+            Maker::Kernel if declared && (links().any(own) || self.is_as_declared(found)) => Owner::Lab(found.value.clone()),
             _ if !declared || links().any(|name| self.is_in_the_way(name)) => Owner::Other,
             maker => {
                 let adopts = |name| self.judging.desired.adopt.contains(&LinkId::new(self.judging.namespace, name));
@@ -97,20 +101,22 @@ impl Add<'_, '_> {
         }
     }
 
+    fn is_as_declared<O: Registered>(&self, found: &Found<O>) -> bool {
+        let declared = self.judging.desired.objects::<O>().get(&(self.judging.namespace.clone(), found.key.clone()));
+        declared.is_some_and(|declared| O::compare(&found.key, declared, &found.value).is_empty())
+    }
+
     /// Returns whether a foreign link has the name of a link that the lab declares.
     fn is_in_the_way(&self, name: LinkName) -> bool {
         let declared = self.judging.desired.links.contains_key(&LinkId::new(self.judging.namespace, name));
         declared && named(self.links, name).is_none()
     }
 
-    /// Adds a conflict if a foreign object in `host` excludes an object that the lab declares.
+    /// Adds a conflict if an object that is not the lab's excludes an object that the lab declares.
     fn note_clash<O: Registered>(&mut self, key: &O::Key) {
         let namespace = self.judging.namespace;
-        if !self.judging.is_host {
-            return;
-        }
-        let of_host = self.judging.desired.objects::<O>().keys().filter(|(declared, _)| declared == namespace);
-        let clash = O::clash(key, &mut of_host.map(|(_, key)| key));
+        let here = self.judging.desired.objects::<O>().keys().filter(|(declared, _)| declared == namespace);
+        let clash = O::clash(key, &mut here.map(|(_, key)| key));
         if let Some((declared, what)) = clash {
             self.findings.foreign.push((ResourceId::object::<O>(namespace, declared), what));
         }

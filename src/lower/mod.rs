@@ -74,8 +74,8 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
     port::resolve(&mut table, problems);
     port_options::settle(&mut table, problems);
     parent::check(&mut table, &upper, problems);
-    let (sysctls, no_ipv6) = sysctl::lower(&table, problems);
-    let objects = objects::lower(&table, tables, &no_ipv6, wanted, problems);
+    let (sysctls, ipv6) = sysctl::lower(&table, problems);
+    let objects = objects::lower(&table, tables, &ipv6, wanted, problems);
     segment::check(&table, &sysctls, problems);
     Parts { table, sysctls, objects }
 }

@@ -1,10 +1,11 @@
 //! Objects: the lists of each namespace, handed to the sort of object that they are of.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::interface::{Namespace, Table};
 use super::parent::known;
-use crate::name::{LinkId, LinkName, NamespaceName};
+use super::sysctl::Ipv6;
+use crate::name::{LinkName, NamespaceName};
 use crate::resource::object::site::{Declared, Interface, Item, List, Lowered, Places, Position, Site};
 use crate::resource::object::table::{Container, IntoSorted, Registered, Tables};
 use crate::resource::object::{Id, Object, for_each_object};
@@ -29,13 +30,13 @@ impl IntoSorted for Listed {
 pub(super) fn lower(
     table: &Table<'_>,
     tables: &BTreeMap<String, u32>,
-    no_ipv6: &HashSet<LinkId>,
+    ipv6: &Ipv6,
     wanted: bool,
     problems: &mut Problems,
 ) -> Tables<Listed> {
     let mut listed = Tables::default();
     for namespace in table.values() {
-        let interfaces = namespace.interfaces.values().map(|interface| (interface.id.name, interface.seen(no_ipv6)));
+        let interfaces = namespace.interfaces.values().map(|interface| (interface.id.name, interface.seen(ipv6)));
         let site = Site {
             namespace: &namespace.name,
             owned: namespace.is_owned(),
@@ -98,13 +99,15 @@ fn items<'a, O: Lists>(namespace: &'a Namespace<'_>) -> Vec<Item<'a, O::Spec>> {
 }
 
 impl super::interface::Interface<'_> {
-    fn seen(&self, no_ipv6: &HashSet<LinkId>) -> Interface {
+    fn seen(&self, ipv6: &Ipv6) -> Interface {
         Interface {
             id: self.id.clone(),
             up: self.is_up(),
             shared: self.is_shared(),
             mtu: self.link.settings.mtu,
-            without_ipv6: no_ipv6.contains(&self.id),
+            mac: self.link.settings.mac,
+            without_ipv6: ipv6.disabled.contains(&self.id),
+            generates_link_local: !self.id.name.is_loopback() && self.is_up() && ipv6.generates_link_local(&self.id),
             addresses: Vec::new(),
         }
     }

@@ -31,9 +31,25 @@ impl Place<'_> {
 /// Settings with their namespaces and keys, sorted.
 type Sysctls = Vec<((NamespaceName, SysctlKey), Sysctl)>;
 
-/// Returns the settings of all namespaces and the interfaces on which they disable IPv6.
-pub(super) fn lower(table: &Table<'_>, problems: &mut Problems) -> (Sysctls, HashSet<LinkId>) {
-    let (mut sysctls, mut no_ipv6) = (Vec::new(), HashSet::new());
+/// What the settings mean for IPv6 on interfaces.
+#[derive(Default)]
+pub(super) struct Ipv6 {
+    /// The interfaces on which it is disabled.
+    pub(super) disabled: HashSet<LinkId>,
+    /// The interfaces with settings that determine their link-local addresses.
+    link_local: HashSet<LinkId>,
+}
+
+impl Ipv6 {
+    /// Returns whether an interface that is up has a link-local address of its hardware address.
+    pub(super) fn generates_link_local(&self, id: &LinkId) -> bool {
+        !self.disabled.contains(id) && !self.link_local.contains(id)
+    }
+}
+
+/// Returns the settings of all namespaces and what they mean for IPv6.
+pub(super) fn lower(table: &Table<'_>, problems: &mut Problems) -> (Sysctls, Ipv6) {
+    let (mut sysctls, mut ipv6) = (Vec::new(), Ipv6::default());
     for namespace in table.values() {
         let mut settings = collect(namespace, problems);
         if namespace.is_owned() {
@@ -41,11 +57,14 @@ pub(super) fn lower(table: &Table<'_>, problems: &mut Problems) -> (Sysctls, Has
         }
         if settings.keys().any(|key| key.path().ends_with("/disable_ipv6")) {
             let names = namespace.interfaces.keys().filter(|name| !has_ipv6(&settings, **name));
-            no_ipv6.extend(names.map(|name| LinkId::new(&namespace.name, *name)));
+            ipv6.disabled.extend(names.map(|name| LinkId::new(&namespace.name, *name)));
         }
+        let link_local =
+            settings.keys().filter(|key| ["/addr_gen_mode", "/stable_secret"].iter().any(|end| key.path().ends_with(end)));
+        ipv6.link_local.extend(link_local.filter_map(|key| Some(LinkId::new(&namespace.name, key.link()?))));
         sysctls.extend(settings.into_iter().map(|(key, (sysctl, _))| ((namespace.name.clone(), key), sysctl)));
     }
-    (sysctls, no_ipv6)
+    (sysctls, ipv6)
 }
 
 fn collect<'s>(namespace: &'s Namespace<'s>, problems: &mut Problems) -> Settings<'s> {

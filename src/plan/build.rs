@@ -32,11 +32,11 @@ pub(super) enum Phase {
     SetPorts,
     /// In the order of the registry; the value is the position of the type.
     PutObjects(usize),
-    /// Removes objects whose replacements have been added.
-    RemoveReplaced,
     /// Objects that need the links of other namespaces up, or that wait until an address has passed duplicate address detection. They come
     /// last, so that `apply` waits only once.
     PutLate,
+    /// Removes objects whose replacements have been added, in the reverse order of the registry.
+    RemoveReplaced(std::cmp::Reverse<usize>),
     /// Sysctls that the kernel changes when a link or the other end of its pair is set up. They come when all links are up.
     LateSysctls,
 }
@@ -44,7 +44,7 @@ pub(super) enum Phase {
 impl Phase {
     /// Returns whether the operations need links that are up.
     fn needs_links_up(self) -> bool {
-        matches!(self, Self::LateSysctls | Self::SetPorts | Self::PutObjects(_) | Self::RemoveReplaced | Self::PutLate)
+        matches!(self, Self::LateSysctls | Self::SetPorts | Self::PutObjects(_) | Self::RemoveReplaced(_) | Self::PutLate)
     }
 
     /// Returns the stage of the phase. Within a stage, the operations of each namespace are contiguous, unless a dependency between
@@ -52,7 +52,7 @@ impl Phase {
     fn stage(self) -> Self {
         match self {
             Self::NamespaceSysctls => Self::CreateNamespaces,
-            Self::FinishLinks | Self::SetPorts | Self::PutObjects(_) | Self::RemoveReplaced => Self::LinkSysctls,
+            Self::FinishLinks | Self::SetPorts | Self::PutObjects(_) => Self::LinkSysctls,
             other => other,
         }
     }

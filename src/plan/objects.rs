@@ -50,7 +50,7 @@ fn removal<O: Registered>(verdict: &Verdict<O>, sort: usize) -> Option<Phase> {
     match verdict.fate {
         Fate::Create | Fate::Update => None,
         Fate::Delete | Fate::Replace(Replacement::RemoveFirst) => Some(first),
-        Fate::DeleteLast | Fate::Replace(Replacement::PutFirst) => Some(Phase::RemoveReplaced),
+        Fate::DeleteLast | Fate::Replace(Replacement::PutFirst) => Some(Phase::RemoveReplaced(std::cmp::Reverse(sort))),
         Fate::Replace(Replacement::Overwrite) => verdict.before.as_ref().filter(|live| live.outlives_loss()).map(|_| first),
     }
 }

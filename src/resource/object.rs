@@ -288,7 +288,7 @@ impl Losses {
     }
 
     /// Returns the reason if a need is not met during the plan.
-    fn of(&self, need: &Need) -> Option<String> {
+    pub fn of(&self, need: &Need) -> Option<String> {
         match need {
             Need::Link(link) => self.reason(*link).filter(|_| self.is_gone(*link)),
             Need::Up(link) | Need::Inet6(link) => self.reason(*link),
@@ -313,6 +313,12 @@ impl Losses {
 pub struct Surroundings<'a> {
     /// Looks up a desired link.
     pub link: &'a dyn Fn(LinkName) -> Option<&'a Link>,
+    /// Whether the namespace is created.
+    pub is_new: bool,
+    /// Returns whether a sysctl disables IPv6 in the namespace or on one of its interfaces.
+    pub disables_ipv6: &'a dyn Fn() -> bool,
+    /// Returns the length of the longest prefix of a desired address that contains an address, and that the kernel adds a route for.
+    pub connected: &'a dyn Fn(IpAddr) -> Option<u8>,
     /// The losses so far. Types that come later in the registry see the additions of earlier ones.
     pub losses: &'a mut Losses,
 }

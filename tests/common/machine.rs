@@ -131,9 +131,10 @@ impl Machine {
                 let addresses = addresses(&live.state, link).map(|(address, _)| address);
                 addresses.into_iter().try_for_each(|address| network.delete_address_of(link, address))
             }
-            (Some(link), _, Act::Disconnect) => {
-                addresses(&live.state, link).try_for_each(|(address, attributes)| network.disconnect(link, address, attributes))
-            }
+            (Some(link), _, Act::Disconnect) => addresses(&live.state, link).try_for_each(|(address, attributes)| {
+                network.disconnect(link, address, attributes)?;
+                network.delete_local_route(link, address)
+            }),
             (Some(link), _, Act::FailDetection) => {
                 let addresses = addresses(&live.state, link).filter(|(address, _)| address.ip().is_ipv6());
                 addresses.map(|(address, _)| address).try_for_each(|address| network.fail_detection(link, address))

@@ -2,8 +2,8 @@
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, assert_view, destroy, in_namespaces, indices, lab, needs, ping_ok, settled_fingerprint,
-    sh, topo, view,
+    Feature, apply, assert_no_changes, assert_view, destroy, in_namespaces, indices, ip, lab, needs, ping_ok,
+    settled_fingerprint, sh, topo, view,
 };
 
 const LAB: &str = "
@@ -145,5 +145,45 @@ links: [{ endpoints: [a:eth0, b:eth0] }]
         apply(&file);
         sh("ip -n a route add 192.0.2.0/24 via 10.0.0.2 proto bird; ip -n a route add 198.51.100.0/24 via 10.0.0.2 proto ospf");
         assert_no_changes(&file);
+    });
+}
+
+#[test]
+fn a_route_that_the_lab_declares_is_the_labs_whoever_added_it_again() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let with = |routes: &str| {
+            lab(&format!(
+                "name: again
+namespaces:
+  a:
+    interfaces: {{ eth0: {{ addresses: [10.0.0.1/24, {{ address: \"2001:db8::1/64\", nodad: true }}] }} }}
+    routes: [{routes}]
+  b: {{ interfaces: {{ eth0: {{}} }} }}
+links: [{{ endpoints: [a:eth0, b:eth0] }}]
+"
+            ))
+        };
+        let file = with(
+            "{ to: 192.0.2.0/24, via: 10.0.0.2 }, { to: 198.51.100.0/24, dev: eth0 }, { to: default, via: \"2001:db8::2\" }",
+        );
+        apply(&file);
+        for protocol in ["static", "bird", "kernel", "ra", "77"] {
+            sh(&format!(
+                "ip -n a route del 192.0.2.0/24; ip -n a route add 192.0.2.0/24 via 10.0.0.2 proto {protocol}
+                 ip -n a -6 route del default; ip -n a -6 route add default via 2001:db8::3 proto {protocol}"
+            ));
+            apply(&file).says("~ route default (inet6)");
+            assert_no_changes(&file);
+            let routes = ip(&["-n", "a", "route"]).to_string() + &ip(&["-n", "a", "-6", "route", "show", "default"]).to_string();
+            let expected = if protocol == "static" { "static" } else { "boot" };
+            assert!(routes.contains(expected) && !routes.contains("2001:db8::3"), "{protocol}: {routes}");
+        }
+        // They are the lab's also when they leave the file.
+        apply(&with(""));
+        assert_eq!(ip(&["-n", "a", "route", "show", "192.0.2.0/24"]).as_array().map(Vec::len), Some(0));
+        destroy("again");
     });
 }

@@ -1,6 +1,9 @@
 //! Routes: every attribute, gateways of the other family and on the link, and sources that the kernel accepts only later.
 
-use super::harness::{Feature, destroy, in_namespaces, ip, lab, needs, ping_ok, topo, traced};
+use super::harness::{
+    Feature, apply, assert_no_changes, destroy, eventually, in_namespaces, ip, lab, needs, ping_ok, sh, start_inside, topo,
+    traced,
+};
 use super::links::lives_and_dies;
 
 #[test]
@@ -166,5 +169,100 @@ links: [{ endpoints: [a:eth0, b:eth0] }]
             .says("2001:db8::1 is still tentative")
             .says("`nodad: true`")
             .says("as it was before");
+    });
+}
+
+#[test]
+fn connected_routes_with_another_metric_or_without_the_kernels() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let yaml = "name: connected
+namespaces:
+  a:
+    interfaces:
+      e0:
+        addresses:
+          - 10.0.0.1/24
+          - { address: 10.1.0.1/24, noprefixroute: true }
+          - \"2001:db8::1/64\"
+          - { address: \"2001:db8:1::1/64\", noprefixroute: true }
+    routes:
+      - { to: 10.0.0.0/24, dev: e0, metric: 5 }
+      - { to: 10.0.0.0/24, dev: e0, tos: 0x10 }
+      - { to: 10.1.0.0/24, dev: e0 }
+      - { to: \"2001:db8::/64\", dev: e0 }
+      - { to: \"2001:db8:1::/64\", dev: e0, metric: 256 }
+  b: { interfaces: { e0: {} } }
+links: [{ endpoints: [a:e0, b:e0] }]
+";
+        lives_and_dies(yaml, || {});
+        let again = lab(&yaml.replace(", metric: 5", ""));
+        topo(&["apply", &again]).exits(1).says("for the address `10.0.0.1/24` of `a:e0`").says("noprefixroute");
+    });
+}
+
+#[test]
+fn a_route_is_added_before_the_one_that_it_replaces_goes() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let with = |routes: &str| {
+            lab(&format!(
+                "name: order
+namespaces:
+  a:
+    interfaces: {{ e0: {{ addresses: [10.0.0.1/24, {{ address: \"2001:db8::1/64\", nodad: true }}] }} }}
+    routes:
+{routes}  b: {{ interfaces: {{ e0: {{}} }} }}
+links: [{{ endpoints: [a:e0, b:e0] }}]
+"
+            ))
+        };
+        let first = with(
+            "      - { to: default, via: 10.0.0.9 }
+      - { to: 192.0.2.0/24, via: 10.0.0.9 }
+      - { to: \"2001:db8:1::/64\", via: \"2001:db8::9\", metric: 20 }
+      - { to: \"2001:db8:2::/64\", via: \"2001:db8::9\" }
+",
+        );
+        let second = with(
+            "      - { to: default, via: 10.0.0.8, metric: 50 }
+      - { to: 192.0.2.0/24, via: 10.0.0.8 }
+      - { to: \"2001:db8:1::/64\", via: \"2001:db8::8\", src: \"2001:db8::1\" }
+      - { to: \"2001:db8:2::/64\", nexthops: [{ via: \"2001:db8::8\" }, { via: \"2001:db8::7\" }] }
+",
+        );
+        apply(&first);
+        let missed = lab("");
+        let look = |address: &str| format!("ip route get {address} >/dev/null 2>&1 || echo {address} >>{missed}");
+        let looks = ["198.51.100.1", "192.0.2.1", "2001:db8:1::1", "2001:db8:2::1"].map(look).join("; ");
+        let mut looking = start_inside("a", &format!("while :; do {looks}; done"));
+        let seen = lab("");
+        let mut monitor = start_inside("a", &format!("exec ip monitor route >{seen}"));
+        let begun = || {
+            sh("ip -n a route replace 203.0.113.7 dev e0; ip -n a route del 203.0.113.7");
+            std::fs::read_to_string(&seen).is_ok_and(|seen| seen.contains("203.0.113.7"))
+        };
+        eventually("the monitor", begun);
+        let back = [&second, &first, &second].map(|file| apply(file).ok());
+        assert!(back[0].stdout.contains("+ route default metric 50"), "{}", back[0].stdout);
+        assert_no_changes(&second);
+        eventually("the last event", || {
+            std::fs::read_to_string(&seen).is_ok_and(|seen| seen.matches("Deleted 2001:db8:1::/64").count() == 3)
+        });
+        for child in [&mut looking, &mut monitor] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&missed).unwrap(), "", "addresses that no route led to");
+        let events = std::fs::read_to_string(&seen).unwrap();
+        for to in ["default", "2001:db8:1::/64"] {
+            let of_route = events.lines().filter(|line| line.contains(to)).map(|line| line.starts_with("Deleted"));
+            assert_eq!(of_route.collect::<Vec<_>>(), [false, true].repeat(3), "{to}: {events}");
+        }
+        destroy(&second);
     });
 }

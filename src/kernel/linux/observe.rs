@@ -92,7 +92,7 @@ fn find_namespaces(
         match (known, unread.remove(&name)) {
             (Some(opened), Some(snapshot)) if !interest.is_missing_in(&name, &snapshot) => {
                 linux.namespaces.insert(name.clone(), opened);
-                snapshots.insert(name, snapshot);
+                snapshots.insert(name, *snapshot);
             }
             (Some(opened), snapshot) => candidates.push(Candidate { name, opened: Some(opened), snapshot }),
             (None, _) => candidates.push(Candidate { name, opened: None, snapshot: None }),
@@ -105,7 +105,7 @@ fn settle(linux: &mut Linux, seen: Seen, others: &mut Others, snapshots: &mut Sn
     match seen {
         Seen::Lab { name, opened, snapshot } => {
             linux.namespaces.insert(name.clone(), opened);
-            snapshots.insert(name, snapshot);
+            snapshots.insert(name, *snapshot);
         }
         Seen::Placeholder(name) => {
             others.broken.insert(name);

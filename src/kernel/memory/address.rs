@@ -9,8 +9,7 @@ use super::device::{Device, Given, Place, Settled};
 use super::network::{Author, Network, said};
 use super::route::Family;
 use crate::kernel::Errno;
-use crate::ownership;
-use crate::resource::address::{Address, ConnectedRoute, Step, steps};
+use crate::resource::address::{Address, ConnectedRoute, Step, protocol, steps};
 use crate::resource::object::{At, Put};
 use crate::resource::route::Scope;
 
@@ -54,11 +53,17 @@ impl Network {
             return Err(Errno::new(libc::EINVAL));
         }
         let protocol = match author {
-            Author::Lab(_) if place.namespace.is_host() && !attributes.foreign => ownership::PROTOCOL,
-            Author::Lab(_) | Author::Hand => 0,
+            Author::Lab(_) => protocol(at).unwrap_or(0),
+            Author::Hand => 0,
         };
         // The position in the list is the order.
-        let attributes = Address { order: 0, connected: ConnectedRoute::AsMade, dad_failed: false, ..attributes.clone() };
+        let attributes = Address {
+            order: 0,
+            connected: ConnectedRoute::AsMade,
+            local: ConnectedRoute::AsMade,
+            dad_failed: false,
+            ..attributes.clone()
+        };
         let given = Given { address, attributes, secondary: false, protocol };
         let mut connected = self.connected(&place);
         if replace && address.ip().is_ipv6() {
@@ -82,7 +87,6 @@ impl Network {
         given.attributes.scope = Some(given.attributes.complete_scope(given.address.ip()));
         given.attributes.nodad = false;
         let same = |other: &&mut Given| other.address.ip() == given.address.ip() && same_subnet(other, &given);
-        let kernels = device.is_loopback() && given.address.0.to_string() == "127.0.0.1/8";
         if let Some(other) = device.addresses.iter_mut().find(same) {
             if !replace {
                 return Err(said(libc::EEXIST, "Address already assigned"));
@@ -91,9 +95,6 @@ impl Network {
             other.attributes.lifetime = given.attributes.lifetime;
             other.protocol = given.protocol;
             return Ok(());
-        }
-        if kernels {
-            return if replace { Ok(()) } else { Err(said(libc::EEXIST, "Address already assigned")) };
         }
         if let Some(other) = device.addresses.iter().find(|other| other.address.ip().is_ipv4() && same_subnet(other, &given)) {
             if other.attributes.scope != given.attributes.scope {
@@ -132,15 +133,13 @@ impl Network {
         given.attributes.broadcast = None;
         let taken = self.is_siblings_address(place, &given);
         let Some(device) = self.device_mut(place) else { return Err(Errno::new(libc::ENODEV)) };
-        let known = device.is_loopback() && ip.is_loopback();
         let same = device.addresses.iter_mut().find(|other| other.address.ip() == IpAddr::V6(ip));
-        if (known || same.is_some()) && !replace {
+        if same.is_some() && !replace {
             return Err(said(libc::EEXIST, "address already assigned"));
         }
         match same {
             // The kernel keeps the prefix length (`inet6_addr_modify`).
             Some(other) => *other = Given { address: other.address, ..given },
-            None if known => {}
             None if taken => return Err(said(libc::EADDRINUSE, ADDRESS_IN_USE)),
             None => device.addresses.push(given),
         }

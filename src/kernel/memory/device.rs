@@ -1,12 +1,15 @@
 //! A link as the kernel keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
 use crate::resource::link::rules::Flags;
 use crate::resource::link::{Kind, Link, LinkSettings, Port, Queues};
+use crate::resource::route::Scope;
 use crate::state::Ifindex;
 use crate::value::{InterfaceAddress, Mac};
 
@@ -158,7 +161,22 @@ impl Device {
         let Link { kind, settings, .. } = Link::new_loopback();
         let mut device = Self::new(LinkName::LOOPBACK, &kind, Mac([0; 6]), 65536, Flags::default());
         device.keep(&settings);
-        Self { up: true, settled: Settled::All, ..device }
+        let mut device = Self { up: true, settled: Settled::All, ..device };
+        device.add_addresses_of_loopback(true);
+        device
+    }
+
+    /// Adds the addresses that the kernel assigns to `lo` when it comes up; 127.0.0.1 only if `lo` has no IPv4 address (`inetdev_event`).
+    pub(super) fn add_addresses_of_loopback(&mut self, with_ipv6: bool) {
+        let has_ipv4 = self.addresses.iter().any(|given| given.address.ip().is_ipv4());
+        let has_ipv6 = self.addresses.iter().any(|given| given.address.ip() == Ipv6Addr::LOCALHOST);
+        let own = [(Ipv4Addr::LOCALHOST.into(), 8, has_ipv4), (Ipv6Addr::LOCALHOST.into(), 128, has_ipv6 || !with_ipv6)];
+        let missing = own.into_iter().filter(|(.., present)| !present);
+        self.addresses.extend(missing.filter_map(|(ip, length, _)| {
+            let attributes = Address { scope: Some(Scope::Host), automatic: true, ..Address::default() };
+            let address = InterfaceAddress(IpNet::new(ip, length).ok()?);
+            Some(Given { address, attributes, secondary: false, protocol: 1 })
+        }));
     }
 
     pub(super) fn is_loopback(&self) -> bool {

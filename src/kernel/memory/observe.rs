@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::device::{Device, Place};
+use super::device::{Device, Given, Place};
 use super::network::{Namespace, Network};
 use super::object::KeptObject;
 use super::route::{Entry, Family};
@@ -73,6 +73,7 @@ impl Reader<'_> {
         self.add_routes(&mut snapshot);
         table::visit(&mut AddKept { namespace: self.namespace, snapshot: &mut snapshot });
         snapshot.notes.connected.sort_unstable();
+        snapshot.notes.local.sort_unstable();
         let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name);
         let read = |(namespace, key): &(NamespaceName, _)| {
             self.network.read_sysctl(namespace, crate::resource::sysctl::SysctlKey::path(key))
@@ -104,16 +105,23 @@ impl Reader<'_> {
     fn add_addresses(&self, snapshot: &mut Snapshot) {
         for (index, device) in &self.namespace.devices {
             let place = Place { namespace: self.name.clone(), index: *index };
+            let key = |given: &Given| AddressKey { link: device.name, address: given.address };
             let found = device.addresses.iter().map(|given| {
                 let label = given.attributes.label.clone().filter(|label| *label != device.name.as_str());
                 let expected = self.network.expects_route(&place, given);
                 let connected = if expected { ConnectedRoute::Expected } else { ConnectedRoute::AsMade };
                 Found {
-                    key: AddressKey { link: device.name, address: given.address },
-                    value: Address { label, connected, ..given.attributes.clone() },
-                    maker: if given.protocol == ownership::PROTOCOL { Maker::Topo } else { Maker::Hand },
+                    key: key(given),
+                    value: Address { label, connected, local: ConnectedRoute::Expected, ..given.attributes.clone() },
+                    maker: match given.protocol {
+                        ownership::PROTOCOL => Maker::Topo,
+                        0 if !key(given).is_of_loopback() => Maker::Hand,
+                        _ => Maker::Kernel,
+                    },
                 }
             });
+            let alive = device.addresses.iter().filter(|given| given.attributes.local != ConnectedRoute::Missing);
+            snapshot.notes.local.extend(alive.map(|given| (given.address.ip(), device.name)));
             let (inet, inet6): (Vec<_>, Vec<_>) = found.partition(|found| found.key.ip().is_ipv4());
             let list = snapshot.objects.of_mut::<Address>();
             list.extend(inet);
@@ -132,7 +140,9 @@ impl Reader<'_> {
             }
             let Entry { table, to, metric, tos, .. } = *entry;
             let key = RouteKey { table, to, metric, tos, ordinal: 0 };
-            let found = Found { key, value: self.route(entry), maker: Maker::of_protocol(entry.protocol) };
+            let maker = Maker::of_protocol(entry.protocol);
+            let protocol = matches!(maker, Maker::Kernel | Maker::Daemon(_)).then_some(entry.protocol);
+            let found = Found { key, value: Route { protocol, ..self.route(entry) }, maker };
             snapshot.objects.of_mut::<Route>().push(found);
         }
     }
@@ -152,6 +162,7 @@ impl Reader<'_> {
             scope: Some(entry.scope),
             mtu: entry.mtu,
             object: None,
+            protocol: None,
         }
     }
 }

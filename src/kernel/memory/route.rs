@@ -111,6 +111,7 @@ impl Network {
             src: at.value.src,
             mtu: at.value.mtu,
             protocol: match author {
+                Author::Lab(_) | Author::Hand if at.value.protocol.is_some() => at.value.protocol.unwrap_or_default(),
                 Author::Lab(_) if at.namespace.is_host() => ownership::PROTOCOL,
                 Author::Lab(_) | Author::Hand => BY_HAND,
             },
@@ -233,7 +234,7 @@ impl Network {
         let to = given.attributes.subnet(given.address);
         let ipv4 = ip.is_ipv4();
         let bare_host = ipv4 && far == ip && to.prefix_len() == 32;
-        if given.secondary || bare_host || ipv4 && device.is_loopback() || !ipv4 && !self.has_ipv6(place) {
+        if given.secondary || bare_host || device.is_loopback() && (ipv4 || ip.is_loopback()) || !ipv4 && !self.has_ipv6(place) {
             return None;
         }
         Some(Entry {

@@ -23,8 +23,12 @@ impl Network {
         if self.mac_is_taken(place, device.mac) {
             return Err(Errno::new(libc::EADDRINUSE));
         }
+        let with_ipv6 = self.has_ipv6(place);
         if let Some(device) = self.device_mut(place) {
             device.up = true;
+            if device.is_loopback() {
+                device.add_addresses_of_loopback(with_ipv6);
+            }
         }
         self.reconnect(place, &[]);
         for family in [Family::Inet, Family::Inet6] {
@@ -58,7 +62,10 @@ impl Network {
 
     /// Handles `disable_ipv6` being cleared.
     pub(super) fn enable_ipv6(&mut self, place: &Place) {
-        if self.device(place).is_some_and(|device| device.up) {
+        if let Some(device) = self.device_mut(place).filter(|device| device.up) {
+            if device.is_loopback() {
+                device.add_addresses_of_loopback(true);
+            }
             self.enable_hops(place, Family::Inet6);
         }
     }

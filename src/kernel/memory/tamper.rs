@@ -190,6 +190,14 @@ impl Network {
         self.put_by_hand(&id.namespace, &AddressKey { link: id.name, address }, &missing, over)
     }
 
+    /// Deletes the local route of an address, so that it does not answer.
+    pub fn delete_local_route(&mut self, id: &LinkId, address: InterfaceAddress) -> Result<(), Errno> {
+        let place = self.place(&self.handle(id)?)?;
+        let given = self.device_mut(&place).and_then(|device| device.addresses.iter_mut().find(|given| given.address == address));
+        given.ok_or_else(|| Errno::new(nix::libc::ESRCH))?.attributes.local = ConnectedRoute::Missing;
+        Ok(())
+    }
+
     /// Adds a route with this protocol.
     pub fn add_route_to(&mut self, namespace: &NamespaceName, key: &RouteKey, route: &Route, protocol: u8) -> Result<(), Errno> {
         self.put_by_hand(namespace, key, route, Over::Nothing)?;

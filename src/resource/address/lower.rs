@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Address, AddressKey, AddressSpec, ConnectedRoute, Lifetime, LongAddress};
+use super::{Address, AddressKey, AddressSpec, ConnectedRoute, Lifetime, LongAddress, generated_link_local};
 use ipnet::IpNet;
 
 use crate::name::{LinkName, escape};
@@ -42,7 +42,10 @@ fn of_interface(
     let mut addresses: Vec<Assigned> = Vec::with_capacity(items.len());
     let mut seen: BTreeMap<InterfaceAddress, Position> = BTreeMap::new();
     let (mut inet, mut inet6) = (0, 0);
-    for item in items {
+    // The addresses of `lo` come first, because they exist as soon as it is up.
+    let (own, others): (Vec<_>, Vec<_>) =
+        items.iter().partition(|item| AddressKey { link, address: item.spec.address() }.is_of_loopback());
+    for item in own.into_iter().chain(others) {
         let spec = item.spec.long();
         let place = Place { site, link, position: item.position };
         if items.len() > 1
@@ -57,7 +60,8 @@ fn of_interface(
         let order = if spec.address.ip().is_ipv4() { &mut inet } else { &mut inet6 };
         let key = AddressKey { link, address: spec.address };
         let address = attributes(spec, *order, place, problems);
-        addresses.push(assigned(&key, &address, item.position));
+        let secondary = addresses.iter().any(|other| shares_subnet(other, &key, &address));
+        addresses.push(assigned(&key, &address, secondary, item.position));
         addresses.extend(beside_peer(&key, &address, item.position));
         *order += 1;
         lowered.add(item.position, || (key, address));
@@ -65,18 +69,43 @@ fn of_interface(
     addresses
 }
 
-fn assigned(key: &AddressKey, address: &Address, position: Position) -> Assigned {
+/// Returns whether an IPv4 address is in the subnet of an earlier one of the interface, so that it is a secondary address.
+fn shares_subnet(earlier: &Assigned, key: &AddressKey, address: &Address) -> bool {
+    key.ip().is_ipv4() && earlier.network == address.subnet(key.address)
+}
+
+fn assigned(key: &AddressKey, address: &Address, secondary: bool, position: Position) -> Assigned {
     let network = address.subnet(key.address);
     // The kernel makes no route for the network of a lone address: that is the address itself.
     let alone = network.prefix_len() == network.max_prefix_len() && address.peer.is_none();
-    Assigned { address: key.address, network, connected: !address.noprefixroute && !alone, position }
+    Assigned {
+        address: key.address,
+        network,
+        connected: !address.noprefixroute && !alone,
+        prefix_route: address.prefix_route(key).filter(|_| !secondary),
+        secondary,
+        metric: address.metric,
+        peer: address.peer,
+        broadcast: address.broadcast,
+        position,
+    }
 }
 
 /// An IPv6 address with a peer has a route to its own subnet, too.
 fn beside_peer(key: &AddressKey, address: &Address, position: Position) -> Option<Assigned> {
     let network = key.address.0.trunc();
     let has_route = key.ip().is_ipv6() && address.peer.is_some() && !address.noprefixroute && network.prefix_len() < 128;
-    has_route.then_some(Assigned { address: key.address, network, connected: true, position })
+    has_route.then_some(Assigned {
+        address: key.address,
+        network,
+        connected: true,
+        prefix_route: None,
+        secondary: false,
+        metric: address.metric,
+        peer: None,
+        broadcast: None,
+        position,
+    })
 }
 
 /// Where an address is declared.
@@ -108,9 +137,39 @@ fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Pr
         noprefixroute: spec.noprefixroute,
         metric: spec.metric,
         foreign: false,
+        automatic: automatic(place, spec.address).is_some_and(|made| made == spec.address),
         connected: ConnectedRoute::AsMade,
         dad_failed: false,
+        local: ConnectedRoute::AsMade,
         order,
+    }
+}
+
+/// Returns the address that the kernel assigns to the interface by itself and that excludes the given one, or is the same.
+fn automatic(place: Place<'_>, address: InterfaceAddress) -> Option<InterfaceAddress> {
+    let interface = place.site.interfaces.get(&place.link)?;
+    let made = match address.ip() {
+        IpAddr::V6(ip) if ip.is_loopback() && place.link.is_loopback() => IpNet::new(ip.into(), 128),
+        IpAddr::V6(ip) if interface.generates_link_local && ip == generated_link_local(interface.mac?) => {
+            IpNet::new(ip.into(), 64)
+        }
+        IpAddr::V4(_) if AddressKey { link: place.link, address }.is_of_loopback() => return Some(address),
+        IpAddr::V4(_) | IpAddr::V6(_) => return None,
+    };
+    made.ok().map(InterfaceAddress)
+}
+
+/// Reports an address that the kernel assigns to `lo` if attributes are declared for it, or an address that the kernel assigns with
+/// another prefix length.
+fn check_automatic(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) {
+    let Some(made) = automatic(place, spec.address) else { return };
+    let name = format!("{}:{}", place.site.namespace, place.link);
+    if made != spec.address {
+        let message = format!("the kernel assigns `{made}` to `{name}` by itself; it cannot have `{}` as well", spec.address);
+        problems.error(place.path(), message).hint(format!("use `{made}`, or remove the address"));
+    } else if place.link.is_loopback() && *spec != LongAddress::of(made) {
+        let message = format!("the kernel assigns `{made}` to `{name}` by itself; its attributes cannot be set");
+        problems.error(place.path(), message).hint(format!("write `{made}` alone"));
     }
 }
 
@@ -153,6 +212,7 @@ fn check_address(spec: &LongAddress, place: Place<'_>, problems: &mut Problems) 
     if ip.is_ipv6() && ip.is_loopback() && !place.link.is_loopback() {
         problems.error(place.path(), format!("`{ip}` is the loopback address and can be assigned to `lo` only"));
     }
+    check_automatic(spec, place, problems);
     check_network(spec, place, problems);
     check_family(spec, place, problems);
 }

@@ -12,7 +12,7 @@ mod spec;
 mod wire;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::spec::{AddressSpec, LongAddress};
-pub use self::wire::{Step, steps};
+pub use self::wire::{Step, protocol, steps};
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
 use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
-use super::route::Scope;
+use super::route::{IPV6_CONNECTED_METRIC, LOCAL_TABLE, MAIN_TABLE, Scope};
 use super::{FieldChange, owner_change};
 use crate::name::{LinkName, NamespaceName};
-use crate::value::{Duration, InterfaceAddress};
+use crate::value::{Duration, InterfaceAddress, Mac};
 use crate::yaml::Problems;
 
 /// What tells an address from others of its namespace.
@@ -44,6 +44,24 @@ impl AddressKey {
     pub fn ip(&self) -> IpAddr {
         self.address.ip()
     }
+
+    /// Returns whether the kernel assigns it to `lo` when `lo` comes up.
+    pub fn is_of_loopback(&self) -> bool {
+        let (ip, length) = (self.ip(), self.address.0.prefix_len());
+        let own = (ip, length) == (Ipv4Addr::LOCALHOST.into(), 8) || (ip, length) == (Ipv6Addr::LOCALHOST.into(), 128);
+        own && self.link.is_loopback()
+    }
+
+    /// Returns whether it is an IPv6 link-local address, which the kernel may have generated in the meantime.
+    fn is_link_local(&self) -> bool {
+        matches!(self.ip(), IpAddr::V6(ip) if ip.is_unicast_link_local())
+    }
+}
+
+/// Returns the link-local address that the kernel generates for an interface with this hardware address (`addrconf_ifid_eui48`).
+pub fn generated_link_local(Mac(mac): Mac) -> Ipv6Addr {
+    let word = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+    Ipv6Addr::new(0xfe80, 0, 0, 0, word(mac[0] ^ 2, mac[1]), word(mac[2], 0xff), word(0xfe, mac[3]), word(mac[4], mac[5]))
 }
 
 impl fmt::Display for AddressKey {
@@ -75,13 +93,18 @@ pub struct Address {
     pub order: u32,
     /// Given by somebody else (IFA_PROTO is not topo's), on a live link that the lab is to adopt.
     pub foreign: bool,
+    /// The kernel assigns it by itself: those of `lo`, and link-local ones. It stays marked as the kernel's, and when it leaves the lab
+    /// file it is not removed.
+    pub automatic: bool,
     /// The route to its subnet that the kernel makes for it.
     pub connected: ConnectedRoute,
     /// Whether another host on the segment has it, so that it is not used (IFA_F_DADFAILED); of live IPv6 addresses only.
     pub dad_failed: bool,
+    /// The route in the local table, without which the namespace does not accept packets for the address.
+    pub local: ConnectedRoute,
 }
 
-/// The route to the subnet of an address.
+/// A route that the kernel adds for an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ConnectedRoute {
     /// The kernel makes none, or it is as the kernel makes it.
@@ -134,6 +157,23 @@ impl Address {
     /// get the prefix length of the address (`inet6_addr_modify`).
     fn restores_route(&self, key: &AddressKey) -> bool {
         key.ip().is_ipv6() && (self.peer.is_none() || key.address.0.prefix_len() == 128)
+    }
+
+    /// Returns the table, destination and metric of the route that the kernel adds for the prefix, unless it is a secondary address
+    /// (`fib_add_ifaddr`, `inet6_addr_add`).
+    fn prefix_route(&self, key: &AddressKey) -> Option<(u32, IpNet, u32)> {
+        if self.noprefixroute {
+            return None;
+        }
+        let IpAddr::V4(ip) = key.ip() else {
+            return Some((MAIN_TABLE, key.address.0.trunc(), self.metric.unwrap_or(IPV6_CONNECTED_METRIC)));
+        };
+        let subnet = self.subnet(key.address);
+        let alone = subnet.prefix_len() == 32 && subnet.addr() == ip;
+        // No route leads to 0.0.0.0/8 (`ipv4_is_zeronet`).
+        let zero = matches!(subnet.addr(), IpAddr::V4(ip) if ip.octets()[0] == 0);
+        let table = if key.link.is_loopback() { LOCAL_TABLE } else { MAIN_TABLE };
+        (!alone && !zero).then_some((table, subnet, self.metric.unwrap_or(0)))
     }
 
     /// Whether only the connected route differs.
@@ -197,6 +237,9 @@ impl Object for Address {
         check("lifetime", lifetime_differs, &|a| json!(a.lifetime.map_or("forever".into(), lifetime)), replaces);
         let detection = |a: &Self| json!(if a.dad_failed { "failed" } else { "passed" });
         check("dad", live.dad_failed && !desired.dad_failed, &detection, true);
+        let dead = |a: &Self| a.local == ConnectedRoute::Missing;
+        let local = |a: &Self| json!(if dead(a) { "missing" } else { "present" });
+        check("local route", dead(desired) != dead(live), &local, true);
         let route = |a: &Self| json!(if a.is_disconnected() { "missing" } else { "present" });
         check("connected route", desired.is_disconnected() != live.is_disconnected(), &route, false);
         changes

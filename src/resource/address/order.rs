@@ -20,15 +20,20 @@ pub(super) fn arrange(objects: &mut [(AddressKey, Address)], seen: &Seen<'_>) {
     objects.iter_mut().filter(|(key, _)| key.ip().is_ipv4()).for_each(&mut number);
     // The kernel lists IPv6 addresses with the latest first.
     objects.iter_mut().rev().filter(|(key, _)| key.ip().is_ipv6()).for_each(&mut number);
-    for (key, address) in objects.iter_mut().filter(|(_, address)| address.connected != ConnectedRoute::AsMade) {
-        let up = (seen.link)(key.link).is_some_and(|link| link.settings.up == Some(true));
-        let route = (address.subnet(key.address), key.link);
-        let missing = up && seen.notes.connected.binary_search(&route).is_err();
-        address.connected = match address.connected {
-            _ if !missing => ConnectedRoute::AsMade,
-            ConnectedRoute::Coming => ConnectedRoute::Coming,
-            ConnectedRoute::AsMade | ConnectedRoute::Expected | ConnectedRoute::Missing => ConnectedRoute::Missing,
+    for (key, address) in objects.iter_mut() {
+        let up = || (seen.link)(key.link).is_some_and(|link| link.settings.up == Some(true));
+        let (subnet, notes) = (address.subnet(key.address), seen.notes);
+        let check = |route: &mut ConnectedRoute, is_there: &dyn Fn() -> bool| {
+            if *route != ConnectedRoute::AsMade {
+                *route = match *route {
+                    _ if is_there() || !up() => ConnectedRoute::AsMade,
+                    ConnectedRoute::Coming => ConnectedRoute::Coming,
+                    ConnectedRoute::AsMade | ConnectedRoute::Expected | ConnectedRoute::Missing => ConnectedRoute::Missing,
+                };
+            }
         };
+        check(&mut address.connected, &|| notes.connected.binary_search(&(subnet, key.link)).is_ok());
+        check(&mut address.local, &|| notes.local.binary_search(&(key.ip(), key.link)).is_ok());
     }
     objects.sort_by(|(one, _), (other, _)| one.cmp(other));
 }
@@ -63,6 +68,11 @@ pub(super) fn settle(group: &Group<'_, Address>, surroundings: &mut Surroundings
         if surroundings.losses.links.contains_key(&link) || of_link.iter().any(differs) {
             settle_link(link, of_link, surroundings, &mut verdicts);
         }
+    }
+    // The kernel assigns the addresses of `lo` when it comes up in a new namespace.
+    let comes_up = (surroundings.link)(LinkName::LOOPBACK).is_none_or(|link| link.settings.up != Some(false));
+    if surroundings.is_new && comes_up {
+        verdicts.retain(|verdict| !verdict.key.is_of_loopback());
     }
     verdicts
 }

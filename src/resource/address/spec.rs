@@ -60,7 +60,7 @@ pub struct LongAddress {
 
 impl LongAddress {
     /// The address without attributes.
-    fn of(address: InterfaceAddress) -> Self {
+    pub(super) fn of(address: InterfaceAddress) -> Self {
         Self {
             address,
             peer: None,
@@ -82,6 +82,14 @@ impl AddressSpec {
         match self {
             Self::Short(address) => address.ip(),
             Self::Long(long) => long.address.ip(),
+        }
+    }
+
+    /// Returns the address.
+    pub fn address(&self) -> InterfaceAddress {
+        match self {
+            Self::Short(address) => *address,
+            Self::Long(long) => long.address,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Addresses in rtnetlink messages: RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
@@ -33,8 +33,12 @@ const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 const FOREVER: u32 = u32::MAX;
 
-/// IFA_PROTO of what the kernel makes by itself: the address of `lo`, from a router's announcement, link-local (linux/if_addr.h).
-const KERNEL_PROTOCOLS: std::ops::RangeInclusive<u8> = 1..=3;
+/// IFA_PROTO of what the kernel assigns by itself (linux/if_addr.h): the addresses of `lo`.
+const IFAPROT_KERNEL_LO: u8 = 1;
+/// Addresses with the prefix of a router advertisement.
+const IFAPROT_KERNEL_RA: u8 = 2;
+/// Link-local addresses.
+const IFAPROT_KERNEL_LL: u8 = 3;
 
 pub(super) fn dumps() -> Vec<Dump> {
     // One family at a time, since the kernel holds its lock on all networks (rtnl) during a dump of all families.
@@ -70,20 +74,24 @@ pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Fo
     if tentative {
         reading.notes.tentative.push((link, local));
     }
-    let maker = match maker(address, index, protocol, reading.tells_address_makers) {
-        Maker::Kernel => return Ok(None),
-        maker => maker,
-    };
+    let key = AddressKey { link, address };
+    let maker = maker(&key, protocol, reading.tells_address_makers);
+    value.automatic = key.is_of_loopback() || protocol == Some(IFAPROT_KERNEL_LL);
     value.peer = other.filter(|other| *other != local);
     value.nodad = flags & IFA_F_NODAD != 0 && local.is_ipv6();
     value.dad_failed = flags & IFA_F_DADFAILED != 0 && local.is_ipv6();
-    value.noprefixroute = flags & IFA_F_NOPREFIXROUTE != 0;
+    // Kernels differ in the flags of `::1`.
+    value.noprefixroute = flags & IFA_F_NOPREFIXROUTE != 0 && !key.is_of_loopback();
     value.label = value.label.filter(|label| *label != link.as_str());
     if index != Names::LOOPBACK && gets_route(address, &value, flags) {
         let later = tentative && value.peer.is_some();
         value.connected = if later { ConnectedRoute::Coming } else { ConnectedRoute::Expected };
     }
-    Ok(Some(Found { key: AddressKey { link, address }, value, maker }))
+    // The kernel adds the local route of an IPv6 address when duplicate address detection has succeeded.
+    if local.is_ipv4() || flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0 {
+        value.local = ConnectedRoute::Expected;
+    }
+    Ok(Some(Found { key, value, maker }))
 }
 
 fn lifetime(preferred: u32, valid: u32) -> Option<Lifetime> {
@@ -93,15 +101,12 @@ fn lifetime(preferred: u32, valid: u32) -> Option<Lifetime> {
 }
 
 /// Who gave the address. The kernel says nothing of those that programs gave, and before Linux 5.18 of none.
-fn maker(address: InterfaceAddress, index: u32, protocol: Option<u8>, tells: bool) -> Maker {
-    let (ip, length) = (address.ip(), address.0.prefix_len());
-    let of_loopback = (ip, length) == (Ipv4Addr::LOCALHOST.into(), 8) || (ip, length) == (Ipv6Addr::LOCALHOST.into(), 128);
-    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+pub(super) fn maker(key: &AddressKey, protocol: Option<u8>, tells: bool) -> Maker {
     match protocol {
         Some(ownership::PROTOCOL) => Maker::Topo,
-        Some(protocol) if KERNEL_PROTOCOLS.contains(&protocol) => Maker::Kernel,
-        _ if index == Names::LOOPBACK && of_loopback => Maker::Kernel,
-        None if link_local && !tells => Maker::Unknown,
+        Some(IFAPROT_KERNEL_LO | IFAPROT_KERNEL_RA | IFAPROT_KERNEL_LL) => Maker::Kernel,
+        _ if key.is_of_loopback() => Maker::Kernel,
+        None if key.is_link_local() && !tells => Maker::Unknown,
         Some(_) | None => Maker::Hand,
     }
 }
@@ -141,6 +146,7 @@ pub fn steps(at: &At<Address>, over: &Over<Address>) -> Vec<Step> {
     };
     let wanted = !at.value.is_disconnected();
     let restored = wanted && at.value.restores_route(&at.key);
+    let replace = replace || at.value.automatic || at.key.is_link_local();
     let mut steps = Vec::new();
     if !only_route || restored {
         steps.push(Step::Give { replace });
@@ -199,11 +205,18 @@ fn give(at: &At<Address>, replace: bool) -> Request {
         list.push(AddressAttribute::CacheInfo(info));
     }
     list.extend(value.metric.map(AddressAttribute::RoutePriority));
-    if at.namespace.is_host() && !value.foreign {
-        list.push(AddressAttribute::Protocol(AddressProtocol::Other(ownership::PROTOCOL)));
-    }
+    list.extend(protocol(at).map(|protocol| AddressAttribute::Protocol(AddressProtocol::from(protocol))));
     let flags = NLM_F_CREATE | if replace { NLM_F_REPLACE } else { NLM_F_EXCL };
     Request { message: RouteNetlinkMessage::NewAddress(message), flags }
+}
+
+/// The protocol that an address is given with (IFA_PROTO).
+pub fn protocol(at: &At<Address>) -> Option<u8> {
+    let automatic = if at.key.link.is_loopback() { IFAPROT_KERNEL_LO } else { IFAPROT_KERNEL_LL };
+    match at.value.automatic {
+        true => Some(automatic),
+        false => (at.namespace.is_host() && !at.value.foreign).then_some(ownership::PROTOCOL),
+    }
 }
 
 /// The route of an address to its subnet, as the kernel makes it by itself (`fib_add_ifaddr`, `addrconf_prefix_route`).

@@ -1,13 +1,14 @@
 //! The context of lowering an object: the namespace in which it is declared, and the results.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::Object;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::LEAST_MTU;
-use crate::value::InterfaceAddress;
+use crate::value::{InterfaceAddress, Mac};
 use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
 
@@ -76,8 +77,12 @@ pub struct Interface {
     pub shared: bool,
     /// The mtu in the lab file.
     pub mtu: Option<u32>,
+    /// The hardware address in the lab file.
+    pub mac: Option<Mac>,
     /// Whether a sysctl disables IPv6 on it.
     pub without_ipv6: bool,
+    /// Whether the kernel generates a link-local address from its hardware address when it comes up.
+    pub generates_link_local: bool,
     /// Its addresses. Empty until they are lowered.
     pub addresses: Vec<Assigned>,
 }
@@ -90,6 +95,16 @@ pub struct Assigned {
     pub network: IpNet,
     /// Whether the kernel adds a route to that network.
     pub connected: bool,
+    /// The table, destination and metric of the route that the kernel adds for its prefix while the interface is up.
+    pub prefix_route: Option<(u32, IpNet, u32)>,
+    /// Whether it is not the first address of its IPv4 subnet on the interface.
+    pub secondary: bool,
+    /// The metric of the connected route, if it is declared.
+    pub metric: Option<u32>,
+    /// The other end of a point-to-point interface.
+    pub peer: Option<IpAddr>,
+    /// The IPv4 broadcast address.
+    pub broadcast: Option<IpAddr>,
     /// Its position in the lab file.
     pub position: Position,
 }
@@ -110,6 +125,11 @@ impl Site<'_> {
     /// Returns the path of an item of this type.
     pub fn path<O: Object>(&self, position: Position) -> Path {
         self.list::<O>(position).then(position.index)
+    }
+
+    /// Returns the path of an address.
+    pub fn path_of_address(&self, assigned: &Assigned) -> Path {
+        self.path::<crate::resource::address::Address>(assigned.position)
     }
 
     /// Returns the path of the list that contains an item of this type.

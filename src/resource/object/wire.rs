@@ -63,6 +63,8 @@ pub struct Notes {
     pub connected: Vec<(IpNet, LinkName)>,
     /// IPv6 addresses that duplicate address detection is not finished with, those that the kernel made included.
     pub tentative: Vec<(LinkName, IpAddr)>,
+    /// The addresses that local routes lead to, sorted before [`super::Object::arrange`].
+    pub local: Vec<(IpAddr, LinkName)>,
 }
 
 /// The context of decoding.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::automatic::Automatic;
 use super::nexthop::{self, Hop};
 use super::reach::Reach;
 use super::{Family, IPV6_METRIC, NextHop, Route, RouteKey, RouteSpec, RouteType, Scope, Table};
@@ -39,6 +40,7 @@ pub(super) fn lower(items: &[Item<'_, RouteSpec>], site: &Site<'_>, lowered: &mu
             reach.add_route(site, spec, destination(spec), table);
         }
     }
+    let automatic = Automatic::of(site);
     let mut seen: BTreeMap<RouteKey, Position> = BTreeMap::new();
     for &Item { spec, position } in items {
         let path = || site.path::<Route>(position).then("table");
@@ -51,6 +53,7 @@ pub(super) fn lower(items: &[Item<'_, RouteSpec>], site: &Site<'_>, lowered: &mu
             continue;
         }
         seen.insert(key.clone(), position);
+        automatic.refuse(&context, &key, problems);
         if let Some(route) = route(&context, problems) {
             lowered.add(position, || (key, route));
         }
@@ -103,7 +106,8 @@ fn route(context: &Context<'_>, problems: &mut Problems) -> Option<Route> {
     } else {
         several(context, problems)
     };
-    let route = Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu, object: None };
+    let route =
+        Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu, object: None, protocol: None };
     (problems.count == before).then_some(route)
 }
 

@@ -7,8 +7,10 @@
 //!   - { to: 203.0.113.0/24, type: blackhole }
 //! ```
 
+mod automatic;
 mod lower;
 mod nexthop;
+mod order;
 mod reach;
 mod spec;
 mod table;
@@ -26,7 +28,7 @@ pub use self::spec::{Family, RouteSpec, Table};
 use super::FieldChange;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Need, Object, Over, Seen};
+use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
 use crate::name::LinkName;
 use crate::yaml::Problems;
 
@@ -222,6 +224,8 @@ pub struct Route {
     pub mtu: Option<u32>,
     /// The nexthop object that a live route takes its ways out from, ip-nexthop(8) (RTA_NH_ID); the lab's own have none.
     pub object: Option<u32>,
+    /// The protocol of a live route that neither topo nor a user made (`rtm_protocol`); the lab's own have none.
+    pub protocol: Option<u8>,
 }
 
 impl Route {
@@ -300,6 +304,7 @@ impl Object for Route {
         check("src", desired.src != live.src, &|route| json!(route.src));
         check("scope", scope(desired) != scope(live), &|route| json!(scope(route)));
         check("mtu", desired.mtu != live.mtu, &|route| json!(route.mtu));
+        check("protocol", desired.protocol != live.protocol, &|route| json!(route.protocol));
         check("nhid", desired.object != live.object, &|route| json!(route.object));
         changes
     }
@@ -329,6 +334,10 @@ impl Object for Route {
             true => format!("{} {key}", value.kind),
             false => key.to_string(),
         }
+    }
+
+    fn settle(group: &Group<'_, Self>, surroundings: &mut Surroundings<'_>) -> Vec<Verdict<Self>> {
+        order::settle(group, surroundings)
     }
 
     /// The kernel keeps a route of several next hops when one of them dies, and would take the dead one over into what replaces it.
@@ -362,9 +371,14 @@ impl Object for Route {
         value.src.filter(IpAddr::is_ipv6)
     }
 
-    /// Numbers routes with the same key in the kernel's order.
+    /// Numbers routes with the same key in the kernel's order. Those of other programs do not count if there is another one.
     fn arrange(objects: &mut Vec<(RouteKey, Self)>, _: &Seen<'_>) {
         objects.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if objects.iter().any(|(_, route)| route.protocol.is_some()) {
+            objects.sort_by_key(|(_, route)| route.protocol.is_some());
+            objects.sort_by(|(one, _), (other, _)| one.cmp(other));
+            objects.dedup_by(|(later, route), (first, _)| route.protocol.is_some() && later == first);
+        }
         for position in 1..objects.len() {
             let (before, key) = (objects[position - 1].0.clone(), &mut objects[position].0);
             if (RouteKey { ordinal: 0, ..before.clone() }) == *key {

@@ -21,10 +21,14 @@ use crate::resource::object::{At, Maker, Over};
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_MULTIPATH: u16 = 9;
+const RTA_VIA: u16 = 18;
 const RTM_F_CLONED: u32 = 0x200;
 /// `rtm_type` of what topo manages: unicast, local, blackhole, unreachable, prohibit, throw.
 const MANAGED_TYPES: [u8; 6] = [1, 2, 6, 7, 8, 9];
 const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
 
 /// Protocol of the routes in a lab's own namespaces: as if made by hand (RTPROT_BOOT).
 const BY_HAND: RouteProtocol = RouteProtocol::Boot;
@@ -46,34 +50,55 @@ pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Fo
     if cloned || !MANAGED_TYPES.contains(&header[7]) {
         return Ok(None);
     }
-    if header[5] == RTPROT_KERNEL {
-        reading.notes.connected.extend(connected(body, reading.names)?);
-        return Ok(None);
-    }
     let maker = Maker::of_protocol(header[5]);
-    if maker == Maker::Kernel {
+    if header[5] == RTPROT_KERNEL {
+        match connected(body, reading.names)? {
+            Automatic::Connected(connected) => reading.notes.connected.push(connected),
+            Automatic::Local((to, link)) => reading.notes.local.push((to.addr(), link)),
+            Automatic::Other => {}
+            Automatic::No => return found(body, reading.names, maker).map(Some),
+        }
         return Ok(None);
     }
-    let message = RouteMessage::parse(body).map_err(|error| error.to_string())?;
-    let (key, value) = route(&message, reading.names)?;
-    Ok(Some(Found { key, value, maker }))
+    found(body, reading.names, maker).map(Some)
 }
 
-/// The subnet of a connected route.
-fn connected(body: &[u8], names: &Names) -> Result<Option<(IpNet, LinkName)>, String> {
+fn found(body: &[u8], names: &Names, maker: Maker) -> Result<Found<Route>, String> {
+    let message = RouteMessage::parse(body).map_err(|error| error.to_string())?;
+    let (key, mut value) = route(&message, names)?;
+    value.protocol = matches!(maker, Maker::Kernel | Maker::Daemon(_)).then(|| body[5]);
+    Ok(Found { key, value, maker })
+}
+
+/// What a route with the kernel's protocol is.
+enum Automatic {
+    /// A connected route.
+    Connected((IpNet, LinkName)),
+    /// The route to an address of the machine itself, or to a network of such addresses.
+    Local((IpNet, LinkName)),
+    /// Another route that the kernel adds.
+    Other,
+    /// A route that the kernel does not add, because it has a gateway.
+    No,
+}
+
+/// Decodes a connected or local route.
+fn connected(body: &[u8], names: &Names) -> Result<Automatic, String> {
     let (mut to, mut link) = (None, None);
-    if body[7] != RTN_UNICAST {
-        return Ok(None);
+    if ![RTN_UNICAST, RTN_LOCAL].contains(&body[7]) {
+        return Ok(Automatic::Other);
     }
     for attribute in attributes(&body[12..]) {
         match attribute? {
             (RTA_DST, value) => to = Some(ip(value)?),
+            (RTA_GATEWAY | RTA_MULTIPATH | RTA_VIA, _) => return Ok(Automatic::No),
             (RTA_OIF, value) => link = names.get(number(value)?),
             _ => {}
         }
     }
-    let Some((to, link)) = to.zip(link) else { return Ok(None) };
-    Ok(Some((IpNet::new(to, body[1]).map_err(|error| error.to_string())?, link)))
+    let Some((to, link)) = to.zip(link) else { return Ok(Automatic::Other) };
+    let route = (IpNet::new(to, body[1]).map_err(|error| error.to_string())?, link);
+    Ok(if body[7] == RTN_LOCAL { Automatic::Local(route) } else { Automatic::Connected(route) })
 }
 
 fn route(message: &RouteMessage, names: &Names) -> Result<(RouteKey, Route), String> {
@@ -168,7 +193,11 @@ fn message(at: &At<Route>) -> RouteMessage {
         tos: key.tos,
         // The header's byte has room for small numbers only; the attribute for all.
         table: u8::try_from(key.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC),
-        protocol: if at.namespace.is_host() { RouteProtocol::Other(ownership::PROTOCOL) } else { BY_HAND },
+        protocol: match route.protocol {
+            Some(protocol) => RouteProtocol::from(protocol),
+            None if at.namespace.is_host() => RouteProtocol::Other(ownership::PROTOCOL),
+            None => BY_HAND,
+        },
         scope: route.complete_scope(ipv6).number().into(),
         kind: match route.kind {
             RouteType::Unicast => WireType::Unicast,

@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 /// The observations that have begun.
 pub(in crate::kernel::linux) enum EarlyObservations {
     /// An observation of all namespaces, and the snapshot of `host`.
-    Everywhere(Vec<Answers>, Snapshot),
+    Everywhere(Vec<Answers>, Box<Snapshot>),
     /// Observations of the namespaces that a plan has changed.
     Again(Vec<Answers>),
 }
@@ -56,7 +56,7 @@ pub(in crate::kernel::linux) fn look_everywhere(
     let candidates = names.into_iter().map(|name| Candidate { name, opened: None, snapshot: None }).collect();
     let readings = directory.map(|directory| read_namespaces(linux, &interest, &directory, candidates));
     let host = read_host(&interest, &mut linux.host.socket)?;
-    linux.observations = Some(EarlyObservations::Everywhere(readings.transpose()?.unwrap_or_default(), host));
+    linux.observations = Some(EarlyObservations::Everywhere(readings.transpose()?.unwrap_or_default(), Box::new(host)));
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub(in crate::kernel::linux) fn collect(linux: &mut Linux, look: Look<'_>) -> Re
     let (readings, useful) = match (linux.observations.take(), look) {
         (None, _) => return Ok(collected),
         (Some(EarlyObservations::Everywhere(readings, host)), Look::Everywhere) => {
-            linux.seen.insert(NamespaceName::host(), host);
+            linux.seen.insert(NamespaceName::host(), *host);
             collected.insert(NamespaceName::host());
             (readings, true)
         }
@@ -78,7 +78,7 @@ pub(in crate::kernel::linux) fn collect(linux: &mut Linux, look: Look<'_>) -> Re
         for seen in reading.wait().map_err(broken("the namespaces"))?.unwrap_or_default() {
             if let Seen::Lab { name, opened, snapshot } = seen {
                 linux.namespaces.insert(name.clone(), opened);
-                linux.seen.insert(name.clone(), snapshot);
+                linux.seen.insert(name.clone(), *snapshot);
                 collected.insert(name);
             }
         }

@@ -109,7 +109,7 @@ pub(in crate::kernel::linux) struct Candidate {
 /// The result of reading an entry.
 pub(in crate::kernel::linux) enum Seen {
     /// A namespace of the lab.
-    Lab { name: NamespaceName, opened: OpenNamespace, snapshot: Snapshot },
+    Lab { name: NamespaceName, opened: OpenNamespace, snapshot: Box<Snapshot> },
     /// The placeholder of a namespace of the lab whose creation or removal was interrupted.
     Placeholder(NamespaceName),
     /// A foreign namespace or file, with a description.
@@ -168,7 +168,7 @@ fn complete(
     snapshot: Snapshot,
 ) -> Result<Seen, ObserveError> {
     let sysctls = read_sysctls(interest, &name, Some(&opened.file), &mut opened.socket)?;
-    Ok(Seen::Lab { name, opened, snapshot: Snapshot { sysctls, ..snapshot } })
+    Ok(Seen::Lab { name, opened, snapshot: Box::new(Snapshot { sysctls, ..snapshot }) })
 }
 
 /// Reads a namespace. Only the links of a foreign namespace are read.
@@ -180,7 +180,7 @@ fn look_into(interest: &Interest, name: NamespaceName, mut opened: OpenNamespace
         return Ok(Seen::Foreign { name, what });
     }
     let snapshot = read_rest(interest, &name, Some(&opened.file), socket, links)?;
-    Ok(Seen::Lab { name, opened, snapshot })
+    Ok(Seen::Lab { name, opened, snapshot: Box::new(snapshot) })
 }
 
 /// Reads `host`, which the calling thread must be in.
@@ -239,6 +239,7 @@ fn read_rest(
     let ObjectReader { socket, mut snapshot, outcome, .. } = reader;
     outcome?;
     snapshot.notes.connected.sort_unstable();
+    snapshot.notes.local.sort_unstable();
     snapshot.sysctls = read_sysctls(interest, name, file, socket)?;
     Ok(snapshot)
 }
@@ -286,6 +287,7 @@ impl ObjectReader<'_> {
         self.snapshot.objects.of_mut::<O>().append(&mut found);
         self.snapshot.notes.connected.append(&mut notes.connected);
         self.snapshot.notes.tentative.append(&mut notes.tentative);
+        self.snapshot.notes.local.append(&mut notes.local);
         Ok(())
     }
 }

@@ -155,3 +155,22 @@ fn networks_are_equal_if_nothing_visible_differs() {
     world.delete("red:a").unwrap();
     assert!(world.memory.network == before);
 }
+
+#[test]
+fn a_declared_route_in_an_own_namespace_is_the_labs_whoever_added_it() {
+    let mut world = World::new();
+    world.pair("red:a", "red:b").unwrap();
+    world.up("red:a").unwrap();
+    let red: NamespaceName = "red".parse().unwrap();
+    let (key, way) = route("10.2.0.0/16 dev=a");
+    let mut desired = State::default();
+    desired.insert(&red, key.clone(), way.clone());
+    for protocol in [3, 9, 186] {
+        world.network().add_route_to(&red, &key, &way, protocol).unwrap();
+        let live = world.memory.observe(&desired).unwrap();
+        assert!(live.foreign.is_empty(), "{protocol}");
+        let found = &live.state.objects::<Route>()[&(red.clone(), key.clone())];
+        assert_eq!(found.protocol, Some(protocol).filter(|protocol| *protocol != 3));
+        world.network().delete_route_of(&red, &key, &way).unwrap();
+    }
+}

@@ -1,0 +1,97 @@
+//! Routes that the kernel adds by itself: for addresses, and for interfaces that are up. It refuses a second route with the same table,
+//! destination and metric, whatever the next hops are.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::lower::Context;
+use super::{IPV6_CONNECTED_METRIC, LOCAL_TABLE, MAIN_TABLE, RouteKey};
+use crate::resource::object::site::{Assigned, Interface, Site};
+use crate::yaml::Problems;
+
+/// The table, destination and metric of a route.
+type Key = (u32, IpNet, u32);
+
+/// The routes that the kernel adds in a namespace.
+#[derive(Default)]
+pub(super) struct Automatic<'s> {
+    routes: BTreeMap<Key, (&'s Interface, Option<&'s Assigned>)>,
+}
+
+impl<'s> Automatic<'s> {
+    pub(super) fn of(site: &'s Site<'_>) -> Self {
+        let mut automatic = Self::default();
+        for interface in site.interfaces.values() {
+            for assigned in &interface.addresses {
+                let keys = of_address(interface, assigned);
+                automatic.routes.extend(keys.into_iter().map(|key| (key, (interface, Some(assigned)))));
+            }
+            for key in of_interface(interface) {
+                automatic.routes.entry(key).or_insert((interface, None));
+            }
+        }
+        automatic
+    }
+
+    /// Reports a route that the kernel adds by itself.
+    pub(super) fn refuse(&self, context: &Context<'_>, key: &RouteKey, problems: &mut Problems) {
+        let route = (key.table, key.to, key.metric);
+        let Some((interface, assigned)) = self.routes.get(&route).filter(|_| key.tos == 0) else { return };
+        let Some(assigned) = assigned else {
+            let message = format!("the kernel adds the route `{key}` by itself when `{}` is up", interface.id);
+            problems.error(context.path(), message).hint("remove the route, or give it another `metric`");
+            return;
+        };
+        let of = format!("for the address `{}` of `{}`", assigned.address, interface.id);
+        let problem = problems.error(context.path(), format!("the kernel adds the route `{key}` by itself {of}"));
+        problem.also(context.site.path_of_address(assigned), "the address").needs(context.part());
+        let is_prefix_route = assigned.prefix_route == Some(route) && !assigned.address.ip().is_loopback();
+        problem.hint(match is_prefix_route {
+            true => "remove the route, give it another `metric`, or set `noprefixroute: true` on the address",
+            false => "remove the route, or give it another `metric`",
+        });
+    }
+}
+
+/// Returns the routes that the kernel adds for an address, except for those that no lab file can declare (`fib_add_ifaddr`,
+/// `inet6_addr_add`, `__ipv6_ifa_notify`).
+fn of_address(interface: &Interface, assigned: &Assigned) -> Vec<Key> {
+    let mut routes = Vec::new();
+    let local = |ip: IpAddr| (LOCAL_TABLE, IpNet::from(ip), 0);
+    let ip = assigned.address.ip();
+    routes.extend(ip.is_ipv4().then(|| local(ip)));
+    if !interface.up {
+        return routes;
+    }
+    routes.extend(assigned.prefix_route);
+    if ip.is_ipv4() {
+        let network = Some(assigned.network).filter(|network| network.prefix_len() < 31 && !assigned.secondary);
+        routes.extend(assigned.broadcast.into_iter().chain(network.map(|network| network.broadcast())).map(local));
+    } else if let Some(peer) = assigned.peer {
+        let metric = assigned.metric.unwrap_or(IPV6_CONNECTED_METRIC);
+        routes.push((MAIN_TABLE, peer.into(), metric));
+    }
+    routes
+}
+
+/// Returns the routes that the kernel adds for an interface, whatever addresses are declared.
+fn of_interface(interface: &Interface) -> Vec<Key> {
+    let mut routes = Vec::new();
+    if !interface.up {
+        return routes;
+    }
+    let local = |ip: [u8; 4], length| (LOCAL_TABLE, Ipv4Net::new_assert(ip.into(), length).into(), 0);
+    let ipv6 = |table, ip: Ipv6Addr, length| (table, Ipv6Net::new_assert(ip, length).into(), IPV6_CONNECTED_METRIC);
+    let prefix = |first| Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0);
+    if interface.id.name.is_loopback() {
+        let own = [([127, 0, 0, 0], 8), (Ipv4Addr::LOCALHOST.octets(), 32), ([127, 255, 255, 255], 32)];
+        routes.extend(own.map(|(ip, length)| local(ip, length)));
+        routes.extend((!interface.without_ipv6).then(|| ipv6(MAIN_TABLE, Ipv6Addr::LOCALHOST, 128)));
+    } else if !interface.without_ipv6 {
+        routes.push(ipv6(LOCAL_TABLE, prefix(0xff00), 8));
+        routes.extend(interface.generates_link_local.then(|| ipv6(MAIN_TABLE, prefix(0xfe80), 64)));
+    }
+    routes
+}
