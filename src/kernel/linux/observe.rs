@@ -92,7 +92,7 @@ fn find_namespaces(
         match (known, unread.remove(&name)) {
             (Some(opened), Some(snapshot)) if !interest.is_missing_in(&name, &snapshot) => {
                 linux.namespaces.insert(name.clone(), opened);
-                snapshots.insert(name, *snapshot);
+                snapshots.insert(name, snapshot);
             }
             (Some(opened), snapshot) => candidates.push(Candidate { name, opened: Some(opened), snapshot }),
             (None, _) => candidates.push(Candidate { name, opened: None, snapshot: None }),
