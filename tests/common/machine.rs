@@ -153,7 +153,7 @@ impl Machine {
                 rules.try_for_each(|((_, key), rule)| network.remove_by_hand(space, key, rule))
             }
             (Some(link), _, Act::AddNeighbor(proxy)) => {
-                let key = NeighborKey { proxy, dev: link.name, to: "203.0.113.1".parse().expect("it is an address") };
+                let key = NeighborKey { proxy, dev: link.name, to: "203.0.113.200".parse().expect("it is an address") };
                 let lladdr = (!proxy).then(|| "02:bb:00:00:00:77".parse().expect("it is a MAC address"));
                 network.put_by_hand(&link.namespace, &key, &Neighbor { lladdr, ..Neighbor::default() }, Over::Anything)
             }
