@@ -6,11 +6,13 @@
 //! Links are not objects: they have kinds, parents and ports. See [`super::link`].
 
 mod awaited;
+mod maker;
+mod need;
 pub mod site;
 pub mod table;
+mod verdict;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -21,7 +23,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::awaited::{Awaited, SettlingTime};
+pub use self::maker::Maker;
+pub use self::need::{LinkLoss, Losses, Need};
 use self::site::{Item, Lowered, Site};
+pub use self::verdict::{Fate, Group, Pair, Replacement, Surroundings, Verdict};
 use self::wire::{Dump, Found, Notes, Reading, Request};
 use super::FieldChange;
 use super::link::{Ifindex, Link};
@@ -190,247 +195,6 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     }
 }
 
-/// A condition for the existence of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Need {
-    /// The interface exists.
-    Link(LinkName),
-    /// The interface exists and is up.
-    Up(LinkName),
-    /// The interface exists, is up, and has an IPv4 address. The kernel removes IPv4 routes with the last address.
-    Inet(LinkName),
-    /// The interface exists, is up, and has IPv6.
-    Inet6(LinkName),
-    /// The interface keeps its hardware address and its use of ARP.
-    Hardware(LinkName),
-    /// The interface has a carrier.
-    Carrier(LinkName),
-    /// The namespace has this address, which is the source of packets.
-    Source(IpAddr),
-}
-
-impl Need {
-    /// Returns the interface.
-    pub fn link(&self) -> Option<LinkName> {
-        match self {
-            Self::Link(link)
-            | Self::Up(link)
-            | Self::Inet(link)
-            | Self::Inet6(link)
-            | Self::Hardware(link)
-            | Self::Carrier(link) => Some(*link),
-            Self::Source(_) => None,
-        }
-    }
-}
-
-/// The loss of a link, permanent or temporary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkLoss {
-    /// The link is deleted.
-    Deleted,
-    /// The link is replaced.
-    Replaced,
-    /// The link goes down.
-    Down,
-}
-
-/// The links and addresses of one namespace that are lost during the plan, at least temporarily.
-#[derive(Debug, Clone, Default)]
-pub struct Losses {
-    /// The namespace, for reasons.
-    pub namespace: Option<NamespaceName>,
-    /// Links that are deleted, replaced or set down.
-    pub links: BTreeMap<LinkName, LinkLoss>,
-    /// Links that lose their last IPv4 address.
-    pub without_inet: BTreeSet<LinkName>,
-    /// Links whose hardware address or use of ARP changes.
-    pub readdressed: BTreeSet<LinkName>,
-    /// Links that lose their carrier.
-    pub without_carrier: BTreeSet<LinkName>,
-    /// Local addresses that are removed.
-    pub sources: BTreeSet<IpAddr>,
-}
-
-impl Losses {
-    /// Returns empty losses of this namespace.
-    pub fn of_namespace(namespace: &NamespaceName) -> Self {
-        Self { namespace: Some(namespace.clone()), ..Self::default() }
-    }
-
-    /// Returns whether nothing is lost.
-    pub fn is_empty(&self) -> bool {
-        let Self { namespace: _, links, without_inet, readdressed, without_carrier, sources } = self;
-        let of_links = [without_inet, readdressed, without_carrier];
-        links.is_empty() && of_links.iter().all(|links| links.is_empty()) && sources.is_empty()
-    }
-
-    fn full_name(&self, link: LinkName) -> String {
-        match &self.namespace {
-            Some(namespace) => format!("{namespace}:{link}"),
-            None => link.to_string(),
-        }
-    }
-
-    /// Returns the loss of the link as a phrase.
-    pub fn reason(&self, link: LinkName) -> Option<String> {
-        let name = self.full_name(link);
-        self.links.get(&link).map(|loss| match loss {
-            LinkLoss::Deleted => format!("`{name}` is deleted"),
-            LinkLoss::Replaced => format!("`{name}` is replaced"),
-            LinkLoss::Down => format!("`{name}` goes down"),
-        })
-    }
-
-    /// Returns whether the link is deleted or replaced.
-    pub fn is_gone(&self, link: LinkName) -> bool {
-        matches!(self.links.get(&link), Some(LinkLoss::Deleted | LinkLoss::Replaced))
-    }
-
-    /// Returns the reason if a need is not met during the plan.
-    pub fn of(&self, need: &Need) -> Option<String> {
-        match need {
-            Need::Link(link) => self.reason(*link).filter(|_| self.is_gone(*link)),
-            Need::Up(link) | Need::Inet6(link) => self.reason(*link),
-            Need::Inet(link) => {
-                let lost = || self.without_inet.contains(link).then(|| self.full_name(*link));
-                self.reason(*link).or_else(|| Some(format!("the IPv4 addresses of `{}` change", lost()?)))
-            }
-            Need::Hardware(link) => {
-                let changes = self.readdressed.contains(link);
-                changes.then(|| format!("the hardware address of `{}`, or its use of ARP, may change", self.full_name(*link)))
-            }
-            Need::Carrier(link) => {
-                let lost = self.without_carrier.contains(link);
-                lost.then(|| format!("`{}` loses its carrier", self.full_name(*link)))
-            }
-            Need::Source(ip) => self.sources.contains(ip).then(|| format!("its source address {ip} changes")),
-        }
-    }
-}
-
-/// The context of [`Object::settle`].
-pub struct Surroundings<'a> {
-    /// Looks up a desired link.
-    pub link: &'a dyn Fn(LinkName) -> Option<&'a Link>,
-    /// Whether the namespace is created.
-    pub is_new: bool,
-    /// Returns whether a sysctl disables IPv6 in the namespace or on one of its interfaces.
-    pub disables_ipv6: &'a dyn Fn() -> bool,
-    /// Returns the length of the longest prefix of a desired address that contains an address, and that the kernel adds a route for.
-    pub connected: &'a dyn Fn(IpAddr) -> Option<u8>,
-    /// The losses so far. Types that come later in the registry see the additions of earlier ones.
-    pub losses: &'a mut Losses,
-}
-
-/// A key with the desired and the live object.
-pub struct Pair<'a, O: Object> {
-    /// The key.
-    pub key: &'a O::Key,
-    /// The desired object.
-    pub desired: Option<&'a O>,
-    /// The live object.
-    pub live: Option<&'a O>,
-}
-
-/// The objects of one namespace, sorted by key.
-pub type Group<'a, O> = [Pair<'a, O>];
-
-impl<O: Object> Pair<'_, O> {
-    /// Compares the object without regard to others; `None` if nothing changes.
-    pub fn verdict(&self, losses: &Losses) -> Option<Verdict<O>> {
-        match (self.desired, self.live) {
-            (Some(_), None) => Some(self.create()),
-            (None, Some(_)) => Some(self.delete()),
-            (None, None) => None,
-            (Some(desired), Some(live)) => {
-                let lost = || O::needs(self.key, live).iter().find_map(|need| losses.of(need));
-                if let Some(reason) = (!losses.is_empty()).then(lost).flatten() {
-                    return Some(self.replace(Replacement::Overwrite, Some(reason)));
-                }
-                let fields = O::compare(self.key, desired, live);
-                match fields.iter().any(|field| field.forces_replacement) {
-                    true => Some(self.replace(Replacement::PutFirst, None)),
-                    false => (!fields.is_empty()).then(|| self.update()),
-                }
-            }
-        }
-    }
-
-    /// Returns a verdict that adds the object.
-    pub fn create(&self) -> Verdict<O> {
-        self.verdict_of(Fate::Create, None)
-    }
-
-    /// Returns a verdict that removes the object.
-    pub fn delete(&self) -> Verdict<O> {
-        self.verdict_of(Fate::Delete, None)
-    }
-
-    /// Returns a verdict that removes the object after all objects have been added.
-    pub fn delete_last(&self) -> Verdict<O> {
-        self.verdict_of(Fate::DeleteLast, None)
-    }
-
-    /// Returns a verdict that changes the object in place.
-    pub fn update(&self) -> Verdict<O> {
-        self.verdict_of(Fate::Update, None)
-    }
-
-    /// Returns a verdict that replaces the object, or adds it again after the kernel has removed it.
-    pub fn replace(&self, how: Replacement, reason: Option<String>) -> Verdict<O> {
-        self.verdict_of(Fate::Replace(how), reason)
-    }
-
-    fn verdict_of(&self, fate: Fate, reason: Option<String>) -> Verdict<O> {
-        let side = |object: Option<&O>, present: bool| object.filter(|_| present).cloned();
-        let (before, after) =
-            (side(self.live, fate != Fate::Create), side(self.desired, !matches!(fate, Fate::Delete | Fate::DeleteLast)));
-        Verdict { key: self.key.clone(), fate, before, after, reason }
-    }
-}
-
-/// The change of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is added.
-    Create,
-    /// It is changed in place.
-    Update,
-    /// It is replaced.
-    Replace(Replacement),
-    /// It is removed at the beginning of the plan.
-    Delete,
-    /// It is removed after all objects have been added, because others replace it.
-    DeleteLast,
-}
-
-/// How an object is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replacement {
-    /// The old one is removed at the beginning of the plan.
-    RemoveFirst,
-    /// The new one is added before the old one is removed, so that one of them always exists.
-    PutFirst,
-    /// The kernel removes the old one, before or when the new one is added.
-    Overwrite,
-}
-
-/// The change of one object, with the reason if it is not obvious.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verdict<O: Object> {
-    /// Its key.
-    pub key: O::Key,
-    /// The change.
-    pub fate: Fate,
-    /// The live object; `None` if it is created.
-    pub before: Option<O>,
-    /// The desired object; `None` if it is deleted.
-    pub after: Option<O>,
-    /// The reason.
-    pub reason: Option<String>,
-}
-
 /// The context of [`Object::arrange`].
 pub struct Seen<'a> {
     /// What messages of other objects tell.
@@ -491,36 +255,4 @@ pub struct Put<O: Object> {
 pub trait Simulation {
     /// Returns whether the interface with that index is up; `None` if it does not exist.
     fn is_up(&self, namespace: &NamespaceName, index: Ifindex) -> Option<bool>;
-}
-
-/// Protocols of manually added objects (RTPROT_UNSPEC, BOOT, STATIC).
-const BY_HAND: [u8; 3] = [0, 3, 4];
-/// Protocols of objects that the kernel adds or learns (RTPROT_REDIRECT, KERNEL, RA).
-const BY_KERNEL: [u8; 3] = [1, wire::RTPROT_KERNEL, 9];
-
-/// The creator of a live object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Maker {
-    /// topo.
-    Topo,
-    /// A user, manually.
-    Hand,
-    /// The kernel.
-    Kernel,
-    /// A daemon with that protocol, rtnetlink(7).
-    Daemon(u8),
-    /// Not reported by the kernel. The object counts as the kernel's unless the lab declares it.
-    Unknown,
-}
-
-impl Maker {
-    /// Returns the creator of an object with that protocol (`rtm_protocol` and the like).
-    pub fn of_protocol(protocol: u8) -> Self {
-        match protocol {
-            crate::ownership::PROTOCOL => Self::Topo,
-            protocol if BY_HAND.contains(&protocol) => Self::Hand,
-            protocol if BY_KERNEL.contains(&protocol) => Self::Kernel,
-            protocol => Self::Daemon(protocol),
-        }
-    }
 }
