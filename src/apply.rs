@@ -174,8 +174,13 @@ impl Goal {
 /// # Errors
 /// Fails if the network cannot be read, or conflicts with the lab.
 pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), PrepareError> {
-    let live = goal.own(kernel.observe(&goal.interest)?);
-    let plan = plan_for(kernel, goal, &live)?;
+    let mut live = goal.own(kernel.observe(&goal.interest)?);
+    let mut plan = plan_for(kernel, goal, &live)?;
+    if wait::lacks_routes(&plan) {
+        wait::let_routes_arrive(kernel);
+        live = goal.own(kernel.observe(&goal.interest)?);
+        plan = plan_for(kernel, goal, &live)?;
+    }
     Ok((live, plan))
 }
 

@@ -10,7 +10,6 @@ use crate::name::{LinkId, NamespaceName};
 use crate::plan::Plan;
 use crate::readiness::{MARGIN, Unready, longest, settles, settling_time, unready};
 use crate::resource::address::{Address, ConnectedRoute};
-use crate::resource::object::Fate;
 use crate::resource::object::table::{Registered, Verdicts};
 use crate::state::{Live, ResourceId};
 use crate::value;
@@ -160,24 +159,34 @@ pub(super) fn verify(
     }
 }
 
-/// Returns how long the kernel takes to add the routes to the peers of IPv6 addresses. `None` if none of them is to come, or something
+/// Returns how long the kernel takes to add the routes of IPv6 addresses. `None` if none of them is to come, or something
 /// else is left to do.
 fn time_of_routes(goal: &Goal, rest: &Plan, live: &Live, touched: &BTreeSet<NamespaceName>) -> Option<Duration> {
-    let missing: Option<Vec<_>> = rest.changes.iter().map(|change| without_peer_route(&change.id, &change.subject)).collect();
+    let missing: Option<Vec<_>> = rest.changes.iter().map(|change| without_routes(&change.id, &change.subject)).collect();
     let coming = if live.tentative.is_empty() { Vec::new() } else { coming(goal, live, touched) };
     let time = |(link, address): (LinkId, &Address)| duration(settling_time(&goal.desired, &link, address).total());
     missing?.into_iter().chain(coming).map(time).max().map(|time| time + duration(MARGIN))
 }
 
-/// Returns the IPv6 address if the change adds its missing route to the peer, and nothing else.
-fn without_peer_route<'a>(id: &ResourceId, subject: &'a Subject) -> Option<(LinkId, &'a Address)> {
+/// Returns the IPv6 address if the change adds its missing routes, and nothing else.
+fn without_routes<'a>(id: &ResourceId, subject: &'a Subject) -> Option<(LinkId, &'a Address)> {
     let (namespace, key) = id.as_object::<Address>()?;
     let Subject::Object(object) = subject else { return None };
     let (_, verdict) = Address::of_any::<Verdicts>(object)?;
-    let only_route = verdict.fate == Fate::Update && key.ip().is_ipv6();
-    let after = verdict.after.as_ref().filter(|address| only_route && address.peer.is_some())?;
-    let missing = verdict.before.as_ref().is_some_and(Address::is_disconnected);
-    missing.then(|| (LinkId::new(namespace, key.link), after))
+    let (before, after) = verdict.before.as_ref().zip(verdict.after.as_ref())?;
+    let only_routes = key.ip().is_ipv6() && after.differs_in_routes_alone(before, key);
+    only_routes.then(|| (LinkId::new(namespace, key.link), after))
+}
+
+/// Returns whether the routes of an IPv6 address are missing. The kernel adds them a moment after it has finished duplicate address
+/// detection, so that a second look may find them.
+pub(super) fn lacks_routes(plan: &Plan) -> bool {
+    plan.changes.iter().any(|change| without_routes(&change.id, &change.subject).is_some())
+}
+
+/// Lets the kernel add the routes of addresses whose duplicate address detection has just finished.
+pub(super) fn let_routes_arrive(kernel: &mut impl Kernel) {
+    kernel.pause(LONGEST_PAUSE);
 }
 
 /// Returns the declared addresses of these namespaces whose route to the peer the kernel adds after duplicate address detection.

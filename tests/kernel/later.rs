@@ -1,10 +1,12 @@
 //! What the kernel does after it has accepted a network: duplicate address detection, carriers and the spanning tree of bridges.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::harness::fingerprint::assert_restored;
-use super::harness::programs::path_of;
 use super::harness::tools::{Outcome, TOPO, command_in, eventually};
 use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, ip, lab, needs, settled_fingerprint, sh, topo};
 
@@ -28,6 +30,19 @@ fn tree(bridge: &str, routes: &str) -> String {
          b: {{ interfaces: {{ e0: {{ addresses: [10.0.0.2/24, \"2001:db8::2/64\"] }} }} }}\n\
          links: [{{ endpoints: [s:p1, a:e0] }}, {{ endpoints: [s:p2, b:e0] }}]\n"
     )
+}
+
+/// Runs topo, and interrupts it that long after an address of `s` is there, which is the last thing that it adds.
+fn interrupted(arguments: &[&str], address: &str, after: Duration) -> Outcome {
+    let mut command = Command::new(TOPO);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("topo can be run");
+    let namespace_is_there = || std::fs::exists("/run/netns/s").is_ok_and(|exists| exists);
+    eventually("the address", || namespace_is_there() && has_flag("s", address, "tentative"));
+    let since = Instant::now();
+    eventually("time to pass", || since.elapsed() >= after);
+    kill(Pid::from_raw(i32::try_from(child.id()).expect("it is a process ID")), Signal::SIGINT).expect("topo still runs");
+    Outcome::from(&child.wait_with_output().expect("topo ends"))
 }
 
 /// Insists that the first packet is answered.
@@ -102,9 +117,9 @@ fn a_signal_ends_the_wait_and_keeps_the_lab() {
             return;
         }
         let file = lab(&tree("forward_delay: 30s", ""));
-        let arguments = ["--preserve-status", "--signal=INT", "2", TOPO, "apply", "--wait=60s", &file];
-        let output = std::process::Command::new(path_of("timeout")).args(arguments).output();
-        Outcome::from(&output.expect("timeout can be run")).exits(130).says("interrupted while the lab was not usable yet");
+        // The verification takes milliseconds.
+        let outcome = interrupted(&["apply", "--wait=60s", &file], "2001:db8::9", Duration::from_secs(3));
+        outcome.exits(130).says("interrupted while the lab was not usable yet");
         assert_no_changes(&file);
     });
 }
@@ -208,9 +223,8 @@ fn a_signal_during_the_verification_undoes_the_changes() {
         let before = settled_fingerprint();
         let peer = "{ address: \"2001:db8:1::1/128\", peer: \"2001:db8:2::2\" }";
         let file = lab(&tree("forward_delay: 30s", "").replace("\"2001:db8::9/64\"", peer));
-        let arguments = ["--preserve-status", "--signal=INT", "2", TOPO, "apply", &file];
-        let output = std::process::Command::new(path_of("timeout")).args(arguments).output();
-        Outcome::from(&output.expect("timeout can be run")).exits(130).says("All changes were undone");
+        let outcome = interrupted(&["apply", &file], "2001:db8:1::1", Duration::ZERO);
+        outcome.exits(130).says("All changes were undone");
         assert_restored(&before);
     });
 }

@@ -6,6 +6,7 @@ use super::device::{Device, Place};
 use super::network::Network;
 use super::route::Family;
 use crate::kernel::Errno;
+use crate::resource::address::ConnectedRoute;
 use crate::resource::link::rules::Addressing;
 use crate::value::Mac;
 
@@ -26,6 +27,8 @@ impl Network {
         let with_ipv6 = self.has_ipv6(place);
         if let Some(device) = self.device_mut(place) {
             device.up = true;
+            // The kernel adds the local routes again (`fib_netdev_event`).
+            device.addresses.iter_mut().for_each(|given| given.attributes.local = ConnectedRoute::AsMade);
             if device.is_loopback() {
                 device.add_addresses_of_loopback(with_ipv6);
             }

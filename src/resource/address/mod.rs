@@ -176,6 +176,13 @@ impl Address {
         (!alone && !zero).then_some((table, subnet, self.metric.unwrap_or(0)))
     }
 
+    /// Returns whether routes of the live address are missing, and nothing else differs.
+    pub fn differs_in_routes_alone(&self, live: &Self, key: &AddressKey) -> bool {
+        let same_routes = Self { connected: live.connected, local: live.local, ..self.clone() };
+        let missing = [live.connected, live.local].contains(&ConnectedRoute::Missing);
+        missing && Self::compare(key, &same_routes, live).is_empty()
+    }
+
     /// Whether only the connected route differs.
     fn differs_in_route_alone(&self, live: &Self, key: &AddressKey) -> bool {
         let same_route = Self { connected: live.connected, ..self.clone() };

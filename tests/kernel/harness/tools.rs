@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -243,15 +244,19 @@ pub fn command_in(namespace: &str, program: &str) -> Command {
     inside
 }
 
-/// Starts a shell script in a namespace, and waits until it runs there.
+/// Starts a shell script in a namespace, and waits until it runs there. It ends with the test, and nobody waits for its output.
 #[track_caller]
 pub fn start_inside(namespace: &str, script: &str) -> Child {
-    let child = command_in(namespace, "sh").args(["-c", script]).stdin(Stdio::null()).spawn().expect("ip can be run");
+    let mut command = command_in(namespace, "sh");
+    command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: a single system call between fork and exec.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)) };
+    let child = command.spawn().expect("ip can be run");
     let process = format!("/proc/{}", child.id());
     let here = fs::read_link("/proc/self/ns/net").expect("/proc is mounted");
     eventually("the process inside", || {
         let entered = fs::read_link(format!("{process}/ns/net")).is_ok_and(|there| there != here);
-        entered && fs::read_to_string(format!("{process}/comm")).is_ok_and(|name| name != "ip\n")
+        entered && fs::read(format!("{process}/cmdline")).is_ok_and(|line| !line.windows(7).any(|part| part == b"\0netns\0"))
     });
     child
 }
