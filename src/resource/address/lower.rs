@@ -1,6 +1,6 @@
 //! Addresses of interfaces, checked against their interface and against one another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Address, AddressKey, AddressSpec, ConnectedRoute, Lifetime, LongAddress, generated_link_local};
@@ -41,6 +41,7 @@ fn of_interface(
 ) -> Vec<Assigned> {
     let mut addresses: Vec<Assigned> = Vec::with_capacity(items.len());
     let mut seen: BTreeMap<InterfaceAddress, Position> = BTreeMap::new();
+    let mut subnets: BTreeSet<IpNet> = BTreeSet::new();
     let (mut inet, mut inet6) = (0, 0);
     // The addresses of `lo` come first, because they exist as soon as it is up.
     let (own, others): (Vec<_>, Vec<_>) =
@@ -60,18 +61,14 @@ fn of_interface(
         let order = if spec.address.ip().is_ipv4() { &mut inet } else { &mut inet6 };
         let key = AddressKey { link, address: spec.address };
         let address = attributes(spec, *order, place, problems);
-        let secondary = addresses.iter().any(|other| shares_subnet(other, &key, &address));
+        // A further IPv4 address of a subnet is a secondary address.
+        let secondary = key.ip().is_ipv4() && !subnets.insert(address.subnet(key.address));
         addresses.push(assigned(&key, &address, secondary, item.position));
         addresses.extend(beside_peer(&key, &address, item.position));
         *order += 1;
         lowered.add(item.position, || (key, address));
     }
     addresses
-}
-
-/// Returns whether an IPv4 address is in the subnet of an earlier one of the interface, so that it is a secondary address.
-fn shares_subnet(earlier: &Assigned, key: &AddressKey, address: &Address) -> bool {
-    key.ip().is_ipv4() && earlier.network == address.subnet(key.address)
 }
 
 fn assigned(key: &AddressKey, address: &Address, secondary: bool, position: Position) -> Assigned {
