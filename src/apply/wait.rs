@@ -174,7 +174,7 @@ fn without_routes<'a>(id: &ResourceId, subject: &'a Subject) -> Option<(LinkId, 
     let Subject::Object(object) = subject else { return None };
     let (_, verdict) = Address::of_any::<Verdicts>(object)?;
     let (before, after) = verdict.before.as_ref().zip(verdict.after.as_ref())?;
-    let only_routes = key.ip().is_ipv6() && after.differs_in_routes_alone(before, key);
+    let only_routes = key.ip().is_ipv6() && after.lacks_only_routes(before, key);
     only_routes.then(|| (LinkId::new(namespace, key.link), after))
 }
 

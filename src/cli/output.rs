@@ -64,8 +64,7 @@ impl Output {
 
     /// Prints to standard output. If its reader has exited, the text is dropped, and the command goes on.
     pub fn print(&mut self, text: &str) -> Result<(), Failure> {
-        let mut stdout = self.stdout.lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        match self.write(text.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(Failure::new),
         }
@@ -73,11 +72,16 @@ impl Output {
 
     /// Prints output of another program. If the reader has exited, the program ends without a message.
     pub fn forward(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut stdout = self.stdout.lock();
-        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        match self.write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::reported()),
             other => other.map_err(Failure::new),
         }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = self.stdout.lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()
     }
 
     /// Prints a line to standard error.

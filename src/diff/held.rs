@@ -1,7 +1,7 @@
 //! Conflicts with other labs, which hold another value of something in `host`.
 
 use super::{Change, Conflict, Subject};
-use crate::name::LabName;
+use crate::name::{LabName, NamespaceName};
 use crate::record::Others;
 use crate::resource::object::Verdict;
 use crate::resource::object::table::{Inspect, Registered, Verdicts};
@@ -27,7 +27,7 @@ struct Holder<'o>(&'o Others);
 
 impl<'a, 'o> Inspect<'a, Verdicts> for Holder<'o> {
     type Result = Option<&'o LabName>;
-    fn inspect<O: Registered>(self, (namespace, verdict): &'a (crate::name::NamespaceName, Verdict<O>)) -> Self::Result {
+    fn inspect<O: Registered>(self, (namespace, verdict): &'a (NamespaceName, Verdict<O>)) -> Self::Result {
         self.0.object::<O>(&(namespace.clone(), verdict.key.clone()))
     }
 }

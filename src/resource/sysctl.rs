@@ -84,6 +84,11 @@ impl SysctlKey {
         if path.len() <= 200 && path.split('/').all(word) { Ok(Self(path)) } else { Err(SysctlError::Syntax) }
     }
 
+    /// The parts of the path.
+    fn words(&self) -> Vec<&str> {
+        self.0.split('/').collect()
+    }
+
     /// The path below /proc/sys.
     pub fn path(&self) -> &str {
         &self.0

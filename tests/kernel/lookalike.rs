@@ -15,15 +15,17 @@ fn marks() -> [(u64, String); 2] {
     })
 }
 
-/// Insists that the lab is refused by every command that reads it, with the object's name, and that destroying by file or by name
-/// leaves the object alone.
+/// Insists that the lab `like` is refused by every command that reads it, with these words, and that destroying by file or by name leaves
+/// everything alone.
 #[track_caller]
-fn untouched(why: &str, file: &str, named: &str) {
+pub(super) fn untouched(why: &str, file: &str, named: &[&str]) {
     let before = settled_fingerprint();
     for command in ["plan", "apply"] {
         let outcome = topo(&[command, file]);
         assert_eq!(outcome.status, 1, "{why}, {command}: {outcome:?}");
-        assert!(outcome.stderr.contains(named), "{why}, {command}: `{named}` is not named in {}", outcome.stderr);
+        for named in named {
+            assert!(outcome.stderr.contains(named), "{why}, {command}: `{named}` is not named in {}", outcome.stderr);
+        }
     }
     for target in [file, "like"] {
         let outcome = topo(&["destroy", target]);
@@ -60,7 +62,7 @@ fn a_link_of_any_kind_is_the_labs_by_group_and_alias_only() {
             ];
             for (what, disguise) in disguises {
                 sh(&format!("{make}; {disguise}"));
-                untouched(&format!("{kind}, {what}"), &file, "host:it");
+                untouched(&format!("{kind}, {what}"), &file, &["host:it"]);
                 sh("ip link del it");
             }
         }
@@ -74,7 +76,7 @@ fn an_end_of_a_pair_is_the_labs_by_group_and_alias_only() {
         let file = lab("name: like\nnamespaces: { a: {} }\nlinks: [{ endpoints: [a:eth0, host:it] }]\n");
         for disguise in [":".to_owned(), format!("ip link set it group {group}"), format!("ip link set it alias {alias}")] {
             sh(&format!("ip link add it type veth peer name that; {disguise}"));
-            untouched(&disguise, &file, "host:it");
+            untouched(&disguise, &file, &["host:it"]);
             sh("ip link del it");
         }
     });
@@ -97,7 +99,7 @@ fn a_namespace_is_the_labs_by_its_own_mark_only() {
         ];
         for (make, undo) in cases {
             sh(make);
-            untouched(make, &file, "`a`");
+            untouched(make, &file, &["`a`"]);
             sh(undo);
         }
     });
@@ -155,7 +157,7 @@ fn routes_and_addresses_are_the_labs_by_their_protocol_only() {
         ];
         for (yaml, make, named, undo) in cases {
             sh(make);
-            untouched(make, &with(&yaml), named);
+            untouched(make, &with(&yaml), &[named]);
             sh(undo);
         }
     });

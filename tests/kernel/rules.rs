@@ -8,6 +8,7 @@ use super::harness::{
     traced, view,
 };
 use super::links::lives_and_dies;
+use super::lookalike::untouched;
 
 /// A lab with these rules in namespace `a`.
 fn with(rules: &[&str]) -> String {
@@ -348,13 +349,7 @@ fn foreign_rules_are_neither_taken_nor_removed() {
             ("pref 99 nop", "{ priority: 0, table: local }", "0 from all"),
         ] {
             sh(&format!("ip rule add {foreign}"));
-            let before = settled_fingerprint();
-            let file = in_host("foreign", declared);
-            topo(&["apply", &file]).exits(1).says(what).says("a rule that topo did not make");
-            topo(&["plan", &file]).exits(1).says(what);
-            topo(&["destroy", &file]);
-            topo(&["destroy", "foreign"]);
-            assert_restored(&before);
+            untouched(foreign, &in_host("like", declared), &[what, "a rule that topo did not make"]);
             sh(&format!("ip rule del {foreign}"));
         }
     });

@@ -6,9 +6,10 @@ use nix::libc;
 
 use super::device::{Device, Place, Settled};
 use super::network::Network;
-use super::tables::{GLOBAL, IPV4_CONF, IPV4_NEIGH, IPV6_CONF, IPV6_NEIGH, SPECIAL};
+use super::tables::{GLOBAL, IPV4_NEIGH, IPV6_CONF, IPV6_NEIGH, SPECIAL};
 use crate::kernel::Errno;
 use crate::name::NamespaceName;
+use crate::resource::sysctl::conf::INET;
 use crate::resource::sysctl::{IPV6_SPREADING, SysctlKey};
 
 /// The parts of a sysctl's path.
@@ -34,19 +35,21 @@ impl<'a> Interface<'a> {
 
     /// Returns the kernel's default; `None` if the sysctl does not exist.
     fn default(&self) -> Option<&'static str> {
-        let table = match (self.family, self.directory) {
-            ("ipv4", "conf") => IPV4_CONF,
-            ("ipv6", "conf") => IPV6_CONF,
-            ("ipv4", "neigh") => IPV4_NEIGH,
-            ("ipv6", "neigh") => IPV6_NEIGH,
-            _ => return None,
-        };
         let special = |(family, interface, name, value): &(&str, &str, &str, &'static str)| {
             ((*family, *interface, *name) == (self.family, self.interface, self.name) && self.directory == "conf")
                 .then_some(*value)
         };
-        let usual = table.iter().find(|(name, _)| *name == self.name).map(|(_, value)| *value);
-        SPECIAL.iter().find_map(special).or(usual)
+        let of = |table: &[(&str, &'static str)]| table.iter().find(|(name, _)| *name == self.name).map(|(_, value)| *value);
+        SPECIAL.iter().find_map(special).or_else(|| match (self.family, self.directory) {
+            ("ipv4", "conf") => {
+                let conf = INET.iter().find(|conf| conf.name == self.name)?;
+                Some(if self.interface == "all" { conf.all } else { conf.default })
+            }
+            ("ipv6", "conf") => of(IPV6_CONF),
+            ("ipv4", "neigh") => of(IPV4_NEIGH),
+            ("ipv6", "neigh") => of(IPV6_NEIGH),
+            _ => None,
+        })
     }
 
     fn is_shared(&self) -> bool {

@@ -1,41 +1,5 @@
-//! The kernel's defaults: the sysctls of a new network namespace as Linux 6.18 reports them.
-
-/// `net/ipv4/conf/default`, and the values of a new interface.
-pub(super) const IPV4_CONF: &[(&str, &str)] = &[
-    ("accept_local", "0"),
-    ("accept_redirects", "1"),
-    ("accept_source_route", "1"),
-    ("arp_accept", "0"),
-    ("arp_announce", "0"),
-    ("arp_evict_nocarrier", "1"),
-    ("arp_filter", "0"),
-    ("arp_ignore", "0"),
-    ("arp_notify", "0"),
-    ("bc_forwarding", "0"),
-    ("bootp_relay", "0"),
-    ("disable_policy", "0"),
-    ("disable_xfrm", "0"),
-    ("drop_gratuitous_arp", "0"),
-    ("drop_unicast_in_l2_multicast", "0"),
-    ("force_igmp_version", "0"),
-    ("forwarding", "0"),
-    ("igmpv2_unsolicited_report_interval", "10000"),
-    ("igmpv3_unsolicited_report_interval", "1000"),
-    ("ignore_routes_with_linkdown", "0"),
-    ("log_martians", "0"),
-    ("mc_forwarding", "0"),
-    ("medium_id", "0"),
-    ("promote_secondaries", "0"),
-    ("proxy_arp", "0"),
-    ("proxy_arp_pvlan", "0"),
-    ("route_localnet", "0"),
-    ("rp_filter", "0"),
-    ("secure_redirects", "1"),
-    ("send_redirects", "1"),
-    ("shared_media", "1"),
-    ("src_valid_mark", "0"),
-    ("tag", "0"),
-];
+//! The kernel's defaults: the sysctls of a new network namespace as Linux 6.18 reports them, but for those of `net/ipv4/conf`, see
+//! [`crate::resource::sysctl::conf`].
 
 /// `net/ipv6/conf/default`, and the values of a new interface.
 pub(super) const IPV6_CONF: &[(&str, &str)] = &[
@@ -188,7 +152,6 @@ pub(super) const GLOBAL: &[(&str, &str)] = &[
 
 /// The values of `all` and `lo` that differ from `default`: family, `all` or `lo`, name, value.
 pub(super) const SPECIAL: &[(&str, &str, &str, &str)] = &[
-    ("ipv4", "all", "accept_source_route", "0"),
     ("ipv4", "lo", "disable_policy", "1"),
     ("ipv4", "lo", "disable_xfrm", "1"),
     ("ipv6", "all", "accept_dad", "0"),

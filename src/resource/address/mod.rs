@@ -176,8 +176,8 @@ impl Address {
         (!alone && !zero).then_some((table, subnet, self.metric.unwrap_or(0)))
     }
 
-    /// Returns whether routes of the live address are missing, and nothing else differs.
-    pub fn differs_in_routes_alone(&self, live: &Self, key: &AddressKey) -> bool {
+    /// Returns whether the live address lacks routes that the kernel makes for it, and nothing else differs.
+    pub fn lacks_only_routes(&self, live: &Self, key: &AddressKey) -> bool {
         let same_routes = Self { connected: live.connected, local: live.local, ..self.clone() };
         let missing = [live.connected, live.local].contains(&ConnectedRoute::Missing);
         missing && Self::compare(key, &same_routes, live).is_empty()

@@ -6,16 +6,16 @@ pub struct Conf {
     /// The last part of its name.
     pub name: &'static str,
     /// The value of `all` (`ipv4_devconf` in net/ipv4/devinet.c).
-    pub all: i32,
+    pub all: &'static str,
     /// The value of `default`, which interfaces start with (`ipv4_devconf_dflt`).
-    pub default: i32,
+    pub default: &'static str,
 }
 
 const fn conf(name: &'static str) -> Conf {
-    Conf { name, all: 0, default: 0 }
+    both(name, "0")
 }
 
-const fn both(name: &'static str, value: i32) -> Conf {
+const fn both(name: &'static str, value: &'static str) -> Conf {
     Conf { name, all: value, default: value }
 }
 
@@ -24,12 +24,12 @@ pub const INET: [Conf; 33] = [
     conf("forwarding"),
     conf("mc_forwarding"),
     conf("proxy_arp"),
-    both("accept_redirects", 1),
-    both("secure_redirects", 1),
-    both("send_redirects", 1),
-    both("shared_media", 1),
+    both("accept_redirects", "1"),
+    both("secure_redirects", "1"),
+    both("send_redirects", "1"),
+    both("shared_media", "1"),
     conf("rp_filter"),
-    Conf { name: "accept_source_route", all: 0, default: 1 },
+    Conf { name: "accept_source_route", all: "0", default: "1" },
     conf("bootp_relay"),
     conf("log_martians"),
     conf("tag"),
@@ -47,11 +47,11 @@ pub const INET: [Conf; 33] = [
     conf("src_valid_mark"),
     conf("proxy_arp_pvlan"),
     conf("route_localnet"),
-    both("igmpv2_unsolicited_report_interval", 10_000),
-    both("igmpv3_unsolicited_report_interval", 1_000),
+    both("igmpv2_unsolicited_report_interval", "10000"),
+    both("igmpv3_unsolicited_report_interval", "1000"),
     conf("ignore_routes_with_linkdown"),
     conf("drop_unicast_in_l2_multicast"),
     conf("drop_gratuitous_arp"),
     conf("bc_forwarding"),
-    both("arp_evict_nocarrier", 1),
+    both("arp_evict_nocarrier", "1"),
 ];

@@ -39,7 +39,7 @@ impl SysctlKey {
         let key = |path: String| Self(path);
         let forwarding =
             |effect| ["net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding"].map(|path| (key(path.to_owned()), effect)).to_vec();
-        match self.0.split('/').collect::<Vec<_>>().as_slice() {
+        match self.words().as_slice() {
             ["net", "ipv4", "conf", "all", "accept_redirects"] => forwarding(Effect::Opposite),
             ["net", _, "conf", "all", _] => Vec::new(),
             ["net", "ipv4", "conf", _, "forwarding"] => forwarding(Effect::Copy),
@@ -61,7 +61,7 @@ impl SysctlKey {
 
     /// Returns the position among the sysctls of a namespace or of a link: causes are written before what they change.
     pub fn rank(&self) -> i64 {
-        match self.0.split('/').collect::<Vec<_>>().as_slice() {
+        match self.words().as_slice() {
             ["net", "ipv4", "ip_forward"] | ["net", "ipv4", "conf", "all", "forwarding"] => 0,
             ["net", _, "conf", "all", _] => 1,
             ["net", _, "conf", _, "stable_secret"] => 2,
@@ -71,7 +71,7 @@ impl SysctlKey {
 
     /// Returns whether the kernel sets it to the link's mtu whenever that changes and whenever the link is set up (`addrconf_notify`).
     pub fn follows_mtu(&self) -> bool {
-        matches!(self.0.split('/').collect::<Vec<_>>().as_slice(), ["net", "ipv6", "conf", _, "mtu"]) && self.link().is_some()
+        matches!(self.words().as_slice(), ["net", "ipv6", "conf", _, "mtu"]) && self.link().is_some()
     }
 
     /// Returns the other names of the same sysctl, in another unit or not.
@@ -81,7 +81,7 @@ impl SysctlKey {
             ["retrans_time", "retrans_time_ms"],
             ["unres_qlen", "unres_qlen_bytes"],
         ];
-        match self.0.split('/').collect::<Vec<_>>().as_slice() {
+        match self.words().as_slice() {
             ["net", "ipv4", "ip_forward"] => vec![Self("net/ipv4/conf/all/forwarding".into())],
             ["net", "ipv4", "conf", "all", "forwarding"] => vec![Self("net/ipv4/ip_forward".into())],
             ["net", family, "neigh", whose, name] => {

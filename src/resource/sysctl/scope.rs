@@ -70,7 +70,7 @@ const READ_ONLY: [&str; 4] = [
 impl SysctlKey {
     /// Returns what the sysctl belongs to.
     pub fn scope(&self) -> Scope {
-        match self.0.split('/').collect::<Vec<_>>().as_slice() {
+        match self.words().as_slice() {
             ["net", _, "route", "flush"] => Scope::Action,
             ["net", "core", name] if !CORE_OF_NAMESPACES.contains(name) => Scope::Machine,
             ["net", "ipv4", "route", name] if !ROUTE_OF_NAMESPACES.contains(name) => Scope::Machine,

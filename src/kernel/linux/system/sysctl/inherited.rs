@@ -14,7 +14,7 @@ use crate::resource::sysctl::conf::INET;
 /// A copied setting, with the value that the kernel itself would give it.
 pub(in crate::kernel::linux) struct Inherited {
     key: SysctlKey,
-    value: i32,
+    value: &'static str,
 }
 
 /// Finds the settings of `all` and `default` that are not the kernel's own. The calling thread and the socket must be in a new
@@ -50,7 +50,7 @@ pub(in crate::kernel::linux) fn find(socket: &mut Socket) -> io::Result<Vec<Inhe
 /// If one cannot be written; the text names it.
 pub(in crate::kernel::linux) fn reset(settings: &[Inherited]) -> Result<(), Errno> {
     settings.iter().try_for_each(|Inherited { key, value }| {
-        super::write(key, &value.to_string()).map_err(|error| {
+        super::write(key, value).map_err(|error| {
             let message = format!("the new namespace copies the machine's `{key}`, and it cannot be set to {value}");
             Errno { message: Some(message), ..Errno::from(&error) }
         })
@@ -61,8 +61,8 @@ pub(in crate::kernel::linux) fn reset(settings: &[Inherited]) -> Result<(), Errn
 struct Found(Vec<Inherited>);
 
 impl Found {
-    fn compare(&mut self, place: &str, name: &str, live: Option<i32>, own: i32) -> io::Result<()> {
-        if live.is_some_and(|live| live != own) {
+    fn compare(&mut self, place: &str, name: &str, live: Option<i32>, own: &'static str) -> io::Result<()> {
+        if live.is_some_and(|live| live.to_string() != own) {
             let key = SysctlKey::of_namespace(&format!("net/ipv4/conf/{place}/{name}")).map_err(io::Error::other)?;
             self.0.push(Inherited { key, value: own });
         }
