@@ -13,11 +13,14 @@ mod sysctls;
 pub use held::held_by_others;
 pub use mtu::Inheritance;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::graph::LinkGraph;
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::resource::FieldChange;
 use crate::resource::link::{Link, LinkDelta};
@@ -287,6 +290,8 @@ struct Differ<'a> {
     removed: HashMap<LinkId, Option<String>>,
     /// Links that are set down.
     set_down: HashSet<LinkId>,
+    /// What the live links need of one another; made when something is removed or changes for others.
+    live_links: OnceCell<Rc<LinkGraph>>,
     /// The links and objects that dependent objects lose.
     losses: BTreeMap<NamespaceName, Losses>,
 }
@@ -301,6 +306,7 @@ impl<'a> Differ<'a> {
             links: HashMap::new(),
             removed: HashMap::new(),
             set_down: HashSet::new(),
+            live_links: OnceCell::new(),
             losses: BTreeMap::new(),
         }
     }
@@ -323,6 +329,11 @@ impl<'a> Differ<'a> {
             self.namespaces.insert(namespace, action);
             self.add(ResourceId::Namespace(namespace.clone()), action, Subject::Namespace, reason);
         }
+    }
+
+    /// Returns the graph of the live links.
+    fn live_links(&self) -> Rc<LinkGraph> {
+        self.live_links.get_or_init(|| Rc::new(LinkGraph::of_state(&self.live.state))).clone()
     }
 
     /// Returns the change of a link.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::mtu::Inheritance;
 use super::{Action, Differ, Sides, Subject};
-use crate::graph::{LinkGraph, Relation};
+use crate::graph::Relation;
 use crate::name::{LinkId, LinkName};
 use crate::resource::link::{Link, LinkDelta, LinkSettings, MasterChange};
 use crate::state::{ResourceId, State, side_by_side};
@@ -154,7 +154,7 @@ impl Differ<'_> {
         if pending.is_empty() {
             return;
         }
-        let graph = LinkGraph::of_state(&self.live.state);
+        let graph = self.live_links();
         self.removed.extend(pending.iter().map(|id| (id.clone(), None)));
         while let Some(id) = pending.pop() {
             for (dependent, relation) in graph.removed_with(&id) {

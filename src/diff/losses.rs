@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Action, Differ, Subject};
-use crate::graph::{LinkGraph, Relation};
+use crate::graph::Relation;
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::link::MasterChange;
 use crate::resource::object::{LinkLoss, Losses};
@@ -51,7 +51,7 @@ impl Differ<'_> {
         if pending.is_empty() {
             return found;
         }
-        let graph = LinkGraph::of_state(&self.live.state);
+        let graph = self.live_links();
         while let Some(id) = pending.pop() {
             let follows = |upper: &LinkId, relation: Relation| match relation {
                 Relation::Peer => false,
@@ -86,7 +86,7 @@ impl Differ<'_> {
         if pending.is_empty() {
             return found;
         }
-        let graph = LinkGraph::of_state(&self.live.state);
+        let graph = self.live_links();
         while let Some(id) = pending.pop() {
             let set_down = self.set_down.contains(&id);
             for (upper, relation) in graph.above(&id) {
