@@ -82,6 +82,12 @@ fn namespaces_begin_with_the_kernels_own_settings() {
                 }
             }
         });
+        // What leaves the file goes back to that, too.
+        let file = |sysctls: &str| lab(&format!("name: own\nnamespaces: {{ a: {{ {sysctls} }} }}\n"));
+        apply(&file("sysctls: { net.ipv4.conf.all.arp_notify: 1, net.ipv4.conf.all.shared_media: 0 }"));
+        apply(&file(""));
+        assert_eq!([value("a", "ipv4/conf/all/arp_notify"), value("a", "ipv4/conf/all/shared_media")], ["0", "1"]);
+        destroy("own");
         if is_ours {
             of_machine(
                 "echo 0 >all/arp_notify && echo 1 >all/shared_media && echo 0 >default/arp_notify && echo 0 >default/medium_id",

@@ -119,9 +119,9 @@ fn settle(linux: &mut Linux, seen: Seen, others: &mut Others, snapshots: &mut Sn
 
 /// Reads sysctls in a new, temporary namespace.
 pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
-    let keys = keys.clone();
+    let (keys, namespaces) = (keys.clone(), linux.early_namespaces.clone());
     let job = move || -> io::Result<BTreeMap<SysctlKey, String>> {
-        netns::enter_new()?;
+        let _namespace = namespaces.create().map_err(|errno| io::Error::other(errno.to_string()))?;
         let mut values = BTreeMap::new();
         for key in keys {
             // Some sysctls exist only for interfaces, not for `default`.

@@ -72,6 +72,16 @@ impl EarlyNamespaces {
     }
 }
 
+impl EarlyNamespaces {
+    /// Moves the calling thread into a new namespace that is not from the stock.
+    ///
+    /// # Errors
+    /// Fails if the system refuses a namespace, a socket or a setting.
+    pub(in crate::kernel::linux) fn create(&self) -> Result<OpenNamespace, Errno> {
+        self.0.create()
+    }
+}
+
 impl Shared {
     fn stock(&self) -> MutexGuard<'_, Stock> {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
