@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use nix::sys::statfs::{FsType, statfs};
 
@@ -26,10 +27,13 @@ const DEFAULT_FILE: &str = "lab.yaml";
 /// The same with the other usual extension; taken where there is no [`DEFAULT_FILE`].
 const OTHER_DEFAULT_FILE: &str = "lab.yml";
 
-/// Returns the file that commands work on when none is named.
+/// Returns the file that commands work on when none is named. It is looked for once, although every command asks for it.
 pub fn default_file() -> &'static str {
-    let exists = |file: &str| Path::new(file).exists();
-    if !exists(DEFAULT_FILE) && exists(OTHER_DEFAULT_FILE) { OTHER_DEFAULT_FILE } else { DEFAULT_FILE }
+    static FOUND: LazyLock<&str> = LazyLock::new(|| {
+        let exists = |file: &str| Path::new(file).exists();
+        if !exists(DEFAULT_FILE) && exists(OTHER_DEFAULT_FILE) { OTHER_DEFAULT_FILE } else { DEFAULT_FILE }
+    });
+    *FOUND
 }
 
 /// A lab, read and checked.

@@ -4,7 +4,7 @@ use super::{Findings, Judging, SeenLink, named};
 use crate::name::{LinkId, LinkName};
 use crate::resource::object::table::{self, Container, IntoSorted, Registered, Visit};
 use crate::resource::object::wire::Found;
-use crate::resource::object::{Id, Maker, Object, Seen};
+use crate::resource::object::{Excluded, Id, Maker, Object, Seen};
 use crate::state::ResourceId;
 
 /// The lab's objects with their identities, sorted.
@@ -114,11 +114,12 @@ impl Add<'_, '_> {
 
     /// Adds a conflict if an object that is not the lab's excludes an object that the lab declares.
     fn note_clash<O: Registered>(&mut self, key: &O::Key) {
-        let namespace = self.judging.namespace;
-        let here = self.judging.desired.objects::<O>().keys().filter(|(declared, _)| declared == namespace);
-        let clash = O::clash(key, &mut here.map(|(_, key)| key));
-        if let Some((declared, what)) = clash {
-            self.findings.foreign.push((ResourceId::object::<O>(namespace, declared), what));
+        let (namespace, declared) = (self.judging.namespace, self.judging.desired.objects::<O>());
+        let Some(Excluded { keys, because }) = O::excludes(key) else { return };
+        let (first, last) = keys.into_inner();
+        let mut excluded = declared.range((namespace.clone(), first)..=(namespace.clone(), last));
+        if let Some(((_, excluded), _)) = excluded.next() {
+            self.findings.foreign.push((ResourceId::object::<O>(namespace, excluded), because(key)));
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod wire;
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,6 +62,14 @@ impl<T: Clone + Ord + Hash + fmt::Debug + fmt::Display + Serialize + Deserialize
 
 /// The identity of an object: its namespace and its key.
 pub type Id<O> = (NamespaceName, <O as Object>::Key);
+
+/// The objects that the kernel does not allow beside another one.
+pub struct Excluded<K> {
+    /// Their keys.
+    pub keys: RangeInclusive<K>,
+    /// Describes the other one by its key.
+    pub because: fn(&K) -> String,
+}
 
 /// The contract of a type of object.
 pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'static {
@@ -167,9 +176,9 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
         objects.sort_by(|(one, _), (other, _)| one.cmp(other));
     }
 
-    /// Returns the declared key that the live object with this key excludes, and a description of the live object.
-    fn clash<'k>(key: &Self::Key, declared: &mut dyn Iterator<Item = &'k Self::Key>) -> Option<(&'k Self::Key, String)> {
-        let _ = (key, declared);
+    /// Returns the objects that the kernel does not allow beside the one with this key.
+    fn excludes(key: &Self::Key) -> Option<Excluded<Self::Key>> {
+        let _ = key;
         None
     }
 

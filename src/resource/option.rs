@@ -10,8 +10,10 @@ mod sample;
 pub use codec::{Be16, Be32, Centiseconds, Centiseconds64, Codec, Flag, HardwareAddress, Inet, Inet6, Seconds, U8, U16, U32};
 pub use sample::{Sample, samples_of};
 
-use netlink_packet_core::{DecodeError, DefaultNla, Emitable, NlaBuffer, NlasIterator};
+use netlink_packet_core::{DecodeError, DefaultNla, Emitable};
 use serde_json::Value;
+
+use super::object::wire::attributes;
 
 /// Whether the kernel can change an option of an existing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,9 +140,8 @@ pub fn number(attribute: u16, number: u32) -> DefaultNla {
 
 /// Returns the number in an attribute of a nest.
 pub fn number_in(data: &[u8], attribute: u16) -> Option<u32> {
-    let mut attributes = NlasIterator::new(data).flatten();
-    let found = attributes.find(|found| found.kind() == attribute)?;
-    found.value().try_into().ok().map(u32::from_ne_bytes)
+    let (_, value) = attributes(data).flatten().find(|(kind, _)| *kind == attribute)?;
+    value.try_into().ok().map(u32::from_ne_bytes)
 }
 
 /// Returns the bytes of attributes.
@@ -156,12 +157,12 @@ pub fn emit(attributes: &[DefaultNla]) -> Vec<u8> {
 /// Fails if an attribute is malformed, or a value has an invalid length.
 pub fn decode<T: OptionTable>(data: &[u8]) -> Result<T, DecodeError> {
     let mut options = T::default();
-    for attribute in NlasIterator::new(data) {
-        let attribute: NlaBuffer<_> = attribute?;
-        match T::OPTIONS.iter().find(|row| row.attribute != 0 && row.attribute == attribute.kind()) {
-            Some(row) => (row.read)(&mut options, attribute.value())
+    for attribute in attributes(data) {
+        let (kind, value) = attribute.map_err(DecodeError::from)?;
+        match T::OPTIONS.iter().find(|row| row.attribute != 0 && row.attribute == kind) {
+            Some(row) => (row.read)(&mut options, value)
                 .ok_or_else(|| DecodeError::from(format!("unexpected value of `{}` of a {}", row.name, T::NAME)))?,
-            None => options.decode_rest(attribute.kind(), attribute.value()),
+            None => options.decode_rest(kind, value),
         }
     }
     options.normalise();
@@ -186,10 +187,13 @@ pub fn compare<T: OptionTable>(desired: &T, live: &T) -> Vec<OptionChange> {
     }
     let wanted = complete(desired);
     for row in T::OPTIONS {
+        if (row.same)(&wanted, live) || changes.iter().any(|change| change.name == row.name) {
+            continue;
+        }
         // This kernel does not report the option, because it was built without the feature, and the lab does not need it.
         let absent = (row.show)(live).is_none() && (row.show)(desired).is_none();
         let unknown = live.conceals(row.name) || desired.conceals(row.name);
-        if absent || unknown || (row.same)(&wanted, live) || changes.iter().any(|change| change.name == row.name) {
+        if absent || unknown {
             continue;
         }
         changes.push(OptionChange {
@@ -347,11 +351,11 @@ mod tests {
     }
 
     fn encoded(options: &Sample, new: bool) -> Vec<u16> {
-        let mut attributes = Vec::new();
+        let mut encoded = Vec::new();
         let encode = if new { encode_new_into } else { encode_into };
-        encode(options, &mut attributes);
-        let data = emit(&attributes);
-        NlasIterator::new(data.as_slice()).map(|attribute| attribute.unwrap().kind()).collect()
+        encode(options, &mut encoded);
+        let data = emit(&encoded);
+        attributes(&data).map(|attribute| attribute.unwrap().0).collect()
     }
 
     #[test]

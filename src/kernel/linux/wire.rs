@@ -4,4 +4,4 @@ pub(super) mod decode;
 pub(super) mod encode;
 mod socket;
 
-pub(super) use socket::{Batch, DumpError, Refusal, Socket};
+pub(super) use socket::{Batch, DumpError, DumpRequest, Refusal, Socket};

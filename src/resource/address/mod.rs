@@ -14,7 +14,7 @@ mod wire;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub use self::spec::{AddressSpec, LongAddress};
 pub use self::wire::{Step, protocol, steps};
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
+use super::object::{At, Excluded, Group, Need, Object, Over, Seen, Surroundings, Verdict};
 use super::route::{IPV6_CONNECTED_METRIC, LOCAL_TABLE, MAIN_TABLE, Scope};
 use super::{FieldChange, owner_change};
 use crate::name::{LinkName, NamespaceName};
@@ -302,10 +302,15 @@ impl Object for Address {
     }
 
     /// An interface has an IPv6 address once only, whatever the prefix length.
-    fn clash<'k>(key: &AddressKey, declared: &mut dyn Iterator<Item = &'k AddressKey>) -> Option<(&'k AddressKey, String)> {
-        let same = |other: &&AddressKey| other.link == key.link && other.ip() == key.ip() && key.ip().is_ipv6();
-        let what = || format!("the address with another prefix length, `{}`, that topo did not give", key.address);
-        declared.filter(same).map(|other| (other, what())).next()
+    fn excludes(key: &AddressKey) -> Option<Excluded<AddressKey>> {
+        let IpAddr::V6(ip) = key.ip() else { return None };
+        let with_length = |length| {
+            let address = InterfaceAddress(Ipv6Net::new(ip, length).ok()?.into());
+            Some(AddressKey { link: key.link, address })
+        };
+        let because =
+            |key: &AddressKey| format!("the address with another prefix length, `{}`, that topo did not give", key.address);
+        Some(Excluded { keys: with_length(0)?..=with_length(128)?, because })
     }
 
     fn adopted(self) -> Option<Self> {

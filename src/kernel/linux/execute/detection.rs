@@ -10,7 +10,7 @@ use netlink_packet_route::address::AddressMessage;
 use nix::libc;
 
 use crate::kernel::Errno;
-use crate::kernel::linux::wire::{DumpError, Socket};
+use crate::kernel::linux::wire::{DumpError, DumpRequest, Socket};
 use crate::operation::Operation;
 use crate::readiness::MARGIN;
 use crate::resource::object::Awaited;
@@ -97,7 +97,7 @@ fn detection(socket: &mut Socket, wanted: IpAddr) -> Result<Detection, DumpError
     let mut request = AddressMessage::default();
     request.header.family = AF_INET6.into();
     let mut found = Detection::Complete;
-    socket.dump(&RouteNetlinkMessage::GetAddress(request), |message| {
+    socket.dump(&DumpRequest::new(RouteNetlinkMessage::GetAddress(request)), |message| {
         if let Some((_, body)) = message {
             let header: &[u8; 8] = body.first_chunk().ok_or("a truncated address message")?;
             let (mut local, mut other, mut flags) = (None, None, u32::from(header[2]));

@@ -6,7 +6,7 @@ use netlink_packet_route::route::{RouteFlags, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::kernel::Errno;
-use crate::kernel::linux::wire::{Batch, DumpError, Socket};
+use crate::kernel::linux::wire::{Batch, DumpError, DumpRequest, Socket};
 use crate::operation::Operation;
 use crate::ownership;
 use crate::resource::address::Address;
@@ -68,7 +68,7 @@ fn foreign_routes(host: &mut Socket) -> Result<Vec<RouteMessage>, Errno> {
     };
     let mut request = RouteMessage::default();
     request.header.address_family = AddressFamily::Inet;
-    let outcome = host.dump(&RouteNetlinkMessage::GetRoute(request), each);
+    let outcome = host.dump(&DumpRequest::new(RouteNetlinkMessage::GetRoute(request)), each);
     // Other flags are the state of the interface.
     for route in &mut routes {
         route.header.flags &= RouteFlags::Onlink;

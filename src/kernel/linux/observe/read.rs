@@ -5,20 +5,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::kernel::ObserveError;
 use crate::kernel::linux::system::netns::{self, Directory, Entry};
 use crate::kernel::linux::system::threads::{Answer, portions};
 use crate::kernel::linux::system::{sysctl, tells_address_makers};
-use crate::kernel::linux::wire::{DumpError, Socket, decode, encode};
+use crate::kernel::linux::wire::{DumpError, DumpRequest, Socket, decode, encode};
 use crate::kernel::linux::{Linux, OpenNamespace};
 use crate::live::foreign_namespace;
 use crate::name::{LabName, NamespaceName};
 use crate::ownership;
 use crate::record::Record;
-use crate::resource::object::table::{self, Registered, Visit};
-use crate::resource::object::wire::{Dump, Found, Names, Notes, Reading};
+use crate::resource::object::Object;
+use crate::resource::object::table::{self, Container, Registered, Tables, Visit};
+use crate::resource::object::wire::{Found, Names, Notes, Reading};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Snapshot};
 use crate::state::State;
@@ -221,7 +222,7 @@ pub(in crate::kernel::linux) fn read_links(name: &NamespaceName, socket: &mut So
         }
         Ok(())
     };
-    socket.dump(&encode::get_links(), each).map_err(failed(format!("the links of `{name}`")))?;
+    socket.dump(&REQUESTS.links, each).map_err(failed(format!("the links of `{name}`")))?;
     Ok(links)
 }
 
@@ -244,6 +245,36 @@ fn read_rest(
     Ok(snapshot)
 }
 
+/// The requests of all dumps, encoded once for all namespaces.
+static REQUESTS: LazyLock<Requests> = LazyLock::new(Requests::encode);
+
+struct Requests {
+    links: DumpRequest,
+    objects: Tables<Encoded>,
+}
+
+/// The dumps of each type of object, with the family of the answers.
+struct Encoded;
+
+impl Container for Encoded {
+    type Of<O: Object> = Vec<(DumpRequest, Option<u8>)>;
+}
+
+impl Requests {
+    fn encode() -> Self {
+        let mut requests = Self { links: DumpRequest::new(encode::get_links()), objects: Tables::default() };
+        table::visit(&mut requests);
+        requests
+    }
+}
+
+impl Visit for Requests {
+    fn visit<O: Registered>(&mut self) {
+        let encoded = O::dumps().into_iter().map(|dump| (DumpRequest::new(dump.request), dump.family));
+        *self.objects.of_mut::<O>() = encoded.collect();
+    }
+}
+
 /// Dumps the objects of one namespace, one type after the other.
 struct ObjectReader<'a> {
     namespace: &'a NamespaceName,
@@ -256,16 +287,17 @@ struct ObjectReader<'a> {
 
 impl Visit for ObjectReader<'_> {
     fn visit<O: Registered>(&mut self) {
-        for dump in O::dumps() {
+        for (request, family) in REQUESTS.objects.of::<O>() {
             if self.outcome.is_ok() {
-                self.outcome = self.read::<O>(&dump);
+                self.outcome = self.read::<O>(request, *family);
             }
         }
     }
 }
 
 impl ObjectReader<'_> {
-    fn read<O: Registered>(&mut self, dump: &Dump) -> Result<(), ObserveError> {
+    /// Dumps objects; those of one family, unless it is `None`.
+    fn read<O: Registered>(&mut self, request: &DumpRequest, family: Option<u8>) -> Result<(), ObserveError> {
         let (mut found, mut notes) = (Vec::<Found<O>>::new(), Notes::default());
         let each = |message: Option<(u16, &[u8])>| {
             match message {
@@ -273,7 +305,7 @@ impl ObjectReader<'_> {
                     found.clear();
                     notes = Notes::default();
                 }
-                Some((_, body)) if dump.family.is_none_or(|family| body.first() == Some(&family)) => {
+                Some((_, body)) if family.is_none_or(|family| body.first() == Some(&family)) => {
                     let tells_address_makers = tells_address_makers();
                     let mut reading = Reading { names: &self.names, tells_address_makers, notes: &mut notes };
                     found.extend(O::decode(body, &mut reading)?);
@@ -283,7 +315,7 @@ impl ObjectReader<'_> {
             Ok(())
         };
         let what = || format!("the {} of `{}`", O::LIST, self.namespace);
-        self.socket.dump(&dump.request, each).map_err(|error| failed(what())(error))?;
+        self.socket.dump(request, each).map_err(|error| failed(what())(error))?;
         self.snapshot.objects.of_mut::<O>().append(&mut found);
         self.snapshot.notes.connected.append(&mut notes.connected);
         self.snapshot.notes.tentative.append(&mut notes.tentative);

@@ -119,6 +119,18 @@ impl Batch {
     }
 }
 
+/// The encoded request of a dump. It can be sent many times.
+pub struct DumpRequest(Batch);
+
+impl DumpRequest {
+    /// Encodes a request.
+    pub fn new(message: RouteNetlinkMessage) -> Self {
+        let mut batch = Batch::default();
+        batch.push(message, NLM_F_DUMP);
+        Self(batch)
+    }
+}
+
 /// A request of the batch that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -132,6 +144,8 @@ pub struct Refusal {
 pub struct Socket {
     raw: RawSocket,
     sequence: u32,
+    /// Whether the kernel explains the requests that it refuses (NETLINK_EXT_ACK).
+    explains: bool,
 }
 
 thread_local! {
@@ -162,9 +176,7 @@ impl Socket {
     /// # Errors
     /// Fails if the system has no more descriptors, or no rtnetlink.
     pub fn open() -> io::Result<Self> {
-        let raw = RawSocket::new(NETLINK_ROUTE)?;
-        raw.set_ext_ack(true)?;
-        Ok(Self { raw, sequence: 0 })
+        Ok(Self { raw: RawSocket::new(NETLINK_ROUTE)?, sequence: 0, explains: false })
     }
 
     /// Sends the batch and waits until it is executed. Only the last request of a send has NLM_F_ACK; the kernel always reports errors.
@@ -172,6 +184,10 @@ impl Socket {
     /// # Errors
     /// Fails if the socket fails. Then it is unknown which requests were executed.
     pub fn execute(&mut self, batch: &mut Batch) -> io::Result<Vec<Refusal>> {
+        if !self.explains {
+            self.raw.set_ext_ack(true)?;
+            self.explains = true;
+        }
         let mut refusals = Vec::new();
         for range in batch.sends() {
             let first_sequence = self.sequence.wrapping_add(1);
@@ -236,7 +252,7 @@ impl Socket {
     }
 
     fn exchange(&mut self, batch: &mut Batch, each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
-        self.send_one(batch)?;
+        self.send_one(&mut batch.bytes)?;
         self.read_answers(each).map(drop)
     }
 
@@ -247,14 +263,13 @@ impl Socket {
     /// Fails if the kernel refuses it, sends a malformed message, or the network changes during every attempt.
     pub fn dump(
         &mut self,
-        request: &RouteNetlinkMessage,
+        request: &DumpRequest,
         mut each: impl FnMut(Option<(u16, &[u8])>) -> Result<(), String>,
     ) -> Result<(), DumpError> {
+        let mut bytes = request.0.bytes.clone();
         for _ in 0..DUMP_ATTEMPTS {
             each(None).map_err(DumpError::Malformed)?;
-            let mut batch = Batch::default();
-            batch.push(request.clone(), NLM_F_DUMP);
-            self.send_one(&mut batch)?;
+            self.send_one(&mut bytes)?;
             match self.read_answers(|kind, body| each(Some((kind, body)))) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
@@ -287,10 +302,10 @@ impl Socket {
         }
     }
 
-    fn send_one(&mut self, batch: &mut Batch) -> io::Result<()> {
+    fn send_one(&mut self, message: &mut [u8]) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        batch.bytes[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
-        retry(|| self.raw.send(&batch.bytes, 0)).map(drop)
+        message[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        retry(|| self.raw.send(message, 0)).map(drop)
     }
 
     fn receive<'b>(&self, buffer: &'b mut Buffer) -> io::Result<Messages<'b>> {
