@@ -14,6 +14,8 @@ pub const RTM_NEWADDR: u16 = 20;
 pub const RTM_GETADDR: u16 = 22;
 pub const RTM_NEWROUTE: u16 = 24;
 pub const RTM_GETROUTE: u16 = 26;
+pub const RTM_GETNEIGH: u16 = 30;
+pub const RTM_GETRULE: u16 = 34;
 pub const RTM_GETNETCONF: u16 = 82;
 
 pub const CREATE: u16 = 0x400 | 0x200;

@@ -205,7 +205,7 @@ fn add_address(messages: &mut Messages, index: u32, (address, length): (Ipv4Addr
     }
 }
 
-/// Runs the dumps that a plan needs: links, addresses and routes of every namespace and of `host`.
+/// Runs the dumps that a plan needs: links, addresses, routes, rules, neighbours and proxies of every namespace and of `host`.
 pub fn dump(network: &Network) -> io::Result<()> {
     let share = network.namespaces.len().div_ceil(THREADS).max(1);
     std::thread::scope(|scope| {
@@ -222,9 +222,11 @@ pub fn dump(network: &Network) -> io::Result<()> {
     })
 }
 
-/// Dumps one family at a time, because the kernel holds the lock of all networks (rtnl) during a dump of all families.
+/// Dumps addresses and routes one family at a time, because the kernel holds the lock of all networks (rtnl) during a dump of all families.
 fn dump_here(buffer: &mut Vec<u8>, forwards: bool) -> io::Result<()> {
     const SKIP_STATISTICS: u32 = 8;
+    /// `ndm_flags` of a request for proxies (linux/neighbour.h).
+    const NTF_PROXY: u8 = 8;
     let socket = Socket::open()?;
     let mut links = Messages::default();
     links.begin(netlink::RTM_GETLINK, netlink::DUMP, &netlink::link(0, false));
@@ -240,6 +242,14 @@ fn dump_here(buffer: &mut Vec<u8>, forwards: bool) -> io::Result<()> {
         let mut routes = Messages::default();
         routes.begin(netlink::RTM_GETROUTE, netlink::DUMP, &[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         socket.dump(&routes, buffer)?;
+    }
+    let mut rules = Messages::default();
+    rules.begin(netlink::RTM_GETRULE, netlink::DUMP, &[0; 12]);
+    socket.dump(&rules, buffer)?;
+    for flags in [0, NTF_PROXY] {
+        let mut neighbors = Messages::default();
+        neighbors.begin(netlink::RTM_GETNEIGH, netlink::DUMP, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, flags, 0]);
+        socket.dump(&neighbors, buffer)?;
     }
     Ok(())
 }
