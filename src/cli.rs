@@ -15,6 +15,7 @@ mod saved_plan;
 mod separator;
 mod session;
 mod signals;
+mod uplink;
 mod wait;
 
 mod commands {

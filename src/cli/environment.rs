@@ -2,14 +2,13 @@
 
 use super::error::Failure;
 use super::output::Output;
-use crate::kernel::linux::process::Process;
-use crate::kernel::linux::{isolate, labs, privilege};
+use super::uplink::{self, Uplink};
+use crate::kernel::linux::{labs, privilege};
 use crate::name::SandboxName;
 use crate::runtime::records;
 use crate::sandbox::directory::DirectoryError;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::start::{self, StartError};
-use crate::sandbox::uplink::{self, Program, UplinkError};
 use crate::sandbox::{self, Found, Sandbox, SandboxError};
 
 /// Names the sandbox if the option `--sandbox` does not.
@@ -34,27 +33,6 @@ pub enum Access {
     },
     /// It runs another program in an existing environment.
     Enter,
-}
-
-/// Which program connects a sandbox to the outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Uplink {
-    /// The first one that is installed
-    Any,
-    /// pasta(1)
-    Pasta,
-    /// slirp4netns(1)
-    Slirp4netns,
-}
-
-impl Uplink {
-    fn program(self) -> Option<Program> {
-        match self {
-            Self::Any => None,
-            Self::Pasta => Some(Program::Pasta),
-            Self::Slirp4netns => Some(Program::Slirp4netns),
-        }
-    }
 }
 
 /// Where this process works.
@@ -174,45 +152,24 @@ fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, output: &mut Outpu
             }
         }
     };
-    let program = start_uplink(&lock, &holder, uplink, created)?;
+    let opened = uplink.map(|wanted| uplink::start(&lock, &holder, wanted, created, output)).transpose()?.flatten();
     let sandbox = Sandbox::join(name.clone(), holder, pid_file, true);
-    if let (Ok(_), Some(program)) = (&sandbox, program) {
-        isolate::use_name_server(program.name_server())
-            .map_err(|error| Failure::with_cause(format!("cannot use {program} as the sandbox's name server"), error))?;
+    if let (Ok(_), Some(opened)) = (&sandbox, opened) {
+        let message = || format!("cannot set up the uplink that {} provides", opened.program);
+        opened.set_up().map_err(|error| Failure::with_cause(message(), error))?;
     }
-    let notice = match (created, program) {
-        (_, Some(program)) => Some(format!("Sandbox `{name}` is connected to the outside by {program}.")),
+    let notice = match (created, opened) {
+        (_, Some(opened)) => Some(format!("Sandbox `{name}` is connected to the outside by {}.", opened.program)),
         (true, None) => Some(format!("Created sandbox `{name}`. It is not connected to the outside; `--uplink` does that.")),
         (false, None) => None,
     };
     Ok((sandbox, notice))
 }
 
-/// Starts the uplink if one is wanted. If that fails, stops a sandbox that was created just now.
-fn start_uplink(lock: &SandboxLock, holder: &Process, uplink: Option<Uplink>, created: bool) -> Result<Option<Program>, Failure> {
-    let Some(uplink) = uplink else { return Ok(None) };
-    uplink::open(lock, holder, uplink.program()).map_err(|error| {
-        if created {
-            let _ = sandbox::stop(lock, holder);
-        }
-        explain_uplink(error)
-    })
-}
-
 fn explain_directory(error: DirectoryError) -> Failure {
     let is_unsafe = matches!(error, DirectoryError::Unsafe { .. });
     let failure = Failure::new(error);
     if is_unsafe { failure.hint("set XDG_RUNTIME_DIR to a directory that only you can write to") } else { failure }
-}
-
-fn explain_uplink(error: UplinkError) -> Failure {
-    let hint = match &error {
-        UplinkError::Missing => Some("install passt (which includes pasta) or slirp4netns"),
-        UplinkError::Device(source) if source.kind() == std::io::ErrorKind::NotFound => Some("sudo modprobe tun"),
-        UplinkError::Device(_) => Some("sudo chmod 666 /dev/net/tun, which is the default on most systems"),
-        UplinkError::Failed { .. } | UplinkError::Start { .. } | UplinkError::Directory(_) => None,
-    };
-    Failure { hint: hint.map(str::to_owned), ..Failure::new(error) }
 }
 
 /// Adds the restriction that the system has and how to lift it.

@@ -2,6 +2,7 @@
 
 mod early;
 mod execute;
+pub mod inet6;
 mod observe;
 mod system;
 mod wire;

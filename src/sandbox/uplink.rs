@@ -2,7 +2,8 @@
 //!
 //! A supervisor process outside the sandbox starts the program, and ends it when the sandbox ends.
 
-use std::fmt;
+mod program;
+
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,80 +20,22 @@ use super::directory::DirectoryError;
 use super::lock::{SandboxFile, SandboxLock};
 use super::pid_file::PidFile;
 use crate::kernel::linux::process::{self, Process};
+use crate::kernel::linux::{inet6, isolate};
+
+pub use program::Program;
 
 /// The first arguments with which the program runs as a supervisor; the holder's PID and start time follow, and the program.
 pub const ARGUMENTS: [&str; 2] = ["sandbox", "uplink"];
+/// The interface in the sandbox.
+const INTERFACE: &str = "uplink";
 /// The device through which a program provides an interface.
 const TUN: &str = "/dev/net/tun";
 /// How long the program may take until the sandbox has a default route.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// Interval between two checks for the default route.
+/// How long it may take from the first default route to that of the other family.
+const FAMILY_TIMEOUT: Duration = Duration::from_millis(500);
+/// Interval between two checks for the default routes.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-
-/// A program that connects a sandbox to the outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
-    /// Part of passt. IPv4 and IPv6 with the machine's own addresses.
-    Pasta,
-    /// IPv4 only, in 10.0.2.0/24.
-    Slirp4netns,
-}
-
-impl Program {
-    /// All programs, in order of preference.
-    pub const ALL: [Self; 2] = [Self::Pasta, Self::Slirp4netns];
-
-    /// The name of the command.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pasta => "pasta",
-            Self::Slirp4netns => "slirp4netns",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|program| program.name() == name)
-    }
-
-    /// The address at which it forwards DNS queries to the machine's name server.
-    pub fn name_server(self) -> &'static str {
-        match self {
-            Self::Pasta => "169.254.1.1",
-            Self::Slirp4netns => "10.0.2.3",
-        }
-    }
-
-    /// The arguments that connect a holder's sandbox. The machine cannot be reached from the sandbox, and vice versa.
-    fn arguments(self, holder: i32) -> Vec<String> {
-        let holder = holder.to_string();
-        let words: Vec<&str> = match self {
-            Self::Pasta => {
-                let mut words = vec!["--config-net", "--foreground", "--quiet", "--no-map-gw", "--dns-forward"];
-                words.extend([self.name_server(), "--ns-ifname", "uplink"]);
-                words.extend(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
-                if nix::unistd::geteuid().is_root() {
-                    // By default it runs as nobody, who may not enter root's sandbox.
-                    words.extend(["--runas", "0:0"]);
-                }
-                words.push(&holder);
-                words
-            }
-            Self::Slirp4netns => vec!["--configure", "--mtu=65520", "--disable-host-loopback", &holder, "uplink"],
-        };
-        words.into_iter().map(str::to_owned).collect()
-    }
-
-    fn is_installed(self) -> bool {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|directory| directory.join(self.name()).is_file())
-    }
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Why a sandbox cannot be connected.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +43,9 @@ pub enum UplinkError {
     /// No program is installed.
     #[error("no program for the uplink is installed")]
     Missing,
+    /// The only installed program is a release that does not work.
+    #[error("the installed pasta is too old: it breaks TCP connections, above all those of masqueraded namespaces")]
+    Outdated,
     /// The device that all programs need cannot be used.
     #[error("cannot use `{TUN}`, which the uplink needs")]
     Device(#[source] io::Error),
@@ -124,14 +70,6 @@ pub enum UplinkError {
     Directory(#[from] DirectoryError),
 }
 
-/// The preferred program that is installed.
-///
-/// # Errors
-/// If none is.
-fn installed() -> Result<Program, UplinkError> {
-    Program::ALL.into_iter().find(|program| program.is_installed()).ok_or(UplinkError::Missing)
-}
-
 /// The running uplink of a sandbox.
 ///
 /// # Errors
@@ -142,16 +80,39 @@ pub fn find(lock: &SandboxLock) -> Result<Option<Program>, DirectoryError> {
     Ok(pid_file.program.as_deref().and_then(Program::from_name).filter(|_| is_running))
 }
 
-/// Starts the uplink of a sandbox, unless it is running. Returns the program if it was started. Call it before joining the sandbox.
+/// An uplink that was started.
+#[derive(Debug, Clone, Copy)]
+pub struct Opened {
+    /// The program.
+    pub program: Program,
+    /// Whether the machine reaches the outside over IPv6.
+    inet6: bool,
+}
+
+impl Opened {
+    /// Sets up the calling process's sandbox for the uplink: its name server, and IPv6 if the program leaves that to others.
+    ///
+    /// # Errors
+    /// If that fails.
+    pub fn set_up(self) -> io::Result<()> {
+        isolate::use_name_server(self.program.name_server())?;
+        match self.program.inet6().filter(|_| self.inet6) {
+            Some((address, gateway)) => inet6::configure(INTERFACE, address, gateway),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Starts the uplink of a sandbox, unless it is running. Returns it if it was started. Call it before joining the sandbox.
 ///
 /// # Errors
 /// If the program is missing or fails.
-pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Result<Option<Program>, UplinkError> {
+pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Result<Option<Opened>, UplinkError> {
     if find(lock)?.is_some() {
         return Ok(None);
     }
     lock.remove(SandboxFile::Uplink)?;
-    let program = wanted.map_or_else(installed, Ok)?;
+    let program = wanted.map_or_else(Program::choose, Ok)?;
     if !program.is_installed() {
         return Err(UplinkError::Missing);
     }
@@ -159,20 +120,35 @@ pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Re
     let failed = |source| UplinkError::Start { program, source };
     let stderr = memfd_create(c"uplink", MFdFlags::MFD_CLOEXEC).map_err(|error| failed(error.into()))?;
     let supervisor = start(holder, program, &stderr).map_err(failed)?;
-    let start = Instant::now();
-    loop {
-        let has_ended = supervisor.has_ended(POLL_INTERVAL).map_err(failed)?;
-        if !has_ended && has_default_route(holder.number()) {
-            break;
-        }
-        if has_ended || start.elapsed() > START_TIMEOUT {
-            let _ = supervisor.signal(Signal::SIGTERM);
-            return Err(UplinkError::Failed { program, message: last_line(stderr.into()) });
-        }
+    let machine = Families::of("self");
+    let inet6 = machine.inet6;
+    // slirp4netns always provides IPv4, and leaves IPv6 to `Opened::set_up`.
+    let wanted = if program.inet6().is_none() { machine } else { Families { inet: true, inet6: false } };
+    if !is_ready(&supervisor, holder, &wanted).map_err(failed)? {
+        let _ = supervisor.signal(Signal::SIGTERM);
+        return Err(UplinkError::Failed { program, message: last_line(stderr.into()) });
     }
     let pid_file = PidFile { program: Some(program.name().to_owned()), ..PidFile::of(supervisor.number()).map_err(failed)? };
     lock.write(SandboxFile::Uplink, &pid_file)?;
-    Ok(Some(program))
+    Ok(Some(Opened { program, inet6 }))
+}
+
+/// Waits until the sandbox has the default routes. Returns false if the program ends or takes too long.
+fn is_ready(supervisor: &Process, holder: &Process, wanted: &Families) -> io::Result<bool> {
+    let (start, mut first) = (Instant::now(), None);
+    loop {
+        let has_ended = supervisor.has_ended(POLL_INTERVAL)?;
+        let found = Families::of(holder.number());
+        if has_ended || start.elapsed() > START_TIMEOUT {
+            return Ok(false);
+        }
+        if found.inet || found.inet6 {
+            let first: &Instant = first.get_or_insert_with(Instant::now);
+            if (found.inet >= wanted.inet && found.inet6 >= wanted.inet6) || first.elapsed() > FAMILY_TIMEOUT {
+                return Ok(true);
+            }
+        }
+    }
 }
 
 /// Starts the supervisor.
@@ -184,13 +160,27 @@ fn start(holder: &Process, program: Program, stderr: &OwnedFd) -> io::Result<Pro
     Process::open(i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?)
 }
 
-/// Whether a process's network namespace has a default route.
-fn has_default_route(process: i32) -> bool {
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/net/{file}")).unwrap_or_default();
-    let inet = read("route").lines().any(|line| line.split_whitespace().nth(1) == Some("00000000"));
-    let unspecified = "0".repeat(32);
-    let is_default = |line: &str| line.starts_with(&format!("{unspecified} 00 ")) && !line.ends_with(" lo");
-    inet || read("ipv6_route").lines().any(is_default)
+/// The address families for which a network namespace has a default route.
+struct Families {
+    inet: bool,
+    inet6: bool,
+}
+
+impl Families {
+    /// Those of a process's network namespace.
+    fn of(process: impl std::fmt::Display) -> Self {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{process}/net/{file}")).unwrap_or_default();
+        let inet = read("route").lines().any(|line| line.split_whitespace().nth(1) == Some("00000000"));
+        // Destination, prefix length, source, its length, gateway, metric, references, uses, flags, interface. `lo` has a route that
+        // rejects everything.
+        let inet6 = read("ipv6_route").lines().any(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            words.first().is_some_and(|to| to.bytes().all(|digit| digit == b'0'))
+                && words.get(1) == Some(&"00")
+                && words.last() != Some(&"lo")
+        });
+        Self { inet, inet6 }
+    }
 }
 
 fn last_line(mut file: File) -> Option<String> {
@@ -228,17 +218,4 @@ pub fn supervise(arguments: &[String]) -> io::Result<()> {
     }
     let _ = running.kill();
     running.wait().map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_program_is_found_by_its_name() {
-        for program in Program::ALL {
-            assert_eq!(Program::from_name(program.name()), Some(program));
-            assert!(program.arguments(12).contains(&"12".to_owned()));
-        }
-    }
 }

@@ -8,11 +8,12 @@ use clap::Args;
 use crate::apply::Goal;
 use crate::cli::args::{AdoptArgs, ChangeArgs, duration};
 use crate::cli::change::{self, Options};
-use crate::cli::environment::{Access, Uplink};
+use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::input::{self, Lab};
 use crate::cli::saved_plan::SavedPlan;
 use crate::cli::session::{Intent, Session};
+use crate::cli::uplink::Uplink;
 use crate::cli::{Context, Run};
 use crate::kernel::linux::privilege::{self, Capability};
 
@@ -47,7 +48,8 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = duration)]
     #[allow(clippy::option_option, reason = "the option and its value are both optional")]
     wait: Option<Option<Duration>>,
-    /// Connect the sandbox to the outside with `pasta` or `slirp4netns`; without PROGRAM, with the one that is installed
+    /// Connect the sandbox to the outside with `pasta` or `slirp4netns`; without PROGRAM, with one that is
+    /// installed and works
     #[arg(
         long,
         value_name = "PROGRAM",

@@ -76,6 +76,17 @@ pub(super) fn may_change_user() -> bool {
     may(&[Capability::ChangeGroup, Capability::ChangeUser]).unwrap_or(false)
 }
 
+/// Returns whether the user may open sockets for ICMP echo requests without privileges, icmp(7).
+///
+/// # Errors
+/// Fails if the setting cannot be read.
+pub fn may_ping() -> io::Result<bool> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ping_group_range")?;
+    let range: Vec<u32> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    let groups = nix::unistd::getgroups()?.into_iter().chain([nix::unistd::getegid()]);
+    Ok(groups.map(nix::unistd::Gid::as_raw).any(|group| range.first() <= Some(&group) && Some(&group) <= range.get(1)))
+}
+
 fn may(wanted: &[Capability]) -> io::Result<bool> {
     let wanted = wanted.iter().fold(0_u32, |wanted, capability| wanted | 1 << (*capability as u32));
     let [low, _] = read()?;
