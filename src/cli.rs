@@ -5,6 +5,7 @@
 
 mod args;
 mod change;
+mod elsewhere;
 mod environment;
 mod error;
 mod input;
@@ -36,6 +37,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::commands::{apply, destroy, exec, list, plan, sandbox, schema, shell, validate};
+use self::elsewhere::{Elsewhere, Sought};
 use self::environment::{Access, Environment};
 use self::error::Failure;
 use self::output::Output;
@@ -122,6 +124,11 @@ trait Run {
     /// Runs the command. Returns the exit status.
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure>;
 
+    /// What the command needs to exist where it runs.
+    fn sought(&self) -> Option<Sought> {
+        None
+    }
+
     /// The exit status when topo itself fails.
     fn failure_status(&self) -> u8 {
         error::STATUS
@@ -134,6 +141,8 @@ struct Context<'a> {
     sandbox: Option<&'a SandboxName>,
     /// Where the command runs.
     environment: &'a Environment,
+    /// The other environments, to find there what is missing here.
+    elsewhere: &'a Elsewhere,
     output: &'a mut Output,
 }
 
@@ -171,8 +180,10 @@ fn run(command: &dyn Run, sandbox: Option<&SandboxName>, output: &mut Output) ->
         error::STATUS => Failure { status: command.failure_status(), ..failure },
         _ => failure,
     };
-    let environment = environment::enter(sandbox, command.access(), output).map_err(failed)?;
-    let result = command.run(&mut Context { sandbox, environment: &environment, output: &mut *output });
+    let sought = command.sought();
+    let (environment, elsewhere) = environment::enter(sandbox, command.access(), sought.as_ref(), output).map_err(failed)?;
+    let context = &mut Context { sandbox, environment: &environment, elsewhere: &elsewhere, output: &mut *output };
+    let result = command.run(context);
     let left = environment.leave(output);
     let status = result.map_err(failed)?;
     left.map(|()| status).map_err(failed)

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::args::ChangeArgs;
+use super::elsewhere::{Elsewhere, Sought};
 use super::error::{self, Failure, chain, did_you_mean};
 use super::input::Source;
 use super::output::Output;
@@ -42,12 +43,14 @@ pub struct Options<'a> {
     /// Whether to wait until the lab is usable, and the time limit if the user gave one.
     #[allow(clippy::option_option, reason = "the option and its value are both optional")]
     pub wait: Option<Option<Duration>>,
+    /// The other environments, to find the lab there if it is missing here.
+    pub elsewhere: &'a Elsewhere,
 }
 
 impl<'a> Options<'a> {
     /// The options of a command with the user's arguments alone.
-    pub fn new(intent: Intent, arguments: &'a ChangeArgs) -> Self {
-        Self { intent, arguments, expected: None, kill: false, source: None, wait: None }
+    pub fn new(intent: Intent, arguments: &'a ChangeArgs, elsewhere: &'a Elsewhere) -> Self {
+        Self { intent, arguments, expected: None, kill: false, source: None, wait: None, elsewhere }
     }
 }
 
@@ -62,6 +65,7 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
             .hint("make a new plan with `topo plan --out`"));
     }
     show(&plan, &goal, output)?;
+    hint_elsewhere(&goal, &live, options.elsewhere, output);
     if plan.is_empty() {
         change::keep(&goal, &live)?;
         return wait::until_usable(&mut kernel, &goal, &signals, options, output);
@@ -102,11 +106,23 @@ pub fn prepare(kernel: &mut Linux, goal: &Goal, source: Option<&Source>, output:
 
 fn show(plan: &Plan, goal: &Goal, output: &mut Output) -> Result<(), Failure> {
     if plan.is_empty() && *goal.desired == State::default() {
-        output.print(&format!("No changes. Lab `{}` does not exist.\n", goal.lab))?;
-        suggest_other_lab(&goal.lab, output);
-        return Ok(());
+        return output.print(&format!("No changes. Lab `{}` does not exist.\n", goal.lab));
     }
     output.print(&text::plan(plan, output.stdout_colour()))
+}
+
+/// If the lab has no namespaces here, it may be in another environment; and if it is to be destroyed, its name may be misspelt.
+pub fn hint_elsewhere(goal: &Goal, live: &Live, elsewhere: &Elsewhere, output: &mut Output) {
+    let is_here = !live.state.namespaces.is_empty() || goal.interest.namespaces.is_empty() && live.state != State::default();
+    if is_here {
+        return;
+    }
+    let namespaces = goal.interest.namespaces.iter().cloned().collect();
+    match elsewhere.hint(&Sought::Lab(goal.lab.clone(), namespaces)) {
+        Some(hint) => output.hint(&hint),
+        None if *goal.desired == State::default() && live.state == State::default() => suggest_other_lab(&goal.lab, output),
+        None => {}
+    }
 }
 
 /// If no lab has this name, it may be misspelt.

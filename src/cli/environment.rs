@@ -1,5 +1,6 @@
 //! Decides where a command runs: on the machine if the process may change the machine's network, otherwise in a sandbox.
 
+use super::elsewhere::{Elsewhere, Sought};
 use super::error::Failure;
 use super::output::Output;
 use super::uplink::{self, Uplink};
@@ -12,7 +13,7 @@ use crate::sandbox::start::{self, StartError};
 use crate::sandbox::{self, Found, Sandbox, SandboxError};
 
 /// Names the sandbox if the option `--sandbox` does not.
-const VARIABLE: &str = "TOPO_SANDBOX";
+pub const VARIABLE: &str = "TOPO_SANDBOX";
 
 /// How a command uses the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,65 +79,95 @@ pub fn may_change_machine() -> Result<bool, Failure> {
     })
 }
 
-/// Enters the environment of a command. Call it before starting any thread.
-pub fn enter(option: Option<&SandboxName>, access: Access, output: &mut Output) -> Result<Environment, Failure> {
+/// Enters the environment of a command, which may look for something in it. Call it before starting any thread. Returns the other
+/// environments, too.
+pub fn enter(
+    option: Option<&SandboxName>,
+    access: Access,
+    sought: Option<&Sought>,
+    output: &mut Output,
+) -> Result<(Environment, Elsewhere), Failure> {
     if access == Access::None {
-        return Ok(Environment::Machine);
+        return Ok((Environment::Machine, Elsewhere::nowhere()));
     }
-    let name = match chosen_sandbox(option)? {
+    let chosen = chosen_sandbox(option)?;
+    // What a user creates in a sandbox of choice may be in others as well.
+    let hints = chosen.is_none() || matches!(access, Access::Write { .. } | Access::Enter);
+    let name = match chosen {
         Some(name) => name,
         None if !may_change_machine()? => sandbox::DEFAULT.parse().expect("the default is a valid name"),
         None if matches!(access, Access::Create { uplink: Some(_) }) => {
             return Err(Failure::new("`--uplink` needs a sandbox, but root works on the machine itself")
                 .hint("add `--sandbox` to run in a sandbox"));
         }
-        None => return Ok(Environment::Machine),
+        None => return Ok((Environment::Machine, Elsewhere::outside())),
     };
     loop {
-        let (joined, notice) = match access {
-            Access::Create { uplink } => join_or_create(&name, uplink, output)?,
-            Access::None | Access::Read | Access::Write { .. } | Access::Enter => join_existing(&name, access, output)?,
+        let Joined { sandbox: joined, notice, elsewhere } = match access {
+            Access::Create { uplink } => join_or_create(&name, uplink, hints, output)?,
+            Access::None | Access::Read | Access::Write { .. } | Access::Enter => {
+                join_existing(&name, access, hints, sought, output)?
+            }
         };
         match joined {
             // It ended after it was found. Look again.
             Err(SandboxError::Ended(_)) => {}
             joined => {
                 let stop_if_empty = matches!(access, Access::Create { .. } | Access::Write { keep_sandbox: false });
-                return Ok(Environment::Sandbox { sandbox: joined.map_err(explain)?, stop_if_empty, notice });
+                let sandbox = joined.map_err(explain)?;
+                return Ok((Environment::Sandbox { sandbox, stop_if_empty, notice }, elsewhere));
             }
         }
     }
 }
 
-/// A sandbox or the reason why it cannot be joined, and a notice for the user.
-type Joined = (Result<Sandbox, SandboxError>, Option<String>);
+/// A sandbox or the reason why it cannot be joined, a notice for the user, and the other environments.
+struct Joined {
+    sandbox: Result<Sandbox, SandboxError>,
+    notice: Option<String>,
+    elsewhere: Elsewhere,
+}
+
+/// The environments other than a sandbox that is joined next, for a command that gives hints.
+fn elsewhere(name: &SandboxName, lock: Option<&SandboxLock>, hints: bool) -> Elsewhere {
+    if hints { Elsewhere::than(name, lock) } else { Elsewhere::nowhere() }
+}
 
 fn report_dead(name: &SandboxName, output: &mut Output) {
     output.message(&format!("Sandbox `{name}` and everything in it is gone: its holder process was killed."));
 }
 
 /// Joins a sandbox if it is running; otherwise creates a temporary one, except for [`Access::Enter`].
-fn join_existing(name: &SandboxName, access: Access, output: &mut Output) -> Result<Joined, Failure> {
+fn join_existing(
+    name: &SandboxName,
+    access: Access,
+    hints: bool,
+    sought: Option<&Sought>,
+    output: &mut Output,
+) -> Result<Joined, Failure> {
     let lock = SandboxLock::acquire(name).map_err(explain_directory)?;
     let found = lock.as_ref().map(sandbox::find_or_clean_up).transpose().map_err(explain_directory)?.flatten();
     match found {
         Some(Found::Running(holder, pid_file)) => {
-            let changes = matches!(access, Access::Write { .. });
-            return Ok((Sandbox::join(name.clone(), holder, pid_file, changes), None));
+            let (changes, elsewhere) = (matches!(access, Access::Write { .. }), elsewhere(name, lock.as_ref(), hints));
+            let sandbox = Sandbox::join(name.clone(), holder, pid_file, changes);
+            return Ok(Joined { sandbox, notice: None, elsewhere });
         }
         Some(Found::Dead) => report_dead(name, output),
         None => {}
     }
     if access == Access::Enter {
         let option = if name.as_str() == sandbox::DEFAULT { String::new() } else { format!(" --sandbox={name}") };
-        let hint = format!("create it with `topo apply{option} LAB`");
+        let found = sought.and_then(|sought| elsewhere(name, lock.as_ref(), hints).before_joining().hint(sought));
+        let hint = found.unwrap_or_else(|| format!("create it with `topo apply{option} LAB`"));
         return Err(Failure::new(format!("there is no sandbox `{name}`")).hint(hint));
     }
-    Ok((Sandbox::temporary(name.clone()), None))
+    let elsewhere = elsewhere(name, lock.as_ref(), hints);
+    Ok(Joined { sandbox: Sandbox::temporary(name.clone()), notice: None, elsewhere })
 }
 
 /// Joins a sandbox. Creates it if it is not running.
-fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, output: &mut Output) -> Result<Joined, Failure> {
+fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, hints: bool, output: &mut Output) -> Result<Joined, Failure> {
     let lock = SandboxLock::acquire_or_create(name).map_err(explain_directory)?;
     let found = sandbox::find_or_clean_up(&lock).map_err(explain_directory)?;
     if matches!(found, Some(Found::Dead)) {
@@ -153,6 +184,7 @@ fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, output: &mut Outpu
         }
     };
     let opened = uplink.map(|wanted| uplink::start(&lock, &holder, wanted, created, output)).transpose()?.flatten();
+    let elsewhere = elsewhere(name, Some(&lock), hints);
     let sandbox = Sandbox::join(name.clone(), holder, pid_file, true);
     if let (Ok(_), Some(opened)) = (&sandbox, opened) {
         let message = || format!("cannot set up the uplink that {} provides", opened.program);
@@ -163,7 +195,7 @@ fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, output: &mut Outpu
         (true, None) => Some(format!("Created sandbox `{name}`. It is not connected to the outside; `--uplink` does that.")),
         (false, None) => None,
     };
-    Ok((sandbox, notice))
+    Ok(Joined { sandbox, notice, elsewhere })
 }
 
 fn explain_directory(error: DirectoryError) -> Failure {

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use super::environment::{self, Access, Environment};
+use super::elsewhere::Sought;
+use super::environment::{self, Access};
 use super::error::Failure;
 use super::output::Output;
 use crate::kernel::linux::labs;
@@ -52,11 +53,25 @@ impl Inventory {
         if let Some(name) = environment::chosen_sandbox(choice)? {
             // A sandbox that the user names must exist; one that the environment variable names may come later.
             let access = if choice.is_some() { Access::Enter } else { Access::Read };
-            let _environment: Environment = environment::enter(Some(&name), access, output)?;
+            let _entered = environment::enter(Some(&name), access, None, output)?;
             return Ok(Self::of(local_labs(Some(&name))?, Vec::new()));
         }
         let labs = if environment::may_change_machine()? { local_labs(None)? } else { Vec::new() };
         Self::with_sandboxes(labs)
+    }
+
+    /// Reads what `topo list --json` prints.
+    pub fn parse(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    /// The labs that are sought, or have the namespace that is, each with its sandbox.
+    pub fn places(self, sought: &Sought) -> Vec<(LabName, Option<SandboxName>)> {
+        let is_sought = |lab: &Lab| match sought {
+            Sought::Lab(name, _) => lab.lab == *name,
+            Sought::Namespace(name) => lab.namespaces.contains(name),
+        };
+        self.labs.into_iter().filter(is_sought).map(|lab| (lab.lab, lab.sandbox)).collect()
     }
 
     /// The user's sandboxes and their labs.

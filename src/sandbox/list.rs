@@ -33,7 +33,7 @@ pub struct Listed {
 /// # Errors
 /// If the runtime directory cannot be read or is unsafe.
 pub fn all() -> Result<Vec<Listed>, SandboxError> {
-    let names = Directory::open()?.as_ref().map(lock::registered).transpose()?.unwrap_or_default();
+    let names = names()?;
     let mut listed = Vec::new();
     for name in names {
         let Some(lock) = SandboxLock::acquire(&name)? else { continue };
@@ -46,6 +46,14 @@ pub fn all() -> Result<Vec<Listed>, SandboxError> {
         listed.push(Listed { name, holder, uplink });
     }
     Ok(listed)
+}
+
+/// The names of the user's sandboxes, sorted.
+///
+/// # Errors
+/// If the runtime directory cannot be read or is unsafe.
+pub fn names() -> Result<Vec<SandboxName>, SandboxError> {
+    Ok(Directory::open()?.as_ref().map(lock::registered).transpose()?.unwrap_or_default())
 }
 
 /// The processes in a holder's sandbox, without the holder and the caller.

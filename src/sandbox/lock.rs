@@ -124,6 +124,16 @@ impl SandboxLock {
         &self.name
     }
 
+    /// The user's other sandboxes, sorted.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn others(&self) -> Result<Vec<SandboxName>, DirectoryError> {
+        let mut names = registered(&self.directory)?;
+        names.retain(|name| *name != self.name);
+        Ok(names)
+    }
+
     /// The directory.
     pub fn directory(&self) -> &Directory {
         &self.directory

@@ -1,5 +1,6 @@
 //! Sandboxes, used by ordinary users: see [`User`](super::harness::User).
 
+mod elsewhere;
 mod exec;
 mod forbidden;
 mod hostile;

@@ -83,7 +83,8 @@ impl ApplyArgs {
         adopt.extend(self.adopt.links.iter().cloned());
         let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
         let session = Session::open(&goal.lab, &self.change)?;
-        let options = Options { expected: Some(&plan), wait: self.wait, ..Options::new(Intent::Apply, &self.change) };
+        let options =
+            Options { expected: Some(&plan), wait: self.wait, ..Options::new(Intent::Apply, &self.change, context.elsewhere) };
         change::run(session, goal, &options, context.output)
     }
 
@@ -92,7 +93,8 @@ impl ApplyArgs {
         let Lab { name, desired, source } = input::parse(text, &input::display(&self.path), context.output)?;
         let goal = Goal::apply(name, desired).adopting(self.adopt.links.iter().cloned());
         let session = Session::confirm(early, &goal.lab, &self.change)?;
-        let options = Options { source: Some(&source), wait: self.wait, ..Options::new(Intent::Apply, &self.change) };
+        let options =
+            Options { source: Some(&source), wait: self.wait, ..Options::new(Intent::Apply, &self.change, context.elsewhere) };
         change::run(session, goal, &options, context.output)
     }
 }

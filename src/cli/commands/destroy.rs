@@ -67,7 +67,7 @@ impl Run for DestroyArgs {
                 (Session::confirm(early, &lab.name, &self.change)?, Goal::destroy(lab.name, lab.desired))
             }
         };
-        let options = Options { kill: self.kill, ..Options::new(Intent::Destroy, &self.change) };
+        let options = Options { kill: self.kill, ..Options::new(Intent::Destroy, &self.change, context.elsewhere) };
         change::run(session, goal, &options, context.output)
     }
 }

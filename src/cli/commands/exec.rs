@@ -11,9 +11,9 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::cli::environment::{Access, Environment};
+use crate::cli::elsewhere::{Elsewhere, Sought};
+use crate::cli::environment::Access;
 use crate::cli::error::{Failure, did_you_mean};
-use crate::cli::output::Output;
 use crate::cli::{Context, Run};
 use crate::kernel::linux::inside::{self, EnterError};
 use crate::kernel::plain;
@@ -62,6 +62,14 @@ impl Run for ExecArgs {
         Access::Enter
     }
 
+    fn sought(&self) -> Option<Sought> {
+        let target = self.target.as_deref()?;
+        match self.all {
+            true => target.parse().ok().map(|lab| Sought::Lab(lab, Vec::new())),
+            false => sought(target),
+        }
+    }
+
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         if self.all {
             return all::run(self.target.as_deref(), &self.command, context);
@@ -70,10 +78,10 @@ impl Run for ExecArgs {
             return Err(Failure::new("no namespace given").hint("use `topo exec NAMESPACE -- COMMAND`, or `--all`"));
         };
         let (program, arguments) = self.command.split_first().expect("clap requires a command");
-        let namespace = enter(target, context.output)?;
+        let namespace = enter(target, context)?;
         let mut command = Command::new(program);
         command.args(arguments);
-        replace_process(command, &namespace, context.environment)
+        replace_process(command, &namespace, context)
     }
 
     fn failure_status(&self) -> u8 {
@@ -81,24 +89,30 @@ impl Run for ExecArgs {
     }
 }
 
+/// The namespace that must exist.
+pub(super) fn sought(name: &str) -> Option<Sought> {
+    name.parse().ok().filter(|name: &NamespaceName| !name.is_host()).map(Sought::Namespace)
+}
+
 /// Enters a namespace by its name.
-pub(super) fn enter(name: &str, output: &mut Output) -> Result<NamespaceName, Failure> {
+pub(super) fn enter(name: &str, context: &mut Context<'_>) -> Result<NamespaceName, Failure> {
     let name: NamespaceName = name.parse().map_err(Failure::new)?;
     if name.is_host() {
         return Ok(name);
     }
-    for failed in inside::enter(&name).map_err(|error| explain(&name, error))? {
-        output.warning(&format!("cannot mount over `{}`: {}", failed.path.display(), plain(&failed.error)));
+    for failed in inside::enter(&name).map_err(|error| explain(&name, error, context.elsewhere))? {
+        context.output.warning(&format!("cannot mount over `{}`: {}", failed.path.display(), plain(&failed.error)));
     }
     Ok(name)
 }
 
-fn explain(name: &NamespaceName, error: EnterError) -> Failure {
+fn explain(name: &NamespaceName, error: EnterError, elsewhere: &Elsewhere) -> Failure {
     let hint = match &error {
         EnterError::Missing { known, .. } => {
             let known = known.iter().map(NamespaceName::as_str).chain([HOST]);
-            let closest = suggest::closest(name.as_str(), known.clone()).map(did_you_mean);
-            Some(closest.unwrap_or_else(|| format!("existing namespaces: {}", suggest::list(known))))
+            let found = elsewhere.hint(&Sought::Namespace(name.clone()));
+            let closest = || suggest::closest(name.as_str(), known.clone()).map(did_you_mean);
+            Some(found.or_else(closest).unwrap_or_else(|| format!("existing namespaces: {}", suggest::list(known))))
         }
         EnterError::NoNamespace { .. } | EnterError::Refused { .. } => None,
     };
@@ -110,9 +124,10 @@ fn explain(name: &NamespaceName, error: EnterError) -> Failure {
 }
 
 /// Executes the command in place of this process. Returns only if that fails.
-pub(super) fn replace_process(mut command: Command, namespace: &NamespaceName, environment: &Environment) -> Result<u8, Failure> {
+pub(super) fn replace_process(mut command: Command, namespace: &NamespaceName, context: &Context<'_>) -> Result<u8, Failure> {
+    context.elsewhere.dismiss();
     command.env("TOPO_NAMESPACE", namespace.as_str());
-    if let Some(sandbox) = environment.sandbox() {
+    if let Some(sandbox) = context.environment.sandbox() {
         // A topo that the command starts then works in the same sandbox.
         command.env("TOPO_SANDBOX", sandbox.as_str());
     }

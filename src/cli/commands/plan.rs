@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::apply::Goal;
 use crate::cli::args::{AdoptArgs, LabFileArgs};
-use crate::cli::change::prepare;
+use crate::cli::change::{hint_elsewhere, prepare};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::input::{self, Lab};
@@ -75,6 +75,7 @@ impl Run for PlanArgs {
         let goal = Goal::apply(lab.name.clone(), std::mem::take(&mut lab.desired));
         let goal = goal.adopting(self.adopt.links.clone()).with_records(record, records::others(&lab.name)?);
         let (live, plan) = prepare(&mut kernel, &goal, Some(&lab.source), context.output)?;
+        hint_elsewhere(&goal, &live, context.elsewhere, context.output);
         if let Some(path) = &self.out {
             self.save(path, &lab, &plan)?;
         }

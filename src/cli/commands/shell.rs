@@ -11,6 +11,7 @@ use clap::Args;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::exec;
+use crate::cli::elsewhere::Sought;
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::{Context, Run};
@@ -34,11 +35,15 @@ impl Run for ShellArgs {
         Access::Enter
     }
 
+    fn sought(&self) -> Option<Sought> {
+        exec::sought(&self.namespace)
+    }
+
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
-        let namespace = exec::enter(&self.namespace, context.output)?;
+        let namespace = exec::enter(&self.namespace, context)?;
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| OsString::from("/bin/sh"));
         let command = command(&shell, &namespace).map_err(Failure::new)?;
-        exec::replace_process(command, &namespace, context.environment)
+        exec::replace_process(command, &namespace, context)
     }
 
     fn failure_status(&self) -> u8 {

@@ -14,6 +14,7 @@ use nix::sys::signal::{Signal, killpg, raise};
 use nix::unistd::Pid;
 
 use crate::cli::Context;
+use crate::cli::elsewhere::{Elsewhere, Sought};
 use crate::cli::environment::Environment;
 use crate::cli::error::Failure;
 use crate::cli::output::Output;
@@ -33,7 +34,7 @@ pub fn run(lab: Option<&str>, command: &[OsString], context: &mut Context<'_>) -
     if inside::names().map_err(Failure::new)?.len() > MANY_NAMESPACES {
         raise_descriptor_limit();
     }
-    let namespaces = namespaces_of(lab)?;
+    let namespaces = namespaces_of(lab, context.elsewhere)?;
     let signals = signals::forward()?;
     let mut jobs = Jobs(Vec::new());
     for namespace in namespaces {
@@ -73,15 +74,20 @@ fn exit_status(jobs: &[Job], interrupted: Option<Signal>, output: &mut Output) -
 }
 
 /// The namespaces of a lab; without a name, those of the only lab.
-fn namespaces_of(lab: Option<&str>) -> Result<Vec<NamespaceName>, Failure> {
+fn namespaces_of(lab: Option<&str>, elsewhere: &Elsewhere) -> Result<Vec<NamespaceName>, Failure> {
     let mut labs = labs::find()?;
     let known: Vec<_> = labs.keys().cloned().collect();
     let known = || known.iter().map(LabName::as_str);
     let extent = match lab {
         Some(name) => {
             let name: LabName = name.parse().map_err(Failure::new)?;
-            let missing = || Failure::new(format!("there is no lab `{name}`")).suggest(name.as_str(), known());
-            labs.remove(&name).ok_or_else(missing)?
+            labs.remove(&name).ok_or_else(|| {
+                let failure = Failure::new(format!("there is no lab `{name}`"));
+                match elsewhere.hint(&Sought::Lab(name.clone(), Vec::new())) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure.suggest(name.as_str(), known()),
+                }
+            })?
         }
         None if labs.len() > 1 => {
             return Err(Failure::new(format!("there are several labs: {}", suggest::list(known())))
