@@ -24,7 +24,7 @@ use nix::sys::signal::Signal;
 use self::directory::DirectoryError;
 use self::lock::{SandboxFile, SandboxLock};
 use self::start::{Holder, StartError};
-use crate::kernel::linux::process::Process;
+use crate::kernel::linux::process::{self, Process};
 use crate::name::SandboxName;
 use crate::runtime::unlock;
 
@@ -159,25 +159,27 @@ impl Sandbox {
         }
     }
 
-    /// Stops the sandbox if no other process is changing it and `is_empty` returns true. Returns whether it was stopped.
+    /// Stops the sandbox if no other process is changing it and `is_empty` returns true. Ends the processes in it, except for those that
+    /// led to this one. Returns their number if it was stopped.
     ///
     /// # Errors
     /// If it cannot be stopped.
-    pub fn stop_if(self, lock: &SandboxLock, is_empty: impl FnOnce() -> bool) -> Result<bool, SandboxError> {
-        let (Some(in_use), Some(holder)) = (self.in_use, self.holder) else { return Ok(false) };
+    pub fn stop_if(self, lock: &SandboxLock, is_empty: impl FnOnce() -> bool) -> Result<Option<usize>, SandboxError> {
+        let (Some(in_use), Some(holder)) = (self.in_use, self.holder) else { return Ok(None) };
         let failed = |source: io::Error| SandboxError::Stop { name: self.name.clone(), source };
         // Unlocked first: if two processes leave at the same time, only the later one gets the exclusive lock.
         let pid_file = in_use.unlock().map_err(|(in_use, error)| {
             std::mem::forget(in_use);
             failed(error.into())
         })?;
-        let Ok(exclusive) = Flock::lock(pid_file, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
-        let stops = is_empty();
-        if stops {
-            kill_holder(lock, &holder).map_err(failed)?;
-        }
+        let Ok(exclusive) = Flock::lock(pid_file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+        let stop = || {
+            let ended = list::end_processes(&holder, &process::ancestors())?;
+            kill_holder(lock, &holder).map(|()| ended)
+        };
+        let ended = is_empty().then(stop).transpose().map_err(failed)?;
         unlock(exclusive);
-        Ok(stops)
+        Ok(ended)
     }
 }
 
@@ -197,7 +199,7 @@ fn kill_holder(lock: &SandboxLock, holder: &Process) -> io::Result<()> {
 /// If a process cannot be ended.
 pub fn stop(lock: &SandboxLock, holder: &Process) -> Result<usize, SandboxError> {
     let failed = |source| SandboxError::Stop { name: lock.name().clone(), source };
-    let ended = list::end_processes(holder).map_err(failed)?;
+    let ended = list::end_processes(holder, &[]).map_err(failed)?;
     kill_holder(lock, holder).map_err(failed)?;
     Ok(ended)
 }

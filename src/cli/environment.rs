@@ -223,6 +223,15 @@ pub fn explain(error: SandboxError) -> Failure {
     failure
 }
 
+/// The processes that ended with a sandbox, for the message that it was stopped.
+pub fn processes_in_it(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => " and 1 process in it".to_owned(),
+        count => format!(" and {count} processes in it"),
+    }
+}
+
 impl Environment {
     /// The sandbox's name.
     pub fn sandbox(&self) -> Option<&SandboxName> {
@@ -248,11 +257,13 @@ impl Environment {
         // If the labs cannot be listed, there may be some.
         let is_empty = || records::labs().is_ok_and(|labs| labs.is_empty()) && !labs::any().unwrap_or(true);
         let stopped = sandbox.stop_if(&lock, is_empty).map_err(explain)?;
-        match notice {
-            Some(notice) if !stopped => output.message(&notice),
-            None if stopped => output.message(&format!("Stopped sandbox `{name}`: it has no labs left.")),
+        match (notice, stopped) {
+            (Some(notice), None) => output.message(&notice),
+            (None, Some(ended)) => {
+                output.message(&format!("Stopped sandbox `{name}`{}: it has no labs left.", processes_in_it(ended)));
+            }
             // A sandbox that was created and stopped by the same command is not worth mentioning.
-            Some(_) | None => {}
+            (Some(_), Some(_)) | (None, None) => {}
         }
         Ok(())
     }

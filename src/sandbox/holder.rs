@@ -1,5 +1,5 @@
 //! The holder: the process whose namespaces are the sandbox. It creates them, writes its PID file, and exits when that file is
-//! removed. So a sandbox ends, too, if the runtime directory is cleared at the end of a login session.
+//! removed. So a sandbox ends, too, with all processes in it, if the runtime directory is cleared at the end of a login session.
 //!
 //! Standard input is a socket to the process that started it, see [`start`](super::start); standard output is the runtime directory;
 //! standard error is the locked lock file, so that the sandbox stays locked until its PID file is written, even if the process that
@@ -13,10 +13,11 @@ use std::os::unix::net::UnixStream;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::prctl;
 
+use super::list;
 use super::lock::{self, SandboxFile};
 use super::pid_file::PidFile;
 use crate::kernel::linux::isolate::{self, Step};
-use crate::kernel::linux::process;
+use crate::kernel::linux::process::{self, Process};
 use crate::name::SandboxName;
 
 /// The arguments with which the program runs as a holder.
@@ -39,6 +40,8 @@ pub fn run() {
             drop((parent, answers));
             process::forget_code();
             while matches!(watch.read_events(), Err(nix::errno::Errno::EINTR)) {}
+            let itself = i32::try_from(std::process::id()).map_err(io::Error::other).and_then(Process::open);
+            let _ = itself.and_then(|itself| list::end_processes(&itself, &[]));
         }
         // A temporary sandbox ends when its creator closes the socket.
         Ok(None) => while answers.read_line(&mut String::new()).is_ok_and(|length| length > 0) {},

@@ -9,7 +9,7 @@ use super::directory::Directory;
 use super::lock::{self, SandboxLock};
 use super::uplink::{self, Program};
 use super::{Found, SandboxError};
-use crate::kernel::linux::process::{Process, identity, numbers};
+use crate::kernel::linux::process::{Process, identity, is_below, numbers};
 use crate::name::SandboxName;
 
 /// How long a process may take to exit after a signal.
@@ -56,32 +56,44 @@ pub fn names() -> Result<Vec<SandboxName>, SandboxError> {
     Ok(Directory::open()?.as_ref().map(lock::registered).transpose()?.unwrap_or_default())
 }
 
-/// The processes in a holder's sandbox, without the holder and the caller.
+/// The processes in a holder's sandbox, also those in namespaces that were created in it, without the holder, the caller, and the program
+/// of the uplink.
 ///
 /// # Errors
 /// If /proc cannot be read.
 pub fn processes_in(holder: &Process) -> io::Result<Vec<Process>> {
-    const KINDS: [&str; 3] = ["user", "net", "mnt"];
-    let namespaces = |process: i32| KINDS.map(|kind| identity(&format!("/proc/{process}/ns/{kind}")).ok());
-    let wanted = namespaces(holder.number());
-    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let namespace = |process: i32, kind: &str| identity(&format!("/proc/{process}/ns/{kind}"));
+    let wanted = ["user", "net", "mnt"].map(|kind| namespace(holder.number(), kind).ok());
+    let (own, users) = (i32::try_from(std::process::id()).unwrap_or_default(), identity("/proc/self/ns/user")?);
+    let is_inside = |process: i32| {
+        // Processes that have exited or belong to other users cannot be inspected.
+        let Ok(user) = namespace(process, "user") else { return false };
+        let [in_user, in_net, in_mount] = wanted;
+        Some(user) == in_user
+            || namespace(process, "net").ok() == in_net
+            || namespace(process, "mnt").ok() == in_mount
+            || user != users && in_user.is_some_and(|wanted| is_below(process, wanted))
+    };
     let mut found = Vec::new();
     for number in numbers("/proc")?.into_iter().filter(|number| ![own, holder.number()].contains(number)) {
-        // Opened first, so that the number cannot be reused. Processes that have exited or belong to other users are skipped.
+        if !is_inside(number) {
+            continue;
+        }
+        // Checked again, because the number may have been reused before it was opened.
         let Ok(process) = Process::open(number) else { continue };
-        let is_running = !process.has_ended(Duration::ZERO).unwrap_or(true);
-        if is_running && namespaces(number).iter().zip(&wanted).any(|(found, wanted)| found.is_some() && found == wanted) {
+        if !process.has_ended(Duration::ZERO).unwrap_or(true) && is_inside(number) && !uplink::is_program(number) {
             found.push(process);
         }
     }
     Ok(found)
 }
 
-/// Ends the processes in a holder's sandbox. Returns their number.
-pub(super) fn end_processes(holder: &Process) -> io::Result<usize> {
+/// Ends the processes in a holder's sandbox, except for the spared ones. Returns their number.
+pub(super) fn end_processes(holder: &Process, spared: &[i32]) -> io::Result<usize> {
     let mut ended = 0;
     for _ in 0..ATTEMPTS {
-        let found = processes_in(holder)?;
+        let mut found = processes_in(holder)?;
+        found.retain(|process| !spared.contains(&process.number()));
         if found.is_empty() {
             return Ok(ended);
         }

@@ -4,6 +4,7 @@
 
 mod program;
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,6 +27,8 @@ pub use program::Program;
 
 /// The first arguments with which the program runs as a supervisor; the holder's PID and start time follow, and the program.
 pub const ARGUMENTS: [&str; 2] = ["sandbox", "uplink"];
+/// The name of the supervisor process.
+const SUPERVISOR: &CStr = c"topo-uplink";
 /// The interface in the sandbox.
 const INTERFACE: &str = "uplink";
 /// The device through which a program provides an interface.
@@ -78,6 +81,12 @@ pub fn find(lock: &SandboxLock) -> Result<Option<Program>, DirectoryError> {
     let Some((pid_file, _)) = lock.read(SandboxFile::Uplink)? else { return Ok(None) };
     let is_running = pid_file.process().map_err(lock.error(SandboxFile::Uplink))?.is_some();
     Ok(pid_file.program.as_deref().and_then(Program::from_name).filter(|_| is_running))
+}
+
+/// Whether a process is the program of an uplink. It ends with the sandbox.
+pub(super) fn is_program(process: i32) -> bool {
+    let name = |process| std::fs::read(format!("/proc/{process}/comm")).ok();
+    process::parent(process).and_then(name).is_some_and(|name| name.trim_ascii_end() == SUPERVISOR.to_bytes())
 }
 
 /// An uplink that was started.
@@ -200,7 +209,7 @@ pub fn supervise(arguments: &[String]) -> io::Result<()> {
     };
     process::close_from(3)?;
     nix::unistd::setsid()?;
-    nix::sys::prctl::set_name(c"topo-uplink")?;
+    nix::sys::prctl::set_name(SUPERVISOR)?;
     let holder = Process::open(pid)?;
     if process::began(pid)? != start_time {
         return Ok(());

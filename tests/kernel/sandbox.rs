@@ -7,6 +7,7 @@ mod hostile;
 mod keeper;
 mod labs;
 mod machine_or_sandbox;
+mod processes;
 mod races;
 mod shell;
 mod uplink;

@@ -101,12 +101,8 @@ fn stop(name: &SandboxName, output: &mut Output) -> Result<(), Failure> {
     let Some(lock) = lock else { return Err(missing(name)) };
     match sandbox::find_or_clean_up(&lock).map_err(|error| environment::explain(error.into()))? {
         Some(Found::Running(holder, _)) => {
-            let processes = match sandbox::stop(&lock, &holder).map_err(environment::explain)? {
-                0 => String::new(),
-                1 => " and 1 process in it".to_owned(),
-                count => format!(" and {count} processes in it"),
-            };
-            output.message(&format!("Stopped sandbox `{name}`{processes}."));
+            let ended = sandbox::stop(&lock, &holder).map_err(environment::explain)?;
+            output.message(&format!("Stopped sandbox `{name}`{}.", environment::processes_in_it(ended)));
         }
         Some(Found::Dead) => output.message(&format!("Sandbox `{name}` was not running any more.")),
         None => {

@@ -10,6 +10,8 @@ use nix::libc;
 pub enum Capability {
     /// Ignore the permissions of files (CAP_DAC_OVERRIDE).
     IgnorePermissions = 1,
+    /// Ignore the permissions of files and directories for reading (CAP_DAC_READ_SEARCH).
+    IgnoreReadPermissions = 2,
     /// Send signals to other users' processes (CAP_KILL).
     Signal = 5,
     /// Change the group IDs (CAP_SETGID).
@@ -87,6 +89,34 @@ pub fn may_ping() -> io::Result<bool> {
     Ok(groups.map(nix::unistd::Gid::as_raw).any(|group| range.first() <= Some(&group) && Some(&group) <= range.get(1)))
 }
 
+/// The capabilities to access files in spite of their permissions.
+const FILES: [Capability; 2] = [Capability::IgnorePermissions, Capability::IgnoreReadPermissions];
+
+/// Returns whether the calling thread may access files in spite of their permissions.
+///
+/// # Errors
+/// Fails if a system call fails.
+pub(super) fn may_ignore_permissions() -> io::Result<bool> {
+    may(&FILES[..1])
+}
+
+/// Permanently drops the capabilities to access files in spite of their permissions, also for the programs that the calling thread
+/// executes. For an ordinary user who is root in a user namespace: root would have them over the user's own files.
+///
+/// # Errors
+/// Fails if a system call fails.
+pub(super) fn respect_permissions() -> io::Result<()> {
+    for capability in FILES {
+        // SAFETY: PR_CAPBSET_DROP takes a number.
+        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong, 0, 0, 0) };
+        nix::errno::Errno::result(dropped)?;
+    }
+    let [low, high] = read()?;
+    let kept = FILES.iter().fold(!0_u32, |kept, capability| kept & !(1 << (*capability as u32)));
+    let low = Half { effective: low.effective & kept, permitted: low.permitted & kept, inheritable: low.inheritable & kept };
+    write([low, high])
+}
+
 fn may(wanted: &[Capability]) -> io::Result<bool> {
     let wanted = wanted.iter().fold(0_u32, |wanted, capability| wanted | 1 << (*capability as u32));
     let [low, _] = read()?;
@@ -121,11 +151,12 @@ fn read() -> io::Result<[Half; 2]> {
 
 fn restrict(kept: u32) -> io::Result<()> {
     nix::sys::prctl::set_no_new_privs()?;
+    let [low, _] = read()?;
+    write([Half { effective: low.permitted & kept, permitted: low.permitted & kept, inheritable: 0 }, Half::default()])
+}
+
+fn write(halves: [Half; 2]) -> io::Result<()> {
     let header = Header { version: VERSION, pid: 0 };
-    let mut halves = read()?;
-    let [low, high] = &mut halves;
-    *low = Half { effective: low.permitted & kept, permitted: low.permitted & kept, inheritable: 0 };
-    *high = Half::default();
     // SAFETY: the header names version 3, for which the kernel reads two halves, which are there.
     let written = unsafe { libc::syscall(libc::SYS_capset, &raw const header, halves.as_ptr()) };
     nix::errno::Errno::result(written)?;

@@ -17,6 +17,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 
+use super::privilege;
+
 /// A process, held by a descriptor.
 #[derive(Debug)]
 pub struct Process {
@@ -93,7 +95,7 @@ impl Process {
     }
 
     /// Moves the calling process, which must have a single thread, into its user, network and mount namespaces, setns(2). The working
-    /// directory remains the same directory.
+    /// directory remains the same directory. The permissions of files remain in force for a user for whom they were.
     ///
     /// # Errors
     /// Fails if it has ended, or belongs to another user.
@@ -106,7 +108,11 @@ impl Process {
         // O_PATH works for directories without read permission, too.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let here = nix::fcntl::open(".", flags, Mode::empty()).map(File::from);
+        let ignores_permissions = privilege::may_ignore_permissions()?;
         setns(&self.handle, namespaces)?;
+        if !ignores_permissions {
+            privilege::respect_permissions()?;
+        }
         if let Ok(here) = here {
             return_to(&here)?;
         }
@@ -139,6 +145,41 @@ fn return_to(directory: &File) -> io::Result<()> {
 pub fn identity(path: &str) -> io::Result<(u64, u64)> {
     let status = std::fs::metadata(path)?;
     Ok((status.dev(), status.ino()))
+}
+
+/// Returns whether the user namespace of a process is one with this identity, or was created inside of it.
+pub fn is_below(number: i32, user_namespace: (u64, u64)) -> bool {
+    nix::ioctl_none_bad!(outer, libc::NS_GET_PARENT);
+    let mut namespace = File::open(format!("/proc/{number}/ns/user")).ok();
+    while let Some(file) = namespace {
+        if file.metadata().is_ok_and(|status| (status.dev(), status.ino()) == user_namespace) {
+            return true;
+        }
+        // SAFETY: NS_GET_PARENT takes no argument; the descriptor is open. The one that it returns is new, and nobody else knows it.
+        namespace = unsafe { outer(file.as_raw_fd()).ok().map(|descriptor| File::from_raw_fd(descriptor)) };
+    }
+    false
+}
+
+/// Returns the PIDs of the processes that led to the calling one: its parent, the parent of that, and so on.
+pub fn ancestors() -> Vec<i32> {
+    let mut found = Vec::new();
+    let mut next = Some(nix::unistd::getppid().as_raw());
+    while let Some(number) = next.filter(|number| *number > 0 && !found.contains(number)) {
+        found.push(number);
+        next = parent(number);
+    }
+    found
+}
+
+/// Returns the PID of the parent of a process; `None` if the process has ended.
+pub fn parent(number: i32) -> Option<i32> {
+    parent_from(&std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?)
+}
+
+/// Parses field 4 of proc_pid_stat(5).
+fn parent_from(stat: &str) -> Option<i32> {
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 /// Returns the start time of a process in clock ticks since boot: field 22 of proc_pid_stat(5).
@@ -222,6 +263,7 @@ mod tests {
         let fields: String = (4..30).map(|field| format!(" {field}")).collect();
         assert_eq!(began_from(&format!("12 (a) S 1) S{fields}")), Some(22));
         assert_eq!(began_from("12 (a"), None);
+        assert_eq!(parent_from("12 (a) S 1) S 7 12 0"), Some(7));
     }
 
     #[test]

@@ -1,0 +1,97 @@
+//! What runs in a sandbox ends with it, and has no more rights to files than the user.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::super::harness::{User, eventually, with_users};
+use super::PAIR;
+
+/// Starts processes that nobody waits for: in a namespace, in `host`, and in namespaces within. Returns their numbers.
+fn start_daemons(user: &User) -> Vec<u32> {
+    let script = user.file("daemon", "#!/bin/sh\n[ \"$2\" ] && trap '' TERM\necho $$ >> \"$1\"\nwhile :; do sleep 100; done\n");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let list = user.file("numbers", "");
+    for (target, prefix, stubborn) in [
+        ("a", "", ""),
+        ("host", "", "stubborn"),
+        ("b", "unshare -n", ""),
+        ("a", "unshare -Urnm", ""),
+        ("b", "unshare -Ur unshare -Urn", ""),
+    ] {
+        let daemon = format!("setsid {prefix} {script} {list} {stubborn} </dev/null >/dev/null 2>&1 &");
+        user.topo(&["exec", target, "--", "sh", "-c", &daemon]).ok();
+    }
+    let read = || fs::read_to_string(&list).unwrap().lines().map(|line| line.parse().unwrap()).collect::<Vec<u32>>();
+    eventually("five processes", || read().len() == 5);
+    read()
+}
+
+fn assert_ended(processes: &[u32]) {
+    let runs = |process: &&u32| {
+        let state = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        Path::new(&format!("/proc/{process}/ns/net")).exists() && !state.contains(") Z ")
+    };
+    let left: Vec<_> = processes.iter().filter(runs).collect();
+    assert!(left.is_empty(), "processes {left:?} of {processes:?} are left");
+}
+
+#[test]
+fn the_end_of_a_sandbox_ends_what_runs_in_it() {
+    with_users(|| {
+        let user = User::new();
+        let file = user.file("lab.yaml", PAIR);
+        for end in ["stop", "destroy", "directory"] {
+            user.topo(&["apply", &file]).ok();
+            let processes = start_daemons(&user);
+            match end {
+                "stop" => drop(user.topo(&["sandbox", "stop", "default"]).ok().says("and")),
+                "destroy" => drop(user.topo(&["destroy", "pair"]).ok().says("Stopped sandbox `default` and")),
+                _ => {
+                    let keeper = user.keepers()[0];
+                    fs::remove_dir_all(user.runtime().join("topo")).unwrap();
+                    let ended = || fs::read_to_string(format!("/proc/{keeper}/stat")).map_or(true, |stat| stat.contains(") Z "));
+                    eventually("the end of the sandbox", ended);
+                }
+            }
+            assert_ended(&processes);
+            user.assert_nothing_left();
+        }
+    });
+}
+
+#[test]
+fn a_script_in_the_sandbox_survives_its_own_destroy() {
+    with_users(|| {
+        let user = User::new();
+        let file = user.file("lab.yaml", PAIR);
+        user.topo(&["apply", &file]).ok();
+        let script = format!("{} destroy pair && echo survived", user.program().display());
+        user.topo(&["exec", "host", "--", "sh", "-c", &script]).ok().says("survived");
+        user.assert_nothing_left();
+    });
+}
+
+#[test]
+fn permissions_of_files_hold_in_a_sandbox() {
+    with_users(|| {
+        let user = User::new();
+        let (file, secret) = (user.file("lab.yaml", PAIR), user.file("secret.yaml", PAIR));
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+        user.topo(&["plan", &secret]).exits(1).says("cannot read").says("permission denied");
+        user.topo(&["apply", &secret]).exits(1).says("permission denied");
+        user.assert_nothing_left();
+        user.topo(&["apply", &file]).ok();
+        for command in [["cat", &secret].as_slice(), &["sh", "-c", &format!("echo > {secret}")]] {
+            for target in ["a", "host"] {
+                let outcome = user.topo(&[&["exec", target, "--"], command].concat());
+                assert!(outcome.status != 0 && outcome.stderr.to_lowercase().contains("permission denied"), "{}", outcome.stderr);
+            }
+        }
+        // What is the user's own, and what belongs to the sandbox, remains writable.
+        let script = format!("echo >> {file} && touch /run/mine && echo 1 > /proc/sys/net/ipv4/ip_forward && chmod 600 {secret}");
+        user.topo(&["exec", "host", "--", "sh", "-c", &script]).ok();
+        user.topo(&["destroy", "pair"]).ok();
+        user.assert_nothing_left();
+    });
+}
