@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::elsewhere::Sought;
 use super::environment::{self, Access};
-use super::error::Failure;
+use super::error::{Failure, chain};
 use super::output::Output;
 use crate::kernel::linux::labs;
-use crate::name::{LabName, LinkName, NamespaceName, SandboxName};
+use crate::name::{LabName, LinkName, NamespaceName, SandboxName, escape};
 use crate::report::json::FORMAT_VERSION;
 use crate::runtime::records;
 use crate::sandbox;
@@ -40,8 +40,11 @@ struct Lab {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Sandbox {
     name: SandboxName,
-    /// The PID of the holder process; `None` if it has died.
+    /// The PID of the holder process; `None` if it has died or is unknown.
     process: Option<i32>,
+    /// Why the sandbox cannot be looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     uplink: Option<String>,
     /// Number of processes in the sandbox, without the holder process.
     processes: usize,
@@ -91,13 +94,24 @@ impl Inventory {
         }
     }
 
+    /// Warns about the sandboxes that cannot be looked into.
+    pub fn warn(&self, output: &mut Output) {
+        for sandbox in &self.sandboxes {
+            if let Some(problem) = &sandbox.problem {
+                output.warning(&format!("sandbox `{}` cannot be looked into: {}", sandbox.name, escape(problem)));
+            }
+        }
+    }
+
     /// A table of the sandboxes.
     pub fn sandbox_table(&self) -> String {
         let row = |sandbox: &Sandbox| {
             let labs = self.labs.iter().filter(|lab| lab.sandbox.as_ref() == Some(&sandbox.name)).count();
             vec![
                 sandbox.name.to_string(),
-                sandbox.process.map_or_else(|| "dead".to_owned(), |process| process.to_string()),
+                sandbox
+                    .process
+                    .map_or_else(|| sandbox.problem.as_ref().map_or("dead", |_| "unknown").to_owned(), |pid| pid.to_string()),
                 sandbox.uplink.clone().unwrap_or_else(|| "none".to_owned()),
                 labs.to_string(),
                 sandbox.processes.to_string(),
@@ -117,13 +131,21 @@ impl Inventory {
     fn with_sandboxes(mut labs: Vec<Lab>) -> Result<Self, Failure> {
         let mut sandboxes = Vec::new();
         for listed in sandbox::list::all().map_err(environment::explain)? {
-            let mut processes = 0;
-            if let Some(holder) = &listed.holder {
-                processes = sandbox::list::processes_in(holder).map_or(0, |found| found.len());
-                labs.extend(query(&listed.name)?.labs);
+            let (mut processes, mut problem) = (0, None);
+            match &listed.holder {
+                Ok(Some(holder)) => {
+                    processes = sandbox::list::processes_in(holder).map_or(0, |found| found.len());
+                    match query(&listed.name) {
+                        Ok(inventory) => labs.extend(inventory.labs),
+                        Err(failure) => problem = failure.chain(),
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => problem = Some(chain(error)),
             }
             sandboxes.push(Sandbox {
-                process: listed.holder.map(|holder| holder.number()),
+                process: listed.holder.ok().flatten().map(|holder| holder.number()),
+                problem,
                 uplink: listed.uplink.map(|program| program.to_string()),
                 name: listed.name,
                 processes,
@@ -160,7 +182,11 @@ fn query(name: &SandboxName) -> Result<Inventory, Failure> {
     };
     serde_json::from_slice(&output.stdout).map_err(|error| match output.status.success() {
         true => Failure::with_cause(message, error),
-        false => Failure::new(format!("{message}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        false => {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let cause = text.lines().next().map_or("it ended without a word", |line| line.trim_start_matches("error: "));
+            Failure::new(format!("{message}: {cause}"))
+        }
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::directory::Directory;
+use super::directory::{Directory, DirectoryError};
 use super::lock::{self, SandboxLock};
 use super::uplink::{self, Program};
 use super::{Found, SandboxError};
@@ -22,8 +22,8 @@ const ATTEMPTS: usize = 20;
 pub struct Listed {
     /// The sandbox's name.
     pub name: SandboxName,
-    /// The holder; `None` if it has exited.
-    pub holder: Option<Process>,
+    /// The holder; `None` if it has exited. An error if that cannot be determined.
+    pub holder: Result<Option<Process>, DirectoryError>,
     /// The program that connects it to the outside.
     pub uplink: Option<Program>,
 }
@@ -31,21 +31,29 @@ pub struct Listed {
 /// The user's sandboxes, sorted by name.
 ///
 /// # Errors
-/// If the runtime directory cannot be read or is unsafe.
+/// If the runtime directory cannot be read or is unsafe. What is wrong with one sandbox does not concern the others.
 pub fn all() -> Result<Vec<Listed>, SandboxError> {
     let names = names()?;
     let mut listed = Vec::new();
     for name in names {
-        let Some(lock) = SandboxLock::acquire(&name)? else { continue };
-        let holder = match super::find(&lock)? {
-            Some(Found::Running(holder, _)) => Some(holder),
-            Some(Found::Dead) => None,
-            None => continue,
-        };
-        let uplink = uplink::find(&lock)?;
-        listed.push(Listed { name, holder, uplink });
+        match look(&name) {
+            Ok(Some((holder, uplink))) => listed.push(Listed { name, holder: Ok(holder), uplink }),
+            Ok(None) => {}
+            Err(error) => listed.push(Listed { name, holder: Err(error), uplink: None }),
+        }
     }
     Ok(listed)
+}
+
+/// The holder and the uplink of a sandbox; `None` if it was stopped meanwhile.
+fn look(name: &SandboxName) -> Result<Option<(Option<Process>, Option<Program>)>, DirectoryError> {
+    let Some(lock) = SandboxLock::acquire(name)? else { return Ok(None) };
+    let holder = match super::find(&lock)? {
+        Some(Found::Running(holder, _)) => Some(holder),
+        Some(Found::Dead) => None,
+        None => return Ok(None),
+    };
+    Ok(Some((holder, uplink::find(&lock)?)))
 }
 
 /// The names of the user's sandboxes, sorted.

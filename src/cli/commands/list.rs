@@ -28,6 +28,7 @@ impl Run for ListArgs {
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         raise_descriptor_limit();
         let inventory = Inventory::collect(context.sandbox, context.output)?;
+        inventory.warn(context.output);
         let text = match self.json {
             true => serde_json::to_string(&inventory).map_err(Failure::new)? + "\n",
             false if inventory.sandboxes.is_empty() => inventory.lab_table(),

@@ -90,6 +90,7 @@ pub fn run_helper() -> Option<ExitCode> {
 
 fn list(json: bool, output: &mut Output) -> Result<(), Failure> {
     let inventory = Inventory::of_sandboxes()?;
+    inventory.warn(output);
     output.print(&match json {
         true => serde_json::to_string(&inventory.sandboxes).map_err(Failure::new)? + "\n",
         false => inventory.sandbox_table(),

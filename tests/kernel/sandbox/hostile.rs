@@ -82,6 +82,36 @@ fn planted_files_are_not_followed() {
 }
 
 #[test]
+fn one_sandbox_that_cannot_be_looked_into_does_not_hide_the_others() {
+    with_users(|| {
+        let user = User::new();
+        let file = user.file("lab.yaml", PAIR);
+        user.topo(&["apply", &file]).ok();
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        user.file("run/topo/record-container", &format!("1 1 {} 1\n", boot.trim()));
+        user.file("run/topo/record-garbage", "what is this\n");
+        symlink("/nowhere", user.runtime().join("topo/lock-link")).unwrap();
+        user.file("run/topo/record-link", "1 1 another-boot 1\n");
+        for arguments in [["list"].as_slice(), &["sandbox", "list"], &["list", "--json"]] {
+            let outcome = user.topo(arguments).ok().says("warning: sandbox `container` cannot be looked into");
+            outcome
+                .says("the process is in another PID namespace")
+                .says("warning: sandbox `garbage`")
+                .says("warning: sandbox `link`");
+        }
+        let listing = user.topo(&["list"]).ok().says("pair").stdout;
+        assert!(listing.lines().any(|line| line.starts_with("container") && line.contains("unknown")), "{listing}");
+        user.topo(&["list", "--sandbox=container"]).exits(1).says("another PID namespace");
+        user.topo(&["destroy", "nowhere"]).ok();
+        for name in ["record-container", "record-garbage", "record-link", "lock-link"] {
+            fs::remove_file(user.runtime().join("topo").join(name)).unwrap();
+        }
+        user.topo(&["destroy", "pair"]).ok();
+        user.assert_nothing_left();
+    });
+}
+
+#[test]
 fn without_a_runtime_directory_one_in_tmp_is_the_users_own() {
     with_users(|| {
         let user = User::new();
