@@ -4,6 +4,7 @@
 
 mod wait;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
 use crate::name::{LabName, LinkId};
 use crate::plan::{Plan, plan};
 use crate::record::{Others, Record};
+use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Ifindex, Live, ResourceId, State};
 
@@ -156,6 +158,17 @@ impl Goal {
         live
     }
 
+    /// Returns the goal for the verification. Objects that have left the lab are removed by then: what others have added under the same
+    /// key is theirs.
+    fn when_done(&self) -> Cow<'_, Self> {
+        if !self.record.tells_objects_apart() {
+            return Cow::Borrowed(self);
+        }
+        let mut goal = self.clone();
+        table::visit(&mut Relinquish { desired: &self.desired, interest: Arc::make_mut(&mut goal.interest) });
+        Cow::Owned(goal)
+    }
+
     /// Adds the record of the last change, and what other labs hold.
     #[must_use]
     pub fn with_records(mut self, record: Record, others: Others) -> Self {
@@ -166,6 +179,19 @@ impl Goal {
         self.record = record;
         self.others = others;
         self
+    }
+}
+
+/// Removes the objects in the lab's namespaces that the lab does not declare from what is of interest.
+struct Relinquish<'a> {
+    desired: &'a State,
+    interest: &'a mut State,
+}
+
+impl Visit for Relinquish<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let declared = self.desired.objects::<O>();
+        self.interest.objects.of_mut::<O>().retain(|id, _| id.0.is_host() || declared.contains_key(id));
     }
 }
 
@@ -225,7 +251,7 @@ pub fn apply(
         attempt += 1;
         kernel.settle();
     }
-    match verify(kernel, goal, before, plan, progress) {
+    match verify(kernel, &goal.when_done(), before, plan, progress) {
         Ok(rest) if rest.is_empty() => Ok(()),
         Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);

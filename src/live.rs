@@ -19,6 +19,7 @@ use self::owner::Claim;
 use self::parents::{Elsewhere, Ends, Parents};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
+use crate::resource::ignore::IgnoredThere;
 use crate::resource::link::{Link, Marked};
 use crate::resource::object::table::Tables;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
@@ -95,6 +96,7 @@ impl Findings {
                 links: self.links.into_iter().map(|seen| (seen.id, seen.link)).collect(),
                 objects: self.objects.sorted(),
                 adopt: BTreeSet::new(),
+                ignore: desired.ignore.clone(),
             },
             broken: others.broken,
             inside: None,
@@ -123,6 +125,8 @@ struct Judging<'a> {
     namespace: &'a NamespaceName,
     is_host: bool,
     snapshot: &'a Snapshot,
+    /// What others may add and change in it.
+    ignored: Option<&'a IgnoredThere>,
     /// Its links, sorted by index.
     by_index: Vec<&'a FoundLink>,
 }
@@ -137,7 +141,8 @@ impl<'a> Judging<'a> {
     ) -> Self {
         let mut by_index: Vec<_> = snapshot.links.iter().collect();
         by_index.sort_unstable_by_key(|link| link.index);
-        Self { lab, desired, ends, namespace, is_host: namespace.is_host(), snapshot, by_index }
+        let ignored = desired.ignore.of(namespace);
+        Self { lab, desired, ends, namespace, is_host: namespace.is_host(), snapshot, ignored, by_index }
     }
 
     fn add_to(&self, findings: &mut Findings) {

@@ -28,6 +28,7 @@ pub fn raise(name: &LabName, state: &State) -> Raised {
     raising.links();
     raising.objects();
     raising.sysctls();
+    raising.ignore();
     Raised { lab: raising.lab, omitted: raising.omitted }
 }
 
@@ -112,6 +113,23 @@ impl Raising<'_> {
                 Some((link, name)) => spec.interfaces.entry(link).or_default().sysctls.insert(name, value),
                 None => spec.sysctls.insert(key.to_string(), value),
             };
+        }
+    }
+}
+
+impl Raising<'_> {
+    fn ignore(&mut self) {
+        for (namespace, ignored) in self.state.ignore.iter() {
+            let spec = self.lab.namespaces.entry(namespace.clone()).or_default();
+            for (link, words) in ignored.iter() {
+                match link {
+                    None => spec.ignore.extend(words),
+                    Some(link) if self.state.links.contains_key(&LinkId::new(namespace, link)) => {
+                        spec.interfaces.entry(link).or_default().ignore.extend(words);
+                    }
+                    Some(_) => {}
+                }
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::{Link, LinkSettings};
+use crate::resource::object::Id;
 use crate::resource::object::table::{self, IdSets, Registered, Tables, Visit};
 use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
 use crate::state::{Live, State};
@@ -29,7 +30,8 @@ pub struct Record {
     pub host_sysctls: BTreeMap<SysctlKey, String>,
     /// The sysctls that the lab wrote in its own namespaces, and of its own links in `host`.
     pub sysctls: BTreeMap<NamespaceName, BTreeSet<SysctlKey>>,
-    /// Objects in `host` that are not on a link of the lab: addresses of external links, and routes over them.
+    /// Objects that the kernel does not tell from those of others: in `host`, those that are not on a link of the lab (addresses of
+    /// external links, and routes over them); in the lab's namespaces, those that the lab lets others add, and those that expire.
     pub objects: Tables<IdSets>,
 }
 
@@ -49,7 +51,7 @@ impl Record {
             }
         };
         self.links.keys().for_each(&mut add_link);
-        for (namespace, link) in self.links_of_objects() {
+        for (namespace, link) in self.links_of_objects().into_iter().filter(|(namespace, _)| namespace.is_host()) {
             add_link(&LinkId::new(&namespace, link));
         }
         let of_host = self.host_sysctls.keys().filter(|key| others.sysctl(key).is_none()).map(|key| (host.clone(), key.clone()));
@@ -58,6 +60,13 @@ impl Record {
         interest.sysctls.extend(sysctls.map(|id| (id, Sysctl::new(""))));
         table::visit(&mut Interest { record: self, declared, others, interest: &mut interest });
         interest
+    }
+
+    /// Returns whether it contains objects of the lab's namespaces.
+    pub fn tells_objects_apart(&self) -> bool {
+        let mut inside = Inside { record: self, found: false };
+        table::visit(&mut inside);
+        inside.found
     }
 
     /// Returns the links of the recorded objects.
@@ -200,6 +209,18 @@ impl Visit for Interest<'_> {
     }
 }
 
+/// Looks for recorded objects of the lab's namespaces.
+struct Inside<'a> {
+    record: &'a Record,
+    found: bool,
+}
+
+impl Visit for Inside<'_> {
+    fn visit<O: Registered>(&mut self) {
+        self.found |= self.record.objects.of::<O>().iter().any(|(namespace, _)| !namespace.is_host());
+    }
+}
+
 /// Collects the links of recorded objects.
 struct Links<'a> {
     record: &'a Record,
@@ -215,7 +236,7 @@ impl Visit for Links<'_> {
     }
 }
 
-/// Records the objects of `host` that are not on a link of the lab.
+/// Records the objects that the kernel does not tell from those of others.
 struct Note<'a> {
     desired: &'a State,
     objects: &'a mut Tables<IdSets>,
@@ -224,9 +245,15 @@ struct Note<'a> {
 impl Visit for Note<'_> {
     fn visit<O: Registered>(&mut self) {
         let own = |name| self.desired.link(&LinkId::new(&NamespaceName::host(), name)).is_some_and(|link| !link.external);
-        let of_host = self.desired.objects::<O>().iter().filter(|((namespace, _), _)| namespace.is_host());
-        let foreign = of_host.filter(|((_, key), value)| !O::links(key, value).into_iter().flatten().any(own));
-        self.objects.of_mut::<O>().extend(foreign.map(|(id, _)| id.clone()));
+        let is_like_others = |((namespace, key), value): &(&Id<O>, &O)| {
+            let links = || O::links(key, value).into_iter().flatten();
+            match namespace.is_host() {
+                true => !links().any(own),
+                false => value.expires() || self.desired.ignore.includes(namespace, O::LIST, links()),
+            }
+        };
+        let alike = self.desired.objects::<O>().iter().filter(is_like_others);
+        self.objects.of_mut::<O>().extend(alike.map(|(id, _)| id.clone()));
     }
 }
 

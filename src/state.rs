@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::resource::ignore::Ignore;
 pub use crate::resource::link::Ifindex;
 use crate::resource::link::Link;
 use crate::resource::object::Id;
@@ -89,6 +90,8 @@ pub struct State {
     pub objects: Tables<Sorted>,
     /// Foreign links that the user asked to adopt.
     pub adopt: BTreeSet<LinkId>,
+    /// What others may add and change in the lab's namespaces.
+    pub ignore: Ignore,
 }
 
 impl State {
@@ -130,6 +133,7 @@ impl State {
         self.sysctls.extend(other.sysctls);
         self.links.extend(other.links);
         self.adopt.extend(other.adopt);
+        self.ignore.extend(other.ignore);
         table::visit(&mut Extend { state: self, other: &other.objects });
     }
 

@@ -34,6 +34,7 @@ subjects! {
     bridge_port
     dummy
     external
+    ignore
     ipvlan
     ipvtap
     link_settings

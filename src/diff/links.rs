@@ -174,9 +174,14 @@ impl Differ<'_> {
 
 /// Returns all desired and live links, with the difference of those that are both.
 fn compared<'a>(desired: &'a State, live: &'a State, inheritance: &Inheritance) -> Vec<Compared<'a>> {
+    let ignore = &desired.ignore;
     let compare = |(id, desired, live): (&'a LinkId, Option<&'a Arc<Link>>, Option<&'a Arc<Link>>)| {
         let delta = desired.zip(live).map(|(link, live)| link.delta(live, inheritance.inherited(id, link)));
-        Compared { id, desired, live, delta: delta.unwrap_or_default() }
+        let mut delta = delta.unwrap_or_default();
+        if let (Some(ignored), Some(link)) = (ignore.of(&id.namespace), desired) {
+            delta.spare(&link.settings, &|key| ignored.includes(key, [id.name]));
+        }
+        Compared { id, desired, live, delta }
     };
     side_by_side(desired.links.iter(), live.links.iter()).map(compare).collect()
 }

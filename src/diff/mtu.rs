@@ -101,7 +101,8 @@ impl<'a> Inheritance<'a> {
         let depth = depth.checked_sub(1)?;
         let desired = self.desired.link(id);
         let stated = desired.and_then(|link| link.settings.mtu);
-        let inherited = || desired.filter(|link| !link.external).and_then(|link| self.inherit(id, link, depth));
+        let changes = || self.desired.ignore.includes(&id.namespace, "mtu", [id.name]);
+        let inherited = || desired.filter(|link| !link.external && !changes()).and_then(|link| self.inherit(id, link, depth));
         stated.or_else(inherited).or_else(|| self.live.link(id)?.settings.mtu)
     }
 }

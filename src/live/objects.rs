@@ -1,5 +1,7 @@
 //! Decides who owns each observed object.
 
+use std::collections::HashSet;
+
 use super::{Findings, Judging, SeenLink, named};
 use crate::name::{LinkId, LinkName};
 use crate::resource::object::table::{self, Container, IntoSorted, Registered, Visit};
@@ -55,6 +57,9 @@ impl Visit for Add<'_, '_> {
                 Owner::Other => self.note_clash::<O>(&found.key),
             }
         }
+        if self.ignores_any_of::<O>() {
+            self.keep_one_of_each(&mut ours);
+        }
         let links = self.links;
         let link = |name: LinkName| named(links, name);
         O::arrange(&mut ours, &Seen { notes: &self.judging.snapshot.notes, link: &link });
@@ -75,13 +80,37 @@ impl Add<'_, '_> {
             return self.owner_in_host(found);
         }
         match found.maker {
-            Maker::Topo | Maker::Hand => Owner::Lab(found.value.clone()),
+            Maker::Topo => Owner::Lab(found.value.clone()),
+            Maker::Hand if !found.value.expires() && !self.is_ignored(found) => Owner::Lab(found.value.clone()),
             // Everything in the lab's namespaces that it declares is the lab's, whoever added it again.
-            Maker::Unknown | Maker::Kernel | Maker::Daemon(_) if self.is_declared::<O>(&found.key) => {
-                Owner::Lab(found.value.clone())
-            }
-            Maker::Unknown | Maker::Daemon(_) | Maker::Kernel => Owner::Other,
+            _ if self.is_declared::<O>(&found.key) => Owner::Lab(found.value.clone()),
+            Maker::Hand | Maker::Unknown | Maker::Daemon(_) | Maker::Kernel => Owner::Other,
         }
+    }
+
+    /// Returns whether others may add such objects to the namespace, or to one of its interfaces.
+    fn ignores_any_of<O: Object>(&self) -> bool {
+        let ignored = self.judging.ignored;
+        ignored.is_some_and(|ignored| ignored.iter().any(|(_, words)| words.iter().any(|word| word.word() == O::LIST)))
+    }
+
+    fn is_ignored<O: Object>(&self, found: &Found<O>) -> bool {
+        let links = || O::links(&found.key, &found.value).into_iter().flatten();
+        self.judging.ignored.is_some_and(|ignored| ignored.includes(O::LIST, links()))
+    }
+
+    /// Leaves one object of each key: others may have added a second one to that of the lab, which is the one that is as declared.
+    fn keep_one_of_each<O: Registered>(&self, ours: &mut Vec<(O::Key, O)>) {
+        let namespace = self.judging.namespace;
+        let declared = self.judging.desired.objects::<O>();
+        let is_exact = |key: &O::Key, value: &O| {
+            let declared = declared.get(&(namespace.clone(), key.clone()));
+            declared.is_some_and(|declared| O::compare(key, declared, value).is_empty())
+        };
+        let exact: HashSet<O::Key> =
+            ours.iter().filter(|(key, value)| is_exact(key, value)).map(|(key, _)| key.clone()).collect();
+        let mut seen = HashSet::new();
+        ours.retain(|(key, value)| (!exact.contains(key) || is_exact(key, value)) && seen.insert(key.clone()));
     }
 
     fn owner_in_host<O: Registered>(&self, found: &Found<O>) -> Owner<O> {

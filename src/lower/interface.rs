@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::role::choose_kind;
 use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::resource::ignore::Ignored;
 use crate::resource::link::veth::Veth;
 use crate::resource::link::{Kind, Link, Queues};
 use crate::spec::file::{InterfaceSpec, LabFile, LinkSpec, LongEndpoint, NamespaceSpec, SysctlValue};
@@ -135,6 +136,18 @@ impl Interface<'_> {
         let end = self.long().into_iter().flat_map(|long| &long.sysctls);
         let section = section.map(|(key, value)| (Origin::Section, key, value));
         section.chain(end.map(|(key, value)| (Origin::End, key, value)))
+    }
+
+    /// The words of `ignore` in the same order, each with its place.
+    pub(super) fn ignored(&self) -> impl Iterator<Item = (Path, Ignored)> {
+        let section = self.section.into_iter().flat_map(|section| section.ignore.iter().enumerate());
+        let section = section.map(|(index, word)| (self.section_path().then("ignore").then(index), *word));
+        let ends = self.end.iter().filter_map(|end| Some((end, end.long?)));
+        let ends = ends.flat_map(|(end, long)| {
+            let words = long.ignore.iter().enumerate();
+            words.map(move |(index, word)| (end.path().then("ignore").then(index), *word))
+        });
+        section.chain(ends)
     }
 
     pub(super) fn altname_path(&self, index: usize) -> Path {

@@ -3,6 +3,7 @@
 //!
 //! What the lab leaves open stays open here: the kernel's defaults are filled in when desired and live are compared.
 
+mod ignore;
 mod interface;
 mod mtu;
 mod objects;
@@ -23,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub use origin::origins;
 
 use crate::name::NamespaceName;
+use crate::resource::ignore::Ignore;
 use crate::resource::object::table::Tables;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::spec::{Diagnostic, LabFile, Loaded};
@@ -43,12 +45,12 @@ pub struct Lowered {
 /// Works out what a lab asks for. `tables` are the names of routing tables beyond those that every system has.
 pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let mut problems = Problems::default();
-    let Parts { table, sysctls, objects } = work_out(lab, tables, true, &mut problems);
+    let Parts { table, sysctls, objects, ignore } = work_out(lab, tables, true, &mut problems);
     let namespaces = table.keys().filter(|name| !name.is_host()).cloned().collect();
     let interfaces = table.into_values().flat_map(|namespace| namespace.interfaces.into_values());
     let links = interfaces.map(|interface| (interface.id, interface.link.into())).collect();
     let sysctls = sysctls.into_iter().collect();
-    let state = State { namespaces, sysctls, links, objects: objects.sorted(), adopt: BTreeSet::new() };
+    let state = State { namespaces, sysctls, links, objects: objects.sorted(), adopt: BTreeSet::new(), ignore };
     Lowered { state, problems: problems.collected }
 }
 
@@ -64,6 +66,7 @@ struct Parts<'l> {
     table: interface::Table<'l>,
     sysctls: Vec<((NamespaceName, SysctlKey), Sysctl)>,
     objects: Tables<objects::Listed>,
+    ignore: Ignore,
 }
 
 /// Works out all parts; the objects only if they are `wanted`, else their problems alone.
@@ -75,9 +78,10 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
     port_options::settle(&mut table, problems);
     parent::check(&mut table, &upper, problems);
     let (sysctls, ipv6) = sysctl::lower(&table, problems);
-    let objects = objects::lower(&table, tables, &ipv6, wanted, problems);
+    let ignore = ignore::lower(&table, problems);
+    let objects = objects::lower(&table, tables, &ipv6, &ignore, wanted, problems);
     segment::check(&table, &sysctls, problems);
-    Parts { table, sysctls, objects }
+    Parts { table, sysctls, objects, ignore }
 }
 
 /// All problems of a lab file as diagnostics: those of loading it, and those of [`lower`] or [`check`] with the places that their

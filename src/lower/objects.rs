@@ -6,6 +6,8 @@ use super::interface::{Namespace, Table};
 use super::parent::known;
 use super::sysctl::Ipv6;
 use crate::name::{LinkName, NamespaceName};
+use crate::resource::address::Address;
+use crate::resource::ignore::Ignore;
 use crate::resource::object::site::{Declared, Interface, Item, List, Lowered, Places, Position, Site};
 use crate::resource::object::table::{Container, IntoSorted, Registered, Tables};
 use crate::resource::object::{Id, Object, for_each_object};
@@ -31,12 +33,13 @@ pub(super) fn lower(
     table: &Table<'_>,
     tables: &BTreeMap<String, u32>,
     ipv6: &Ipv6,
+    ignore: &Ignore,
     wanted: bool,
     problems: &mut Problems,
 ) -> Tables<Listed> {
     let mut listed = Tables::default();
     for namespace in table.values() {
-        let interfaces = namespace.interfaces.values().map(|interface| (interface.id.name, interface.seen(ipv6)));
+        let interfaces = namespace.interfaces.values().map(|interface| (interface.id.name, interface.seen(ipv6, ignore)));
         let site = Site {
             namespace: &namespace.name,
             owned: namespace.is_owned(),
@@ -99,11 +102,11 @@ fn items<'a, O: Lists>(namespace: &'a Namespace<'_>) -> Vec<Item<'a, O::Spec>> {
 }
 
 impl super::interface::Interface<'_> {
-    fn seen(&self, ipv6: &Ipv6) -> Interface {
+    fn seen(&self, ipv6: &Ipv6, ignore: &Ignore) -> Interface {
         Interface {
             id: self.id.clone(),
             up: self.is_up(),
-            shared: self.is_shared(),
+            shared: self.is_shared() || ignore.includes(&self.id.namespace, Address::LIST, [self.id.name]),
             mtu: self.link.settings.mtu,
             mac: self.link.settings.mac,
             without_ipv6: ipv6.disabled.contains(&self.id),

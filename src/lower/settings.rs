@@ -36,6 +36,14 @@ macro_rules! define_scalars {
                 }
             }
 
+            /// Whether the lab sets the setting of that name: the interface, or its link for both ends.
+            pub(super) fn declares(&self, key: &str) -> bool {
+                match key {
+                    $(stringify!($field) => self.link.settings.$field.is_some(),)+
+                    _ => false,
+                }
+            }
+
             /// What both of them say, the section first, and the settings that both name.
             fn scalars(&self) -> (LinkSettings, Vec<&'static str>) {
                 let (mut settings, mut twice) = (LinkSettings::default(), Vec::new());

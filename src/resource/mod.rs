@@ -3,6 +3,7 @@
 //! One kind of link is one file in [`link`]; one sort of [`object`] is one file here.
 
 pub mod address;
+pub mod ignore;
 pub mod link;
 pub mod neighbor;
 pub mod object;

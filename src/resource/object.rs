@@ -123,6 +123,11 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
         group.iter().filter_map(|pair| pair.verdict(surroundings.losses)).collect()
     }
 
+    /// Returns whether the live object ends by itself after some time. One that the lab does not declare belongs to whoever added it.
+    fn expires(&self) -> bool {
+        false
+    }
+
     /// Returns whether the kernel keeps a live object that has lost one of its needs, so that the plan must remove it.
     fn outlives_loss(&self) -> bool {
         false

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::address::AddressSpec;
+use crate::resource::ignore::Ignored;
 use crate::resource::link::{Port, for_each_kind, for_each_port, for_each_setting};
 use crate::resource::object::{Object, for_each_object};
 use crate::value::Mac;
@@ -78,6 +79,10 @@ macro_rules! define_namespace {
             /// Sysctls below `net.`, such as `net.ipv4.ip_forward: 1`.
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub sysctls: BTreeMap<String, SysctlValue>,
+            /// What others may add or change in the namespace, such as `[addresses, routes]` for a DHCP client. What the lab declares
+            /// is kept.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub ignore: Vec<Ignored>,
         }
 
         $(
@@ -156,6 +161,8 @@ macro_rules! with_interface_keys {
             $($(#[$port_doc])* #[serde(serialize_with = "serialize_kind")] $port: Option<Box<$options>>,)+
             /// Sysctls of this interface: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
             sysctls: BTreeMap<String, SysctlValue>,
+            /// What others may add or change here, such as `[addresses, routes]` for a DHCP client. What the lab declares is kept.
+            ignore: Vec<Ignored>,
         }
     };
 }

@@ -18,6 +18,7 @@ mod drift;
 mod examples;
 mod failure;
 mod hostile;
+mod ignore;
 mod interrupt;
 mod later;
 mod library;

@@ -161,8 +161,7 @@ impl Reader<'_> {
             src: entry.src,
             scope: Some(entry.scope),
             mtu: entry.mtu,
-            object: None,
-            protocol: None,
+            ..Route::default()
         }
     }
 }

@@ -127,6 +127,11 @@ pub struct Lifetime {
     pub preferred: Duration,
 }
 
+impl Lifetime {
+    /// A lifetime without an end (INFINITY_LIFE_TIME, in whole seconds).
+    pub const FOREVER: Duration = Duration::seconds(u32::MAX as u64);
+}
+
 impl Address {
     /// The scope that the address is given: as ip-address(8) does, `host` for IPv4 loopback addresses, else `global`. Of IPv6
     /// addresses the kernel decides it alone.
@@ -206,6 +211,10 @@ impl Object for Address {
 
     fn links(key: &AddressKey, _: &Self) -> Vec<Option<LinkName>> {
         vec![Some(key.link)]
+    }
+
+    fn expires(&self) -> bool {
+        self.lifetime.is_some_and(|lifetime| lifetime.valid < Lifetime::FOREVER)
     }
 
     fn needs(key: &AddressKey, _: &Self) -> Vec<Need> {

@@ -74,6 +74,16 @@ impl LinkDelta {
         *self == Self::default()
     }
 
+    /// Leaves the settings alone that others may change, whose keys `ignored` contains. What the lab declares is still set.
+    pub fn spare(&mut self, declared: &LinkSettings, ignored: &dyn Fn(&str) -> bool) {
+        let kept = self.settings.only_those_of(declared);
+        self.settings.forget(ignored);
+        self.settings = self.settings.or(&kept);
+        if ignored("altnames") {
+            self.loses.clear();
+        }
+    }
+
     /// Returns all settings that are written.
     pub fn written(&self) -> LinkSettings {
         self.settings.or(&self.rewrite)

@@ -128,6 +128,19 @@ macro_rules! define_link_settings {
         }
 
         impl LinkSettings {
+            /// The keys of all settings in the lab file.
+            pub const NAMES: &[&str] = &[$(stringify!($field),)+ "altnames"];
+
+            /// Removes the settings whose keys `ignored` contains, except for the master.
+            pub fn forget(&mut self, ignored: &dyn Fn(&str) -> bool) {
+                $(if ignored(stringify!($field)) {
+                    self.$field = None;
+                })+
+                if ignored("altnames") {
+                    self.altnames = None;
+                }
+            }
+
             /// Returns the settings that are attributes of a link message.
             pub fn encode(&self) -> Vec<DefaultNla> {
                 let mut attributes = Vec::new();

@@ -106,8 +106,7 @@ fn route(context: &Context<'_>, problems: &mut Problems) -> Option<Route> {
     } else {
         several(context, problems)
     };
-    let route =
-        Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu, object: None, protocol: None };
+    let route = Route { kind: spec.kind, nexthops, src: spec.src, scope: spec.scope, mtu: spec.mtu, ..Route::default() };
     (problems.count == before).then_some(route)
 }
 

@@ -226,6 +226,8 @@ pub struct Route {
     pub object: Option<u32>,
     /// The protocol of a live route that neither topo nor a user made (`rtm_protocol`); the lab's own have none.
     pub protocol: Option<u8>,
+    /// Whether the kernel removes a live route after some time (`rta_expires`), IPv6 only; the lab's own have no such limit.
+    pub expires: bool,
 }
 
 impl Route {
@@ -305,6 +307,7 @@ impl Object for Route {
         check("scope", scope(desired) != scope(live), &|route| json!(scope(route)));
         check("mtu", desired.mtu != live.mtu, &|route| json!(route.mtu));
         check("protocol", desired.protocol != live.protocol, &|route| json!(route.protocol));
+        check("expires", desired.expires != live.expires, &|route| json!(route.expires));
         check("nhid", desired.object != live.object, &|route| json!(route.object));
         changes
     }
@@ -334,6 +337,10 @@ impl Object for Route {
             true => format!("{} {key}", value.kind),
             false => key.to_string(),
         }
+    }
+
+    fn expires(&self) -> bool {
+        self.expires
     }
 
     fn settle(group: &Group<'_, Self>, surroundings: &mut Surroundings<'_>) -> Vec<Verdict<Self>> {

@@ -128,6 +128,7 @@ fn route(message: &RouteMessage, names: &Names) -> Result<(RouteKey, Route), Str
             RouteAttribute::Metrics(metrics) => {
                 value.mtu = metrics.iter().find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None });
             }
+            RouteAttribute::CacheInfo(info) => value.expires = info.expires != 0,
             RouteAttribute::MultiPath(list) => value.nexthops.extend(list.iter().map(|hop| next_hop(hop, names))),
             _ => {}
         }
