@@ -146,8 +146,8 @@ impl Add<'_, '_> {
         let (namespace, declared) = (self.judging.namespace, self.judging.desired.objects::<O>());
         let Some(Excluded { keys, because }) = O::excludes(key) else { return };
         let (first, last) = keys.into_inner();
-        let mut excluded = declared.range((namespace.clone(), first)..=(namespace.clone(), last));
-        if let Some(((_, excluded), _)) = excluded.next() {
+        let next = declared.range((namespace.clone(), first)..).next();
+        if let Some(((_, excluded), _)) = next.filter(|((there, key), _)| there == namespace && *key <= last) {
             self.findings.foreign.push((ResourceId::object::<O>(namespace, excluded), because(key)));
         }
     }

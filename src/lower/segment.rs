@@ -9,6 +9,7 @@ mod switching;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -38,11 +39,13 @@ pub(super) fn check(table: &Table<'_>, sysctls: &[((NamespaceName, SysctlKey), S
 
 /// All interfaces but the loopbacks, numbered.
 struct Interfaces<'t, 'l> {
+    /// Sorted.
     list: Vec<&'t Interface<'l>>,
-    numbers: HashMap<&'t LinkId, usize>,
-    /// The only namespace with an address; `None` if several have it.
-    owners: HashMap<IpAddr, Option<&'t NamespaceName>>,
+    owners: OnceCell<Owners<'t>>,
 }
+
+/// The only namespace with an address; `None` if several have it.
+type Owners<'t> = HashMap<IpAddr, Option<&'t NamespaceName>>;
 
 /// The set that each interface belongs to.
 type Sets = UnionFind<usize>;
@@ -63,16 +66,27 @@ enum Key<'t> {
 impl<'t, 'l> Interfaces<'t, 'l> {
     fn of(table: &'t Table<'l>) -> Self {
         let list: Vec<_> = all(table).filter(|interface| !interface.id.name.is_loopback()).collect();
-        let numbers = list.iter().enumerate().map(|(number, interface)| (&interface.id, number)).collect();
-        let mut owners: HashMap<IpAddr, Option<&NamespaceName>> = HashMap::new();
-        for interface in &list {
-            let namespace = &interface.id.namespace;
-            for (_, address) in interface.addresses() {
-                let owner = owners.entry(address).or_insert(Some(namespace));
-                *owner = owner.filter(|owner| *owner == namespace);
+        debug_assert!(list.is_sorted_by_key(|interface| &interface.id), "namespaces and their interfaces are sorted");
+        Self { list, owners: OnceCell::new() }
+    }
+
+    fn number(&self, id: &LinkId) -> Option<usize> {
+        self.list.binary_search_by(|interface| interface.id.cmp(id)).ok()
+    }
+
+    /// The owners of all addresses, which only tunnels ask for.
+    fn owners(&self) -> &Owners<'t> {
+        self.owners.get_or_init(|| {
+            let mut owners = Owners::new();
+            for interface in &self.list {
+                let namespace = &interface.id.namespace;
+                for (_, address) in interface.addresses() {
+                    let owner = owners.entry(address).or_insert(Some(namespace));
+                    *owner = owner.filter(|owner| *owner == namespace);
+                }
             }
-        }
-        Self { list, numbers, owners }
+            owners
+        })
     }
 
     /// The segments, if frames pass between a port and its master's other ports where `passes` says so.
@@ -99,7 +113,7 @@ impl<'t, 'l> Interfaces<'t, 'l> {
         let mut sets = Sets::new(self.list.len());
         for (number, interface) in self.list.iter().enumerate() {
             let peer = interface.link.kind.peer().map(|peer| peer.resolve(&interface.id.namespace));
-            let peer = peer.and_then(|peer| self.numbers.get(&peer)).copied();
+            let peer = peer.and_then(|peer| self.number(&peer));
             if let Some(peer) = peer.filter(|peer| interface.is_up() && self.list[*peer].is_up()) {
                 sets.union(number, peer);
             }
@@ -135,7 +149,7 @@ impl<'t, 'l> Interfaces<'t, 'l> {
             Segment::Tagged { protocol, id } => Some(Key::Tag(below()?, protocol, id)),
             Segment::Tunnel { id, port, remote } if remote.is_multicast() => Some(Key::Group(below()?, id, port, remote)),
             Segment::Tunnel { id, port, remote } => {
-                let mut ends = [interface.link.kind.underlay()?, (*self.owners.get(&remote)?)?];
+                let mut ends = [interface.link.kind.underlay()?, (*self.owners().get(&remote)?)?];
                 ends.sort_unstable();
                 Some(Key::Tunnel(ends, id, port))
             }
@@ -144,14 +158,13 @@ impl<'t, 'l> Interfaces<'t, 'l> {
 
     fn parent(&self, interface: &Interface<'_>) -> Option<usize> {
         let parent = interface.link.kind.below(&interface.id.namespace)?;
-        self.numbers.get(&parent).copied()
+        self.number(&parent)
     }
 
     /// The master, if that exchanges frames between its ports.
     fn master(&self, port: &Interface<'_>) -> Option<usize> {
         let master = LinkId::new(&port.id.namespace, port.link.settings.master?);
-        let number = self.numbers.get(&master).copied();
-        number.filter(|number| self.list[*number].link.kind.switching().is_some())
+        self.number(&master).filter(|number| self.list[*number].link.kind.switching().is_some())
     }
 
     /// The master of a port, if it exchanges all frames with it.

@@ -1,7 +1,7 @@
 //! Routes that the kernel adds by itself: for addresses, and for interfaces that are up. It refuses a second route with the same table,
 //! destination and metric, whatever the next hops are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -12,27 +12,27 @@ use crate::resource::object::site::{Assigned, Interface, Site};
 use crate::yaml::Problems;
 
 /// The table, destination and metric of a route.
-type Key = (u32, IpNet, u32);
+pub(super) type Key = (u32, IpNet, u32);
 
-/// The routes that the kernel adds in a namespace.
-#[derive(Default)]
+/// The declared routes that the kernel adds by itself.
 pub(super) struct Automatic<'s> {
     routes: BTreeMap<Key, (&'s Interface, Option<&'s Assigned>)>,
 }
 
 impl<'s> Automatic<'s> {
-    pub(super) fn of(site: &'s Site<'_>) -> Self {
-        let mut automatic = Self::default();
+    /// Finds those of the `declared` routes.
+    pub(super) fn among(declared: &BTreeSet<Key>, site: &'s Site<'_>) -> Self {
+        let mut routes = BTreeMap::new();
         for interface in site.interfaces.values() {
             for assigned in &interface.addresses {
-                let keys = of_address(interface, assigned);
-                automatic.routes.extend(keys.into_iter().map(|key| (key, (interface, Some(assigned)))));
+                let keys = of_address(interface, assigned).filter(|key| declared.contains(key));
+                routes.extend(keys.map(|key| (key, (interface, Some(assigned)))));
             }
-            for key in of_interface(interface) {
-                automatic.routes.entry(key).or_insert((interface, None));
+            for key in of_interface(interface).filter(|key| declared.contains(key)) {
+                routes.entry(key).or_insert((interface, None));
             }
         }
-        automatic
+        Self { routes }
     }
 
     /// Reports a route that the kernel adds by itself.
@@ -57,41 +57,38 @@ impl<'s> Automatic<'s> {
 
 /// Returns the routes that the kernel adds for an address, except for those that no lab file can declare (`fib_add_ifaddr`,
 /// `inet6_addr_add`, `__ipv6_ifa_notify`).
-fn of_address(interface: &Interface, assigned: &Assigned) -> Vec<Key> {
-    let mut routes = Vec::new();
+fn of_address(interface: &Interface, assigned: &Assigned) -> impl Iterator<Item = Key> {
     let local = |ip: IpAddr| (LOCAL_TABLE, IpNet::from(ip), 0);
     let ip = assigned.address.ip();
-    routes.extend(ip.is_ipv4().then(|| local(ip)));
-    if !interface.up {
-        return routes;
-    }
-    routes.extend(assigned.prefix_route);
-    if ip.is_ipv4() {
-        let network = Some(assigned.network).filter(|network| network.prefix_len() < 31 && !assigned.secondary);
-        routes.extend(assigned.broadcast.into_iter().chain(network.map(|network| network.broadcast())).map(local));
-    } else if let Some(peer) = assigned.peer {
-        let metric = assigned.metric.unwrap_or(IPV6_CONNECTED_METRIC);
-        routes.push((MAIN_TABLE, peer.into(), metric));
-    }
-    routes
+    let own = ip.is_ipv4().then(|| local(ip));
+    let network = || Some(assigned.network).filter(|network| network.prefix_len() < 31 && !assigned.secondary);
+    let (broadcasts, peer) = match (ip.is_ipv4(), assigned.peer) {
+        (true, _) => ([assigned.broadcast, network().map(|network| network.broadcast())], None),
+        (false, peer) => {
+            let metric = assigned.metric.unwrap_or(IPV6_CONNECTED_METRIC);
+            ([None, None], peer.map(|peer| (MAIN_TABLE, peer.into(), metric)))
+        }
+    };
+    let when_up = assigned.prefix_route.into_iter().chain(broadcasts.into_iter().flatten().map(local)).chain(peer);
+    own.into_iter().chain(when_up.filter(|_| interface.up))
 }
 
 /// Returns the routes that the kernel adds for an interface, whatever addresses are declared.
-fn of_interface(interface: &Interface) -> Vec<Key> {
-    let mut routes = Vec::new();
-    if !interface.up {
-        return routes;
-    }
+fn of_interface(interface: &Interface) -> impl Iterator<Item = Key> {
     let local = |ip: [u8; 4], length| (LOCAL_TABLE, Ipv4Net::new_assert(ip.into(), length).into(), 0);
     let ipv6 = |table, ip: Ipv6Addr, length| (table, Ipv6Net::new_assert(ip, length).into(), IPV6_CONNECTED_METRIC);
     let prefix = |first| Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0);
-    if interface.id.name.is_loopback() {
-        let own = [([127, 0, 0, 0], 8), (Ipv4Addr::LOCALHOST.octets(), 32), ([127, 255, 255, 255], 32)];
-        routes.extend(own.map(|(ip, length)| local(ip, length)));
-        routes.extend((!interface.without_ipv6).then(|| ipv6(MAIN_TABLE, Ipv6Addr::LOCALHOST, 128)));
-    } else if !interface.without_ipv6 {
-        routes.push(ipv6(LOCAL_TABLE, prefix(0xff00), 8));
-        routes.extend(interface.generates_link_local.then(|| ipv6(MAIN_TABLE, prefix(0xfe80), 64)));
-    }
-    routes
+    let routes = if interface.id.name.is_loopback() {
+        [
+            Some(local([127, 0, 0, 0], 8)),
+            Some(local(Ipv4Addr::LOCALHOST.octets(), 32)),
+            Some(local([127, 255, 255, 255], 32)),
+            (!interface.without_ipv6).then(|| ipv6(MAIN_TABLE, Ipv6Addr::LOCALHOST, 128)),
+        ]
+    } else {
+        let multicast = (!interface.without_ipv6).then(|| ipv6(LOCAL_TABLE, prefix(0xff00), 8));
+        let link_local = multicast.filter(|_| interface.generates_link_local).map(|_| ipv6(MAIN_TABLE, prefix(0xfe80), 64));
+        [multicast, link_local, None, None]
+    };
+    routes.into_iter().flatten().filter(|_| interface.up)
 }

@@ -1,6 +1,6 @@
 //! Routes: family, table, and where each leads, by the rules that the kernel checks a new route with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -35,12 +35,15 @@ pub(super) fn lower(items: &[Item<'_, RouteSpec>], site: &Site<'_>, lowered: &mu
         return;
     }
     let mut reach = Reach::of_addresses(site);
+    let mut declared = BTreeSet::new();
     for Item { spec, .. } in items {
         if let Some(table) = Table::number_in(spec.table.as_ref(), site.tables) {
             reach.add_route(site, spec, destination(spec), table);
+            let key = key_in(spec, table);
+            declared.insert((key.table, key.to, key.metric));
         }
     }
-    let automatic = Automatic::of(site);
+    let automatic = Automatic::among(&declared, site);
     let mut seen: BTreeMap<RouteKey, Position> = BTreeMap::new();
     for &Item { spec, position } in items {
         let path = || site.path::<Route>(position).then("table");
