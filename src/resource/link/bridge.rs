@@ -256,6 +256,12 @@ impl LinkKind for Bridge {
         let snoops = self.mcast_snooping != Some(false);
         snoops.then(|| Self { mcast_snooping: Some(false), ..self.clone() })
     }
+
+    /// The kernel accepts short times only while the spanning tree does not run (`br_set_forward_delay`), and reads the times first.
+    fn changes_first(&self) -> Option<Self> {
+        let both = self.stp_state == Some(false) && self.forward_delay.is_some();
+        both.then(|| Self { stp_state: self.stp_state, ..Self::default() })
+    }
 }
 
 #[cfg(test)]

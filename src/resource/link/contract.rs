@@ -165,6 +165,15 @@ pub trait LinkKind {
         None
     }
 
+    /// Returns those of these changed options that a message of their own must change first, because the kernel checks the others with
+    /// the former values.
+    fn changes_first(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     // The mtu.
 
     /// Returns the smallest and the largest mtu in bytes (`min_mtu`, `max_mtu`).

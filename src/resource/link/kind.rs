@@ -150,6 +150,13 @@ macro_rules! define_kind {
                     $(Self::$variant(kind) => <$type as LinkKind>::while_ports_join(kind).map(Self::from),)+
                 }
             }
+
+            /// Returns those of these changed options that a message of their own must change first.
+            pub fn changes_first(&self) -> Option<Self> {
+                match self {
+                    $(Self::$variant(kind) => <$type as LinkKind>::changes_first(kind).map(Self::from),)+
+                }
+            }
         }
     };
 }

@@ -151,10 +151,15 @@ fn peer_data(peer: &LinkMessage) -> Vec<u8> {
     data
 }
 
-/// Adds the changes to an existing link: at most one message each for its settings, for its options as a
-/// port, for removed names and for added names.
+/// Adds the changes to an existing link: at most one message each for the options that come first, for its settings, for its options
+/// as a port, for removed names and for added names.
 pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     let index = change.handle.index;
+    if let Some(first) = change.kind.as_ref().and_then(|kind| kind.changes_first()) {
+        let mut message = at(index);
+        message.attributes.push(link_info(first.name(), first.encode(None)));
+        batch.push(RouteNetlinkMessage::NewLink(message), 0);
+    }
     let mut message = at(index);
     set_flags(&mut message.header, &change.settings);
     set_attributes(&mut message.attributes, &change.settings);
