@@ -91,7 +91,7 @@ pub fn until_usable(
     let mut namespaces = all.clone();
     let mut pauses = Pauses::new();
     loop {
-        let live = kernel.observe_again(&goal.interest, &namespaces)?;
+        let live = goal.own(kernel.observe_again(&goal.interest, &namespaces)?);
         let unready = unready(&goal.desired, &live);
         if unready.is_empty() && namespaces == all {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Sysctls that the kernel changes when another one is written.
 
-use super::SysctlKey;
+use super::{Sysctl, SysctlKey};
 
 /// IPv6 sysctls that the kernel copies from `all` to `default` and to every interface (net/ipv6/addrconf.c).
 pub const IPV6_SPREADING: [&str; 5] =
@@ -25,7 +25,7 @@ impl Effect {
     pub fn value(self, cause: &str) -> String {
         match self {
             Self::Copy => cause.to_owned(),
-            Self::Opposite => if cause == "0" { "1" } else { "0" }.to_owned(),
+            Self::Opposite => if Sysctl::new(cause).agrees(&Sysctl::new("0")) { "1" } else { "0" }.to_owned(),
             Self::StablePrivacy => STABLE_PRIVACY.to_owned(),
         }
     }
@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(causes("net.ipv4.conf.default.forwarding"), copied);
         assert_eq!(causes("net.ipv4.conf.all.accept_redirects"), ["net.ipv4.ip_forward 0", "net.ipv4.conf.all.forwarding 0"]);
         assert_eq!(causes("net.ipv4.conf.all.forwarding"), [""; 0]);
+        assert_eq!(["0", "0x0", "2"].map(|cause| Effect::Opposite.value(cause)), ["1", "1", "0"]);
     }
 
     #[test]
