@@ -1,8 +1,12 @@
 //! The order in which routes change: a route that replaces another one is added before the other one is removed.
 
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{Route, RouteKey};
+use crate::name::LinkName;
 use crate::resource::object::{Fate, Group, Object, Pair, Surroundings, Verdict};
 
 /// The smallest mtu of an interface with IPv6 (IPV6_MIN_MTU).
@@ -15,35 +19,39 @@ pub(super) fn settle(group: &Group<'_, Route>, surroundings: &Surroundings<'_>) 
     if !verdicts.iter().any(|verdict| verdict.fate == Fate::Delete) || !verdicts.iter().any(|verdict| verdict.after.is_some()) {
         return verdicts;
     }
-    let order = Order { group, surroundings, puts: verdicts.iter().filter_map(put).collect() };
+    let order = Order::new(group, surroundings, &verdicts);
     let late = |verdict: &Verdict<Route>| verdict.fate == Fate::Delete && order.can_stay(verdict);
     let fates: Vec<_> = verdicts.iter().map(|verdict| if late(verdict) { Fate::DeleteLast } else { verdict.fate }).collect();
     verdicts.into_iter().zip(fates).map(|(verdict, fate)| Verdict { fate, ..verdict }).collect()
 }
 
-/// A route that is added or changed.
-type Added = (RouteKey, Route);
-
-fn put(verdict: &Verdict<Route>) -> Option<Added> {
-    verdict.after.clone().map(|route| (verdict.key.clone(), route))
-}
-
 struct Order<'a, 'p, 's> {
     group: &'a Group<'p, Route>,
     surroundings: &'a Surroundings<'s>,
-    puts: Vec<Added>,
+    /// The destinations of the routes that are added or changed.
+    destinations: HashSet<IpNet>,
+    /// The gateways that the kernel looks up for these routes, with their interfaces.
+    gateways: BTreeSet<(IpAddr, Option<LinkName>)>,
 }
 
-impl Order<'_, '_, '_> {
+impl<'a, 'p, 's> Order<'a, 'p, 's> {
+    fn new(group: &'a Group<'p, Route>, surroundings: &'a Surroundings<'s>, verdicts: &[Verdict<Route>]) -> Self {
+        let mut order = Self { group, surroundings, destinations: HashSet::new(), gateways: BTreeSet::new() };
+        for (key, route) in verdicts.iter().filter_map(|verdict| Some((&verdict.key, verdict.after.as_ref()?))) {
+            order.destinations.insert(key.to);
+            let hops = route.nexthops.iter().filter(|hop| !hop.onlink);
+            let gateways = hops.filter_map(|hop| Some((hop.via.filter(|via| !is_link_local(*via))?, hop.dev)));
+            order.gateways.extend(gateways);
+        }
+        order
+    }
+
     /// Returns whether a route that goes is replaced by another one, and can stay until that one is there.
     fn can_stay(&self, verdict: &Verdict<Route>) -> bool {
         let key = &verdict.key;
         let Some(old) = &verdict.before else { return false };
         // The request to delete a route that was appended does not tell it from the first one once that has changed.
-        key.ordinal == 0
-            && self.puts.iter().any(|(added, _)| added.to == key.to)
-            && !self.is_lost(key, old)
-            && !self.puts.iter().any(|(_, added)| self.hinders(key, old, added))
+        key.ordinal == 0 && self.destinations.contains(&key.to) && !self.is_lost(key, old) && !self.hinders(key, old)
     }
 
     /// Returns whether the kernel removes the route during the plan, together with something that it needs.
@@ -57,13 +65,11 @@ impl Order<'_, '_, '_> {
             || key.is_ipv6() && old.nexthops.iter().filter_map(|hop| hop.dev).any(without_ipv6)
     }
 
-    /// Returns whether the kernel could refuse the gateways of a new route as long as the old route is there (`fib_check_nh`,
+    /// Returns whether the kernel could refuse the gateway of a new route as long as the old route is there (`fib_check_nh`,
     /// `ip6_route_check_nh`): it looks them up, and they must not be reached by another gateway.
-    fn hinders(&self, key: &RouteKey, old: &Route, added: &Route) -> bool {
-        let hops = added.nexthops.iter().filter(|hop| !hop.onlink);
-        let looked_up =
-            hops.filter_map(|hop| Some((hop.via.filter(|via| key.to.contains(via) && !is_link_local(*via))?, hop.dev)));
-        looked_up.into_iter().any(|(via, dev)| {
+    fn hinders(&self, key: &RouteKey, old: &Route) -> bool {
+        let from = (key.to.network(), None);
+        self.gateways.range(from..).take_while(|(via, _)| key.to.contains(via)).any(|&(via, dev)| {
             let leads_to = |hop: &super::NextHop| hop.via.is_none() && hop.dev == dev;
             let hindered = match via {
                 // Routes with a gateway and those over other interfaces are passed over.
