@@ -11,6 +11,7 @@ mod error;
 mod input;
 mod inventory;
 mod output;
+mod remedy;
 mod sandbox_option;
 mod saved_plan;
 mod separator;

@@ -216,9 +216,9 @@ impl Conflict {
             Self::Foreign { id: ResourceId::Link(link), .. } if link.namespace.is_host() => Some(format!(
                 "to take it over, use `--adopt {link}`; to use it as it is, declare it `external: true`; or run in a sandbox with `--sandbox`"
             )),
-            Self::Foreign { id: ResourceId::Namespace(_), .. } => {
-                Some("choose another name, or run in a sandbox with `--sandbox`".to_owned())
-            }
+            Self::Foreign { id: ResourceId::Namespace(name), .. } => Some(format!(
+                "choose another name, or run in a sandbox with `--sandbox`; if nothing needs it any more, remove it: `ip netns delete {name}`"
+            )),
             Self::Held { .. } => Some(
                 "labs can share a setting of `host` with the same value; or run one of them in a sandbox with `--sandbox`"
                     .to_owned(),

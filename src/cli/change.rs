@@ -12,6 +12,7 @@ use super::elsewhere::{Elsewhere, Sought};
 use super::error::{self, Failure, chain, did_you_mean};
 use super::input::Source;
 use super::output::Output;
+use super::remedy::{self, Remedy};
 use super::session::{Intent, Session};
 use super::signals::{Interruptible, Signals};
 use super::wait;
@@ -20,7 +21,6 @@ use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::{Linux, ProcessInside, labs};
 use crate::name::{LabName, escape};
-use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::report::{json, text};
 use crate::runtime::change::{self, ChangeError};
@@ -233,42 +233,20 @@ fn explain(error: ApplyError, plan: &Plan, signals: &Signals, source: Option<&So
     let mut concerned = error.concerns(plan);
     concerned.truncate(EXCERPT_LIMIT);
     let excerpt = source.map(|source| source.excerpt(&[(chain(&error), concerned)], output.diagnostic_colour()));
-    let hint = hint(&error, plan);
+    let remedy = remedy::find(&error, plan);
     let notes = notes(&error);
     let is_interrupted = matches!(&error, ApplyError::Execute { source: ExecuteError::Interrupted, .. });
-    let mut failure = Failure::from(error);
+    let is_denied = error::kind(&error) == Some(std::io::ErrorKind::PermissionDenied);
+    let mut failure = if is_denied { Failure::from(error) } else { Failure::new(error) };
     if let (true, Some(status)) = (is_interrupted, signals.exit_status()) {
         failure.status = status;
     }
-    Failure { excerpt: excerpt.unwrap_or_default(), notes, hint: failure.hint.or(hint), ..failure }
-}
-
-/// The kernel's text for a kind of link that it does not have, and has no module for.
-const UNKNOWN_KIND: &str = "Unknown device type";
-
-/// A hint, where the kernel's error number or a difference alone is not clear.
-fn hint(error: &ApplyError, plan: &Plan) -> Option<String> {
-    if let ApplyError::Unverified { remains, .. } = error
-        && remains.iter().flat_map(Change::fields).any(|field| field.name == "dad")
-    {
-        return Some(wait::DUPLICATE_HINT.to_owned());
+    if let Some(Remedy { cause, hint }) = remedy {
+        failure.notes = cause.map(|cause| format!("The cause is that {cause}.")).into_iter().collect();
+        failure = failure.hint(hint);
     }
-    let ApplyError::Execute { source: ExecuteError::Operation(error), .. } = error else { return None };
-    let operation = &plan.steps.get(error.position)?.operation;
-    match (operation, Errno::from_raw(error.source.number)) {
-        (Operation::WriteSysctl { .. }, Errno::ENOENT) => {
-            Some("this kernel has no such setting, or not in network namespaces; check its name".to_owned())
-        }
-        (Operation::WriteSysctl { .. }, Errno::EROFS) => Some(
-            "/proc/sys is mounted read-only, as container engines do; remount it, or run the container with `--privileged`"
-                .to_owned(),
-        ),
-        (Operation::CreateLink(new), Errno::EOPNOTSUPP) if error.source.message.as_deref() == Some(UNKNOWN_KIND) => {
-            let module = new.link.kind.module().unwrap_or_else(|| new.link.kind.name());
-            Some(format!("load the kernel module `{module}` as root (`modprobe {module}`), or install a kernel that has it"))
-        }
-        _ => None,
-    }
+    failure.notes.extend(notes);
+    Failure { excerpt: excerpt.unwrap_or_default(), ..failure }
 }
 
 /// Describes the state in which the network is after an error.

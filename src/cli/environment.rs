@@ -1,7 +1,9 @@
 //! Decides where a command runs: on the machine if the process may change the machine's network, otherwise in a sandbox.
 
+use std::io::ErrorKind;
+
 use super::elsewhere::{Elsewhere, Sought};
-use super::error::Failure;
+use super::error::{self, Failure};
 use super::output::Output;
 use super::uplink::{self, Uplink};
 use crate::kernel::linux::{labs, privilege};
@@ -71,11 +73,10 @@ pub fn chosen_sandbox(option: Option<&SandboxName>) -> Result<Option<SandboxName
 /// If that cannot be determined. Assuming "no" would put the lab into the wrong environment.
 pub fn may_change_machine() -> Result<bool, Failure> {
     privilege::is_ours_to_change().map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => "/proc is not mounted: `mount -t proc proc /proc`",
-            _ => "use `--sandbox` to run in a sandbox",
-        };
-        Failure::with_cause("cannot determine whether this process may change the machine's network", error).hint(hint)
+        let kind = error.kind();
+        Failure::with_cause("cannot determine whether this process may change the machine's network", error)
+            .hint("use `--sandbox` to run in a sandbox")
+            .blame_proc(kind)
     })
 }
 
@@ -199,9 +200,15 @@ fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, hints: bool, outpu
 }
 
 fn explain_directory(error: DirectoryError) -> Failure {
-    let is_unsafe = matches!(error, DirectoryError::Unsafe { .. });
+    let kind = error::kind(&error);
+    let is_refused = matches!(error, DirectoryError::Unsafe { .. })
+        || kind.is_some_and(|kind| matches!(kind, ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied));
     let failure = Failure::new(error);
-    if is_unsafe { failure.hint("set XDG_RUNTIME_DIR to a directory that only you can write to") } else { failure }
+    match kind {
+        _ if is_refused => failure.hint("set XDG_RUNTIME_DIR to a directory that only you can write to"),
+        Some(kind) => failure.blame_proc(kind),
+        None => failure,
+    }
 }
 
 /// Adds the restriction that the system has and how to lift it.
@@ -214,7 +221,15 @@ pub fn explain(error: SandboxError) -> Failure {
         | SandboxError::Ended(_)
         | SandboxError::Stop { .. } => None,
     };
-    let mut failure = Failure::new(error);
+    if let SandboxError::Directory(error) = error {
+        return explain_directory(error);
+    }
+    let kind = error::kind(&error);
+    let failure = Failure::new(error);
+    let mut failure = match kind {
+        Some(kind) => failure.blame_proc(kind),
+        None => failure,
+    };
     if let Some(restriction) = restriction {
         let cause = restriction.cause;
         failure.notes.push(format!("Without root, topo needs a sandbox, which this system does not allow: {cause}."));

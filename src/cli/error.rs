@@ -1,7 +1,9 @@
 //! Errors as users see them: the chain of causes, notes and a hint.
 
 use std::error::Error;
+use std::io::{self, ErrorKind};
 
+use crate::kernel::linux::procfs;
 use crate::yaml::suggest;
 
 /// The usual exit status of a failure.
@@ -62,6 +64,14 @@ impl Failure {
         }
     }
 
+    /// Adds what is wrong with /proc and the remedy, if that explains an error of this kind.
+    #[must_use]
+    pub fn blame_proc(mut self, kind: ErrorKind) -> Self {
+        let Some(procfs::Problem { cause, remedy }) = procfs::problem(kind) else { return self };
+        self.notes.push(format!("The cause is that {cause}."));
+        self.hint(remedy)
+    }
+
     /// The error and its causes in one line.
     pub fn chain(&self) -> Option<String> {
         self.error.as_deref().map(chain)
@@ -95,27 +105,36 @@ fn phrase(error: &(dyn Error + 'static)) -> String {
 
 impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let denied = is_permission_denied(&error);
+        let kind = kind(&error);
         let failure = Self::new(error);
-        match denied {
-            true => {
+        match kind {
+            Some(ErrorKind::PermissionDenied) => {
                 failure.hint("this needs root on the machine itself (`sudo`); root in a sandbox or user namespace is not enough")
             }
-            false => failure,
+            Some(kind) => {
+                let failure = failure.blame_proc(kind);
+                match kind {
+                    ErrorKind::ReadOnlyFilesystem if failure.hint.is_none() => {
+                        failure.hint("/run must be writable: `mount -t tmpfs tmpfs /run`; or run in a sandbox with `--sandbox`")
+                    }
+                    _ => failure,
+                }
+            }
+            None => failure,
         }
     }
 }
 
-fn is_permission_denied(error: &(dyn Error + 'static)) -> bool {
-    let denied = |number: i32| number == nix::libc::EPERM || number == nix::libc::EACCES;
+/// The kind of the system's error in a chain.
+pub fn kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut next = Some(error);
     while let Some(error) = next {
-        let system = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-        let kernel = error.downcast_ref::<crate::kernel::Errno>().map(|errno| errno.number);
-        if system.or(kernel).is_some_and(denied) {
-            return true;
+        let system = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let kernel = error.downcast_ref::<crate::kernel::Errno>().map(|errno| io::Error::from_raw_os_error(errno.number).kind());
+        if let Some(kind) = system.or(kernel) {
+            return Some(kind);
         }
         next = error.source();
     }
-    false
+    None
 }

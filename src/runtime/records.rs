@@ -11,6 +11,8 @@ use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::{DIRECTORY, DirectoryError, check_existing, check_file};
+use crate::kernel::linux::procfs::BOOT_ID;
+use crate::kernel::plain;
 use crate::name::LabName;
 use crate::record::{Others, Record};
 
@@ -65,9 +67,14 @@ fn path(lab: &LabName) -> PathBuf {
 /// The ID of the current boot.
 ///
 /// # Errors
-/// If /proc cannot be read.
+/// If /proc cannot be read, or hides it.
 pub fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    let failed = |kind, cause: &str| io::Error::new(kind, format!("cannot read `{BOOT_ID}`: {cause}"));
+    let text = std::fs::read_to_string(BOOT_ID).map_err(|error| failed(error.kind(), &plain(&error)))?;
+    match text.trim() {
+        "" => Err(failed(io::ErrorKind::NotFound, "it is empty")),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// Reads the lab's record. It is empty if there is no file, or one from an earlier boot.

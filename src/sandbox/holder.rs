@@ -46,9 +46,15 @@ pub fn run() {
         // A temporary sandbox ends when its creator closes the socket.
         Ok(None) => while answers.read_line(&mut String::new()).is_ok_and(|length| length > 0) {},
         Err((step, error)) => {
-            let _ = writeln!(&parent, "failed {} {}", step.phrase(), error.raw_os_error().unwrap_or_default());
+            let _ = writeln!(&parent, "failed {} {}", step.phrase(), number(&error));
         }
     }
+}
+
+/// The error's number, for the process that started this one.
+fn number(error: &io::Error) -> i32 {
+    let missing = (error.kind() == io::ErrorKind::NotFound).then_some(nix::libc::ENOENT);
+    error.raw_os_error().or(missing).unwrap_or_default()
 }
 
 /// The file descriptors from the process that started this one.

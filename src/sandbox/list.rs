@@ -37,23 +37,22 @@ pub fn all() -> Result<Vec<Listed>, SandboxError> {
     let mut listed = Vec::new();
     for name in names {
         match look(&name) {
-            Ok(Some((holder, uplink))) => listed.push(Listed { name, holder: Ok(holder), uplink }),
-            Ok(None) => {}
+            Ok(found) => listed.extend(found),
             Err(error) => listed.push(Listed { name, holder: Err(error), uplink: None }),
         }
     }
     Ok(listed)
 }
 
-/// The holder and the uplink of a sandbox; `None` if it was stopped meanwhile.
-fn look(name: &SandboxName) -> Result<Option<(Option<Process>, Option<Program>)>, DirectoryError> {
+/// Looks at a sandbox; returns `None` if it was stopped meanwhile.
+fn look(name: &SandboxName) -> Result<Option<Listed>, DirectoryError> {
     let Some(lock) = SandboxLock::acquire(name)? else { return Ok(None) };
     let holder = match super::find(&lock)? {
         Some(Found::Running(holder, _)) => Some(holder),
         Some(Found::Dead) => None,
         None => return Ok(None),
     };
-    Ok(Some((holder, uplink::find(&lock)?)))
+    Ok(Some(Listed { name: name.clone(), holder: Ok(holder), uplink: uplink::find(&lock)? }))
 }
 
 /// The names of the user's sandboxes, sorted.

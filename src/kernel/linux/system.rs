@@ -7,6 +7,7 @@ pub mod netns;
 pub mod privilege;
 pub mod process;
 pub mod processes_inside;
+pub mod procfs;
 pub mod sysctl;
 pub mod threads;
 

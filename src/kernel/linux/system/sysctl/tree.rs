@@ -14,6 +14,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
+use crate::kernel::linux::system::procfs;
 use crate::resource::sysctl::SysctlKey;
 
 /// The number of files that a thread opens in /proc before it makes a mount.
@@ -46,8 +47,11 @@ pub(super) fn open(key: &SysctlKey, how: OFlag) -> io::Result<File> {
     TREE.with_borrow_mut(|tree| {
         tree.renew();
         match tree.open(key, how) {
-            // Container engines mount /proc/sys read-only.
-            Err(Errno::EROFS) if matches!(tree.root, Root::Proc) => {
+            // Container engines mount /proc/sys read-only, or something else over parts of it.
+            Err(error)
+                if matches!(tree.root, Root::Proc)
+                    && (error == Errno::EROFS || error == Errno::ENOENT && procfs::is_hidden("/proc/sys/net")) =>
+            {
                 tree.left = 0;
                 tree.renew();
                 Ok(tree.open(key, how)?.into())

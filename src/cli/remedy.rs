@@ -1,0 +1,86 @@
+//! What the user can do about an operation that the kernel refused, where the error alone does not say.
+
+use std::io;
+
+use nix::errno::Errno;
+
+use super::wait;
+use crate::apply::ApplyError;
+use crate::diff::Change;
+use crate::kernel::ExecuteError;
+use crate::kernel::linux::inet6;
+use crate::kernel::linux::procfs::{self, Problem};
+use crate::operation::Operation;
+use crate::plan::Plan;
+
+/// The kernel's text for a kind of link that it does not have, and has no module for.
+const UNKNOWN_KIND: &str = "Unknown device type";
+
+/// A hint, and the cause if the error hides it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remedy {
+    /// The cause, as a clause.
+    pub cause: Option<String>,
+    /// What to do.
+    pub hint: String,
+}
+
+impl From<Problem> for Remedy {
+    fn from(Problem { cause, remedy }: Problem) -> Self {
+        Self { cause: Some(cause), hint: remedy }
+    }
+}
+
+/// Finds the remedy for a failed plan.
+pub fn find(error: &ApplyError, plan: &Plan) -> Option<Remedy> {
+    if let ApplyError::Unverified { remains, .. } = error
+        && remains.iter().flat_map(Change::fields).any(|field| field.name == "dad")
+    {
+        return Some(only(wait::DUPLICATE_HINT));
+    }
+    let ApplyError::Execute { source: ExecuteError::Operation(error), .. } = error else { return None };
+    let operation = &plan.steps.get(error.position)?.operation;
+    let errno = Errno::from_raw(error.source.number);
+    match operation {
+        Operation::WriteSysctl { key, .. } => of_sysctl(key.path(), errno),
+        Operation::CreateLink(new) if errno == Errno::EOPNOTSUPP && error.source.message.as_deref() == Some(UNKNOWN_KIND) => {
+            let module = new.link.kind.module().unwrap_or_else(|| new.link.kind.name());
+            Some(only(&format!(
+                "load the kernel module `{module}` as root (`modprobe {module}`), or install a kernel that has it"
+            )))
+        }
+        Operation::CreateLink(_) if errno == Errno::EACCES => {
+            Some(only("a port below 1024 needs CAP_NET_BIND_SERVICE, which this process does not have"))
+        }
+        Operation::CreateLink(_) | Operation::Put(_) if matches!(errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => {
+            inet6::problem().map(Remedy::from)
+        }
+        Operation::CreateLink(_)
+        | Operation::Put(_)
+        | Operation::CreateNamespace(_)
+        | Operation::DeleteNamespace(_)
+        | Operation::ChangeLink(_)
+        | Operation::DeleteLink(_)
+        | Operation::DeleteLinkGroup(_)
+        | Operation::Remove(_) => None,
+    }
+}
+
+fn only(hint: &str) -> Remedy {
+    Remedy { cause: None, hint: hint.to_owned() }
+}
+
+fn of_sysctl(path: &str, errno: Errno) -> Option<Remedy> {
+    if let Some(problem) = procfs::problem(io::Error::from(errno).kind()) {
+        return Some(problem.into());
+    }
+    match errno {
+        Errno::ENOENT => {
+            let problem = if path.starts_with("net/ipv6/") { inet6::problem() } else { None };
+            let unknown = || only("this kernel has no such setting, or not in network namespaces; check its name");
+            Some(problem.map_or_else(unknown, Remedy::from))
+        }
+        Errno::EACCES | Errno::EPERM => Some(only("this setting is read-only, or only root of the whole machine may write it")),
+        _ => None,
+    }
+}
