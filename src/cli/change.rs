@@ -83,6 +83,7 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     } else {
         warn_about_processes(&kernel, &plan, output);
     }
+    warn_about_other_mounts(&kernel, &plan, output);
     execute(&mut kernel, &goal, &live, &plan, &signals, options, output)?;
     output.message(&summary(&plan, start));
     wait::until_usable(&mut kernel, &goal, &signals, options, output)
@@ -184,8 +185,21 @@ fn warn_about_processes(kernel: &Linux, plan: &Plan, output: &mut Output) {
     }
     if !found.is_empty() {
         output.message(
-            "  The namespace loses its name and its links, but exists until its last process exits.\n  \
+            "  The namespace loses its name and its links to others, but exists until its last process exits.\n  \
              `topo destroy --kill` kills such processes.",
+        );
+    }
+}
+
+fn warn_about_other_mounts(kernel: &Linux, plan: &Plan, output: &mut Output) {
+    let found = kernel.other_mounts(deleted_namespaces(plan)).unwrap_or_default();
+    for (namespace, path) in &found {
+        output.warning(&format!("namespace `{namespace}` is also mounted on `{}`", escape(&path.display().to_string())));
+    }
+    if !found.is_empty() {
+        output.message(
+            "  The namespace loses its name and its links to others, but exists as long as it is mounted.\n  \
+             `umount PATH` ends that; `rm PATH` then removes the file.",
         );
     }
 }

@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use crate::kernel::linux::procfs;
+use nix::unistd::{AccessFlags, access};
+
+use crate::kernel::linux::{privilege, procfs};
 use crate::yaml::suggest;
 
 /// The usual exit status of a failure.
@@ -108,9 +110,13 @@ impl<E: Error + 'static> From<E> for Failure {
         let kind = kind(&error);
         let failure = Self::new(error);
         match kind {
-            Some(ErrorKind::PermissionDenied) => {
-                failure.hint("this needs root on the machine itself (`sudo`); root in a sandbox or user namespace is not enough")
-            }
+            Some(ErrorKind::PermissionDenied) => failure.hint(match lacks_own_run() {
+                true => {
+                    "root of this user namespace may not do that; a /run of its own lets it create namespaces \
+                     (`mount -t tmpfs tmpfs /run`), and so does a sandbox (`--sandbox`)"
+                }
+                false => "this needs root on the machine itself (`sudo`); root in a sandbox or user namespace is not enough",
+            }),
             Some(kind) => {
                 let failure = failure.blame_proc(kind);
                 match kind {
@@ -123,6 +129,12 @@ impl<E: Error + 'static> From<E> for Failure {
             None => failure,
         }
     }
+}
+
+/// Whether this process is root of a user namespace with a network and mounts of its own, in which /run still belongs to outer root.
+fn lacks_own_run() -> bool {
+    let is_writable = access("/run", AccessFlags::W_OK).is_ok();
+    !is_writable && privilege::is_ours_to_change().unwrap_or(false)
 }
 
 /// The kind of the system's error in a chain.

@@ -10,6 +10,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -24,7 +25,7 @@ use self::early::{EarlyNamespaces, EarlyObservations};
 use self::execute::ForeignRoutes;
 use self::observe::{Interest, Look};
 use self::system::threads::NamespaceThreads;
-use self::system::{netns, processes_inside};
+use self::system::{netns, other_mounts, processes_inside};
 use self::wire::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, NamespaceName};
@@ -155,6 +156,17 @@ impl Linux {
         namespaces: impl Iterator<Item = &'a NamespaceName>,
     ) -> io::Result<Vec<ProcessInside>> {
         processes_inside::end(&self.places(namespaces))
+    }
+
+    /// Returns the mounts of these namespaces at other paths than their own, as far as they were observed.
+    ///
+    /// # Errors
+    /// Fails if /proc cannot be read.
+    pub fn other_mounts<'a>(
+        &'a self,
+        namespaces: impl Iterator<Item = &'a NamespaceName>,
+    ) -> io::Result<Vec<(NamespaceName, PathBuf)>> {
+        other_mounts::find(&self.places(namespaces))
     }
 
     fn places<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> Vec<processes_inside::Place<'a>> {

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::harness::fingerprint::assert_restored;
-use super::harness::tools::TOPO;
-use super::harness::{Feature, command, eventually, example, in_namespaces, lab, needs, settled_fingerprint};
+use super::harness::tools::{Outcome, TOPO, ip};
+use super::harness::{Feature, command, eventually, example, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
 
 /// The numbers of a process's permitted capabilities.
 fn capabilities(process: u32) -> Vec<u32> {
@@ -70,4 +70,56 @@ fn without_privileges_nothing_changes_and_the_remedy_is_told() {
             assert_restored(&before);
         }
     });
+}
+
+/// The kernel asks for CAP_NET_BIND_SERVICE over the namespace of a vxlan, which root of a user namespace has in its own.
+#[test]
+fn a_vxlan_listens_on_a_port_below_1024() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vxlan]) {
+            return;
+        }
+        let before = settled_fingerprint();
+        let file =
+            lab("name: low\nnamespaces:\n  va: { interfaces: { v: { vxlan: { id: 9, remote: 10.0.0.1, port: 443 } } } }\n  \
+             host: { interfaces: { w: { vxlan: { id: 8, remote: 10.0.0.1, port: 53 } } } }\n");
+        topo(&["apply", &file]).ok();
+        assert_eq!(ip(&["-n", "va", "link", "show", "v"])[0]["linkinfo"]["info_data"]["port"], 443);
+        topo(&["plan", "--detailed-exitcode", &file]).ok();
+        topo(&["destroy", &file]).ok();
+        assert_restored(&before);
+        let mut restricted = command("setpriv");
+        restricted.args(["--bounding-set=-net_bind_service", TOPO, "apply"]).arg(&file);
+        let outcome = Outcome::from(&restricted.output().unwrap()).exits(1);
+        outcome.says("hint: a port below 1024 needs CAP_NET_BIND_SERVICE").says("the network is as it was before");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn a_namespace_of_an_outer_owner_is_foreign_and_does_not_disturb() {
+    in_namespaces(|| {
+        sh("ip netns add outer && ip netns add a");
+        let (file, free) = (lab("name: inner\nnamespaces: { a: {} }\n"), lab("name: inner\nnamespaces: { b: {}, c: {} }\n"));
+        let inner = |arguments: &[&str]| {
+            let mut command = command("unshare");
+            // Root of this user namespace is root there, too, so /run is its own.
+            Outcome::from(&command.args(["-Urnm", "--propagation", "slave", "sh", "-ec", &script(arguments)]).output().unwrap())
+        };
+        inner(&["plan", &free]).ok().says("Plan: 2 to add");
+        inner(&["list"]).ok().says("No labs.");
+        inner(&["apply", &file])
+            .exits(1)
+            .says("`a` is in the way: a namespace of another user namespace")
+            .says("hint: choose another");
+        let all = [vec!["apply", &free], vec!["plan", "--detailed-exitcode", &free], vec!["list"], vec!["destroy", "inner"]];
+        let all = all.iter().map(|arguments| script(arguments)).collect::<Vec<_>>().join("\n");
+        let output = command("unshare").args(["-Urnm", "--propagation", "slave", "sh", "-ec", &all]).output().unwrap();
+        Outcome::from(&output).ok().says("No changes").says("inner  -        2").says("0 added, 0 changed, 2 destroyed");
+        sh("ip netns del outer && ip netns del a");
+    });
+}
+
+fn script(arguments: &[&str]) -> String {
+    format!("{TOPO} {}", arguments.join(" "))
 }

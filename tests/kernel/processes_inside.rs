@@ -1,6 +1,7 @@
 //! Processes in namespaces that are destroyed: topo warns about them, or ends them on demand, and no others.
 
-use super::harness::fingerprint::assert_restored;
+use super::harness::fingerprint::{assert_restored, eventually_restored};
+use super::harness::tools::{assert_no_changes, destroy};
 use super::harness::{apply, command, in_namespaces, lab, settled_fingerprint, sh, start_inside, topo};
 
 const LAB: &str = "name: lived\nnamespaces: { a: {}, b: {} }\n";
@@ -42,5 +43,22 @@ fn processes_inside_are_ended_on_demand_and_nobody_else() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    });
+}
+
+#[test]
+fn a_namespace_that_is_mounted_under_a_second_name_is_named() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let file = lab("name: twice\nnamespaces: { a: {}, b: {}, c: {} }\n");
+        apply(&file);
+        sh("touch /run/netns/second '/run/an other' && mount --bind /run/netns/a /run/netns/second && \
+            mount --bind /run/netns/b '/run/an other'");
+        assert_no_changes(&file);
+        let outcome = destroy("twice").says("warning: namespace `a` is also mounted on `/run/netns/second`");
+        let outcome = outcome.says("warning: namespace `b` is also mounted on `/run/an other`").says("`umount PATH` ends that");
+        assert!(!outcome.stderr.contains("namespace `c`"), "{}", outcome.stderr);
+        sh("umount /run/netns/second '/run/an other' && rm -rf /run/netns/second '/run/an other' /run/mount");
+        eventually_restored(&before);
     });
 }

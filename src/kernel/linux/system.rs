@@ -4,6 +4,7 @@ pub mod deferred;
 pub mod inside;
 pub mod isolate;
 pub mod netns;
+pub mod other_mounts;
 pub mod privilege;
 pub mod process;
 pub mod processes_inside;

@@ -1,10 +1,10 @@
-//! What runs in a sandbox ends with it, and has no more rights to files than the user.
+//! What runs in a sandbox ends with it, and has the rights of the user to files, and those of root to the network.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::super::harness::{User, eventually, with_users};
+use super::super::harness::{Feature, User, eventually, needs, with_users};
 use super::PAIR;
 
 /// Starts processes that nobody waits for: in a namespace, in `host`, and in namespaces within. Returns their numbers.
@@ -92,6 +92,23 @@ fn permissions_of_files_hold_in_a_sandbox() {
         let script = format!("echo >> {file} && touch /run/mine && echo 1 > /proc/sys/net/ipv4/ip_forward && chmod 600 {secret}");
         user.topo(&["exec", "host", "--", "sh", "-c", &script]).ok();
         user.topo(&["destroy", "pair"]).ok();
+        user.assert_nothing_left();
+    });
+}
+
+/// Root of the sandbox has CAP_NET_BIND_SERVICE over the namespaces of the sandbox, which is all that the kernel asks for.
+#[test]
+fn a_vxlan_of_a_user_listens_on_a_port_below_1024() {
+    with_users(|| {
+        if !needs(&[Feature::Vxlan]) {
+            return;
+        }
+        let user = User::new();
+        let vxlan = "name: low\nnamespaces:\n  va: { interfaces: { v: { vxlan: { id: 9, remote: 10.0.0.1, port: 443 } } } }\n";
+        let file = user.file("lab.yaml", vxlan);
+        user.topo(&["apply", &file]).ok();
+        user.topo(&["exec", "va", "--", "ip", "-d", "link", "show", "v"]).ok().says("dstport 443");
+        user.topo(&["destroy", "low"]).ok();
         user.assert_nothing_left();
     });
 }

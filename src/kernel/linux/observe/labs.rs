@@ -70,8 +70,11 @@ pub fn any() -> Result<bool, ObserveError> {
     Ok(!find()?.is_empty())
 }
 
+/// Returns the mark of a namespace. It is empty for one that this process may not enter: no lab of this process has it.
 fn alias(namespace: &File) -> io::Result<String> {
-    netns::enter(namespace)?;
+    if !netns::enter_if_allowed(namespace)? {
+        return Ok(String::new());
+    }
     loopback_alias(&mut Socket::open()?).map_err(io::Error::other)
 }
 

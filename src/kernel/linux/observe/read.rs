@@ -144,8 +144,10 @@ pub(in crate::kernel::linux) fn look_at(
         Some(opened) if still => opened,
         _ => match directory.look(&name).map_err(failed)? {
             Some(Entry::Namespace(file)) => {
-                let socket = netns::enter(&file).and_then(|()| Socket::open()).map_err(failed)?;
-                OpenNamespace { file, socket }
+                if !netns::enter_if_allowed(&file).map_err(failed)? {
+                    return foreign(name, "a namespace of another user namespace");
+                }
+                OpenNamespace { file, socket: Socket::open().map_err(failed)? }
             }
             Some(Entry::File(text)) if text == ownership::namespace_mark(&interest.lab, &name) => {
                 return Ok(Seen::Placeholder(name));

@@ -34,6 +34,14 @@ pub fn enter(namespace: impl AsFd) -> io::Result<()> {
     Ok(setns(namespace, CloneFlags::CLONE_NEWNET)?)
 }
 
+/// The same; returns false if the namespace belongs to an outer user namespace, whose root alone may enter it.
+pub fn enter_if_allowed(namespace: impl AsFd) -> io::Result<bool> {
+    match enter(namespace) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) => Ok(false),
+        entered => entered.map(|()| true),
+    }
+}
+
 /// Moves the calling thread into a new network namespace.
 pub fn enter_new() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWNET)?)
