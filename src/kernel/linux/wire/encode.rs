@@ -13,7 +13,7 @@ use crate::name::{LabName, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, PortChange};
 use crate::ownership::{self, Mark};
 use crate::resource::link::veth::VETH_INFO_PEER;
-use crate::resource::link::{FlagBits, Link, LinkSettings, Queues};
+use crate::resource::link::{FlagBits, Kind, Link, LinkSettings, Queues};
 use crate::state::Ifindex;
 
 /// Adds the message that creates a link, or both ends of a pair. `descriptor` returns the descriptor of a namespace, or `None` for the one
@@ -155,7 +155,7 @@ fn peer_data(peer: &LinkMessage) -> Vec<u8> {
 /// as a port, for removed names and for added names.
 pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     let index = change.handle.index;
-    if let Some(first) = change.kind.as_ref().and_then(|kind| kind.changes_first()) {
+    if let Some(first) = change.kind.as_ref().and_then(Kind::changes_first) {
         let mut message = at(index);
         message.attributes.push(link_info(first.name(), first.encode(None)));
         batch.push(RouteNetlinkMessage::NewLink(message), 0);
