@@ -11,7 +11,7 @@ use self::wait::{VerifyError, verify};
 pub use self::wait::{WaitError, until_usable};
 use crate::diff::{Change, Conflict, diff, held_by_others};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
-use crate::name::{LabName, LinkId};
+use crate::name::{LabName, LinkId, NamespaceName};
 use crate::plan::{Plan, plan};
 use crate::record::{Others, Record};
 use crate::resource::sysctl::SysctlKey;
@@ -195,8 +195,8 @@ fn plan_for(kernel: &mut impl Kernel, goal: &Goal, live: &Live) -> Result<Plan, 
 }
 
 fn plan_from(lab: &LabName, desired: &State, live: &Live, preferred: &BTreeMap<LinkId, Ifindex>) -> Result<Plan, PrepareError> {
-    let changes = diff(desired, live).map_err(PrepareError::Conflicts)?;
-    Ok(plan(lab, desired, live, changes, preferred))
+    let difference = diff(desired, live).map_err(PrepareError::Conflicts)?;
+    Ok(plan(lab, desired, live, difference, preferred))
 }
 
 /// Executes a plan that [`prepare`] made from `before`, and verifies that the network matches the lab afterwards.
@@ -266,6 +266,8 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
     let mut interest = State::clone(&goal.interest);
     interest.extend(before.state.clone());
     let mut desired = before.state.clone();
+    let foreign = before.foreign_sysctls.iter().map(|(key, sysctl)| ((NamespaceName::host(), key.clone()), sysctl.clone()));
+    desired.sysctls.extend(foreign);
     // Incomplete namespaces are not restored.
     desired.namespaces.retain(|namespace| !before.broken.contains(namespace));
     let back = Goal {

@@ -8,10 +8,12 @@ mod links;
 mod losses;
 mod mtu;
 mod objects;
+mod side_effect;
 mod sysctls;
 
 pub use held::held_by_others;
 pub use mtu::Inheritance;
+pub use side_effect::SideEffect;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -238,11 +240,20 @@ impl Conflict {
     }
 }
 
-/// Returns the changes from `live` to `desired`, sorted by resource.
+/// The difference of two states.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Difference {
+    /// The changes, sorted by resource.
+    pub changes: Vec<Change>,
+    /// What the kernel does to foreign resources with these changes.
+    pub side_effects: Vec<SideEffect>,
+}
+
+/// Returns the difference from `live` to `desired`.
 ///
 /// # Errors
 /// Returns all conflicts.
-pub fn diff(desired: &State, live: &Live) -> Result<Vec<Change>, Vec<Conflict>> {
+pub fn diff(desired: &State, live: &Live) -> Result<Difference, Vec<Conflict>> {
     let conflicts = conflicts(desired, live);
     if !conflicts.is_empty() {
         return Err(conflicts);
@@ -252,9 +263,10 @@ pub fn diff(desired: &State, live: &Live) -> Result<Vec<Change>, Vec<Conflict>> 
     differ.links();
     differ.sysctls();
     differ.objects();
+    let side_effects = differ.effects_on_sysctls();
     let mut changes = differ.changes;
     changes.sort_by(|one, other| one.id.cmp(&other.id));
-    Ok(changes)
+    Ok(Difference { changes, side_effects })
 }
 
 fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {

@@ -49,6 +49,7 @@ struct Findings {
     links: Vec<SeenLink>,
     objects: Tables<Listed>,
     sysctls: Vec<((NamespaceName, SysctlKey), Sysctl)>,
+    foreign_sysctls: Vec<(SysctlKey, Sysctl)>,
     taken_indices: Vec<(LinkId, Ifindex)>,
     foreign: Vec<(ResourceId, String)>,
     group_is_shared: bool,
@@ -84,6 +85,7 @@ impl Findings {
         let foreign_namespaces = foreign_namespaces.map(|(namespace, what)| (ResourceId::Namespace(namespace), what));
         Live {
             indices: self.links.iter().map(|seen| (seen.id.clone(), seen.index)).collect(),
+            foreign_sysctls: self.foreign_sysctls.into_iter().collect(),
             taken_indices: self.taken_indices.into_iter().collect(),
             foreign: foreign_namespaces.chain(self.foreign).collect(),
             group_is_shared: self.group_is_shared,
@@ -240,7 +242,13 @@ impl<'a> Judging<'a> {
     /// Adds the sysctls of the namespace and of the given links.
     fn add_sysctls(&self, links: &[SeenLink], findings: &mut Findings) {
         let existing = self.snapshot.sysctls.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        let relevant = existing.filter(|(key, _)| key.link().is_none_or(|name| named(links, name).is_some()));
-        findings.sysctls.extend(relevant.map(|(key, value)| ((self.namespace.clone(), key.clone()), value.clone())));
+        for (key, value) in existing {
+            let id = (self.namespace.clone(), key.clone());
+            if self.is_host && !self.desired.sysctls.contains_key(&id) {
+                findings.foreign_sysctls.push((key.clone(), value.clone()));
+            } else if key.link().is_none_or(|name| named(links, name).is_some()) {
+                findings.sysctls.push((id, value.clone()));
+            }
+        }
     }
 }

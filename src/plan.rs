@@ -13,7 +13,7 @@ pub use reach::last_touches;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::diff::{Action, Change, Inheritance};
+use crate::diff::{Action, Change, Difference, Inheritance, SideEffect};
 use crate::graph::LinkGraph;
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::operation::Operation;
@@ -47,6 +47,8 @@ pub struct Plan {
     pub lab: LabName,
     /// The changes, sorted by resource.
     pub changes: Vec<Change>,
+    /// What the kernel does to foreign resources with these changes.
+    pub side_effects: Vec<SideEffect>,
     /// The operations, in the order of execution.
     pub steps: Vec<Step>,
 }
@@ -88,12 +90,13 @@ impl Plan {
 
 /// Makes the operations for the changes and orders them. New links get the interface index in `preferred` if it is free, so that a
 /// rollback restores the indices of deleted links.
-pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, preferred: &BTreeMap<LinkId, Ifindex>) -> Plan {
+pub fn plan(lab: &LabName, desired: &State, live: &Live, difference: Difference, preferred: &BTreeMap<LinkId, Ifindex>) -> Plan {
+    let Difference { changes, side_effects } = difference;
     let steps = match changes.is_empty() {
         true => Vec::new(),
         false => build::steps(&Context::new(lab, desired, live, &changes, preferred), &changes),
     };
-    Plan { lab: lab.clone(), changes, steps }
+    Plan { lab: lab.clone(), changes, side_effects, steps }
 }
 
 /// Returns the plan that creates a lab on an empty machine. `lab` is a lab file without the name.
@@ -101,8 +104,8 @@ pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, p
 fn from_nothing(lab: &str) -> Plan {
     let lab = crate::spec::load(&format!("name: lab\n{lab}")).lab.unwrap();
     let desired = crate::lower::lower(&lab, &BTreeMap::new()).state;
-    let changes = crate::diff::diff(&desired, &Live::default()).unwrap();
-    plan(&lab.name, &desired, &Live::default(), changes, &BTreeMap::new())
+    let difference = crate::diff::diff(&desired, &Live::default()).unwrap();
+    plan(&lab.name, &desired, &Live::default(), difference, &BTreeMap::new())
 }
 
 /// The data from which operations are built.

@@ -27,6 +27,9 @@ pub struct Record {
     pub links: BTreeMap<LinkId, LinkSettings>,
     /// The previous values of sysctls of `host` that the lab changed.
     pub host_sysctls: BTreeMap<SysctlKey, String>,
+    /// Sysctls of `host` that the kernel changed with those that the lab changed, with their previous values. The keys are the latter.
+    /// Left out are those that get their previous value when the kernel changes them back.
+    pub host_effects: BTreeMap<SysctlKey, BTreeMap<SysctlKey, String>>,
     /// The sysctls that the lab wrote in its own namespaces, and of its own links in `host`.
     pub sysctls: BTreeMap<NamespaceName, BTreeSet<SysctlKey>>,
     /// Objects in `host` that are not on a link of the lab: addresses of external links, and routes over them.
@@ -111,6 +114,14 @@ impl Record {
                 restored.to_mut().sysctls.insert(id, Sysctl::new(value));
             }
         }
+        let unheld = self.host_effects.iter().filter(|(cause, _)| others.sysctl(cause).is_none());
+        let ended = unheld.filter(|(cause, _)| !desired.sysctls.contains_key(&(NamespaceName::host(), (*cause).clone())));
+        for (key, value) in ended.flat_map(|(_, effects)| effects) {
+            let id = (NamespaceName::host(), key.clone());
+            if live.foreign_sysctls.contains_key(key) && !restored.sysctls.contains_key(&id) && others.sysctl(key).is_none() {
+                restored.to_mut().sysctls.insert(id, Sysctl::new(value));
+            }
+        }
         for (namespace, key) in self.forgotten(desired, live) {
             // An interface inherits from `default` of its namespace, or from a sysctl that the kernel copies to all interfaces. The
             // value that the lab sets for these takes precedence.
@@ -150,8 +161,29 @@ impl Record {
                 record.host_sysctls.entry(key.clone()).or_insert_with(machines);
             }
         }
+        record.note_effects(desired, live, others);
         table::visit(&mut Note { desired, objects: &mut record.objects });
         record
+    }
+
+    /// Adds the values of foreign sysctls that the kernel changes with sysctls of `host`.
+    fn note_effects(&mut self, desired: &State, live: &Live, others: &Others) {
+        for (cause, previous) in &self.host_sysctls {
+            let id = (NamespaceName::host(), cause.clone());
+            let sides = desired.sysctls.get(&id).zip(live.state.sysctls.get(&id));
+            let is_written = sides.is_some_and(|(desired, live)| !desired.agrees(live));
+            if self.host_effects.contains_key(cause) {
+                continue;
+            }
+            let effects = match others.effects(cause) {
+                Some(effects) => effects.clone(),
+                None if is_written => effects_of(cause, previous, live),
+                None => continue,
+            };
+            if !effects.is_empty() {
+                self.host_effects.insert(cause.clone(), effects);
+            }
+        }
     }
 
     /// Returns the record to write after the network matches the desired state.
@@ -168,6 +200,7 @@ impl Record {
             })
             .collect();
         record.host_sysctls.retain(|key, _| desired.sysctls.contains_key(&(host.clone(), key.clone())));
+        record.host_effects.retain(|cause, _| record.host_sysctls.contains_key(cause));
         for (namespace, keys) in &mut record.sysctls {
             keys.retain(|key| desired.sysctls.contains_key(&(namespace.clone(), key.clone())));
         }
@@ -175,6 +208,14 @@ impl Record {
         table::visit(&mut Settle { desired, objects: &mut record.objects });
         record
     }
+}
+
+/// Returns the foreign sysctls that the kernel changes with this one, unless it changes them back with it to the same value.
+fn effects_of(cause: &SysctlKey, previous: &str, live: &Live) -> BTreeMap<SysctlKey, String> {
+    let effect = |key: &SysctlKey| key.causes().into_iter().find(|(other, _)| other == cause).map(|(_, effect)| effect);
+    let affected = live.foreign_sysctls.iter().filter_map(|(key, value)| Some((key, value, effect(key)?)));
+    let lost = affected.filter(|(_, value, effect)| !Sysctl::new(&effect.value(previous)).agrees(value));
+    lost.map(|(key, value, _)| (key.clone(), value.value.clone())).collect()
 }
 
 /// Returns whether the sysctl belongs to a link in `host` that the lab creates.

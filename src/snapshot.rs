@@ -1,7 +1,7 @@
 //! Snapshots of a network as plain data: links, objects and sysctls of each namespace. Both kernels return snapshots;
 //! [`crate::live`] decides what belongs to the lab.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::link::{Ifindex, Link};
@@ -45,6 +45,18 @@ pub struct Snapshot {
     pub notes: Notes,
     /// The requested sysctls; `None` for those that this kernel does not have.
     pub sysctls: Vec<(SysctlKey, Option<Sysctl>)>,
+}
+
+impl Snapshot {
+    /// Returns the sysctls that the kernel can change with these, if this is `host`: those of foreign interfaces are among them.
+    pub fn effects_in_host(&self, namespace: &NamespaceName, sysctls: &[SysctlKey]) -> Vec<SysctlKey> {
+        if !namespace.is_host() {
+            return Vec::new();
+        }
+        let links = || self.links.iter().map(|link| link.name);
+        let effects: BTreeSet<SysctlKey> = sysctls.iter().flat_map(|key| key.effects(links())).collect();
+        effects.into_iter().filter(|key| !sysctls.contains(key)).collect()
+    }
 }
 
 /// Snapshots of the lab's namespaces and of `host`.

@@ -227,6 +227,8 @@ pub struct Live {
     pub indices: BTreeMap<LinkId, Ifindex>,
     /// Whether a foreign link is in the lab's group.
     pub group_is_shared: bool,
+    /// Sysctls of `host` that the lab does not declare, but that the kernel can change with those that it declares.
+    pub foreign_sysctls: BTreeMap<SysctlKey, Sysctl>,
     /// The indices of foreign links in `host`. New links cannot have them, but can have these links as parents.
     pub taken_indices: BTreeMap<LinkId, Ifindex>,
     /// Namespaces of the lab that are incomplete because their creation or removal was interrupted.
@@ -242,6 +244,12 @@ pub struct Live {
 }
 
 impl Live {
+    /// Returns a sysctl, be it the lab's or not.
+    pub fn sysctl(&self, namespace: &NamespaceName, key: &SysctlKey) -> Option<&Sysctl> {
+        let foreign = || self.foreign_sysctls.get(key).filter(|_| namespace.is_host());
+        self.state.sysctls.get(&(namespace.clone(), key.clone())).or_else(foreign)
+    }
+
     /// Returns the index of a link.
     pub fn index(&self, namespace: &NamespaceName, name: LinkName) -> Option<Ifindex> {
         self.indices.get(&LinkId::new(namespace, name)).copied()

@@ -81,8 +81,8 @@ mod tests {
         let (lab, state) = state(text);
         let live = Live { state, ..Live::default() };
         let changes = crate::diff::diff(&crate::state::State::default(), &live).unwrap();
-        let changes = changes.into_iter().filter(|change| of(&change.id)).collect();
-        let plan = Plan { lab, changes, steps: Vec::new() };
+        let changes = changes.changes.into_iter().filter(|change| of(&change.id)).collect();
+        let plan = Plan { lab, changes, side_effects: Vec::new(), steps: Vec::new() };
         plan.touched(&live).iter().map(ToString::to_string).collect()
     }
 

@@ -63,6 +63,9 @@ pub fn plan(plan: &Plan, colour: Colour) -> String {
         for change in changes {
             self::change(&mut out, change, colour);
         }
+        for effect in plan.side_effects.iter().filter(|effect| effect.id.namespace() == namespace) {
+            let _ = writeln!(out, "{} {}", colour.paint(Action::Delete, "  !"), escape(&effect.to_string()));
+        }
         out.push('\n');
     }
     let _ = writeln!(out, "{}", totals(plan));

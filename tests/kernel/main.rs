@@ -32,6 +32,7 @@ mod random;
 mod routes;
 mod rules;
 mod sandbox;
+mod side_effects;
 mod sysctls;
 mod system_calls;
 mod update;

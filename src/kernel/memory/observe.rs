@@ -15,7 +15,7 @@ use crate::resource::object::Maker;
 use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::object::wire::{Found, RTPROT_KERNEL};
 use crate::resource::route::{NextHop, Route, RouteKey, RouteType};
-use crate::resource::sysctl::Sysctl;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
 use crate::state::State;
 
@@ -74,11 +74,14 @@ impl Reader<'_> {
         table::visit(&mut AddKept { namespace: self.namespace, snapshot: &mut snapshot });
         snapshot.notes.connected.sort_unstable();
         snapshot.notes.local.sort_unstable();
-        let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name);
-        let read = |(namespace, key): &(NamespaceName, _)| {
-            self.network.read_sysctl(namespace, crate::resource::sysctl::SysctlKey::path(key))
+        let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name).map(|(_, key)| key.clone());
+        let wanted = wanted.collect::<Vec<SysctlKey>>();
+        let read = |key: SysctlKey| {
+            let value = self.network.read_sysctl(self.name, key.path()).map(|value| Sysctl::new(&value));
+            (key, value)
         };
-        snapshot.sysctls = wanted.map(|id| (id.1.clone(), read(id).map(|value| Sysctl::new(&value)))).collect();
+        let effects = snapshot.effects_in_host(self.name, &wanted);
+        snapshot.sysctls = wanted.into_iter().chain(effects).map(read).collect();
         snapshot
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Addresses and routes are dumped separately for each family, because the kernel holds the rtnl lock during a dump of all families.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
@@ -168,7 +169,7 @@ fn complete(
     mut opened: OpenNamespace,
     snapshot: Snapshot,
 ) -> Result<Seen, ObserveError> {
-    let sysctls = read_sysctls(interest, &name, Some(&opened.file), &mut opened.socket)?;
+    let sysctls = read_sysctls(interest.sysctls(&name), &name, Some(&opened.file), &mut opened.socket)?;
     Ok(Seen::Lab { name, opened, snapshot: Box::new(Snapshot { sysctls, ..snapshot }) })
 }
 
@@ -199,7 +200,7 @@ pub(in crate::kernel::linux) fn complete_host(
 ) -> Result<(), ObserveError> {
     let host = NamespaceName::host();
     if interest.is_missing_in(&host, snapshot) {
-        snapshot.sysctls = read_sysctls(interest, &host, None, socket)?;
+        snapshot.sysctls = read_sysctls(&with_effects(interest, &host, snapshot), &host, None, socket)?;
     }
     Ok(())
 }
@@ -241,7 +242,7 @@ fn read_rest(
     outcome?;
     snapshot.notes.connected.sort_unstable();
     snapshot.notes.local.sort_unstable();
-    snapshot.sysctls = read_sysctls(interest, name, file, socket)?;
+    snapshot.sysctls = read_sysctls(&with_effects(interest, name, &snapshot), name, file, socket)?;
     Ok(snapshot)
 }
 
@@ -324,16 +325,25 @@ impl ObjectReader<'_> {
     }
 }
 
-/// Reads the sysctls of interest. `file` is the namespace, if the calling thread is not in it.
+/// Returns the sysctls of interest, in `host` with those that the kernel changes with them.
+fn with_effects<'a>(interest: &'a Interest, name: &NamespaceName, snapshot: &Snapshot) -> Cow<'a, [SysctlKey]> {
+    let wanted = interest.sysctls(name);
+    match snapshot.effects_in_host(name, wanted) {
+        effects if effects.is_empty() => wanted.into(),
+        effects => wanted.iter().cloned().chain(effects).collect(),
+    }
+}
+
+/// Reads these sysctls. `file` is the namespace, if the calling thread is not in it.
 fn read_sysctls(
-    interest: &Interest,
+    wanted: &[SysctlKey],
     name: &NamespaceName,
     file: Option<&File>,
     socket: &mut Socket,
 ) -> Result<Vec<(SysctlKey, Option<Sysctl>)>, ObserveError> {
     let mut values = Vec::new();
     let mut entered = false;
-    for key in interest.sysctls(name) {
+    for key in wanted {
         let failed = |error| broken(format!("`{key}` of `{name}`"))(error);
         if let Some(value) = sysctl::ask(socket, key) {
             values.push((key.clone(), Some(value)));
