@@ -4,6 +4,7 @@
 
 mod wait;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::plan::{Plan, plan};
 use crate::record::{Others, Record};
+use crate::resource::object::table::Tables;
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Ifindex, Live, ResourceId, State};
 
@@ -28,6 +30,21 @@ pub enum PrepareError {
     Conflicts(Vec<Conflict>),
 }
 
+/// What differs from the state that was to be reached.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// The changes that would reach it.
+    pub changes: Vec<Change>,
+    /// Foreign objects that the kernel removed and that were not added again.
+    pub missing: Vec<String>,
+}
+
+impl Remains {
+    fn of(rest: Plan) -> Self {
+        Self { missing: rest.missing(), changes: rest.changes }
+    }
+}
+
 /// The state of the machine after a failure.
 #[derive(Debug)]
 pub enum Aftermath {
@@ -38,7 +55,7 @@ pub enum Aftermath {
     /// The rollback failed.
     Left {
         /// The changes that would restore the previous state.
-        remains: Vec<Change>,
+        remains: Box<Remains>,
         /// The error of the rollback, if there was one.
         error: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -60,7 +77,7 @@ pub enum ApplyError {
     #[error("the network differs from the lab although every operation succeeded")]
     Unverified {
         /// The remaining differences.
-        remains: Vec<Change>,
+        remains: Box<Remains>,
         /// The state of the machine.
         aftermath: Aftermath,
     },
@@ -85,7 +102,7 @@ impl ApplyError {
     pub fn concerns<'p>(&'p self, plan: &'p Plan) -> Vec<&'p ResourceId> {
         match self {
             Self::Execute { source: ExecuteError::Operation(error), .. } => plan.resource(error.position).into_iter().collect(),
-            Self::Unverified { remains, .. } => remains.iter().map(|change| &change.id).collect(),
+            Self::Unverified { remains, .. } => remains.changes.iter().map(|change| &change.id).collect(),
             Self::Execute { source: ExecuteError::Interrupted, .. } | Self::Verify { .. } => Vec::new(),
         }
     }
@@ -150,10 +167,32 @@ impl Goal {
         self
     }
 
-    /// Returns the live state without what belongs to other labs.
+    /// Returns the live state without what belongs to other labs, and with what the record says of foreign objects.
     fn own(&self, mut live: Live) -> Live {
         self.others.leave_out(&mut live, &self.desired);
+        live.lost_objects = self.record.missing(&live);
         live
+    }
+
+    /// Returns the record to write before a plan from this live state is executed.
+    pub fn record_before(&self, live: &Live, plan: &Plan) -> Record {
+        let mut record = self.record.before(&self.desired, live, &self.others);
+        record.add_lost(&plan.foreign.removed);
+        record
+    }
+
+    /// Returns the record to write after a plan was executed, from that which was written before.
+    pub fn record_after(&self, before: &Record, plan: &Plan) -> Record {
+        before.settled(&self.desired, &plan.foreign.missing)
+    }
+
+    /// Returns the goal with the foreign objects recorded that the kernel removes with a plan.
+    fn with_lost(&self, plan: &Plan) -> Cow<'_, Self> {
+        let mut goal = Cow::Borrowed(self);
+        if plan.foreign.removed != Tables::default() {
+            goal.to_mut().record.add_lost(&plan.foreign.removed);
+        }
+        goal
     }
 
     /// Adds the record of the last change, and what other labs hold.
@@ -214,6 +253,7 @@ pub fn apply(
     if plan.steps.is_empty() {
         return Ok(());
     }
+    let goal = &goal.with_lost(plan);
     let operations = plan.operations();
     let mut attempt = 1;
     while let Err(source) = kernel.execute(&operations, progress) {
@@ -229,7 +269,7 @@ pub fn apply(
         Ok(rest) if rest.is_empty() => Ok(()),
         Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);
-            Err(ApplyError::Unverified { remains: rest.changes, aftermath })
+            Err(ApplyError::Unverified { remains: Box::new(Remains::of(rest)), aftermath })
         }
         Err(VerifyError::Prepare(source)) => {
             let aftermath = recover(kernel, goal, before, on_failure);
@@ -274,7 +314,7 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
         lab: goal.lab.clone(),
         desired: Arc::new(desired),
         interest: Arc::new(interest),
-        record: Record::default(),
+        record: Record { lost: goal.record.lost.clone(), ..Record::default() },
         others: goal.others.clone(),
     };
     let mut failure: Option<Box<dyn std::error::Error + Send + Sync>> = None;
@@ -287,8 +327,8 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
     }
     match plan_back(kernel, &back, before) {
         Ok(rest) if rest.is_empty() => Aftermath::RolledBack,
-        Ok(rest) => Aftermath::Left { remains: rest.changes, error: failure },
-        Err(error) => Aftermath::Left { remains: Vec::new(), error: failure.or(Some(error.into())) },
+        Ok(rest) => Aftermath::Left { remains: Box::new(Remains::of(rest)), error: failure },
+        Err(error) => Aftermath::Left { remains: Box::default(), error: failure.or(Some(error.into())) },
     }
 }
 

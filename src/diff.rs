@@ -3,6 +3,7 @@
 //!
 //! The plan decides about order and messages.
 
+mod foreign;
 mod held;
 mod links;
 mod losses;
@@ -11,9 +12,10 @@ mod objects;
 mod side_effect;
 mod sysctls;
 
+pub use foreign::ForeignChanges;
 pub use held::held_by_others;
 pub use mtu::Inheritance;
-pub use side_effect::SideEffect;
+pub use side_effect::{Remedy, SideEffect};
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -247,6 +249,8 @@ pub struct Difference {
     pub changes: Vec<Change>,
     /// What the kernel does to foreign resources with these changes.
     pub side_effects: Vec<SideEffect>,
+    /// What happens to foreign objects.
+    pub foreign: ForeignChanges,
 }
 
 /// Returns the difference from `live` to `desired`.
@@ -263,10 +267,11 @@ pub fn diff(desired: &State, live: &Live) -> Result<Difference, Vec<Conflict>> {
     differ.links();
     differ.sysctls();
     differ.objects();
-    let side_effects = differ.effects_on_sysctls();
+    let mut side_effects = differ.effects_on_sysctls();
+    let foreign = differ.foreign_objects(&mut side_effects);
     let mut changes = differ.changes;
     changes.sort_by(|one, other| one.id.cmp(&other.id));
-    Ok(Difference { changes, side_effects })
+    Ok(Difference { changes, side_effects, foreign })
 }
 
 fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {

@@ -17,10 +17,12 @@ use std::sync::Arc;
 use self::objects::Listed;
 use self::owner::Claim;
 use self::parents::{Elsewhere, Ends, Parents};
+use ipnet::IpNet;
+
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::link::{Link, Marked};
-use crate::resource::object::table::Tables;
+use crate::resource::object::table::{ForeignLists, Tables};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
 use crate::state::{Ifindex, Live, ResourceId, State};
@@ -50,6 +52,9 @@ struct Findings {
     objects: Tables<Listed>,
     sysctls: Vec<((NamespaceName, SysctlKey), Sysctl)>,
     foreign_sysctls: Vec<(SysctlKey, Sysctl)>,
+    foreign_objects: Tables<ForeignLists>,
+    connected: Vec<IpNet>,
+    promoting: Vec<LinkName>,
     taken_indices: Vec<(LinkId, Ifindex)>,
     foreign: Vec<(ResourceId, String)>,
     group_is_shared: bool,
@@ -86,6 +91,10 @@ impl Findings {
         Live {
             indices: self.links.iter().map(|seen| (seen.id.clone(), seen.index)).collect(),
             foreign_sysctls: self.foreign_sysctls.into_iter().collect(),
+            foreign_objects: self.foreign_objects,
+            lost_objects: Tables::default(),
+            connected: self.connected,
+            promoting: self.promoting.into_iter().collect(),
             taken_indices: self.taken_indices.into_iter().collect(),
             foreign: foreign_namespaces.chain(self.foreign).collect(),
             group_is_shared: self.group_is_shared,
@@ -148,7 +157,20 @@ impl<'a> Judging<'a> {
         self.add_foreign_altnames(&links, findings);
         self.add_objects(&links, findings);
         self.add_sysctls(&links, findings);
+        if self.endangers_foreign_objects() {
+            findings.connected.extend(self.snapshot.notes.connected.iter().map(|(subnet, _)| *subnet));
+            let promoting = self.snapshot.links.iter().filter(|link| link.promotes_secondaries);
+            findings.promoting.extend(promoting.map(|link| link.name));
+        }
         findings.links.extend(links);
+    }
+
+    /// Returns whether the lab changes something in `host` with which the kernel may remove foreign objects.
+    fn endangers_foreign_objects(&self) -> bool {
+        let in_host = |id: &LinkId| id.namespace.is_host();
+        let external = || self.desired.links.iter().any(|(id, link)| in_host(id) && link.external);
+        let sysctl = || self.desired.sysctls.keys().any(|(namespace, _)| namespace.is_host());
+        self.is_host && (external() || sysctl() || self.desired.adopt.iter().any(in_host))
     }
 
     fn with_index(&self, index: Ifindex) -> Option<&'a FoundLink> {

@@ -7,7 +7,7 @@ use crate::name::{LinkId, NamespaceName};
 use crate::ownership::Mark;
 pub use crate::resource::link::MasterChange;
 use crate::resource::link::{Kind, Link, LinkSettings, Port};
-use crate::resource::object::table::{Any, Places, Puts};
+use crate::resource::object::table::{Any, Places, Puts, Restorations};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
 
@@ -126,6 +126,8 @@ pub enum Operation {
     Put(Box<Any<Puts>>),
     /// Removes an object.
     Remove(Box<Any<Places>>),
+    /// Adds a foreign object of `host` again that the kernel has removed as a side effect, if it is not there.
+    Restore(Box<Any<Restorations>>),
 }
 
 impl Operation {
@@ -142,6 +144,7 @@ impl Operation {
             Self::DeleteLink(link) => &link.id.namespace,
             Self::Put(put) => put.namespace(),
             Self::Remove(object) => object.namespace(),
+            Self::Restore(again) => again.namespace(),
         }
     }
 }
@@ -172,6 +175,10 @@ impl fmt::Display for Operation {
             Self::Remove(object) => {
                 let id = object.id();
                 write!(f, "delete {} `{id}`", id.word())
+            }
+            Self::Restore(again) => {
+                let id = again.id();
+                write!(f, "restore {} `{id}`", id.word())
             }
         }
     }

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::{Link, LinkSettings};
-use crate::resource::object::table::{self, IdSets, Registered, Tables, Visit};
+use crate::resource::object::Foreign;
+use crate::resource::object::table::{self, ForeignLists, IdSets, Messages, Registered, Tables, Visit};
+use crate::resource::object::wire::Names;
 use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
 use crate::state::{Live, State};
 
@@ -30,6 +32,8 @@ pub struct Record {
     /// Sysctls of `host` that the kernel changed with those that the lab changed, with their previous values. The keys are the latter.
     /// Left out are those that get their previous value when the kernel changes them back.
     pub host_effects: BTreeMap<SysctlKey, BTreeMap<SysctlKey, String>>,
+    /// Foreign objects of `host` that the kernel removes, or has removed, with changes of the lab.
+    pub lost: Tables<Messages>,
     /// The sysctls that the lab wrote in its own namespaces, and of its own links in `host`.
     pub sysctls: BTreeMap<NamespaceName, BTreeSet<SysctlKey>>,
     /// Objects in `host` that are not on a link of the lab: addresses of external links, and routes over them.
@@ -186,9 +190,23 @@ impl Record {
         }
     }
 
+    /// Adds foreign objects that the kernel removes with the changes of a plan.
+    pub fn add_lost(&mut self, removed: &Tables<Messages>) {
+        table::visit(&mut AddLost { lost: &mut self.lost, removed });
+    }
+
+    /// Returns the lost objects that are not there, as far as their links still exist.
+    pub fn missing(&self, live: &Live) -> Tables<ForeignLists> {
+        let mut missing = Missing { record: self, live, names: None, missing: Tables::default() };
+        table::visit(&mut missing);
+        missing.missing
+    }
+
     /// Returns the record to write after the network matches the desired state.
     #[must_use]
-    pub fn settled(&self, desired: &State) -> Self {
+    ///
+    /// `missing` are foreign objects that can be added again later.
+    pub fn settled(&self, desired: &State, missing: &Tables<Messages>) -> Self {
         let host = NamespaceName::host();
         let mut record = self.clone();
         record.links = self
@@ -206,6 +224,9 @@ impl Record {
         }
         record.sysctls.retain(|_, keys| !keys.is_empty());
         table::visit(&mut Settle { desired, objects: &mut record.objects });
+        // Objects that are still missing when the lab has left come back with what the user changed.
+        let has_left = record.links.is_empty() && record.host_sysctls.is_empty();
+        record.lost = if has_left { Tables::default() } else { missing.clone() };
         record
     }
 }
@@ -271,6 +292,50 @@ impl Visit for Note<'_> {
     }
 }
 
+struct AddLost<'a> {
+    lost: &'a mut Tables<Messages>,
+    removed: &'a Tables<Messages>,
+}
+
+impl Visit for AddLost<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let lost = self.lost.of_mut::<O>();
+        let new: Vec<_> = self.removed.of::<O>().iter().filter(|message| !lost.contains(message)).cloned().collect();
+        lost.extend(new);
+    }
+}
+
+/// Finds lost objects that are not there.
+struct Missing<'a> {
+    record: &'a Record,
+    live: &'a Live,
+    /// The names of the links of `host`, if there are lost objects.
+    names: Option<Names>,
+    missing: Tables<ForeignLists>,
+}
+
+impl Visit for Missing<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let lost = self.record.lost.of::<O>();
+        if lost.is_empty() {
+            return;
+        }
+        let live = self.live;
+        let names = self.names.get_or_insert_with(|| {
+            let of_host = live.indices.iter().chain(&live.taken_indices).filter(|(id, _)| id.namespace.is_host());
+            Names::new(of_host.map(|(id, index)| (*index, id.name)))
+        });
+        let host = NamespaceName::host();
+        let is_there = |foreign: &Foreign<O>| {
+            let same = |other: &Foreign<O>| O::is_same((&foreign.key, &foreign.value), (&other.key, &other.value));
+            live.foreign_objects.of::<O>().iter().any(same)
+                || live.state.objects::<O>().contains_key(&(host.clone(), foreign.key.clone()))
+        };
+        let missing = lost.iter().filter_map(|message| Foreign::<O>::decode(message, names)).filter(|foreign| !is_there(foreign));
+        self.missing.of_mut::<O>().extend(missing);
+    }
+}
+
 /// Removes objects from the record that the lab does not declare.
 struct Settle<'a> {
     desired: &'a State,
@@ -308,18 +373,21 @@ mod tests {
 
     #[test]
     fn the_value_before_the_first_change_is_restored() {
-        let first =
-            Record::default().before(&with_mtu(Some(1400)), &live(1500), &Others::default()).settled(&with_mtu(Some(1400)));
-        let second = first.before(&with_mtu(Some(1300)), &live(1400), &Others::default()).settled(&with_mtu(Some(1300)));
+        let first = Record::default()
+            .before(&with_mtu(Some(1400)), &live(1500), &Others::default())
+            .settled(&with_mtu(Some(1400)), &Tables::default());
+        let second = first
+            .before(&with_mtu(Some(1300)), &live(1400), &Others::default())
+            .settled(&with_mtu(Some(1300)), &Tables::default());
         assert_eq!(mtu(&second.restore(&State::default(), &live(1300), &BTreeMap::new(), &Others::default())), Some(1500));
-        assert!(second.settled(&State::default()).is_empty());
+        assert!(second.settled(&State::default(), &Tables::default()).is_empty());
     }
 
     #[test]
     fn a_removed_setting_of_a_declared_link_is_restored() {
         let record = Record::default().before(&with_mtu(Some(1400)), &live(1500), &Others::default());
         assert_eq!(mtu(&record.restore(&with_mtu(None), &live(1400), &BTreeMap::new(), &Others::default())), Some(1500));
-        assert!(record.settled(&with_mtu(None)).is_empty());
+        assert!(record.settled(&with_mtu(None), &Tables::default()).is_empty());
     }
 
     #[test]

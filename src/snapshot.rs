@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::link::{Ifindex, Link};
-use crate::resource::object::table::{Dumped, Tables};
+use crate::resource::object::table::{Dumped, Messages, Tables};
 use crate::resource::object::wire::Notes;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
@@ -24,6 +24,8 @@ pub struct FoundLink {
     pub port_reference: Option<Ifindex>,
     /// The index of the parent or of the other end of a pair (IFLA_LINK).
     pub below: Option<Ifindex>,
+    /// Whether the next IPv4 address of a subnet takes the place of the first one when that is removed (`promote_secondaries`).
+    pub promotes_secondaries: bool,
     /// The nsid of the namespace that `below` is in (IFLA_LINK_NETNSID); `None` for the link's own namespace.
     pub below_nsid: Option<i32>,
     /// Whether it can carry packets: it is up and has carrier (IFF_RUNNING and IFF_LOWER_UP).
@@ -41,6 +43,8 @@ pub struct Snapshot {
     pub links: Vec<FoundLink>,
     /// Its objects, in the kernel's order.
     pub objects: Tables<Dumped>,
+    /// The messages that reported the objects, in the same order; only of `host`.
+    pub messages: Tables<Messages>,
     /// What messages of some objects tell about others. The lists are sorted.
     pub notes: Notes,
     /// The requested sysctls; `None` for those that this kernel does not have.

@@ -6,13 +6,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 pub use crate::resource::link::Ifindex;
 use crate::resource::link::Link;
 use crate::resource::object::Id;
-use crate::resource::object::table::{self, Any, Ids, Inspect, Registered, Sorted, Tables, Visit};
+use crate::resource::object::table::{self, Any, ForeignLists, Ids, Inspect, Registered, Sorted, Tables, Visit};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
 /// The identity of a resource. Resources of a namespace are listed in this order.
@@ -229,6 +230,14 @@ pub struct Live {
     pub group_is_shared: bool,
     /// Sysctls of `host` that the lab does not declare, but that the kernel can change with those that it declares.
     pub foreign_sysctls: BTreeMap<SysctlKey, Sysctl>,
+    /// Foreign objects of `host` that the kernel may remove with changes of the lab.
+    pub foreign_objects: Tables<ForeignLists>,
+    /// Foreign objects of `host` that the kernel has removed with changes of the lab, and that are not there.
+    pub lost_objects: Tables<ForeignLists>,
+    /// The destinations of connected routes of `host`.
+    pub connected: Vec<IpNet>,
+    /// Links in `host` on which the next IPv4 address of a subnet takes the place of the first one when that is removed.
+    pub promoting: BTreeSet<LinkName>,
     /// The indices of foreign links in `host`. New links cannot have them, but can have these links as parents.
     pub taken_indices: BTreeMap<LinkId, Ifindex>,
     /// Namespaces of the lab that are incomplete because their creation or removal was interrupted.

@@ -20,7 +20,6 @@ pub use system::processes_inside::ProcessInside;
 pub use system::{inside, isolate, privilege, process};
 
 use self::early::{EarlyNamespaces, EarlyObservations};
-use self::execute::ForeignRoutes;
 use self::observe::{Interest, Look};
 use self::system::threads::NamespaceThreads;
 use self::system::{netns, processes_inside};
@@ -74,7 +73,6 @@ pub struct Linux {
     /// Observations that have begun early and are not used yet.
     observations: Option<EarlyObservations>,
     early_namespaces: EarlyNamespaces,
-    foreign_routes: ForeignRoutes,
 }
 
 impl Linux {
@@ -97,7 +95,6 @@ impl Linux {
                 interest: None,
                 observations: None,
                 early_namespaces: EarlyNamespaces::default(),
-                foreign_routes: ForeignRoutes::default(),
             })
         };
         connect().map_err(ConnectError)

@@ -4,7 +4,7 @@ use super::{Findings, Judging, SeenLink, named};
 use crate::name::{LinkId, LinkName};
 use crate::resource::object::table::{self, Container, IntoSorted, Registered, Visit};
 use crate::resource::object::wire::Found;
-use crate::resource::object::{Excluded, Id, Maker, Object, Seen};
+use crate::resource::object::{Excluded, Foreign, Id, Maker, Object, Seen};
 use crate::state::ResourceId;
 
 /// The lab's objects with their identities, sorted.
@@ -46,13 +46,22 @@ impl Visit for Add<'_, '_> {
     fn visit<O: Registered>(&mut self) {
         let found = self.judging.snapshot.objects.of::<O>();
         let mut ours: Vec<(O::Key, O)> = Vec::with_capacity(found.len());
+        let endangered = self.judging.endangers_foreign_objects();
+        let mut messages = self.judging.snapshot.messages.of::<O>().iter();
         for found in found {
+            let message = messages.next();
             match self.owner(found) {
                 Owner::Lab(value) => ours.push((found.key.clone(), value)),
                 Owner::InTheWay(what) => {
                     self.findings.foreign.push((ResourceId::object::<O>(self.judging.namespace, &found.key), what));
                 }
-                Owner::Other => self.note_clash::<O>(&found.key),
+                Owner::Other => {
+                    self.note_clash::<O>(&found.key);
+                    if let Some(message) = message.filter(|_| endangered && Self::is_foreign(found)) {
+                        let (key, value, message) = (found.key.clone(), found.value.clone(), message.clone());
+                        self.findings.foreign_objects.of_mut::<O>().push(Foreign { key, value, message });
+                    }
+                }
             }
         }
         let links = self.links;
@@ -98,6 +107,15 @@ impl Add<'_, '_> {
                 let adopted = if links().any(adopts) { found.value.clone().adopted() } else { None };
                 adopted.map_or_else(|| Owner::InTheWay(phrase::<O>(maker)), Owner::Lab)
             }
+        }
+    }
+
+    /// Returns whether others made the object. What the kernel made by itself it makes again.
+    fn is_foreign<O: Registered>(found: &Found<O>) -> bool {
+        match found.maker {
+            // Those of topo belong to other labs.
+            Maker::Hand | Maker::Daemon(_) | Maker::Topo => true,
+            Maker::Kernel | Maker::Unknown => false,
         }
     }
 

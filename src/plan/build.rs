@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::objects::AddRestoration;
 use super::{Context, Step};
 use crate::diff::{Action, Change, Sides, Subject};
 use crate::graph;
@@ -9,6 +10,7 @@ use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkHandle, Operation};
 use crate::ownership;
 use crate::resource::link::Link;
+use crate::resource::object::table::{Any, Restorations};
 use crate::state::ResourceId;
 
 /// The phases of a plan: removals first, then creations from namespaces up to routes.
@@ -60,7 +62,7 @@ impl Phase {
 
 /// An operation that is not ordered yet.
 pub(super) struct Node {
-    pub(super) change: usize,
+    pub(super) change: Option<usize>,
     pub(super) phase: Phase,
     pub(super) operation: Operation,
     /// Links that must be created or changed before this operation.
@@ -73,11 +75,11 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(change: usize, phase: Phase, operation: Operation) -> Self {
-        Self { change, phase, operation, after: Vec::new(), provides: Vec::new(), rank: (change, 0) }
+        Self { change: Some(change), phase, operation, after: Vec::new(), provides: Vec::new(), rank: (change, 0) }
     }
 }
 
-pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
+pub(super) fn steps(context: &Context<'_>, changes: &[Change], restored: &[Any<Restorations>]) -> Vec<Step> {
     let mut nodes = Vec::new();
     let mut group = ObjectGroup::default();
     for (position, change) in changes.iter().enumerate() {
@@ -92,6 +94,7 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
             }
         }
     }
+    restored.iter().enumerate().for_each(|(position, again)| again.inspect(AddRestoration { nodes: &mut nodes, position }));
     let mut providers: HashMap<(&LinkId, Phase), usize> = HashMap::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.provides {

@@ -5,8 +5,8 @@ use super::build::{Node, Phase};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::operation::Operation;
 use crate::readiness;
-use crate::resource::object::table::{self, Any, Inspect, Places, Puts, Registered, Verdicts};
-use crate::resource::object::{At, Fate, Over, Put, Replacement, Verdict};
+use crate::resource::object::table::{self, Any, Inspect, Places, Puts, Registered, Restorations, Verdicts};
+use crate::resource::object::{At, Fate, Over, Put, Replacement, Restoration, Verdict};
 
 impl Context<'_> {
     pub(super) fn add_object_nodes(&self, nodes: &mut Vec<Node>, position: usize, object: &Any<Verdicts>) {
@@ -79,5 +79,24 @@ impl AddNodes<'_, '_> {
         node.rank.1 = after.rank();
         node.after = O::links(&verdict.key, after).into_iter().flatten().map(|name| LinkId::new(namespace, name)).collect();
         self.nodes.push(node);
+    }
+}
+
+/// Adds the operation that adds a foreign object again, after the lab's own objects of the type.
+pub(super) struct AddRestoration<'n> {
+    pub(super) nodes: &'n mut Vec<Node>,
+    pub(super) position: usize,
+}
+
+impl<'a> Inspect<'a, Restorations> for AddRestoration<'_> {
+    type Result = ();
+
+    fn inspect<O: Registered>(self, again: &'a Restoration<O>) {
+        let phase = if again.awaited.is_some() { Phase::PutLate } else { Phase::PutObjects(table::position::<O>()) };
+        let links = O::links(&again.foreign.key, &again.foreign.value).into_iter().flatten();
+        let after = links.map(|name| LinkId::new(&again.namespace, name)).collect();
+        let rank = (usize::MAX, i64::try_from(self.position).unwrap_or(i64::MAX));
+        let operation = Operation::Restore(Box::new(O::any::<Restorations>(again.clone())));
+        self.nodes.push(Node { change: None, phase, operation, after, provides: Vec::new(), rank });
     }
 }

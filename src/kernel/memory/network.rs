@@ -169,6 +169,7 @@ impl Network {
             Operation::DeleteLinkGroup(links) => self.delete_links(links),
             Operation::Put(put) => self.put(author, put),
             Operation::Remove(object) => self.remove_object(author, object),
+            Operation::Restore(again) => self.restore(again),
         }?;
         self.enable_ports();
         self.drop_unmet_objects();

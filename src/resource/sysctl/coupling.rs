@@ -98,6 +98,16 @@ impl SysctlKey {
         matches!(self.words().as_slice(), ["net", "ipv4", "ip_forward"] | ["net", _, "conf", "all", _])
     }
 
+    /// Returns whether it can disable IPv6 on interfaces that exist.
+    pub fn disables_ipv6(&self) -> bool {
+        matches!(self.words().as_slice(), ["net", "ipv6", "conf", whose, "disable_ipv6"] if *whose != "default")
+    }
+
+    /// Returns the sysctl that disables IPv6 on an interface.
+    pub fn disable_ipv6(link: LinkName) -> Self {
+        Self(format!("net/ipv6/conf/{}/disable_ipv6", link.as_str()))
+    }
+
     /// Returns whether the kernel sets it to the link's mtu whenever that changes and whenever the link is set up (`addrconf_notify`).
     pub fn follows_mtu(&self) -> bool {
         matches!(self.words().as_slice(), ["net", "ipv6", "conf", _, "mtu"]) && self.link().is_some()

@@ -18,9 +18,9 @@ use crate::live::foreign_namespace;
 use crate::name::{LabName, NamespaceName};
 use crate::ownership;
 use crate::record::Record;
-use crate::resource::object::Object;
 use crate::resource::object::table::{self, Container, Registered, Tables, Visit};
 use crate::resource::object::wire::{Found, Names, Notes, Reading};
+use crate::resource::object::{Message, Object};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Snapshot};
 use crate::state::State;
@@ -299,17 +299,22 @@ impl Visit for ObjectReader<'_> {
 impl ObjectReader<'_> {
     /// Dumps objects; those of one family, unless it is `None`.
     fn read<O: Registered>(&mut self, request: &DumpRequest, family: Option<u8>) -> Result<(), ObserveError> {
-        let (mut found, mut notes) = (Vec::<Found<O>>::new(), Notes::default());
+        let (mut found, mut notes, mut messages) = (Vec::<Found<O>>::new(), Notes::default(), Vec::new());
+        let is_host = self.namespace.is_host();
         let each = |message: Option<(u16, &[u8])>| {
             match message {
                 None => {
                     found.clear();
+                    messages.clear();
                     notes = Notes::default();
                 }
                 Some((_, body)) if family.is_none_or(|family| body.first() == Some(&family)) => {
                     let tells_address_makers = tells_address_makers();
                     let mut reading = Reading { names: &self.names, tells_address_makers, notes: &mut notes };
-                    found.extend(O::decode(body, &mut reading)?);
+                    if let Some(object) = O::decode(body, &mut reading)? {
+                        found.push(object);
+                        messages.extend(is_host.then(|| Message(body.to_vec())));
+                    }
                 }
                 Some(_) => {}
             }
@@ -318,6 +323,7 @@ impl ObjectReader<'_> {
         let what = || format!("the {} of `{}`", O::LIST, self.namespace);
         self.socket.dump(request, each).map_err(|error| failed(what())(error))?;
         self.snapshot.objects.of_mut::<O>().append(&mut found);
+        self.snapshot.messages.of_mut::<O>().append(&mut messages);
         self.snapshot.notes.connected.append(&mut notes.connected);
         self.snapshot.notes.tentative.append(&mut notes.tentative);
         self.snapshot.notes.local.append(&mut notes.local);
