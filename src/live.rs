@@ -268,7 +268,7 @@ impl<'a> Judging<'a> {
             let id = (self.namespace.clone(), key.clone());
             if self.is_host && !self.desired.sysctls.contains_key(&id) {
                 findings.foreign_sysctls.push((key.clone(), value.clone()));
-            } else if key.link().is_none_or(|name| named(links, name).is_some()) {
+            } else if self.is_host || key.link().is_none_or(|name| named(links, name).is_some()) {
                 findings.sysctls.push((id, value.clone()));
             }
         }

@@ -227,3 +227,39 @@ fn what_cannot_be_put_back_is_refused() {
         assert_restored(&before);
     });
 }
+
+#[test]
+fn what_interfaces_lose_without_ipv6_comes_back() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        sh(PAIR);
+        sh(
+            "ip address add 2001:db8::9/64 dev up0; ip address add 2001:db8:9::9/64 dev up1; ip -6 route add 2001:db8:1::/48 via 2001:db8::1",
+        );
+        // A route needs its source to have passed duplicate address detection.
+        settled_fingerprint();
+        sh(
+            "ip -6 route add 2001:db8:2::/48 via 2001:db8:9::1 src 2001:db8:9::9; ip neighbor add 2001:db8::1 lladdr 02:00:00:00:00:01 dev up0",
+        );
+        let host = |settings: &str, more: &str| lab(&format!("name: side\nnamespaces:\n  host: {{ {settings} }}\n{more}"));
+        for settings in [
+            "sysctls: { net.ipv6.conf.all.disable_ipv6: 1 }",
+            "interfaces: { up0: { external: true, sysctls: { ipv6.disable_ipv6: 1 } } }",
+        ] {
+            let before = settled_fingerprint();
+            let gone = "! address 2001:db8::9/64 on up0: removed until the lab leaves (side effect: `net.ipv6.conf.";
+            topo(&["plan", &host(settings, "")]).ok().says(gone);
+            topo(&["apply", &host(settings, REFUSED)]).exits(1).says("as it was before");
+            eventually_as(&before);
+            apply(&host(settings, ""));
+            assert_no_changes(&host(settings, ""));
+            apply(&host("sysctls: { net.ipv4.ip_forward: 0 }", ""));
+            eventually_as(&before);
+            apply(&host(settings, ""));
+            destroy("side");
+            eventually_as(&before);
+        }
+    });
+}
