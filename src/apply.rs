@@ -171,13 +171,14 @@ impl Goal {
     fn own(&self, mut live: Live) -> Live {
         self.others.leave_out(&mut live, &self.desired);
         live.lost_objects = self.record.missing(&live);
+        live.taken_ports = self.record.ports.clone();
         live
     }
 
     /// Returns the record to write before a plan from this live state is executed.
     pub fn record_before(&self, live: &Live, plan: &Plan) -> Record {
         let mut record = self.record.before(&self.desired, live, &self.others);
-        record.add_lost(&plan.foreign.removed);
+        record.add_lost(&plan.foreign.removed, &plan.foreign.ports);
         record
     }
 
@@ -189,8 +190,8 @@ impl Goal {
     /// Returns the goal with the foreign objects recorded that the kernel removes with a plan.
     fn with_lost(&self, plan: &Plan) -> Cow<'_, Self> {
         let mut goal = Cow::Borrowed(self);
-        if plan.foreign.removed != Tables::default() {
-            goal.to_mut().record.add_lost(&plan.foreign.removed);
+        if plan.foreign.removed != Tables::default() || !plan.foreign.ports.is_empty() {
+            goal.to_mut().record.add_lost(&plan.foreign.removed, &plan.foreign.ports);
         }
         goal
     }
@@ -314,7 +315,7 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
         lab: goal.lab.clone(),
         desired: Arc::new(desired),
         interest: Arc::new(interest),
-        record: Record { lost: goal.record.lost.clone(), ..Record::default() },
+        record: Record { lost: goal.record.lost.clone(), ports: goal.record.ports.clone(), ..Record::default() },
         others: goal.others.clone(),
     };
     let mut failure: Option<Box<dyn std::error::Error + Send + Sync>> = None;

@@ -10,7 +10,7 @@ mod parents;
 
 pub use owner::foreign_namespace;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use ipnet::IpNet;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::link::{Link, Marked};
+use crate::resource::object::Message;
 use crate::resource::object::table::{ForeignLists, Tables};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
@@ -54,6 +55,7 @@ struct Findings {
     foreign_sysctls: Vec<(SysctlKey, Sysctl)>,
     foreign_objects: Tables<ForeignLists>,
     connected: Vec<IpNet>,
+    forwarding: BTreeMap<LinkId, Vec<Message>>,
     promoting: Vec<LinkName>,
     taken_indices: Vec<(LinkId, Ifindex)>,
     foreign: Vec<(ResourceId, String)>,
@@ -94,6 +96,8 @@ impl Findings {
             foreign_objects: self.foreign_objects,
             lost_objects: Tables::default(),
             connected: self.connected,
+            taken_ports: BTreeMap::new(),
+            forwarding: self.forwarding,
             promoting: self.promoting.into_iter().collect(),
             taken_indices: self.taken_indices.into_iter().collect(),
             foreign: foreign_namespaces.chain(self.foreign).collect(),
@@ -124,6 +128,15 @@ fn inside(lab: &LabName, snapshots: &Snapshots) -> Option<NamespaceName> {
 /// Returns the link with this name. `links` are the sorted links of one namespace.
 fn named(links: &[SeenLink], name: LinkName) -> Option<&Link> {
     links.binary_search_by_key(&name, |seen| seen.id.name).ok().map(|at| &*links[at].link)
+}
+
+/// The foreign objects that the kernel may remove with changes of the lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endangered {
+    None,
+    /// Those on links that the lab owns or declares, and those with a source address.
+    OnLinks,
+    All,
 }
 
 /// The evaluation of the snapshot of one namespace.
@@ -157,20 +170,28 @@ impl<'a> Judging<'a> {
         self.add_foreign_altnames(&links, findings);
         self.add_objects(&links, findings);
         self.add_sysctls(&links, findings);
-        if self.endangers_foreign_objects() {
+        if self.endangered(&links) != Endangered::None {
             findings.connected.extend(self.snapshot.notes.connected.iter().map(|(subnet, _)| *subnet));
+            for (index, entry) in self.snapshot.forwarding.iter().flatten() {
+                let external = self.with_index(*index).filter(|link| named(&links, link.name).is_some_and(|link| link.external));
+                if let Some(link) = external {
+                    findings.forwarding.entry(LinkId::new(self.namespace, link.name)).or_default().push(entry.clone());
+                }
+            }
             let promoting = self.snapshot.links.iter().filter(|link| link.promotes_secondaries);
             findings.promoting.extend(promoting.map(|link| link.name));
         }
         findings.links.extend(links);
     }
 
-    /// Returns whether the lab changes something in `host` with which the kernel may remove foreign objects.
-    fn endangers_foreign_objects(&self) -> bool {
-        let in_host = |id: &LinkId| id.namespace.is_host();
-        let external = || self.desired.links.iter().any(|(id, link)| in_host(id) && link.external);
+    /// Returns which foreign objects the kernel may remove with changes of the lab in `host`.
+    fn endangered(&self, links: &[SeenLink]) -> Endangered {
         let sysctl = || self.desired.sysctls.keys().any(|(namespace, _)| namespace.is_host());
-        self.is_host && (external() || sysctl() || self.desired.adopt.iter().any(in_host))
+        match self.is_host {
+            true if sysctl() => Endangered::All,
+            true if links.iter().any(|link| !link.id.name.is_loopback()) => Endangered::OnLinks,
+            _ => Endangered::None,
+        }
     }
 
     fn with_index(&self, index: Ifindex) -> Option<&'a FoundLink> {

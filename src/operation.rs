@@ -6,7 +6,8 @@ use std::fmt;
 use crate::name::{LinkId, NamespaceName};
 use crate::ownership::Mark;
 pub use crate::resource::link::MasterChange;
-use crate::resource::link::{Kind, Link, LinkSettings, Port};
+use crate::resource::link::{Kind, Link, LinkSettings, Port, entry_title};
+use crate::resource::object::Message;
 use crate::resource::object::table::{Any, Places, Puts, Restorations};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
@@ -128,6 +129,8 @@ pub enum Operation {
     Remove(Box<Any<Places>>),
     /// Adds a foreign object of `host` again that the kernel has removed as a side effect, if it is not there.
     Restore(Box<Any<Restorations>>),
+    /// Adds a static forwarding entry to a port of a foreign bridge again, if it is not there.
+    RestoreEntry(LinkHandle, Message),
 }
 
 impl Operation {
@@ -145,6 +148,7 @@ impl Operation {
             Self::Put(put) => put.namespace(),
             Self::Remove(object) => object.namespace(),
             Self::Restore(again) => again.namespace(),
+            Self::RestoreEntry(port, _) => &port.id.namespace,
         }
     }
 }
@@ -180,6 +184,7 @@ impl fmt::Display for Operation {
                 let id = again.id();
                 write!(f, "restore {} `{id}`", id.word())
             }
+            Self::RestoreEntry(port, entry) => write!(f, "restore forwarding entry {} of `{}`", entry_title(entry), port.id),
         }
     }
 }

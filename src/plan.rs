@@ -58,7 +58,7 @@ pub struct Plan {
 impl Plan {
     /// Returns whether the network matches the desired state already.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.foreign.restored.is_empty()
+        self.changes.is_empty() && self.foreign.restores_nothing()
     }
 
     /// Returns the side effects that cannot be undone.
@@ -105,9 +105,9 @@ impl Plan {
 /// rollback restores the indices of deleted links.
 pub fn plan(lab: &LabName, desired: &State, live: &Live, difference: Difference, preferred: &BTreeMap<LinkId, Ifindex>) -> Plan {
     let Difference { changes, side_effects, foreign } = difference;
-    let steps = match changes.is_empty() && foreign.restored.is_empty() {
+    let steps = match changes.is_empty() && foreign.restores_nothing() {
         true => Vec::new(),
-        false => build::steps(&Context::new(lab, desired, live, &changes, preferred), &changes, &foreign.restored),
+        false => build::steps(&Context::new(lab, desired, live, &changes, preferred), &changes, &foreign),
     };
     Plan { lab: lab.clone(), changes, side_effects, foreign, steps }
 }

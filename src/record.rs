@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{LinkId, LinkName, NamespaceName};
-use crate::resource::link::{Link, LinkSettings};
+use crate::resource::link::{Link, LinkSettings, TakenPort};
 use crate::resource::object::Foreign;
 use crate::resource::object::table::{self, ForeignLists, IdSets, Messages, Registered, Tables, Visit};
 use crate::resource::object::wire::Names;
@@ -32,6 +32,8 @@ pub struct Record {
     /// Sysctls of `host` that the kernel changed with those that the lab changed, with their previous values. The keys are the latter.
     /// Left out are those that get their previous value when the kernel changes them back.
     pub host_effects: BTreeMap<SysctlKey, BTreeMap<SysctlKey, String>>,
+    /// External links that the lab took from another master, with what they had there.
+    pub ports: BTreeMap<LinkId, TakenPort>,
     /// Foreign objects of `host` that the kernel removes, or has removed, with changes of the lab.
     pub lost: Tables<Messages>,
     /// The sysctls that the lab wrote in its own namespaces, and of its own links in `host`.
@@ -58,6 +60,11 @@ impl Record {
         self.links.keys().for_each(&mut add_link);
         for (namespace, link) in self.links_of_objects() {
             add_link(&LinkId::new(&namespace, link));
+        }
+        for (id, taken) in &self.ports {
+            // The kernel reads forwarding entries if an external link is to be a port.
+            let settings = LinkSettings { master: Some(taken.master), ..LinkSettings::default() };
+            interest.insert_link(id.clone(), Link::external(settings));
         }
         let of_host = self.host_sysctls.keys().filter(|key| others.sysctl(key).is_none()).map(|key| (host.clone(), key.clone()));
         let of_lab = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(|key| (namespace.clone(), key.clone())));
@@ -109,6 +116,12 @@ impl Record {
             match restored.link_mut(id) {
                 Some(link) => link.settings = link.settings.clone().or(&before),
                 None => restored.insert_link(id.clone(), Link::external(before)),
+            }
+        }
+        for (id, taken) in &self.ports {
+            let returns = master_of(&restored, id) == Some(taken.master);
+            if returns && let Some(link) = restored.to_mut().link_mut(id) {
+                link.port = taken.port();
             }
         }
         for (key, value) in &self.host_sysctls {
@@ -190,9 +203,12 @@ impl Record {
         }
     }
 
-    /// Adds foreign objects that the kernel removes with the changes of a plan.
-    pub fn add_lost(&mut self, removed: &Tables<Messages>) {
+    /// Adds foreign objects that the kernel removes with the changes of a plan, and ports that the plan takes from other masters.
+    pub fn add_lost(&mut self, removed: &Tables<Messages>, ports: &BTreeMap<LinkId, TakenPort>) {
         table::visit(&mut AddLost { lost: &mut self.lost, removed });
+        for (id, taken) in ports {
+            self.ports.entry(id.clone()).or_insert_with(|| taken.clone());
+        }
     }
 
     /// Returns the lost objects that are not there, as far as their links still exist.
@@ -224,11 +240,17 @@ impl Record {
         }
         record.sysctls.retain(|_, keys| !keys.is_empty());
         table::visit(&mut Settle { desired, objects: &mut record.objects });
+        record.ports.retain(|id, taken| master_of(desired, id).is_some_and(|master| master != taken.master));
         // Objects that are still missing when the lab has left come back with what the user changed.
         let has_left = record.links.is_empty() && record.host_sysctls.is_empty();
         record.lost = if has_left { Tables::default() } else { missing.clone() };
         record
     }
+}
+
+/// Returns the master that a link has in a state.
+fn master_of(state: &State, id: &LinkId) -> Option<LinkName> {
+    state.link(id)?.settings.master
 }
 
 /// Returns the foreign sysctls that the kernel changes with this one, unless it changes them back with it to the same value.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::link::{Ifindex, Link};
+use crate::resource::object::Message;
 use crate::resource::object::table::{Dumped, Messages, Tables};
 use crate::resource::object::wire::Notes;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
@@ -47,6 +48,9 @@ pub struct Snapshot {
     pub messages: Tables<Messages>,
     /// What messages of some objects tell about others. The lists are sorted.
     pub notes: Notes,
+    /// The requests that add the static forwarding entries of ports of bridges, with the indices of the ports; only of `host`, and only
+    /// if the lab makes external links ports.
+    pub forwarding: Option<Vec<(Ifindex, Message)>>,
     /// The requested sysctls; `None` for those that this kernel does not have.
     pub sysctls: Vec<(SysctlKey, Option<Sysctl>)>,
 }

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 pub use crate::resource::link::Ifindex;
-use crate::resource::link::Link;
+use crate::resource::link::{Link, TakenPort};
 use crate::resource::object::Id;
+use crate::resource::object::Message;
 use crate::resource::object::table::{self, Any, ForeignLists, Ids, Inspect, Registered, Sorted, Tables, Visit};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
@@ -234,6 +235,10 @@ pub struct Live {
     pub foreign_objects: Tables<ForeignLists>,
     /// Foreign objects of `host` that the kernel has removed with changes of the lab, and that are not there.
     pub lost_objects: Tables<ForeignLists>,
+    /// External links that the lab took from another master before, with what they had there.
+    pub taken_ports: BTreeMap<LinkId, TakenPort>,
+    /// The requests that add the static forwarding entries of external links.
+    pub forwarding: BTreeMap<LinkId, Vec<Message>>,
     /// The destinations of connected routes of `host`.
     pub connected: Vec<IpNet>,
     /// Links in `host` on which the next IPv4 address of a subnet takes the place of the first one when that is removed.

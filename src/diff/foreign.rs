@@ -9,8 +9,9 @@ use serde_json::json;
 use super::{Differ, Remedy, SideEffect, Subject};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::readiness;
+use crate::resource::link::{Link, MasterChange, TakenPort};
 use crate::resource::object::table::{self, Any, Messages, Registered, Restorations, Tables, Verdicts, Visit};
-use crate::resource::object::{Fate, Foreign, Losses, Need, Reach, Replacement, Restoration};
+use crate::resource::object::{Fate, Foreign, Losses, Message, Need, Reach, Replacement, Restoration};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::ResourceId;
 
@@ -26,12 +27,27 @@ pub struct ForeignChanges {
     pub removed: Tables<Messages>,
     /// The objects that are missing after the plan and can be added again later.
     pub missing: Tables<Messages>,
+    /// The external links that the plan takes from another master.
+    pub ports: BTreeMap<LinkId, TakenPort>,
+    /// The forwarding entries of external links that are added again.
+    pub entries: Vec<(LinkId, Message)>,
+}
+
+impl ForeignChanges {
+    /// Returns whether nothing is added again.
+    pub fn restores_nothing(&self) -> bool {
+        self.restored.is_empty() && self.entries.is_empty()
+    }
 }
 
 impl Differ<'_> {
     /// Predicts what happens to foreign objects. The changes must be complete.
     pub(super) fn foreign_objects(&self, side_effects: &mut Vec<SideEffect>) -> ForeignChanges {
-        let mut changes = ForeignChanges::default();
+        let mut changes = ForeignChanges { ports: self.taken_ports(), ..ForeignChanges::default() };
+        for (id, taken) in &changes.ports {
+            side_effects.extend(SideEffect::of_port(id, taken));
+        }
+        changes.entries = self.restored_entries(side_effects);
         let nothing = Tables::default();
         if self.live.foreign_objects == nothing && self.live.lost_objects == nothing {
             return changes;
@@ -52,6 +68,40 @@ impl Differ<'_> {
         table::visit(&mut Declared(&mut prediction));
         table::visit(&mut prediction);
         changes
+    }
+
+    /// Returns the external links that leave a foreign master, with what they lose.
+    fn taken_ports(&self) -> BTreeMap<LinkId, TakenPort> {
+        let taken = self.changes.iter().filter_map(|change| {
+            let (ResourceId::Link(id), Subject::Link(sides, delta)) = (&change.id, &change.subject) else { return None };
+            let before = sides.before.as_ref().filter(|link| link.external && delta.master != MasterChange::Keep)?;
+            let master = before.settings.master?;
+            let is_foreign = self.live.state.link(&LinkId::new(&id.namespace, master)).is_none_or(|link| link.external);
+            let port = before.port.as_ref().filter(|_| is_foreign && !self.live.taken_ports.contains_key(id))?;
+            let options = port.special().map(|special| special.encode(None)).unwrap_or_default();
+            let entries = self.live.forwarding.get(id).cloned().unwrap_or_default();
+            Some((id.clone(), TakenPort { master, kind: port.master().to_owned(), options: Message(options), entries }))
+        });
+        taken.collect()
+    }
+
+    /// Returns the forwarding entries of external links that return to the master from which the lab took them.
+    fn restored_entries(&self, side_effects: &mut Vec<SideEffect>) -> Vec<(LinkId, Message)> {
+        let mut entries = Vec::new();
+        for (id, taken) in &self.live.taken_ports {
+            let master = |link: Option<&Link>| link.and_then(|link| link.settings.master);
+            if master(self.desired.link(id)) != Some(taken.master) {
+                continue;
+            }
+            let has_returned = master(self.live.state.link(id)) == Some(taken.master);
+            let present = self.live.forwarding.get(id).filter(|_| has_returned);
+            let missing = taken.entries.iter().filter(|entry| !present.is_some_and(|present| present.contains(entry)));
+            for entry in missing {
+                side_effects.push(SideEffect::of_entry(id, entry, false));
+                entries.push((id.clone(), entry.clone()));
+            }
+        }
+        entries
     }
 
     /// Returns the links of `host` on which IPv6 ends, with the reason.
@@ -87,13 +137,13 @@ impl Differ<'_> {
 
     /// Returns whether the link is up after the changes. Links that the lab does not declare stay as they are.
     fn is_up(&self, link: &LinkId) -> bool {
-        let up = |link: Option<&crate::resource::link::Link>| link.and_then(|link| link.settings.up);
+        let up = |link: Option<&Link>| link.and_then(|link| link.settings.up);
         up(self.desired.link(link)).or_else(|| up(self.live.state.link(link))).unwrap_or(true)
     }
 
     /// Returns whether the link has IPv6 after the changes.
     fn has_inet6(&self, link: &LinkId) -> bool {
-        let mtu = |link: Option<&crate::resource::link::Link>| link.and_then(|link| link.settings.mtu);
+        let mtu = |link: Option<&Link>| link.and_then(|link| link.settings.mtu);
         let mtu = mtu(self.desired.link(link)).or_else(|| mtu(self.live.state.link(link)));
         let disabled = SysctlKey::disable_ipv6(link.name);
         let desired = |key: &SysctlKey| self.desired.sysctls.get(&(link.namespace.clone(), key.clone()));

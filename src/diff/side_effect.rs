@@ -5,7 +5,9 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::{Differ, Subject};
-use crate::name::NamespaceName;
+use crate::name::{LinkId, NamespaceName};
+use crate::resource::link::{TakenPort, entry_title};
+use crate::resource::object::Message;
 use crate::resource::sysctl::Sysctl;
 use crate::state::ResourceId;
 
@@ -65,6 +67,43 @@ impl SideEffect {
             after: Some(json!(after)),
             cause,
             remedy: Remedy::Later,
+        }
+    }
+}
+
+impl SideEffect {
+    /// Returns what an external link loses when it leaves its master.
+    pub(super) fn of_port(id: &LinkId, taken: &TakenPort) -> Vec<Self> {
+        let port = taken.port();
+        let options =
+            port.iter().flat_map(|port| port.show().into_iter().map(|(name, value)| (format!("{}.{name}", port.name()), value)));
+        let option = |(attribute, value): (String, Value)| Self {
+            id: ResourceId::Link(id.clone()),
+            title: id.name.to_string(),
+            attribute: Some(attribute),
+            before: Some(value),
+            after: Some(json!("default")),
+            cause: format!("it leaves `{}`", taken.master),
+            remedy: Remedy::Later,
+        };
+        let entries = taken
+            .entries
+            .iter()
+            .map(|entry| Self { cause: format!("`{}` leaves `{}`", id.name, taken.master), ..Self::of_entry(id, entry, true) });
+        options.map(option).chain(entries).collect()
+    }
+
+    /// Returns a forwarding entry that is lost, or added again.
+    pub(super) fn of_entry(id: &LinkId, entry: &Message, before: bool) -> Self {
+        let present = |there: bool| there.then(|| json!("present"));
+        Self {
+            id: ResourceId::Link(id.clone()),
+            title: format!("forwarding entry {} on {}", entry_title(entry), id.name),
+            attribute: None,
+            before: present(before),
+            after: present(!before),
+            cause: "the kernel removed it with an earlier change of the lab".to_owned(),
+            remedy: if before { Remedy::Later } else { Remedy::InPlan },
         }
     }
 }

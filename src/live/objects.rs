@@ -1,10 +1,10 @@
 //! Decides who owns each observed object.
 
-use super::{Findings, Judging, SeenLink, named};
+use super::{Endangered, Findings, Judging, SeenLink, named};
 use crate::name::{LinkId, LinkName};
 use crate::resource::object::table::{self, Container, IntoSorted, Registered, Visit};
 use crate::resource::object::wire::Found;
-use crate::resource::object::{Excluded, Foreign, Id, Maker, Object, Seen};
+use crate::resource::object::{Excluded, Foreign, Id, Maker, Need, Object, Seen};
 use crate::state::ResourceId;
 
 /// The lab's objects with their identities, sorted.
@@ -46,7 +46,7 @@ impl Visit for Add<'_, '_> {
     fn visit<O: Registered>(&mut self) {
         let found = self.judging.snapshot.objects.of::<O>();
         let mut ours: Vec<(O::Key, O)> = Vec::with_capacity(found.len());
-        let endangered = self.judging.endangers_foreign_objects();
+        let endangered = self.judging.endangered(self.links);
         let mut messages = self.judging.snapshot.messages.of::<O>().iter();
         for found in found {
             let message = messages.next();
@@ -57,7 +57,7 @@ impl Visit for Add<'_, '_> {
                 }
                 Owner::Other => {
                     self.note_clash::<O>(&found.key);
-                    if let Some(message) = message.filter(|_| endangered && Self::is_foreign(found)) {
+                    if let Some(message) = message.filter(|_| self.is_endangered(found, endangered)) {
                         let (key, value, message) = (found.key.clone(), found.value.clone(), message.clone());
                         self.findings.foreign_objects.of_mut::<O>().push(Foreign { key, value, message });
                     }
@@ -110,12 +110,22 @@ impl Add<'_, '_> {
         }
     }
 
-    /// Returns whether others made the object. What the kernel made by itself it makes again.
-    fn is_foreign<O: Registered>(found: &Found<O>) -> bool {
-        match found.maker {
+    /// Returns whether others made the object, and the kernel may remove it. What the kernel made by itself it makes again.
+    fn is_endangered<O: Registered>(&self, found: &Found<O>, endangered: Endangered) -> bool {
+        let of_others = match found.maker {
             // Those of topo belong to other labs.
             Maker::Hand | Maker::Daemon(_) | Maker::Topo => true,
             Maker::Kernel | Maker::Unknown => false,
+        };
+        let is_at_risk = |need: &Need| match need {
+            Need::Source(_) => true,
+            need => need.link().is_some_and(|link| named(self.links, link).is_some()),
+        };
+        let on_links = || O::needs(&found.key, &found.value).iter().any(is_at_risk);
+        match endangered {
+            Endangered::None => false,
+            Endangered::OnLinks => of_others && on_links(),
+            Endangered::All => of_others,
         }
     }
 

@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::objects::AddRestoration;
 use super::{Context, Step};
-use crate::diff::{Action, Change, Sides, Subject};
+use crate::diff::{Action, Change, ForeignChanges, Sides, Subject};
 use crate::graph;
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkHandle, Operation};
 use crate::ownership;
 use crate::resource::link::Link;
-use crate::resource::object::table::{Any, Restorations};
 use crate::state::ResourceId;
 
 /// The phases of a plan: removals first, then creations from namespaces up to routes.
@@ -79,7 +78,7 @@ impl Node {
     }
 }
 
-pub(super) fn steps(context: &Context<'_>, changes: &[Change], restored: &[Any<Restorations>]) -> Vec<Step> {
+pub(super) fn steps(context: &Context<'_>, changes: &[Change], foreign: &ForeignChanges) -> Vec<Step> {
     let mut nodes = Vec::new();
     let mut group = ObjectGroup::default();
     for (position, change) in changes.iter().enumerate() {
@@ -94,7 +93,17 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change], restored: &[Any<R
             }
         }
     }
-    restored.iter().enumerate().for_each(|(position, again)| again.inspect(AddRestoration { nodes: &mut nodes, position }));
+    let entries = foreign.entries.iter().map(|(port, entry)| Node {
+        change: None,
+        after: vec![port.clone()],
+        ..Node::new(usize::MAX, Phase::SetPorts, Operation::RestoreEntry(context.handle(port), entry.clone()))
+    });
+    nodes.extend(entries);
+    foreign
+        .restored
+        .iter()
+        .enumerate()
+        .for_each(|(position, again)| again.inspect(AddRestoration { nodes: &mut nodes, position }));
     let mut providers: HashMap<(&LinkId, Phase), usize> = HashMap::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.provides {

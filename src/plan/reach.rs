@@ -76,7 +76,8 @@ fn only_creates(operations: &[Operation]) -> bool {
         | Operation::DeleteLink(_)
         | Operation::DeleteLinkGroup(_)
         | Operation::Remove(_)
-        | Operation::Restore(_) => false,
+        | Operation::Restore(_)
+        | Operation::RestoreEntry(..) => false,
     })
 }
 

@@ -24,7 +24,7 @@ impl Plan {
             }
         }
         let host = NamespaceName::host();
-        touched.extend((!self.foreign.restored.is_empty()).then_some(&host));
+        touched.extend((!self.foreign.restores_nothing()).then_some(&host));
         touched.extend(&parents);
         let above = if pending.is_empty() { Vec::new() } else { self.namespaces_above(pending, before) };
         touched.extend(&above);

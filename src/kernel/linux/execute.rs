@@ -7,6 +7,7 @@ mod namespaces;
 
 use std::os::fd::{AsRawFd, RawFd};
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use nix::libc;
 
 use super::Linux;
@@ -15,6 +16,7 @@ use super::wire::{Batch, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
+use crate::resource::link::NEW_ENTRY;
 use crate::resource::object::Awaited;
 
 /// Messages that are sent together through the socket of one namespace.
@@ -65,7 +67,8 @@ fn method(operation: &Operation) -> Method<'_> {
         | Operation::DeleteLinkGroup(_)
         | Operation::Put(_)
         | Operation::Remove(_)
-        | Operation::Restore(_) => Method::Messages(operation.namespace().clone()),
+        | Operation::Restore(_)
+        | Operation::RestoreEntry(..) => Method::Messages(operation.namespace().clone()),
     }
 }
 
@@ -155,6 +158,7 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
             let (kind, body, flags) = again.request();
             batch.push_bytes(kind, &body.0, flags);
         }
+        Operation::RestoreEntry(_, entry) => batch.push_bytes(NEW_ENTRY, &entry.0, NLM_F_CREATE | NLM_F_EXCL),
         Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => {}
     }
     pending.owners.resize(pending.batch.len(), position);
@@ -212,7 +216,7 @@ fn flush(
             // The cleanup of a deleted namespace has removed the link meanwhile. An empty group does not exist.
             Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) => refusal.errno.number == libc::ENODEV,
             // The kernel has not removed it, or another program has added it again.
-            Operation::Restore(_) => refusal.errno.number == libc::EEXIST,
+            Operation::Restore(_) | Operation::RestoreEntry(..) => refusal.errno.number == libc::EEXIST,
             _ => false,
         };
         if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !done(refusal)) {

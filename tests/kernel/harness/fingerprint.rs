@@ -86,7 +86,9 @@ fn section() -> String {
         if is_fdb {
             lines.sort();
         }
-        lines.iter().for_each(|object| line(&mut out, format_args!("{object}")));
+        for object in &lines {
+            line(&mut out, format_args!("{object}"));
+        }
     }
     out.push_str("# nft list ruleset\n");
     // A kernel without nftables has no rules.

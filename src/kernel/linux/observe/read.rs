@@ -8,6 +8,9 @@ use std::fs::File;
 use std::io;
 use std::sync::{Arc, LazyLock};
 
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
 use crate::kernel::ObserveError;
 use crate::kernel::linux::system::netns::{self, Directory, Entry};
 use crate::kernel::linux::system::threads::{Answer, portions};
@@ -15,9 +18,10 @@ use crate::kernel::linux::system::{sysctl, tells_address_makers};
 use crate::kernel::linux::wire::{DumpError, DumpRequest, Socket, decode, encode};
 use crate::kernel::linux::{Linux, OpenNamespace};
 use crate::live::foreign_namespace;
-use crate::name::{LabName, NamespaceName};
+use crate::name::{LabName, LinkId, NamespaceName};
 use crate::ownership;
 use crate::record::Record;
+use crate::resource::link::{Ifindex, Link, static_entry};
 use crate::resource::object::table::{self, Container, Registered, Tables, Visit};
 use crate::resource::object::wire::{Found, Names, Notes, Reading};
 use crate::resource::object::{Message, Object};
@@ -66,6 +70,8 @@ pub(in crate::kernel::linux) fn read_namespaces(
 pub(in crate::kernel::linux) struct Interest {
     lab: LabName,
     sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
+    /// Whether to read the forwarding entries of bridges in `host`.
+    forwarding: bool,
 }
 
 impl Interest {
@@ -74,13 +80,15 @@ impl Interest {
         for (namespace, key) in desired.sysctls.keys() {
             sysctls.entry(namespace.clone()).or_default().push(key.clone());
         }
-        Self { lab: lab.clone(), sysctls }
+        let takes_port = |id: &LinkId, link: &Link| id.namespace.is_host() && link.external && link.settings.master.is_some();
+        let forwarding = desired.links.iter().any(|(id, link)| takes_port(id, link));
+        Self { lab: lab.clone(), sysctls, forwarding }
     }
 
     /// Returns the interest before the lab file has been read: the sysctls that the lab wrote before.
     pub(in crate::kernel::linux) fn recorded(lab: &LabName, record: &Record) -> Self {
         let sysctls = record.sysctls.iter().map(|(namespace, keys)| (namespace.clone(), keys.iter().cloned().collect()));
-        Self { lab: lab.clone(), sysctls: sysctls.collect() }
+        Self { lab: lab.clone(), sysctls: sysctls.collect(), forwarding: false }
     }
 
     /// Returns the sysctls of interest in the namespace.
@@ -189,7 +197,30 @@ fn look_into(interest: &Interest, name: NamespaceName, mut opened: OpenNamespace
 pub(in crate::kernel::linux) fn read_host(interest: &Interest, socket: &mut Socket) -> Result<Snapshot, ObserveError> {
     let host = NamespaceName::host();
     let links = read_links(&host, socket)?;
-    read_rest(interest, &host, None, socket, links)
+    let mut snapshot = read_rest(interest, &host, None, socket, links)?;
+    complete_host(interest, socket, &mut snapshot)?;
+    Ok(snapshot)
+}
+
+/// Reads the static forwarding entries of ports of bridges.
+fn read_forwarding(links: &[FoundLink], socket: &mut Socket) -> Result<Vec<(Ifindex, Message)>, ObserveError> {
+    let mac = |index: Ifindex| {
+        let link = links.iter().find(|link| link.index == index)?;
+        link.link.settings.mac.map(|mac| mac.0.to_vec())
+    };
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    let mut entries = Vec::new();
+    let each = |message: Option<(u16, &[u8])>| {
+        match message {
+            None => entries.clear(),
+            Some((_, body)) => entries.extend(static_entry(body, mac)),
+        }
+        Ok(())
+    };
+    let request = DumpRequest::new(RouteNetlinkMessage::GetNeighbour(message));
+    socket.dump(&request, each).map_err(failed("the forwarding entries of bridges in `host`"))?;
+    Ok(entries)
 }
 
 /// Reads the sysctls of `host` if the snapshot lacks some.
@@ -199,6 +230,9 @@ pub(in crate::kernel::linux) fn complete_host(
     snapshot: &mut Snapshot,
 ) -> Result<(), ObserveError> {
     let host = NamespaceName::host();
+    if interest.forwarding && snapshot.forwarding.is_none() {
+        snapshot.forwarding = Some(read_forwarding(&snapshot.links, socket)?);
+    }
     if interest.is_missing_in(&host, snapshot) {
         snapshot.sysctls = read_sysctls(&with_effects(interest, &host, snapshot), &host, None, socket)?;
     }
