@@ -4,6 +4,7 @@
 //! The record does not decide what exists. Without it, `apply` still makes what the lab declares and deletes what has its mark, but
 //! cannot restore previous values. It is plain data; the command line reads and writes the file.
 
+mod lost;
 mod others;
 
 pub use others::Others;
@@ -15,9 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::{Link, LinkSettings, TakenPort};
-use crate::resource::object::Foreign;
-use crate::resource::object::table::{self, ForeignLists, IdSets, Messages, Registered, Tables, Visit};
-use crate::resource::object::wire::Names;
+use crate::resource::object::table::{self, IdSets, Messages, Registered, Tables, Visit};
 use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
 use crate::state::{Live, State};
 
@@ -107,6 +106,14 @@ impl Record {
         others: &Others,
     ) -> Cow<'a, State> {
         let mut restored = Cow::Borrowed(desired);
+        self.restore_links(&mut restored, live, others);
+        self.restore_host_sysctls(&mut restored, live, others);
+        self.restore_defaults(&mut restored, desired, live, defaults);
+        restored
+    }
+
+    /// Adds the previous settings of external links, and the options of ports that return to their master.
+    fn restore_links(&self, restored: &mut Cow<'_, State>, live: &Live, others: &Others) {
         for (id, before) in self.links.iter().filter(|(id, _)| live.state.link(id).is_some()) {
             let restored = restored.to_mut();
             let before = before.without(&others.settings(id));
@@ -119,11 +126,23 @@ impl Record {
             }
         }
         for (id, taken) in &self.ports {
-            let returns = master_of(&restored, id) == Some(taken.master);
-            if returns && let Some(link) = restored.to_mut().link_mut(id) {
+            let returns = master_of(restored, id) == Some(taken.master);
+            if returns
+                && let Some(link) = restored.to_mut().link_mut(id)
+                && link.port.is_none()
+            {
                 link.port = taken.port();
             }
         }
+    }
+
+    /// Adds the previous values of sysctls of `host`, and of those that the kernel changed with them.
+    fn restore_host_sysctls(&self, restored: &mut Cow<'_, State>, live: &Live, others: &Others) {
+        let host = NamespaceName::host();
+        let has_ended = |cause: &SysctlKey, state: &State| {
+            others.sysctl(cause).is_none() && !state.sysctls.contains_key(&(host.clone(), cause.clone()))
+        };
+        let ended: Vec<_> = self.host_effects.iter().filter(|(cause, _)| has_ended(cause, restored)).collect();
         for (key, value) in &self.host_sysctls {
             let id = (NamespaceName::host(), key.clone());
             let is_held = others.sysctl(key).is_some();
@@ -131,14 +150,22 @@ impl Record {
                 restored.to_mut().sysctls.insert(id, Sysctl::new(value));
             }
         }
-        let unheld = self.host_effects.iter().filter(|(cause, _)| others.sysctl(cause).is_none());
-        let ended = unheld.filter(|(cause, _)| !desired.sysctls.contains_key(&(NamespaceName::host(), (*cause).clone())));
-        for (key, value) in ended.flat_map(|(_, effects)| effects) {
+        for (key, value) in ended.into_iter().flat_map(|(_, effects)| effects) {
             let id = (NamespaceName::host(), key.clone());
             if live.foreign_sysctls.contains_key(key) && !restored.sysctls.contains_key(&id) && others.sysctl(key).is_none() {
                 restored.to_mut().sysctls.insert(id, Sysctl::new(value));
             }
         }
+    }
+
+    /// Adds the defaults of sysctls of the lab's namespaces and links.
+    fn restore_defaults(
+        &self,
+        restored: &mut Cow<'_, State>,
+        desired: &State,
+        live: &Live,
+        defaults: &BTreeMap<SysctlKey, String>,
+    ) {
         for (namespace, key) in self.forgotten(desired, live) {
             // An interface inherits from `default` of its namespace, or from a sysctl that the kernel copies to all interfaces. The
             // value that the lab sets for these takes precedence.
@@ -151,7 +178,6 @@ impl Record {
                 restored.to_mut().sysctls.insert((namespace.clone(), key.clone()), Sysctl::new(&value));
             }
         }
-        restored
     }
 
     /// Returns the record to write before the network is changed: this record with the values that are about to change. Those that
@@ -201,21 +227,6 @@ impl Record {
                 self.host_effects.insert(cause.clone(), effects);
             }
         }
-    }
-
-    /// Adds foreign objects that the kernel removes with the changes of a plan, and ports that the plan takes from other masters.
-    pub fn add_lost(&mut self, removed: &Tables<Messages>, ports: &BTreeMap<LinkId, TakenPort>) {
-        table::visit(&mut AddLost { lost: &mut self.lost, removed });
-        for (id, taken) in ports {
-            self.ports.entry(id.clone()).or_insert_with(|| taken.clone());
-        }
-    }
-
-    /// Returns the lost objects that are not there, as far as their links still exist.
-    pub fn missing(&self, live: &Live) -> Tables<ForeignLists> {
-        let mut missing = Missing { record: self, live, names: None, missing: Tables::default() };
-        table::visit(&mut missing);
-        missing.missing
     }
 
     /// Returns the record to write after the network matches the desired state.
@@ -311,50 +322,6 @@ impl Visit for Note<'_> {
         let of_host = self.desired.objects::<O>().iter().filter(|((namespace, _), _)| namespace.is_host());
         let foreign = of_host.filter(|((_, key), value)| !O::links(key, value).into_iter().flatten().any(own));
         self.objects.of_mut::<O>().extend(foreign.map(|(id, _)| id.clone()));
-    }
-}
-
-struct AddLost<'a> {
-    lost: &'a mut Tables<Messages>,
-    removed: &'a Tables<Messages>,
-}
-
-impl Visit for AddLost<'_> {
-    fn visit<O: Registered>(&mut self) {
-        let lost = self.lost.of_mut::<O>();
-        let new: Vec<_> = self.removed.of::<O>().iter().filter(|message| !lost.contains(message)).cloned().collect();
-        lost.extend(new);
-    }
-}
-
-/// Finds lost objects that are not there.
-struct Missing<'a> {
-    record: &'a Record,
-    live: &'a Live,
-    /// The names of the links of `host`, if there are lost objects.
-    names: Option<Names>,
-    missing: Tables<ForeignLists>,
-}
-
-impl Visit for Missing<'_> {
-    fn visit<O: Registered>(&mut self) {
-        let lost = self.record.lost.of::<O>();
-        if lost.is_empty() {
-            return;
-        }
-        let live = self.live;
-        let names = self.names.get_or_insert_with(|| {
-            let of_host = live.indices.iter().chain(&live.taken_indices).filter(|(id, _)| id.namespace.is_host());
-            Names::new(of_host.map(|(id, index)| (*index, id.name)))
-        });
-        let host = NamespaceName::host();
-        let is_there = |foreign: &Foreign<O>| {
-            let same = |other: &Foreign<O>| O::is_same((&foreign.key, &foreign.value), (&other.key, &other.value));
-            live.foreign_objects.of::<O>().iter().any(same)
-                || live.state.objects::<O>().contains_key(&(host.clone(), foreign.key.clone()))
-        };
-        let missing = lost.iter().filter_map(|message| Foreign::<O>::decode(message, names)).filter(|foreign| !is_there(foreign));
-        self.missing.of_mut::<O>().extend(missing);
     }
 }
 

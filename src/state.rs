@@ -264,6 +264,11 @@ impl Live {
         self.state.sysctls.get(&(namespace.clone(), key.clone())).or_else(foreign)
     }
 
+    /// Returns the index of a link, be it the lab's or not.
+    pub fn any_index(&self, link: &LinkId) -> Option<Ifindex> {
+        self.indices.get(link).or_else(|| self.taken_indices.get(link)).copied()
+    }
+
     /// Returns the index of a link.
     pub fn index(&self, namespace: &NamespaceName, name: LinkName) -> Option<Ifindex> {
         self.indices.get(&LinkId::new(namespace, name)).copied()

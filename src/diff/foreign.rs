@@ -10,8 +10,8 @@ use super::{Differ, Remedy, SideEffect, Subject};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::readiness;
 use crate::resource::link::{Link, MasterChange, TakenPort};
-use crate::resource::object::table::{self, Any, Messages, Registered, Restorations, Tables, Verdicts, Visit};
-use crate::resource::object::{Fate, Foreign, Losses, Message, Need, Reach, Replacement, Restoration};
+use crate::resource::object::table::{self, Any, Messages, Places, Registered, Restorations, Tables, Verdicts, Visit};
+use crate::resource::object::{At, Fate, Foreign, Losses, Message, Need, Reach, Replacement, Restoration};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::ResourceId;
 
@@ -21,6 +21,8 @@ const LEAST_IPV6_MTU: u32 = 1280;
 /// What happens to foreign objects of `host`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ForeignChanges {
+    /// The objects that are removed for a while, so that those of the lab get their place.
+    pub displaced: Vec<Any<Places>>,
     /// The objects that are added again.
     pub restored: Vec<Any<Restorations>>,
     /// The objects that the kernel removes, as far as they can be added again now or later.
@@ -237,12 +239,32 @@ impl Prediction<'_, '_> {
         live.map(|((_, key), value)| (key, value, removed.contains(key))).collect()
     }
 
+    /// Returns the objects of the lab in `host` that the plan adds.
+    fn added<O: Registered>(&self) -> Vec<(&O::Key, &O)> {
+        let verdicts = self.differ.changes.iter().filter_map(|change| match &change.subject {
+            Subject::Object(object) => O::of_any::<Verdicts>(object),
+            _ => None,
+        });
+        let added = verdicts.filter(|(namespace, verdict)| namespace.is_host() && verdict.fate != Fate::Update);
+        added.filter_map(|(_, verdict)| Some((&verdict.key, verdict.after.as_ref()?))).collect()
+    }
+
     /// Returns why the kernel removes each of these objects, if it does.
-    fn reasons<O: Registered>(&self, present: &[Foreign<O>]) -> Vec<Option<String>> {
+    fn reasons<O: Registered>(&mut self, present: &[Foreign<O>]) -> Vec<Option<String>> {
         let mut reasons: Vec<Option<String>> = present.iter().map(|foreign| self.reason(foreign)).collect();
         let promotes = |link: LinkName| self.differ.live.promoting.contains(&link);
         for (position, reason) in O::taken_along(present, &self.lab::<O>(), &promotes) {
             reasons[position].get_or_insert(reason);
+        }
+        let mut displaced = O::displaced(present, &self.added::<O>());
+        displaced.retain(|(position, _)| reasons[*position].is_none());
+        // Those that depend on others first.
+        for (position, reason) in displaced.into_iter().rev() {
+            let Foreign { key, value, .. } = &present[position];
+            let index = |link: LinkName| self.differ.live.any_index(&LinkId::new(&self.host, link));
+            self.changes.displaced.push(O::any::<Places>(At::new(&self.host, key, value, index)));
+            self.losses.without_inet.extend(O::links(key, value).into_iter().flatten());
+            reasons[position] = Some(reason);
         }
         reasons
     }

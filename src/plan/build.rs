@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::objects::AddRestoration;
+use super::objects::{AddDisplaced, AddRestoration};
 use super::{Context, Step};
 use crate::diff::{Action, Change, ForeignChanges, Sides, Subject};
 use crate::graph;
@@ -99,6 +99,11 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change], foreign: &Foreign
         ..Node::new(usize::MAX, Phase::SetPorts, Operation::RestoreEntry(context.handle(port), entry.clone()))
     });
     nodes.extend(entries);
+    foreign
+        .displaced
+        .iter()
+        .enumerate()
+        .for_each(|(position, object)| object.inspect(AddDisplaced { nodes: &mut nodes, object, position }));
     foreign
         .restored
         .iter()

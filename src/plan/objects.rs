@@ -100,3 +100,20 @@ impl<'a> Inspect<'a, Restorations> for AddRestoration<'_> {
         self.nodes.push(Node { change: None, phase, operation, after, provides: Vec::new(), rank });
     }
 }
+
+/// Adds the operation that removes a foreign object for a while, before those of the lab of the type are removed.
+pub(super) struct AddDisplaced<'n> {
+    pub(super) nodes: &'n mut Vec<Node>,
+    pub(super) object: &'n Any<Places>,
+    pub(super) position: usize,
+}
+
+impl<'a> Inspect<'a, Places> for AddDisplaced<'_> {
+    type Result = ();
+
+    fn inspect<O: Registered>(self, _: &'a At<O>) {
+        let phase = Phase::RemoveObjects(std::cmp::Reverse(table::position::<O>()));
+        let node = Node::new(self.position, phase, Operation::Remove(Box::new(self.object.clone())));
+        self.nodes.push(Node { change: None, rank: (0, i64::MIN.saturating_add_unsigned(self.position as u64)), ..node });
+    }
+}

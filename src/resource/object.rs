@@ -205,6 +205,13 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
         Vec::new()
     }
 
+    /// Returns which of the foreign objects must be removed for a while, so that those objects of the lab that are added again get their
+    /// place. Each has its position and the reason.
+    fn displaced(foreign: &[Foreign<Self>], added: &[(&Self::Key, &Self)]) -> Vec<(usize, String)> {
+        let _ = (foreign, added);
+        Vec::new()
+    }
+
     /// Returns the body of the request that adds a foreign object again, from the message that reported it; `None` if the kernel accepts
     /// no such request.
     fn again(message: &Message) -> Option<Message> {

@@ -109,6 +109,11 @@ fn foreign_addresses_beside_those_of_the_lab_stay() {
         topo(&["apply", &external(other, REFUSED)]).exits(1).says("as it was before");
         assert_eq!(foreign(), expected, "an update that failed");
         assert_no_changes(&external("addresses: [192.0.2.10/24, \"2001:db8::10/64\"]", ""));
+        let elsewhere = "addresses: [192.0.4.10/24]";
+        topo(&["apply", &external(elsewhere, REFUSED)]).exits(1).says("as it was before");
+        assert_eq!(foreign(), expected, "an update to another subnet that failed");
+        let secondary = text("ip", &["-o", "-4", "address", "show", "up0", "secondary"]);
+        assert!(secondary.contains(".77") && !secondary.contains(".10"), "the lab's address is the first again: {secondary}");
         apply(&external(other, ""));
         assert_eq!(foreign(), expected, "an update");
         assert_no_changes(&external(other, ""));

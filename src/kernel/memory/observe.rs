@@ -122,7 +122,7 @@ impl Reader<'_> {
                     value: Address {
                         label,
                         connected,
-                        secondary: given.secondary,
+                        secondary: given.address.ip().is_ipv4().then_some(given.secondary),
                         local: ConnectedRoute::Expected,
                         ..given.attributes.clone()
                     },

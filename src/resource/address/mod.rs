@@ -92,8 +92,9 @@ pub struct Address {
     pub metric: Option<u32>,
     /// Position among the addresses of its family on the interface, counted in the order in which they were given.
     pub order: u32,
-    /// Not the first of its subnet, so that the kernel removes it with the first one (IFA_F_SECONDARY); of live IPv4 addresses only.
-    pub secondary: bool,
+    /// Whether it is not the first of its subnet, so that the kernel removes it with the first one (IFA_F_SECONDARY); of live IPv4 addresses
+    /// only.
+    pub secondary: Option<bool>,
     /// Given by somebody else (IFA_PROTO is not topo's), on a live link that the lab is to adopt.
     pub foreign: bool,
     /// The kernel assigns it by itself: those of `lo`, and link-local ones. It stays marked as the kernel's, and when it leaves the lab
@@ -222,6 +223,10 @@ impl Object for Address {
         promotes: &dyn Fn(LinkName) -> bool,
     ) -> Vec<(usize, String)> {
         foreign::taken_along(foreign, lab, promotes)
+    }
+
+    fn displaced(foreign: &[Foreign<Self>], added: &[(&AddressKey, &Self)]) -> Vec<(usize, String)> {
+        foreign::displaced(foreign, added)
     }
 
     fn reach(key: &AddressKey, value: &Self) -> Reach {
