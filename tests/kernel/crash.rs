@@ -255,8 +255,17 @@ fn comparable(fingerprint: &str) -> String {
     lines.join("\n")
 }
 
+/// The kernel tells up to a second later that the other end of a link that came up has a carrier (`linkwatch`).
 fn restored(before: &str) -> Result<(), String> {
-    same(before, &fingerprint())
+    const LINKWATCH: Duration = Duration::from_secs(2);
+    let deadline = Instant::now() + LINKWATCH;
+    loop {
+        let now = fingerprint();
+        if now == before || Instant::now() >= deadline {
+            return same(before, &now);
+        }
+        sleep(Duration::from_millis(50));
+    }
 }
 
 /// The number by which a namespace knows another is drawn when it is first needed.
