@@ -12,10 +12,10 @@ use self::wait::{VerifyError, verify};
 pub use self::wait::{WaitError, until_usable};
 use crate::diff::{Change, Conflict, diff, held_by_others};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
-use crate::name::{LabName, LinkId};
+use crate::name::{LabName, LinkId, NamespaceName};
 use crate::plan::{Plan, plan};
 use crate::record::{Others, Record};
-use crate::resource::object::table::{self, Registered, Visit};
+use crate::resource::object::table::{self, Registered, Tables, Visit};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Ifindex, Live, ResourceId, State};
 
@@ -30,6 +30,21 @@ pub enum PrepareError {
     Conflicts(Vec<Conflict>),
 }
 
+/// What differs from the state that was to be reached.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// The changes that would reach it.
+    pub changes: Vec<Change>,
+    /// Foreign objects that the kernel removed and that were not added again.
+    pub missing: Vec<String>,
+}
+
+impl Remains {
+    fn of(rest: Plan) -> Self {
+        Self { missing: rest.missing(), changes: rest.changes }
+    }
+}
+
 /// The state of the machine after a failure.
 #[derive(Debug)]
 pub enum Aftermath {
@@ -40,7 +55,7 @@ pub enum Aftermath {
     /// The rollback failed.
     Left {
         /// The changes that would restore the previous state.
-        remains: Vec<Change>,
+        remains: Box<Remains>,
         /// The error of the rollback, if there was one.
         error: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -62,7 +77,7 @@ pub enum ApplyError {
     #[error("the network differs from the lab although every operation succeeded")]
     Unverified {
         /// The remaining differences.
-        remains: Vec<Change>,
+        remains: Box<Remains>,
         /// The state of the machine.
         aftermath: Aftermath,
     },
@@ -87,7 +102,7 @@ impl ApplyError {
     pub fn concerns<'p>(&'p self, plan: &'p Plan) -> Vec<&'p ResourceId> {
         match self {
             Self::Execute { source: ExecuteError::Operation(error), .. } => plan.resource(error.position).into_iter().collect(),
-            Self::Unverified { remains, .. } => remains.iter().map(|change| &change.id).collect(),
+            Self::Unverified { remains, .. } => remains.changes.iter().map(|change| &change.id).collect(),
             Self::Execute { source: ExecuteError::Interrupted, .. } | Self::Verify { .. } => Vec::new(),
         }
     }
@@ -152,9 +167,11 @@ impl Goal {
         self
     }
 
-    /// Returns the live state without what belongs to other labs.
+    /// Returns the live state without what belongs to other labs, and with what the record says of foreign objects.
     fn own(&self, mut live: Live) -> Live {
         self.others.leave_out(&mut live, &self.desired);
+        live.lost_objects = self.record.missing(&live);
+        live.taken_ports = self.record.ports.clone();
         live
     }
 
@@ -167,6 +184,27 @@ impl Goal {
         let mut goal = self.clone();
         table::visit(&mut Relinquish { desired: &self.desired, interest: Arc::make_mut(&mut goal.interest) });
         Cow::Owned(goal)
+    }
+
+    /// Returns the record to write before a plan from this live state is executed.
+    pub fn record_before(&self, live: &Live, plan: &Plan) -> Record {
+        let mut record = self.record.before(&self.desired, live, &self.others);
+        record.add_lost(&plan.foreign.removed, &plan.foreign.ports);
+        record
+    }
+
+    /// Returns the record to write after a plan was executed, from that which was written before.
+    pub fn record_after(&self, before: &Record, plan: &Plan) -> Record {
+        before.settled(&self.desired, &plan.foreign.missing)
+    }
+
+    /// Returns the goal with the foreign objects recorded that the kernel removes with a plan.
+    fn with_lost(&self, plan: &Plan) -> Cow<'_, Self> {
+        let mut goal = Cow::Borrowed(self);
+        if plan.foreign.removed != Tables::default() || !plan.foreign.ports.is_empty() {
+            goal.to_mut().record.add_lost(&plan.foreign.removed, &plan.foreign.ports);
+        }
+        goal
     }
 
     /// Adds the record of the last change, and what other labs hold.
@@ -221,8 +259,8 @@ fn plan_for(kernel: &mut impl Kernel, goal: &Goal, live: &Live) -> Result<Plan, 
 }
 
 fn plan_from(lab: &LabName, desired: &State, live: &Live, preferred: &BTreeMap<LinkId, Ifindex>) -> Result<Plan, PrepareError> {
-    let changes = diff(desired, live).map_err(PrepareError::Conflicts)?;
-    Ok(plan(lab, desired, live, changes, preferred))
+    let difference = diff(desired, live).map_err(PrepareError::Conflicts)?;
+    Ok(plan(lab, desired, live, difference, preferred))
 }
 
 /// Executes a plan that [`prepare`] made from `before`, and verifies that the network matches the lab afterwards.
@@ -240,6 +278,7 @@ pub fn apply(
     if plan.steps.is_empty() {
         return Ok(());
     }
+    let goal = &goal.with_lost(plan);
     let operations = plan.operations();
     let mut attempt = 1;
     while let Err(source) = kernel.execute(&operations, progress) {
@@ -255,7 +294,7 @@ pub fn apply(
         Ok(rest) if rest.is_empty() => Ok(()),
         Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);
-            Err(ApplyError::Unverified { remains: rest.changes, aftermath })
+            Err(ApplyError::Unverified { remains: Box::new(Remains::of(rest)), aftermath })
         }
         Err(VerifyError::Prepare(source)) => {
             let aftermath = recover(kernel, goal, before, on_failure);
@@ -292,13 +331,15 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
     let mut interest = State::clone(&goal.interest);
     interest.extend(before.state.clone());
     let mut desired = before.state.clone();
+    let foreign = before.foreign_sysctls.iter().map(|(key, sysctl)| ((NamespaceName::host(), key.clone()), sysctl.clone()));
+    desired.sysctls.extend(foreign);
     // Incomplete namespaces are not restored.
     desired.namespaces.retain(|namespace| !before.broken.contains(namespace));
     let back = Goal {
         lab: goal.lab.clone(),
         desired: Arc::new(desired),
         interest: Arc::new(interest),
-        record: Record::default(),
+        record: Record { lost: goal.record.lost.clone(), ports: goal.record.ports.clone(), ..Record::default() },
         others: goal.others.clone(),
     };
     let mut failure: Option<Box<dyn std::error::Error + Send + Sync>> = None;
@@ -311,8 +352,8 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
     }
     match plan_back(kernel, &back, before) {
         Ok(rest) if rest.is_empty() => Aftermath::RolledBack,
-        Ok(rest) => Aftermath::Left { remains: rest.changes, error: failure },
-        Err(error) => Aftermath::Left { remains: Vec::new(), error: failure.or(Some(error.into())) },
+        Ok(rest) => Aftermath::Left { remains: Box::new(Remains::of(rest)), error: failure },
+        Err(error) => Aftermath::Left { remains: Box::default(), error: failure.or(Some(error.into())) },
     }
 }
 

@@ -3,15 +3,19 @@
 //!
 //! The plan decides about order and messages.
 
+mod foreign;
 mod held;
 mod links;
 mod losses;
 mod mtu;
 mod objects;
+mod side_effect;
 mod sysctls;
 
+pub use foreign::ForeignChanges;
 pub use held::held_by_others;
 pub use mtu::Inheritance;
+pub use side_effect::{Remedy, SideEffect};
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -238,11 +242,22 @@ impl Conflict {
     }
 }
 
-/// Returns the changes from `live` to `desired`, sorted by resource.
+/// The difference of two states.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Difference {
+    /// The changes, sorted by resource.
+    pub changes: Vec<Change>,
+    /// What the kernel does to foreign resources with these changes.
+    pub side_effects: Vec<SideEffect>,
+    /// What happens to foreign objects.
+    pub foreign: ForeignChanges,
+}
+
+/// Returns the difference from `live` to `desired`.
 ///
 /// # Errors
 /// Returns all conflicts.
-pub fn diff(desired: &State, live: &Live) -> Result<Vec<Change>, Vec<Conflict>> {
+pub fn diff(desired: &State, live: &Live) -> Result<Difference, Vec<Conflict>> {
     let conflicts = conflicts(desired, live);
     if !conflicts.is_empty() {
         return Err(conflicts);
@@ -252,9 +267,11 @@ pub fn diff(desired: &State, live: &Live) -> Result<Vec<Change>, Vec<Conflict>> 
     differ.links();
     differ.sysctls();
     differ.objects();
+    let mut side_effects = differ.effects_on_sysctls();
+    let foreign = differ.foreign_objects(&mut side_effects);
     let mut changes = differ.changes;
     changes.sort_by(|one, other| one.id.cmp(&other.id));
-    Ok(changes)
+    Ok(Difference { changes, side_effects, foreign })
 }
 
 fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {

@@ -26,6 +26,7 @@ use crate::state::State;
 pub struct Lab {
     name: LabName,
     desired: State,
+    allows_side_effects: bool,
 }
 
 impl Lab {
@@ -39,9 +40,15 @@ impl Lab {
         let diagnostics = lower::diagnostics(lowered.as_ref().map_or(&[], |(_, lowered)| &lowered.problems), &loaded);
         let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         match lowered {
-            Some((name, lowered)) if !has_errors => Ok(Self { name, desired: lowered.state }),
+            Some((name, lowered)) if !has_errors => Ok(Self { name, desired: lowered.state, allows_side_effects: false }),
             _ => Err(InvalidLab(spec::render(&diagnostics, "lab", text, Colour::Never).trim_end().to_owned())),
         }
+    }
+
+    /// Accepts that the kernel removes what is not the lab's and cannot be put back, as `--allow-side-effects` does.
+    #[must_use]
+    pub fn allowing_side_effects(self) -> Self {
+        Self { allows_side_effects: true, ..self }
     }
 
     /// The name of the lab.
@@ -65,7 +72,7 @@ impl Lab {
     /// # Errors
     /// If the lab is locked, a foreign object is in the way, or the kernel refuses an operation.
     pub fn apply(&self) -> Result<Plan, Error> {
-        change_to(self.goal())
+        change_to(self.goal(), self.allows_side_effects)
     }
 
     /// Removes everything that belongs to the lab.
@@ -73,7 +80,7 @@ impl Lab {
     /// # Errors
     /// As for [`Self::apply`].
     pub fn destroy(&self) -> Result<Plan, Error> {
-        change_to(Goal::destroy(self.name.clone(), self.desired.clone()))
+        change_to(Goal::destroy(self.name.clone(), self.desired.clone()), self.allows_side_effects)
     }
 
     /// Returns the part of the network that belongs to the lab, as a lab file with every value that the kernel reports. Links that
@@ -91,7 +98,7 @@ impl Lab {
     }
 }
 
-fn change_to(goal: Goal) -> Result<Plan, Error> {
+fn change_to(goal: Goal, allows_side_effects: bool) -> Result<Plan, Error> {
     const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
     let mut kernel = Linux::new(goal.lab.clone())?;
     let _lock = LabLock::acquire(&goal.lab, LOCK_TIMEOUT, || false)?;
@@ -100,8 +107,12 @@ fn change_to(goal: Goal) -> Result<Plan, Error> {
     let others = records::others(&goal.lab)?;
     let goal = goal.with_records(record, others);
     let (live, plan) = prepare(&mut kernel, &goal)?;
+    let lost: Vec<_> = plan.irreversible().map(ToString::to_string).collect();
+    if !lost.is_empty() && !allows_side_effects {
+        return Err(Error::SideEffects(lost));
+    }
     if plan.is_empty() {
-        change::keep(&goal, &live)?;
+        change::keep(&goal, &live, &plan)?;
     } else {
         change::execute(&mut kernel, &goal, &live, &plan, OnFailure::RollBack, &mut Unattended)?;
     }
@@ -148,6 +159,9 @@ pub enum Error {
     /// The network cannot be read, or a foreign object is in the way.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// The kernel would remove what is not the lab's, and it could not be put back. [`Lab::allowing_side_effects`] accepts that.
+    #[error("the kernel would remove what is not the lab's: {}", .0.join(", "))]
+    SideEffects(Vec<String>),
     /// Another process changes the lab.
     #[error(transparent)]
     Lock(#[from] LockError),

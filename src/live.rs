@@ -10,18 +10,21 @@ mod parents;
 
 pub use owner::foreign_namespace;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use self::objects::Listed;
 use self::owner::Claim;
 use self::parents::{Elsewhere, Ends, Parents};
+use ipnet::IpNet;
+
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::ignore::IgnoredThere;
 use crate::resource::link::{Link, Marked};
-use crate::resource::object::table::Tables;
+use crate::resource::object::Message;
+use crate::resource::object::table::{ForeignLists, Tables};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
 use crate::state::{Ifindex, Live, ResourceId, State};
@@ -50,6 +53,11 @@ struct Findings {
     links: Vec<SeenLink>,
     objects: Tables<Listed>,
     sysctls: Vec<((NamespaceName, SysctlKey), Sysctl)>,
+    foreign_sysctls: Vec<(SysctlKey, Sysctl)>,
+    foreign_objects: Tables<ForeignLists>,
+    connected: Vec<IpNet>,
+    forwarding: BTreeMap<LinkId, Vec<Message>>,
+    promoting: Vec<LinkName>,
     taken_indices: Vec<(LinkId, Ifindex)>,
     foreign: Vec<(ResourceId, String)>,
     group_is_shared: bool,
@@ -85,6 +93,13 @@ impl Findings {
         let foreign_namespaces = foreign_namespaces.map(|(namespace, what)| (ResourceId::Namespace(namespace), what));
         Live {
             indices: self.links.iter().map(|seen| (seen.id.clone(), seen.index)).collect(),
+            foreign_sysctls: self.foreign_sysctls.into_iter().collect(),
+            foreign_objects: self.foreign_objects,
+            lost_objects: Tables::default(),
+            connected: self.connected,
+            taken_ports: BTreeMap::new(),
+            forwarding: self.forwarding,
+            promoting: self.promoting.into_iter().collect(),
             taken_indices: self.taken_indices.into_iter().collect(),
             foreign: foreign_namespaces.chain(self.foreign).collect(),
             group_is_shared: self.group_is_shared,
@@ -115,6 +130,15 @@ fn inside(lab: &LabName, snapshots: &Snapshots) -> Option<NamespaceName> {
 /// Returns the link with this name. `links` are the sorted links of one namespace.
 fn named(links: &[SeenLink], name: LinkName) -> Option<&Link> {
     links.binary_search_by_key(&name, |seen| seen.id.name).ok().map(|at| &*links[at].link)
+}
+
+/// The foreign objects that the kernel may remove with changes of the lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endangered {
+    None,
+    /// Those on links that the lab owns or declares, and those with a source address.
+    OnLinks,
+    All,
 }
 
 /// The evaluation of the snapshot of one namespace.
@@ -151,7 +175,28 @@ impl<'a> Judging<'a> {
         self.add_foreign_altnames(&links, findings);
         self.add_objects(&links, findings);
         self.add_sysctls(&links, findings);
+        if self.endangered(&links) != Endangered::None {
+            findings.connected.extend(self.snapshot.notes.connected.iter().map(|(subnet, _)| *subnet));
+            for (index, entry) in self.snapshot.forwarding.iter().flatten() {
+                let external = self.with_index(*index).filter(|link| named(&links, link.name).is_some_and(|link| link.external));
+                if let Some(link) = external {
+                    findings.forwarding.entry(LinkId::new(self.namespace, link.name)).or_default().push(entry.clone());
+                }
+            }
+            let promoting = self.snapshot.links.iter().filter(|link| link.promotes_secondaries);
+            findings.promoting.extend(promoting.map(|link| link.name));
+        }
         findings.links.extend(links);
+    }
+
+    /// Returns which foreign objects the kernel may remove with changes of the lab in `host`.
+    fn endangered(&self, links: &[SeenLink]) -> Endangered {
+        let sysctl = || self.desired.sysctls.keys().any(|(namespace, _)| namespace.is_host());
+        match self.is_host {
+            true if sysctl() => Endangered::All,
+            true if links.iter().any(|link| !link.id.name.is_loopback()) => Endangered::OnLinks,
+            _ => Endangered::None,
+        }
     }
 
     fn with_index(&self, index: Ifindex) -> Option<&'a FoundLink> {
@@ -245,7 +290,13 @@ impl<'a> Judging<'a> {
     /// Adds the sysctls of the namespace and of the given links.
     fn add_sysctls(&self, links: &[SeenLink], findings: &mut Findings) {
         let existing = self.snapshot.sysctls.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        let relevant = existing.filter(|(key, _)| key.link().is_none_or(|name| named(links, name).is_some()));
-        findings.sysctls.extend(relevant.map(|(key, value)| ((self.namespace.clone(), key.clone()), value.clone())));
+        for (key, value) in existing {
+            let id = (self.namespace.clone(), key.clone());
+            if self.is_host && !self.desired.sysctls.contains_key(&id) {
+                findings.foreign_sysctls.push((key.clone(), value.clone()));
+            } else if self.is_host || key.link().is_none_or(|name| named(links, name).is_some()) {
+                findings.sysctls.push((id, value.clone()));
+            }
+        }
     }
 }

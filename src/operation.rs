@@ -6,8 +6,9 @@ use std::fmt;
 use crate::name::{LinkId, NamespaceName};
 use crate::ownership::Mark;
 pub use crate::resource::link::MasterChange;
-use crate::resource::link::{Kind, Link, LinkSettings, Port};
-use crate::resource::object::table::{Any, Places, Puts};
+use crate::resource::link::{Kind, Link, LinkSettings, Port, entry_title};
+use crate::resource::object::Message;
+use crate::resource::object::table::{Any, Places, Puts, Restorations};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::Ifindex;
 
@@ -126,6 +127,10 @@ pub enum Operation {
     Put(Box<Any<Puts>>),
     /// Removes an object.
     Remove(Box<Any<Places>>),
+    /// Adds a foreign object of `host` again that the kernel has removed as a side effect, if it is not there.
+    Restore(Box<Any<Restorations>>),
+    /// Adds a static forwarding entry to a port of a foreign bridge again, if it is not there.
+    RestoreEntry(LinkHandle, Message),
 }
 
 impl Operation {
@@ -142,6 +147,8 @@ impl Operation {
             Self::DeleteLink(link) => &link.id.namespace,
             Self::Put(put) => put.namespace(),
             Self::Remove(object) => object.namespace(),
+            Self::Restore(again) => again.namespace(),
+            Self::RestoreEntry(port, _) => &port.id.namespace,
         }
     }
 }
@@ -173,6 +180,11 @@ impl fmt::Display for Operation {
                 let id = object.id();
                 write!(f, "delete {} `{id}`", id.word())
             }
+            Self::Restore(again) => {
+                let id = again.id();
+                write!(f, "restore {} `{id}`", id.word())
+            }
+            Self::RestoreEntry(port, entry) => write!(f, "restore forwarding entry {} of `{}`", entry_title(entry), port.id),
         }
     }
 }

@@ -13,7 +13,7 @@ pub use reach::last_touches;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::diff::{Action, Change, Inheritance};
+use crate::diff::{Action, Change, Difference, ForeignChanges, Inheritance, Remedy, SideEffect};
 use crate::graph::LinkGraph;
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::operation::Operation;
@@ -23,8 +23,8 @@ use crate::state::{Ifindex, Live, ResourceId, State};
 /// One operation with the change that it belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The change's position in [`Plan::changes`].
-    pub change: usize,
+    /// The change's position in [`Plan::changes`]; `None` for what restores foreign objects.
+    pub change: Option<usize>,
     /// The operation.
     pub operation: Operation,
 }
@@ -47,6 +47,10 @@ pub struct Plan {
     pub lab: LabName,
     /// The changes, sorted by resource.
     pub changes: Vec<Change>,
+    /// What the kernel does to foreign resources with these changes.
+    pub side_effects: Vec<SideEffect>,
+    /// What happens to foreign objects.
+    pub foreign: ForeignChanges,
     /// The operations, in the order of execution.
     pub steps: Vec<Step>,
 }
@@ -54,7 +58,18 @@ pub struct Plan {
 impl Plan {
     /// Returns whether the network matches the desired state already.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.foreign.restores_nothing()
+    }
+
+    /// Returns the side effects that cannot be undone.
+    pub fn irreversible(&self) -> impl Iterator<Item = &SideEffect> {
+        self.side_effects.iter().filter(|effect| effect.remedy == Remedy::None)
+    }
+
+    /// Returns the names of the foreign objects that the plan adds again, although it does not remove them.
+    pub fn missing(&self) -> Vec<String> {
+        let missing = self.side_effects.iter().filter(|effect| effect.attribute.is_none() && effect.before.is_none());
+        missing.map(|effect| effect.title.clone()).collect()
     }
 
     /// Counts the changes.
@@ -77,7 +92,7 @@ impl Plan {
     /// Returns the resource that the operation at this position changes.
     pub fn resource(&self, position: usize) -> Option<&ResourceId> {
         let step = self.steps.get(position)?;
-        self.changes.get(step.change).map(|change| &change.id)
+        self.changes.get(step.change?).map(|change| &change.id)
     }
 
     /// Returns the operations, in order.
@@ -88,12 +103,13 @@ impl Plan {
 
 /// Makes the operations for the changes and orders them. New links get the interface index in `preferred` if it is free, so that a
 /// rollback restores the indices of deleted links.
-pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, preferred: &BTreeMap<LinkId, Ifindex>) -> Plan {
-    let steps = match changes.is_empty() {
+pub fn plan(lab: &LabName, desired: &State, live: &Live, difference: Difference, preferred: &BTreeMap<LinkId, Ifindex>) -> Plan {
+    let Difference { changes, side_effects, foreign } = difference;
+    let steps = match changes.is_empty() && foreign.restores_nothing() {
         true => Vec::new(),
-        false => build::steps(&Context::new(lab, desired, live, &changes, preferred), &changes),
+        false => build::steps(&Context::new(lab, desired, live, &changes, preferred), &changes, &foreign),
     };
-    Plan { lab: lab.clone(), changes, steps }
+    Plan { lab: lab.clone(), changes, side_effects, foreign, steps }
 }
 
 /// Returns the plan that creates a lab on an empty machine. `lab` is a lab file without the name.
@@ -101,8 +117,8 @@ pub fn plan(lab: &LabName, desired: &State, live: &Live, changes: Vec<Change>, p
 fn from_nothing(lab: &str) -> Plan {
     let lab = crate::spec::load(&format!("name: lab\n{lab}")).lab.unwrap();
     let desired = crate::lower::lower(&lab, &BTreeMap::new()).state;
-    let changes = crate::diff::diff(&desired, &Live::default()).unwrap();
-    plan(&lab.name, &desired, &Live::default(), changes, &BTreeMap::new())
+    let difference = crate::diff::diff(&desired, &Live::default()).unwrap();
+    plan(&lab.name, &desired, &Live::default(), difference, &BTreeMap::new())
 }
 
 /// The data from which operations are built.

@@ -4,6 +4,7 @@
 //! The record does not decide what exists. Without it, `apply` still makes what the lab declares and deletes what has its mark, but
 //! cannot restore previous values. It is plain data; the command line reads and writes the file.
 
+mod lost;
 mod others;
 
 pub use others::Others;
@@ -14,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{LinkId, LinkName, NamespaceName};
-use crate::resource::link::{Link, LinkSettings};
+use crate::resource::link::{Link, LinkSettings, TakenPort};
 use crate::resource::object::Id;
-use crate::resource::object::table::{self, IdSets, Registered, Tables, Visit};
+use crate::resource::object::table::{self, IdSets, Messages, Registered, Tables, Visit};
 use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
 use crate::state::{Live, State};
 
@@ -28,6 +29,13 @@ pub struct Record {
     pub links: BTreeMap<LinkId, LinkSettings>,
     /// The previous values of sysctls of `host` that the lab changed.
     pub host_sysctls: BTreeMap<SysctlKey, String>,
+    /// Sysctls of `host` that the kernel changed with those that the lab changed, with their previous values. The keys are the latter.
+    /// Left out are those that get their previous value when the kernel changes them back.
+    pub host_effects: BTreeMap<SysctlKey, BTreeMap<SysctlKey, String>>,
+    /// External links that the lab took from another master, with what they had there.
+    pub ports: BTreeMap<LinkId, TakenPort>,
+    /// Foreign objects of `host` that the kernel removes, or has removed, with changes of the lab.
+    pub lost: Tables<Messages>,
     /// The sysctls that the lab wrote in its own namespaces, and of its own links in `host`.
     pub sysctls: BTreeMap<NamespaceName, BTreeSet<SysctlKey>>,
     /// Objects that the kernel does not tell from those of others: in `host`, those that are not on a link of the lab (addresses of
@@ -53,6 +61,11 @@ impl Record {
         self.links.keys().for_each(&mut add_link);
         for (namespace, link) in self.links_of_objects().into_iter().filter(|(namespace, _)| namespace.is_host()) {
             add_link(&LinkId::new(&namespace, link));
+        }
+        for (id, taken) in &self.ports {
+            // The kernel reads forwarding entries if an external link is to be a port.
+            let settings = LinkSettings { master: Some(taken.master), ..LinkSettings::default() };
+            interest.insert_link(id.clone(), Link::external(settings));
         }
         let of_host = self.host_sysctls.keys().filter(|key| others.sysctl(key).is_none()).map(|key| (host.clone(), key.clone()));
         let of_lab = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(|key| (namespace.clone(), key.clone())));
@@ -102,6 +115,14 @@ impl Record {
         others: &Others,
     ) -> Cow<'a, State> {
         let mut restored = Cow::Borrowed(desired);
+        self.restore_links(&mut restored, live, others);
+        self.restore_host_sysctls(&mut restored, live, others);
+        self.restore_defaults(&mut restored, desired, live, defaults);
+        restored
+    }
+
+    /// Adds the previous settings of external links, and the options of ports that return to their master.
+    fn restore_links(&self, restored: &mut Cow<'_, State>, live: &Live, others: &Others) {
         for (id, before) in self.links.iter().filter(|(id, _)| live.state.link(id).is_some()) {
             let restored = restored.to_mut();
             let before = before.without(&others.settings(id));
@@ -113,6 +134,24 @@ impl Record {
                 None => restored.insert_link(id.clone(), Link::external(before)),
             }
         }
+        for (id, taken) in &self.ports {
+            let returns = master_of(restored, id) == Some(taken.master);
+            if returns
+                && let Some(link) = restored.to_mut().link_mut(id)
+                && link.port.is_none()
+            {
+                link.port = taken.port();
+            }
+        }
+    }
+
+    /// Adds the previous values of sysctls of `host`, and of those that the kernel changed with them.
+    fn restore_host_sysctls(&self, restored: &mut Cow<'_, State>, live: &Live, others: &Others) {
+        let host = NamespaceName::host();
+        let has_ended = |cause: &SysctlKey, state: &State| {
+            others.sysctl(cause).is_none() && !state.sysctls.contains_key(&(host.clone(), cause.clone()))
+        };
+        let ended: Vec<_> = self.host_effects.iter().filter(|(cause, _)| has_ended(cause, restored)).collect();
         for (key, value) in &self.host_sysctls {
             let id = (NamespaceName::host(), key.clone());
             let is_held = others.sysctl(key).is_some();
@@ -120,6 +159,22 @@ impl Record {
                 restored.to_mut().sysctls.insert(id, Sysctl::new(value));
             }
         }
+        for (key, value) in ended.into_iter().flat_map(|(_, effects)| effects) {
+            let id = (NamespaceName::host(), key.clone());
+            if live.foreign_sysctls.contains_key(key) && !restored.sysctls.contains_key(&id) && others.sysctl(key).is_none() {
+                restored.to_mut().sysctls.insert(id, Sysctl::new(value));
+            }
+        }
+    }
+
+    /// Adds the defaults of sysctls of the lab's namespaces and links.
+    fn restore_defaults(
+        &self,
+        restored: &mut Cow<'_, State>,
+        desired: &State,
+        live: &Live,
+        defaults: &BTreeMap<SysctlKey, String>,
+    ) {
         for (namespace, key) in self.forgotten(desired, live) {
             // An interface inherits from `default` of its namespace, or from a sysctl that the kernel copies to all interfaces. The
             // value that the lab sets for these takes precedence.
@@ -132,7 +187,6 @@ impl Record {
                 restored.to_mut().sysctls.insert((namespace.clone(), key.clone()), Sysctl::new(&value));
             }
         }
-        restored
     }
 
     /// Returns the record to write before the network is changed: this record with the values that are about to change. Those that
@@ -159,13 +213,36 @@ impl Record {
                 record.host_sysctls.entry(key.clone()).or_insert_with(machines);
             }
         }
+        record.note_effects(desired, live, others);
         table::visit(&mut Note { desired, objects: &mut record.objects });
         record
     }
 
+    /// Adds the values of foreign sysctls that the kernel changes with sysctls of `host`.
+    fn note_effects(&mut self, desired: &State, live: &Live, others: &Others) {
+        for (cause, previous) in &self.host_sysctls {
+            let id = (NamespaceName::host(), cause.clone());
+            let sides = desired.sysctls.get(&id).zip(live.state.sysctls.get(&id));
+            let is_written = sides.is_some_and(|(desired, live)| !desired.agrees(live));
+            if self.host_effects.contains_key(cause) {
+                continue;
+            }
+            let effects = match others.effects(cause) {
+                Some(effects) => effects.clone(),
+                None if is_written => effects_of(cause, previous, live),
+                None => continue,
+            };
+            if !effects.is_empty() {
+                self.host_effects.insert(cause.clone(), effects);
+            }
+        }
+    }
+
     /// Returns the record to write after the network matches the desired state.
     #[must_use]
-    pub fn settled(&self, desired: &State) -> Self {
+    ///
+    /// `missing` are foreign objects that can be added again later.
+    pub fn settled(&self, desired: &State, missing: &Tables<Messages>) -> Self {
         let host = NamespaceName::host();
         let mut record = self.clone();
         record.links = self
@@ -177,13 +254,31 @@ impl Record {
             })
             .collect();
         record.host_sysctls.retain(|key, _| desired.sysctls.contains_key(&(host.clone(), key.clone())));
+        record.host_effects.retain(|cause, _| record.host_sysctls.contains_key(cause));
         for (namespace, keys) in &mut record.sysctls {
             keys.retain(|key| desired.sysctls.contains_key(&(namespace.clone(), key.clone())));
         }
         record.sysctls.retain(|_, keys| !keys.is_empty());
         table::visit(&mut Settle { desired, objects: &mut record.objects });
+        record.ports.retain(|id, taken| master_of(desired, id).is_some_and(|master| master != taken.master));
+        // Objects that are still missing when the lab has left come back with what the user changed.
+        let has_left = record.links.is_empty() && record.host_sysctls.is_empty();
+        record.lost = if has_left { Tables::default() } else { missing.clone() };
         record
     }
+}
+
+/// Returns the master that a link has in a state.
+fn master_of(state: &State, id: &LinkId) -> Option<LinkName> {
+    state.link(id)?.settings.master
+}
+
+/// Returns the foreign sysctls that the kernel changes with this one, unless it changes them back with it to the same value.
+fn effects_of(cause: &SysctlKey, previous: &str, live: &Live) -> BTreeMap<SysctlKey, String> {
+    let effect = |key: &SysctlKey| key.causes().into_iter().find(|(other, _)| other == cause).map(|(_, effect)| effect);
+    let affected = live.foreign_sysctls.iter().filter_map(|(key, value)| Some((key, value, effect(key)?)));
+    let lost = affected.filter(|(_, value, effect)| !Sysctl::new(&effect.value(previous)).agrees(value));
+    lost.map(|(key, value, _)| (key.clone(), value.value.clone())).collect()
 }
 
 /// Returns whether the sysctl belongs to a link in `host` that the lab creates.
@@ -294,18 +389,21 @@ mod tests {
 
     #[test]
     fn the_value_before_the_first_change_is_restored() {
-        let first =
-            Record::default().before(&with_mtu(Some(1400)), &live(1500), &Others::default()).settled(&with_mtu(Some(1400)));
-        let second = first.before(&with_mtu(Some(1300)), &live(1400), &Others::default()).settled(&with_mtu(Some(1300)));
+        let first = Record::default()
+            .before(&with_mtu(Some(1400)), &live(1500), &Others::default())
+            .settled(&with_mtu(Some(1400)), &Tables::default());
+        let second = first
+            .before(&with_mtu(Some(1300)), &live(1400), &Others::default())
+            .settled(&with_mtu(Some(1300)), &Tables::default());
         assert_eq!(mtu(&second.restore(&State::default(), &live(1300), &BTreeMap::new(), &Others::default())), Some(1500));
-        assert!(second.settled(&State::default()).is_empty());
+        assert!(second.settled(&State::default(), &Tables::default()).is_empty());
     }
 
     #[test]
     fn a_removed_setting_of_a_declared_link_is_restored() {
         let record = Record::default().before(&with_mtu(Some(1400)), &live(1500), &Others::default());
         assert_eq!(mtu(&record.restore(&with_mtu(None), &live(1400), &BTreeMap::new(), &Others::default())), Some(1500));
-        assert!(record.settled(&with_mtu(None)).is_empty());
+        assert!(record.settled(&with_mtu(None), &Tables::default()).is_empty());
     }
 
     #[test]

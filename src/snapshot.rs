@@ -1,11 +1,12 @@
 //! Snapshots of a network as plain data: links, objects and sysctls of each namespace. Both kernels return snapshots;
 //! [`crate::live`] decides what belongs to the lab.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::link::{Ifindex, Link};
-use crate::resource::object::table::{Dumped, Tables};
+use crate::resource::object::Message;
+use crate::resource::object::table::{Dumped, Messages, Tables};
 use crate::resource::object::wire::Notes;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
@@ -24,6 +25,8 @@ pub struct FoundLink {
     pub port_reference: Option<Ifindex>,
     /// The index of the parent or of the other end of a pair (IFLA_LINK).
     pub below: Option<Ifindex>,
+    /// Whether the next IPv4 address of a subnet takes the place of the first one when that is removed (`promote_secondaries`).
+    pub promotes_secondaries: bool,
     /// The nsid of the namespace that `below` is in (IFLA_LINK_NETNSID); `None` for the link's own namespace.
     pub below_nsid: Option<i32>,
     /// Whether it can carry packets: it is up and has carrier (IFF_RUNNING and IFF_LOWER_UP).
@@ -41,10 +44,27 @@ pub struct Snapshot {
     pub links: Vec<FoundLink>,
     /// Its objects, in the kernel's order.
     pub objects: Tables<Dumped>,
+    /// The messages that reported the objects, in the same order; only of `host`.
+    pub messages: Tables<Messages>,
     /// What messages of some objects tell about others. The lists are sorted.
     pub notes: Notes,
+    /// The requests that add the static forwarding entries of ports of bridges, with the indices of the ports; only of `host`, and only
+    /// if the lab makes external links ports.
+    pub forwarding: Option<Vec<(Ifindex, Message)>>,
     /// The requested sysctls; `None` for those that this kernel does not have.
     pub sysctls: Vec<(SysctlKey, Option<Sysctl>)>,
+}
+
+impl Snapshot {
+    /// Returns the sysctls that the kernel can change with these, if this is `host`: those of foreign interfaces are among them.
+    pub fn effects_in_host(&self, namespace: &NamespaceName, sysctls: &[SysctlKey]) -> Vec<SysctlKey> {
+        if !namespace.is_host() {
+            return Vec::new();
+        }
+        let links = || self.links.iter().map(|link| link.name);
+        let effects: BTreeSet<SysctlKey> = sysctls.iter().flat_map(|key| key.effects(links())).collect();
+        effects.into_iter().filter(|key| !sysctls.contains(key)).collect()
+    }
 }
 
 /// Snapshots of the lab's namespaces and of `host`.

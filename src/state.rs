@@ -6,14 +6,16 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::ignore::Ignore;
 pub use crate::resource::link::Ifindex;
-use crate::resource::link::Link;
+use crate::resource::link::{Link, TakenPort};
 use crate::resource::object::Id;
-use crate::resource::object::table::{self, Any, Ids, Inspect, Registered, Sorted, Tables, Visit};
+use crate::resource::object::Message;
+use crate::resource::object::table::{self, Any, ForeignLists, Ids, Inspect, Registered, Sorted, Tables, Visit};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
 /// The identity of a resource. Resources of a namespace are listed in this order.
@@ -231,6 +233,20 @@ pub struct Live {
     pub indices: BTreeMap<LinkId, Ifindex>,
     /// Whether a foreign link is in the lab's group.
     pub group_is_shared: bool,
+    /// Sysctls of `host` that the lab does not declare, but that the kernel can change with those that it declares.
+    pub foreign_sysctls: BTreeMap<SysctlKey, Sysctl>,
+    /// Foreign objects of `host` that the kernel may remove with changes of the lab.
+    pub foreign_objects: Tables<ForeignLists>,
+    /// Foreign objects of `host` that the kernel has removed with changes of the lab, and that are not there.
+    pub lost_objects: Tables<ForeignLists>,
+    /// External links that the lab took from another master before, with what they had there.
+    pub taken_ports: BTreeMap<LinkId, TakenPort>,
+    /// The requests that add the static forwarding entries of external links.
+    pub forwarding: BTreeMap<LinkId, Vec<Message>>,
+    /// The destinations of connected routes of `host`.
+    pub connected: Vec<IpNet>,
+    /// Links in `host` on which the next IPv4 address of a subnet takes the place of the first one when that is removed.
+    pub promoting: BTreeSet<LinkName>,
     /// The indices of foreign links in `host`. New links cannot have them, but can have these links as parents.
     pub taken_indices: BTreeMap<LinkId, Ifindex>,
     /// Namespaces of the lab that are incomplete because their creation or removal was interrupted.
@@ -246,6 +262,17 @@ pub struct Live {
 }
 
 impl Live {
+    /// Returns a sysctl, be it the lab's or not.
+    pub fn sysctl(&self, namespace: &NamespaceName, key: &SysctlKey) -> Option<&Sysctl> {
+        let foreign = || self.foreign_sysctls.get(key).filter(|_| namespace.is_host());
+        self.state.sysctls.get(&(namespace.clone(), key.clone())).or_else(foreign)
+    }
+
+    /// Returns the index of a link, be it the lab's or not.
+    pub fn any_index(&self, link: &LinkId) -> Option<Ifindex> {
+        self.indices.get(link).or_else(|| self.taken_indices.get(link)).copied()
+    }
+
     /// Returns the index of a link.
     pub fn index(&self, namespace: &NamespaceName, name: LinkName) -> Option<Ifindex> {
         self.indices.get(&LinkId::new(namespace, name)).copied()

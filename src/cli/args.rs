@@ -25,6 +25,14 @@ pub struct AdoptArgs {
     pub links: Vec<LinkId>,
 }
 
+/// Which side effects the user accepts.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct SideEffectArgs {
+    /// Accept side effects on what is not the lab's that cannot be undone; the plan shows them as `removed for good`
+    #[arg(long)]
+    pub allow_side_effects: bool,
+}
+
 /// How a lab is changed.
 #[derive(Debug, Args)]
 pub struct ChangeArgs {
@@ -40,6 +48,8 @@ pub struct ChangeArgs {
     /// Keep a partial result when something fails, instead of undoing it
     #[arg(long)]
     pub no_rollback: bool,
+    #[command(flatten)]
+    pub side_effects: SideEffectArgs,
 }
 
 /// Parses a time such as `10s`.

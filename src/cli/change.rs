@@ -36,6 +36,8 @@ pub struct Options<'a> {
     pub arguments: &'a ChangeArgs,
     /// The saved plan as JSON; the new plan must be equal to it.
     pub expected: Option<&'a serde_json::Value>,
+    /// Whether the user accepts side effects that cannot be undone.
+    pub allow_side_effects: bool,
     /// Whether to kill the processes in namespaces that are deleted.
     pub kill: bool,
     /// The lab file, to show the lines that an error is about.
@@ -50,7 +52,8 @@ pub struct Options<'a> {
 impl<'a> Options<'a> {
     /// The options of a command with the user's arguments alone.
     pub fn new(intent: Intent, arguments: &'a ChangeArgs, elsewhere: &'a Elsewhere) -> Self {
-        Self { intent, arguments, expected: None, kill: false, source: None, wait: None, elsewhere }
+        let allow_side_effects = arguments.side_effects.allow_side_effects;
+        Self { intent, arguments, expected: None, allow_side_effects, kill: false, source: None, wait: None, elsewhere }
     }
 }
 
@@ -67,8 +70,11 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     show(&plan, &goal, output)?;
     hint_elsewhere(&goal, &live, options.elsewhere, output);
     if plan.is_empty() {
-        change::keep(&goal, &live)?;
+        change::keep(&goal, &live, &plan)?;
         return wait::until_usable(&mut kernel, &goal, &signals, options, output);
+    }
+    if !options.allow_side_effects {
+        refuse_side_effects(&plan)?;
     }
     if options.arguments.ask {
         let asked = Instant::now();
@@ -104,6 +110,21 @@ pub fn prepare(kernel: &mut Linux, goal: &Goal, source: Option<&Source>, output:
         Failure { excerpt, hint, ..Failure::from(error) }
     })
 }
+
+/// Refuses a plan with side effects that cannot be undone.
+fn refuse_side_effects(plan: &Plan) -> Result<(), Failure> {
+    let lost: Vec<String> = plan.irreversible().map(|effect| format!("  {}", escape(&effect.to_string()))).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::new(IRREVERSIBLE).hint("`--allow-side-effects` accepts this");
+    failure.notes = lost;
+    failure.notes.push("Nothing was changed.".to_owned());
+    Err(failure)
+}
+
+/// The error of a plan with side effects that cannot be undone.
+pub const IRREVERSIBLE: &str = "the kernel would remove what is not the lab's, and it could not be put back";
 
 fn show(plan: &Plan, goal: &Goal, output: &mut Output) -> Result<(), Failure> {
     if plan.is_empty() && *goal.desired == State::default() {
@@ -267,7 +288,8 @@ fn explain(error: ApplyError, plan: &Plan, signals: &Signals, source: Option<&So
 fn notes(error: &ApplyError) -> Vec<String> {
     let mut notes = Vec::new();
     if let ApplyError::Unverified { remains, .. } = error {
-        notes.extend(remains.iter().map(|change| format!("  {}", describe(change))));
+        notes.extend(remains.changes.iter().map(|change| format!("  {}", describe(change))));
+        notes.extend(remains.missing.iter().map(|foreign| format!("  foreign {} is missing", escape(foreign))));
     }
     match error.aftermath() {
         Aftermath::RolledBack => notes.push("All changes were undone; the network is as it was before.".into()),
@@ -278,7 +300,8 @@ fn notes(error: &ApplyError) -> Vec<String> {
                 Some(error) => format!("Undoing the changes failed, too: {}", chain(error.as_ref())),
                 None => "Not all changes could be undone.".into(),
             });
-            notes.extend(remains.iter().map(|change| format!("  not undone: {}", describe(change))));
+            notes.extend(remains.changes.iter().map(|change| format!("  not undone: {}", describe(change))));
+            notes.extend(remains.missing.iter().map(|foreign| format!("  not restored: foreign {}", escape(foreign))));
         }
     }
     notes

@@ -34,7 +34,7 @@ impl From<Problem> for Remedy {
 /// Finds the remedy for a failed plan.
 pub fn find(error: &ApplyError, plan: &Plan) -> Option<Remedy> {
     if let ApplyError::Unverified { remains, .. } = error
-        && remains.iter().flat_map(Change::fields).any(|field| field.name == "dad")
+        && remains.changes.iter().flat_map(Change::fields).any(|field| field.name == "dad")
     {
         return Some(only(wait::DUPLICATE_HINT));
     }
@@ -62,6 +62,8 @@ pub fn find(error: &ApplyError, plan: &Plan) -> Option<Remedy> {
         | Operation::ChangeLink(_)
         | Operation::DeleteLink(_)
         | Operation::DeleteLinkGroup(_)
+        | Operation::Restore(_)
+        | Operation::RestoreEntry(..)
         | Operation::Remove(_) => None,
     }
 }

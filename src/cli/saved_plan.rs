@@ -7,7 +7,7 @@ use super::error::Failure;
 use crate::name::LinkId;
 
 /// Increased when older versions of topo cannot execute what a newer one saves.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The first key of a saved plan.
 const FIRST_KEY: &str = "\"topo_saved_plan\"";
 /// Hint for a plan of another version.
@@ -27,6 +27,8 @@ pub struct SavedPlan {
     pub lab: String,
     /// Foreign links that the lab takes over.
     pub adopt: Vec<LinkId>,
+    /// Whether the user accepts side effects that cannot be undone.
+    pub allow_side_effects: bool,
     /// The plan as JSON.
     pub plan: Value,
     /// FNV-1a checksum of the other fields, to detect accidental changes.
@@ -41,8 +43,8 @@ struct Version {
 
 impl SavedPlan {
     /// Creates a plan to save.
-    pub fn new(source: String, lab: String, adopt: Vec<LinkId>, plan: Value) -> Self {
-        let saved = Self { topo_saved_plan: VERSION, source, lab, adopt, plan, checksum: 0 };
+    pub fn new(source: String, lab: String, adopt: Vec<LinkId>, allow_side_effects: bool, plan: Value) -> Self {
+        let saved = Self { topo_saved_plan: VERSION, source, lab, adopt, allow_side_effects, plan, checksum: 0 };
         Self { checksum: saved.compute_checksum(), ..saved }
     }
 
@@ -82,7 +84,7 @@ impl SavedPlan {
 
     fn compute_checksum(&self) -> u64 {
         let adopt = self.adopt.iter().map(ToString::to_string).collect::<Vec<_>>().join("\0");
-        let parts = [&self.source, &self.lab, &adopt, &self.plan.to_string()];
+        let parts = [&self.source, &self.lab, &adopt, &self.allow_side_effects.to_string(), &self.plan.to_string()];
         let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0]));
         bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
 
     fn text() -> String {
-        let plan = SavedPlan::new("lab.yaml".into(), "name: a\n".into(), Vec::new(), serde_json::json!({ "changes": [] }));
+        let plan = SavedPlan::new("lab.yaml".into(), "name: a\n".into(), Vec::new(), false, serde_json::json!({ "changes": [] }));
         plan.to_text().unwrap()
     }
 
@@ -134,7 +136,7 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        assert!(refusal(&text().replace("_plan\":2", "_plan\":7")).contains("version 7"));
+        assert!(refusal(&text().replace("_plan\":3", "_plan\":7")).contains("version 7"));
         assert!(refusal("{\"topo_saved_plan\":1,\"source\":\"\",\"lab\":\"\",\"adopt\":[],\"plan\":{}}").contains("version 1"));
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Action, Differ, Sides, Subject};
 use crate::name::{LinkId, NamespaceName};
-use crate::resource::sysctl::{Sysctl, SysctlKey};
+use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
 use crate::state::ResourceId;
 
 /// The sysctls that are written in each namespace.
@@ -23,9 +23,10 @@ impl Differ<'_> {
             }
             let live = self.live_sysctl(namespace, key);
             let agrees = live.is_some_and(|live| sysctl.agrees(live));
-            let reason = if agrees { self.overwritten_by(namespace, key, &written) } else { None };
+            let reason = if agrees { self.overwritten_by(namespace, key, sysctl, &written) } else { None };
+            let follows = live.is_some_and(|live| self.follows(namespace, key, (live, sysctl), &written));
             // A new link has what it inherits. One whose mtu is too small for IPv6 lacks IPv6 sysctls.
-            let needs_write = if live.is_some() { !agrees || reason.is_some() } else { !sysctl.inherited };
+            let needs_write = if live.is_some() { !(agrees || follows) || reason.is_some() } else { !sysctl.inherited };
             if needs_write {
                 written.entry(namespace).or_default().insert(key);
                 let action = if live.is_some() { Action::Update } else { Action::Create };
@@ -41,13 +42,48 @@ impl Differ<'_> {
             Some(name) => self.is_created(&LinkId::new(namespace, name)),
             None => self.namespaces.get(namespace) == Some(&Action::Create),
         };
-        self.live.state.sysctls.get(&(namespace.clone(), key.clone())).filter(|_| !created)
+        self.live.sysctl(namespace, key).filter(|_| !created)
+    }
+
+    /// Returns the first cause of a sysctl that is written, with its effect.
+    fn written_cause(namespace: &NamespaceName, key: &SysctlKey, written: &Written<'_>) -> Option<(SysctlKey, Effect)> {
+        let written = written.get(namespace)?;
+        key.causes().into_iter().find(|(cause, _)| written.contains(cause))
+    }
+
+    /// Returns the value that the kernel gives a sysctl when its cause is written.
+    fn effect(&self, namespace: &NamespaceName, (cause, effect): &(SysctlKey, Effect)) -> Option<Sysctl> {
+        let cause = self.desired.sysctls.get(&(namespace.clone(), cause.clone()))?;
+        Some(Sysctl::new(&effect.value(&cause.value)))
+    }
+
+    /// Returns whether the kernel gives a foreign sysctl the desired value when it changes its cause, as it gave it the live value when
+    /// the cause was changed before.
+    fn follows(
+        &self,
+        namespace: &NamespaceName,
+        key: &SysctlKey,
+        (live, desired): (&Sysctl, &Sysctl),
+        written: &Written<'_>,
+    ) -> bool {
+        let is_foreign = namespace.is_host() && self.live.foreign_sysctls.contains_key(key);
+        let Some(cause) = Self::written_cause(namespace, key, written).filter(|_| is_foreign) else { return false };
+        let before = self.live.sysctl(namespace, &cause.0).map(|before| Sysctl::new(&cause.1.value(&before.value)));
+        let copied = before.is_some_and(|before| before.agrees(live));
+        copied && self.effect(namespace, &cause).is_some_and(|after| after.agrees(desired))
     }
 
     /// Returns which other change overwrites a sysctl that has the desired value.
-    fn overwritten_by(&self, namespace: &NamespaceName, key: &SysctlKey, written: &Written<'_>) -> Option<String> {
-        let causes = written.get(namespace).map(|written| key.causes().into_iter().filter(|(cause, _)| written.contains(cause)));
-        let cause = causes.and_then(|mut causes| causes.next()).map(|(cause, _)| format!("`{cause}` overwrites it"));
+    fn overwritten_by(
+        &self,
+        namespace: &NamespaceName,
+        key: &SysctlKey,
+        desired: &Sysctl,
+        written: &Written<'_>,
+    ) -> Option<String> {
+        let cause = Self::written_cause(namespace, key, written);
+        let differs = |cause: &(SysctlKey, Effect)| !self.effect(namespace, cause).is_some_and(|after| after.agrees(desired));
+        let cause = cause.filter(differs).map(|(cause, _)| format!("`{cause}` overwrites it"));
         cause.or_else(|| {
             let link = key.link().filter(|_| key.follows_mtu())?;
             let Some(Subject::Link(_, delta)) = self.change_of(&LinkId::new(namespace, link)).map(|change| &change.subject)

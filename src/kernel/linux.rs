@@ -22,7 +22,6 @@ pub use system::processes_inside::ProcessInside;
 pub use system::{deferred, inside, isolate, privilege, process, procfs};
 
 use self::early::{EarlyNamespaces, EarlyObservations};
-use self::execute::ForeignRoutes;
 use self::observe::{Interest, Look};
 use self::system::threads::NamespaceThreads;
 use self::system::{netns, other_mounts, processes_inside};
@@ -76,7 +75,6 @@ pub struct Linux {
     /// Observations that have begun early and are not used yet.
     observations: Option<EarlyObservations>,
     early_namespaces: EarlyNamespaces,
-    foreign_routes: ForeignRoutes,
 }
 
 impl Linux {
@@ -99,7 +97,6 @@ impl Linux {
                 interest: None,
                 observations: None,
                 early_namespaces: EarlyNamespaces::default(),
-                foreign_routes: ForeignRoutes::default(),
             })
         };
         connect().map_err(ConnectError)

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{Findings, Judging, SeenLink, named};
+use super::{Endangered, Findings, Judging, SeenLink, named};
 use crate::name::{LinkId, LinkName};
 use crate::resource::object::table::{self, Container, IntoSorted, Registered, Visit};
 use crate::resource::object::wire::Found;
-use crate::resource::object::{Excluded, Id, Maker, Object, Seen};
+use crate::resource::object::{Excluded, Foreign, Id, Maker, Need, Object, Seen};
 use crate::state::ResourceId;
 
 /// The lab's objects with their identities, sorted.
@@ -48,13 +48,22 @@ impl Visit for Add<'_, '_> {
     fn visit<O: Registered>(&mut self) {
         let found = self.judging.snapshot.objects.of::<O>();
         let mut ours: Vec<(O::Key, O)> = Vec::with_capacity(found.len());
+        let endangered = self.judging.endangered(self.links);
+        let mut messages = self.judging.snapshot.messages.of::<O>().iter();
         for found in found {
+            let message = messages.next();
             match self.owner(found) {
                 Owner::Lab(value) => ours.push((found.key.clone(), value)),
                 Owner::InTheWay(what) => {
                     self.findings.foreign.push((ResourceId::object::<O>(self.judging.namespace, &found.key), what));
                 }
-                Owner::Other => self.note_clash::<O>(&found.key),
+                Owner::Other => {
+                    self.note_clash::<O>(&found.key);
+                    if let Some(message) = message.filter(|_| self.is_endangered(found, endangered)) {
+                        let (key, value, message) = (found.key.clone(), found.value.clone(), message.clone());
+                        self.findings.foreign_objects.of_mut::<O>().push(Foreign { key, value, message });
+                    }
+                }
             }
         }
         if self.ignores_any_of::<O>() {
@@ -127,6 +136,25 @@ impl Add<'_, '_> {
                 let adopted = if links().any(adopts) { found.value.clone().adopted() } else { None };
                 adopted.map_or_else(|| Owner::InTheWay(phrase::<O>(maker)), Owner::Lab)
             }
+        }
+    }
+
+    /// Returns whether others made the object, and the kernel may remove it. What the kernel made by itself it makes again.
+    fn is_endangered<O: Registered>(&self, found: &Found<O>, endangered: Endangered) -> bool {
+        let of_others = match found.maker {
+            // Those of topo belong to other labs.
+            Maker::Hand | Maker::Daemon(_) | Maker::Topo => true,
+            Maker::Kernel | Maker::Unknown => false,
+        };
+        let is_at_risk = |need: &Need| match need {
+            Need::Source(_) => true,
+            need => need.link().is_some_and(|link| named(self.links, link).is_some()),
+        };
+        let on_links = || O::needs(&found.key, &found.value).iter().any(is_at_risk);
+        match endangered {
+            Endangered::None => false,
+            Endangered::OnLinks => of_others && on_links(),
+            Endangered::All => of_others,
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::objects::{AddDisplaced, AddRestoration};
 use super::{Context, Step};
-use crate::diff::{Action, Change, Sides, Subject};
+use crate::diff::{Action, Change, ForeignChanges, Sides, Subject};
 use crate::graph;
 use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkHandle, Operation};
@@ -60,7 +61,7 @@ impl Phase {
 
 /// An operation that is not ordered yet.
 pub(super) struct Node {
-    pub(super) change: usize,
+    pub(super) change: Option<usize>,
     pub(super) phase: Phase,
     pub(super) operation: Operation,
     /// Links that must be created or changed before this operation.
@@ -73,11 +74,11 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(change: usize, phase: Phase, operation: Operation) -> Self {
-        Self { change, phase, operation, after: Vec::new(), provides: Vec::new(), rank: (change, 0) }
+        Self { change: Some(change), phase, operation, after: Vec::new(), provides: Vec::new(), rank: (change, 0) }
     }
 }
 
-pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
+pub(super) fn steps(context: &Context<'_>, changes: &[Change], foreign: &ForeignChanges) -> Vec<Step> {
     let mut nodes = Vec::new();
     let mut group = ObjectGroup::default();
     for (position, change) in changes.iter().enumerate() {
@@ -92,6 +93,22 @@ pub(super) fn steps(context: &Context<'_>, changes: &[Change]) -> Vec<Step> {
             }
         }
     }
+    let entries = foreign.entries.iter().map(|(port, entry)| Node {
+        change: None,
+        after: vec![port.clone()],
+        ..Node::new(usize::MAX, Phase::SetPorts, Operation::RestoreEntry(context.handle(port), entry.clone()))
+    });
+    nodes.extend(entries);
+    foreign
+        .displaced
+        .iter()
+        .enumerate()
+        .for_each(|(position, object)| object.inspect(AddDisplaced { nodes: &mut nodes, object, position }));
+    foreign
+        .restored
+        .iter()
+        .enumerate()
+        .for_each(|(position, again)| again.inspect(AddRestoration { nodes: &mut nodes, position }));
     let mut providers: HashMap<(&LinkId, Phase), usize> = HashMap::new();
     for (position, node) in nodes.iter().enumerate() {
         for link in &node.provides {

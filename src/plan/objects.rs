@@ -5,8 +5,8 @@ use super::build::{Node, Phase};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::operation::Operation;
 use crate::readiness;
-use crate::resource::object::table::{self, Any, Inspect, Places, Puts, Registered, Verdicts};
-use crate::resource::object::{At, Fate, Over, Put, Replacement, Verdict};
+use crate::resource::object::table::{self, Any, Inspect, Places, Puts, Registered, Restorations, Verdicts};
+use crate::resource::object::{At, Fate, Over, Put, Replacement, Restoration, Verdict};
 
 impl Context<'_> {
     pub(super) fn add_object_nodes(&self, nodes: &mut Vec<Node>, position: usize, object: &Any<Verdicts>) {
@@ -79,5 +79,41 @@ impl AddNodes<'_, '_> {
         node.rank.1 = after.rank();
         node.after = O::links(&verdict.key, after).into_iter().flatten().map(|name| LinkId::new(namespace, name)).collect();
         self.nodes.push(node);
+    }
+}
+
+/// Adds the operation that adds a foreign object again, after the lab's own objects of the type.
+pub(super) struct AddRestoration<'n> {
+    pub(super) nodes: &'n mut Vec<Node>,
+    pub(super) position: usize,
+}
+
+impl<'a> Inspect<'a, Restorations> for AddRestoration<'_> {
+    type Result = ();
+
+    fn inspect<O: Registered>(self, again: &'a Restoration<O>) {
+        let phase = if again.awaited.is_some() { Phase::PutLate } else { Phase::PutObjects(table::position::<O>()) };
+        let links = O::links(&again.foreign.key, &again.foreign.value).into_iter().flatten();
+        let after = links.map(|name| LinkId::new(&again.namespace, name)).collect();
+        let rank = (usize::MAX, i64::try_from(self.position).unwrap_or(i64::MAX));
+        let operation = Operation::Restore(Box::new(O::any::<Restorations>(again.clone())));
+        self.nodes.push(Node { change: None, phase, operation, after, provides: Vec::new(), rank });
+    }
+}
+
+/// Adds the operation that removes a foreign object for a while, before those of the lab of the type are removed.
+pub(super) struct AddDisplaced<'n> {
+    pub(super) nodes: &'n mut Vec<Node>,
+    pub(super) object: &'n Any<Places>,
+    pub(super) position: usize,
+}
+
+impl<'a> Inspect<'a, Places> for AddDisplaced<'_> {
+    type Result = ();
+
+    fn inspect<O: Registered>(self, _: &'a At<O>) {
+        let phase = Phase::RemoveObjects(std::cmp::Reverse(table::position::<O>()));
+        let node = Node::new(self.position, phase, Operation::Remove(Box::new(self.object.clone())));
+        self.nodes.push(Node { change: None, rank: (0, i64::MIN.saturating_add_unsigned(self.position as u64)), ..node });
     }
 }

@@ -72,7 +72,12 @@ fn only_creates(operations: &[Operation]) -> bool {
             };
             enslaved && (change.handle.id.name.is_loopback() || created.contains(&change.handle.id))
         }
-        Operation::DeleteNamespace(_) | Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) | Operation::Remove(_) => false,
+        Operation::DeleteNamespace(_)
+        | Operation::DeleteLink(_)
+        | Operation::DeleteLinkGroup(_)
+        | Operation::Remove(_)
+        | Operation::Restore(_)
+        | Operation::RestoreEntry(..) => false,
     })
 }
 

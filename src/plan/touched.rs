@@ -23,6 +23,8 @@ impl Plan {
                 pending.push(id.clone());
             }
         }
+        let host = NamespaceName::host();
+        touched.extend((!self.foreign.restores_nothing()).then_some(&host));
         touched.extend(&parents);
         let above = if pending.is_empty() { Vec::new() } else { self.namespaces_above(pending, before) };
         touched.extend(&above);
@@ -66,6 +68,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::diff::ForeignChanges;
 
     const LAB: &str = "name: lab\nnamespaces: {a: , b: , c: {interfaces: {eth0: {addresses: [10.0.0.1/24]}}}}\n\
                        links: [{endpoints: [a:x, b:x]}, {endpoints: [c:eth0, b:y]}]\n";
@@ -81,8 +84,8 @@ mod tests {
         let (lab, state) = state(text);
         let live = Live { state, ..Live::default() };
         let changes = crate::diff::diff(&crate::state::State::default(), &live).unwrap();
-        let changes = changes.into_iter().filter(|change| of(&change.id)).collect();
-        let plan = Plan { lab, changes, steps: Vec::new() };
+        let changes = changes.changes.into_iter().filter(|change| of(&change.id)).collect();
+        let plan = Plan { lab, changes, side_effects: Vec::new(), foreign: ForeignChanges::default(), steps: Vec::new() };
         plan.touched(&live).iter().map(ToString::to_string).collect()
     }
 

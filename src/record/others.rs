@@ -3,6 +3,8 @@
 //!
 //! Labs can declare the same value. The last of them that no longer declares it restores the value of the machine.
 
+use std::collections::BTreeMap;
+
 use super::Record;
 use crate::name::{LabName, LinkId};
 use crate::resource::link::LinkSettings;
@@ -24,6 +26,11 @@ impl Others {
     /// Returns a lab that set a sysctl of `host`, and the value before.
     pub fn sysctl(&self, key: &SysctlKey) -> Option<(&LabName, &String)> {
         self.0.iter().find_map(|(lab, record)| Some((lab, record.host_sysctls.get(key)?)))
+    }
+
+    /// Returns the previous values of the sysctls that the kernel changed with this one, if another lab changed it.
+    pub fn effects(&self, cause: &SysctlKey) -> Option<&BTreeMap<SysctlKey, String>> {
+        self.0.iter().find_map(|(_, record)| record.host_effects.get(cause))
     }
 
     /// Returns the settings of an external link that other labs changed, with the values before.

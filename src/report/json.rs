@@ -1,8 +1,8 @@
-//! Formats a plan as JSON: `format_version`, `changes[]`, `operations[]` and `summary`.
+//! Formats a plan as JSON: `format_version`, `changes[]`, `side_effects[]`, `operations[]` and `summary`.
 
 use serde_json::{Value, json};
 
-use crate::diff::{Action, Change, to_json};
+use crate::diff::{Action, Change, SideEffect, to_json};
 use crate::name::escape;
 use crate::plan::Plan;
 use crate::state::Attributes;
@@ -41,6 +41,19 @@ fn change(change: &Change) -> Value {
     })
 }
 
+fn side_effect(effect: &SideEffect) -> Value {
+    json!({
+        "address": escape(&effect.id.to_string()),
+        "namespace": effect.id.namespace(),
+        "kind": effect.id.kind(),
+        "attribute": effect.attribute,
+        "before": effect.before,
+        "after": effect.after,
+        "cause": effect.cause,
+        "restored": effect.remedy.word(),
+    })
+}
+
 /// Returns the plan as a JSON value.
 pub fn plan(plan: &Plan) -> Value {
     let summary = plan.summary();
@@ -48,6 +61,7 @@ pub fn plan(plan: &Plan) -> Value {
         "format_version": FORMAT_VERSION,
         "lab": plan.lab,
         "changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
+        "side_effects": plan.side_effects.iter().map(side_effect).collect::<Vec<_>>(),
         "operations": plan.steps.iter().map(|step| step.operation.to_string()).collect::<Vec<_>>(),
         "summary": { "add": summary.add, "change": summary.change, "destroy": summary.destroy },
     })

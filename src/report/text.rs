@@ -63,6 +63,9 @@ pub fn plan(plan: &Plan, colour: Colour) -> String {
         for change in changes {
             self::change(&mut out, change, colour);
         }
+        for effect in plan.side_effects.iter().filter(|effect| effect.id.namespace() == namespace) {
+            let _ = writeln!(out, "{} {}", colour.paint(Action::Delete, "  !"), escape(&effect.to_string()));
+        }
         out.push('\n');
     }
     let _ = writeln!(out, "{}", totals(plan));
@@ -83,8 +86,15 @@ fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
     for change in &plan.changes {
         groups.entry(change.id.namespace()).or_insert((usize::MAX, Vec::new())).1.push(change);
     }
+    for effect in &plan.side_effects {
+        groups.entry(effect.id.namespace()).or_insert((usize::MAX, Vec::new()));
+    }
     for (position, step) in plan.steps.iter().enumerate() {
-        if let Some((first, _)) = groups.get_mut(plan.changes[step.change].id.namespace()) {
+        if let Some((first, _)) = groups.get_mut(step.operation.namespace()).filter(|_| step.change.is_none()) {
+            *first = position.min(*first);
+        }
+        let change = step.change.map(|change| plan.changes[change].id.namespace());
+        if let Some((first, _)) = change.and_then(|namespace| groups.get_mut(namespace)) {
             *first = position.min(*first);
         }
     }

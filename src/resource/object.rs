@@ -6,6 +6,7 @@
 //! Links are not objects: they have kinds, parents and ports. See [`super::link`].
 
 mod awaited;
+mod foreign;
 mod maker;
 mod need;
 pub mod site;
@@ -18,12 +19,14 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::awaited::{Awaited, SettlingTime};
+pub use self::foreign::{Foreign, Message, Reach, Restoration};
 pub use self::maker::Maker;
 pub use self::need::{LinkLoss, Losses, Need};
 use self::site::{Item, Lowered, Site};
@@ -79,6 +82,8 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     const LIST: &'static str;
     /// Its identity within the namespace.
     type Key: ObjectKey;
+    /// The type of the message that adds one (RTM_NEW*).
+    const NEW: u16;
     /// One item of its list in the lab file.
     type Spec: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned + JsonSchema;
 
@@ -190,6 +195,44 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     /// Returns the foreign object marked for adoption; `None` for types that cannot be adopted.
     fn adopted(self) -> Option<Self> {
         None
+    }
+
+    // Foreign objects that the kernel removes as a side effect.
+
+    /// Returns which of the foreign objects the kernel removes with objects of the lab of this type, each with its position and the
+    /// reason. What it removes with links follows from [`Self::needs`].
+    fn taken_along(
+        foreign: &[Foreign<Self>],
+        lab: &[(&Self::Key, &Self, bool)],
+        promotes: &dyn Fn(LinkName) -> bool,
+    ) -> Vec<(usize, String)> {
+        let _ = (foreign, lab, promotes);
+        Vec::new()
+    }
+
+    /// Returns which of the foreign objects must be removed for a while, so that those objects of the lab that are added again get their
+    /// place. Each has its position and the reason.
+    fn displaced(foreign: &[Foreign<Self>], added: &[(&Self::Key, &Self)]) -> Vec<(usize, String)> {
+        let _ = (foreign, added);
+        Vec::new()
+    }
+
+    /// Returns the body of the request that adds a foreign object again, from the message that reported it; `None` if the kernel accepts
+    /// no such request.
+    fn again(message: &Message) -> Option<Message> {
+        Some(message.clone())
+    }
+
+    /// Returns the flags of the request that adds a foreign object again: by default, it fails if another one has the key.
+    fn flags_of_again(message: &Message) -> u16 {
+        let _ = message;
+        NLM_F_CREATE | NLM_F_EXCL
+    }
+
+    /// Returns what it contributes to the reachability of gateways, and needs of it.
+    fn reach(key: &Self::Key, value: &Self) -> Reach {
+        let _ = (key, value);
+        Reach::default()
     }
 
     // The in-memory kernel.

@@ -43,10 +43,10 @@ pub fn execute(
     if !goal.desired.namespaces.is_empty() {
         super::note_namespace_directory()?;
     }
-    let record = goal.record.before(&goal.desired, live, &goal.others);
+    let record = goal.record_before(live, plan);
     records::write_if_changed(&goal.lab, &goal.record, &record)?;
     match apply(kernel, goal, live, plan, on_failure, progress) {
-        Ok(()) => records::write_if_changed(&goal.lab, &record, &record.settled(&goal.desired)).map_err(ChangeError::Outdated),
+        Ok(()) => records::write_if_changed(&goal.lab, &record, &goal.record_after(&record, plan)).map_err(ChangeError::Outdated),
         Err(source) => {
             let restored =
                 if source.rolled_back() { records::write_if_changed(&goal.lab, &record, &goal.record) } else { Ok(()) };
@@ -59,7 +59,7 @@ pub fn execute(
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn keep(goal: &Goal, live: &Live) -> Result<(), RecordError> {
-    let record = goal.record.before(&goal.desired, live, &goal.others).settled(&goal.desired);
+pub fn keep(goal: &Goal, live: &Live, plan: &Plan) -> Result<(), RecordError> {
+    let record = goal.record_after(&goal.record_before(live, plan), plan);
     records::write_if_changed(&goal.lab, &goal.record, &record)
 }

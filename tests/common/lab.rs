@@ -114,10 +114,10 @@ impl Machine {
     fn change(&mut self, goal: Goal, on_failure: OnFailure) -> Result<Result<(), ApplyError>, PrepareError> {
         let goal = goal.with_records(self.record.clone(), Others::default());
         let (before, plan) = prepare(&mut self.memory, &goal)?;
-        self.record = goal.record.before(&goal.desired, &before, &Others::default());
+        self.record = goal.record_before(&before, &plan);
         let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, &mut Unattended);
         match &outcome {
-            Ok(()) => self.record = self.record.settled(&goal.desired),
+            Ok(()) => self.record = goal.record_after(&self.record, &plan),
             Err(error) if error.rolled_back() => self.record = goal.record,
             Err(_) => {}
         }

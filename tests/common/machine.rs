@@ -227,7 +227,7 @@ fn addresses<'s>(state: &'s State, link: &'s LinkId) -> impl Iterator<Item = (In
 
 fn fail(doing: &str, error: &(dyn std::error::Error + 'static)) -> TestCaseError {
     let remains = match error.downcast_ref() {
-        Some(ApplyError::Unverified { remains, .. }) => remains.iter().map(describe).collect(),
+        Some(ApplyError::Unverified { remains, .. }) => remains.changes.iter().map(describe).collect(),
         Some(ApplyError::Execute { .. } | ApplyError::Verify { .. }) | None => Vec::new(),
     };
     TestCaseError::fail(format!("{doing}: {}\n{}", chain(error), remains.join("\n")))
@@ -256,7 +256,7 @@ pub fn aftermath(error: &ApplyError) -> String {
     let left = match aftermath {
         Aftermath::RolledBack | Aftermath::Kept => String::new(),
         Aftermath::Left { remains, error } => {
-            let remains: Vec<_> = remains.iter().map(describe).collect();
+            let remains: Vec<_> = remains.changes.iter().map(describe).collect();
             format!("{}\n{}", remains.join("\n"), error.as_ref().map(|error| chain(error.as_ref())).unwrap_or_default())
         }
     };

@@ -1,6 +1,7 @@
 //! Somebody else's link becomes the lab's when the user says so, and only then.
 
 use super::harness::fingerprint::assert_restored;
+use super::harness::tools::text;
 use super::harness::{
     Feature, apply, assert_no_changes, destroy, in_namespaces, indices, ip, lab, needs, settled_fingerprint, sh, topo,
 };
@@ -102,5 +103,42 @@ fn what_cannot_be_adopted_is_told() {
         let before = settled_fingerprint();
         topo(&["apply", "--adopt", "host:br0", &file]).exits(1).says("a bridge of the lab `owner`");
         assert_restored(&before);
+    });
+}
+
+#[test]
+fn the_other_addresses_of_an_adopted_bridge_stay() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge, Feature::Ipv6]) {
+            return;
+        }
+        sh("ip link add br0 type bridge; ip link set br0 up; ip address add 192.0.2.1/24 dev br0; ip address add 192.0.2.2/24 dev br0
+            ip address add 192.0.2.3/24 dev br0 label br0:x; ip address add 198.51.100.1/24 dev br0; ip address add 2001:db8::1/64 dev br0
+            ip route add 203.0.113.0/24 via 192.0.2.9 src 192.0.2.3");
+        let others = || {
+            let addresses = ip(&["address", "show", "br0"])[0]["addr_info"].as_array().unwrap().clone();
+            let shown = addresses.iter().filter(|address| address["scope"] != "link");
+            let mut shown: Vec<_> = shown.map(|address| format!("{} {}", address["local"], address["label"])).collect();
+            shown.sort();
+            shown.retain(|address| !address.contains("192.0.2.1\"") && !address.contains("192.0.2.100"));
+            (shown, text("ip", &["route", "show", "203.0.113.0/24"]))
+        };
+        let expected = others();
+        let file = |address: &str, more: &str| {
+            lab(&format!(
+                "name: lab\nnamespaces:\n  host: {{ interfaces: {{ br0: {{ bridge: {{}}, addresses: [{address}] }} }} }}\n{more}"
+            ))
+        };
+        let refused = "  a: { sysctls: { net.ipv4.ip_forward: rubbish } }\n";
+        topo(&["apply", "--adopt", "host:br0", &file("192.0.2.1/24", refused)]).exits(1).says("as it was before");
+        assert_eq!(others(), expected, "an adoption that failed");
+        let plan = topo(&["apply", "--adopt", "host:br0", &file("192.0.2.1/24", "")]).ok();
+        plan.says("! address 192.0.2.2/24 on br0: removed and added again");
+        assert_eq!(others(), expected, "an adoption");
+        topo(&["apply", &file("192.0.2.100/24", "")]).ok();
+        assert_eq!(others(), expected, "a change of the address");
+        topo(&["apply", &file("", "")]).ok();
+        assert_eq!(others(), expected, "no address");
+        topo(&["destroy", "lab"]).ok();
     });
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::fingerprint::assert_restored;
+use super::harness::fingerprint::{assert_restored, eventually_restored};
 use super::harness::tools::inside;
 use super::harness::{
     Feature, apply, assert_no_changes, bridge, destroy, in_namespaces, ip, kernel_at_least, lab, needs, ping_fails, ping_ok,
@@ -308,5 +308,37 @@ fn a_port_without_options_costs_no_message() {
         assert_eq!(messages("learning: true, isolated: false, priority: 32"), without);
         assert_eq!(messages(OPTIONS), without + 1);
         assert!(text("ip", &["netns", "list"]).is_empty());
+    });
+}
+
+/// The lab takes a port from a foreign bridge.
+#[test]
+fn a_port_of_a_foreign_bridge_returns_with_its_options_and_entries() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        sh("ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up
+            ip link add foreign type bridge; ip link set foreign up; ip link set up0 master foreign
+            ip link set up0 type bridge_slave hairpin on cost 9 learning off
+            bridge fdb add 02:00:00:00:00:77 dev up0 master static; bridge fdb add 02:00:00:00:00:78 dev up0 master permanent
+            bridge fdb add 02:00:00:00:00:79 dev up0 master static sticky");
+        let before = settled_fingerprint();
+        let file = lab(EXTERNAL);
+        topo(&["plan", &file])
+            .ok()
+            .says("! up0: bridge_port.cost 9 -> default (side effect: it leaves `foreign`)")
+            .says("! forwarding entry 02:00:00:00:00:77 on up0: removed until the lab leaves");
+        let refused = EXTERNAL.to_owned() + "  a: { sysctls: { net.ipv4.ip_forward: rubbish } }\n";
+        topo(&["apply", &lab(&refused)]).exits(1).says("as it was before");
+        eventually_restored(&before);
+        apply(&file);
+        assert_no_changes(&file);
+        topo(&["apply", &lab("{ name: external, namespaces: { a: {} } }")])
+            .ok()
+            .says("! forwarding entry 02:00:00:00:00:79 on up0: added again");
+        apply(&file);
+        destroy("external");
+        eventually_restored(&before);
     });
 }

@@ -18,7 +18,8 @@ use super::harness::fingerprint::{difference, fingerprint};
 use super::harness::tools::Outcome;
 use super::harness::{Feature, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo};
 use labs::{
-    BEFORE_REFUSED, BLOG, BLOG_LATER, CROSSING, EXTERNAL, EXTERNAL_LATER, OCCUPIED_UPLINK, REFUSED, ROUTER, ROUTER_LATER, UPLINK,
+    BEFORE_REFUSED, BLOG, BLOG_LATER, CROSSING, DRAGGING, DRAGGING_LATER, ENDANGERED, EXTERNAL, EXTERNAL_LATER, OCCUPIED_UPLINK,
+    REFUSED, ROUTER, ROUTER_LATER, UPLINK,
 };
 use points::{Point, earlier, points_of, sample};
 
@@ -254,8 +255,17 @@ fn comparable(fingerprint: &str) -> String {
     lines.join("\n")
 }
 
+/// The kernel tells up to a second later that the other end of a link that came up has a carrier (`linkwatch`).
 fn restored(before: &str) -> Result<(), String> {
-    same(before, &fingerprint())
+    const LINKWATCH: Duration = Duration::from_secs(2);
+    let deadline = Instant::now() + LINKWATCH;
+    loop {
+        let now = fingerprint();
+        if now == before || Instant::now() >= deadline {
+            return same(before, &now);
+        }
+        sleep(Duration::from_millis(50));
+    }
 }
 
 /// The number by which a namespace knows another is drawn when it is first needed.
@@ -284,6 +294,10 @@ fn crossing(scenario: Scenario) -> Scenario {
 
 fn external(scenario: Scenario) -> Scenario {
     Scenario { set_up: UPLINK, changes_foreign: true, ..scenario }
+}
+
+fn with_side_effects(scenario: Scenario) -> Scenario {
+    Scenario { set_up: ENDANGERED, changes_foreign: true, ..scenario }
 }
 
 /// A run that fails and goes back; the lab that was there before is what converges afterwards.
@@ -317,6 +331,10 @@ tests! {
     kill_apply_on_foreign_objects: killed(external(Scenario::apply("crash", EXTERNAL))) needs [Feature::Bridge];
     kill_update_on_foreign_objects: killed(external(Scenario::update("crash", EXTERNAL, EXTERNAL_LATER))) needs [Feature::Bridge];
     kill_destroy_on_foreign_objects: killed(external(Scenario::destroy("crash", EXTERNAL))) needs [Feature::Bridge];
+    kill_apply_with_side_effects: killed(with_side_effects(Scenario::apply("crash", DRAGGING))) needs [Feature::Ipv6];
+    kill_update_with_side_effects: killed(with_side_effects(Scenario::update("crash", DRAGGING, DRAGGING_LATER))) needs [Feature::Ipv6];
+    kill_destroy_with_side_effects: killed(with_side_effects(Scenario::destroy("crash", DRAGGING))) needs [Feature::Ipv6];
+    refuse_update_with_side_effects: refused(with_side_effects(Scenario::update("crash", DRAGGING, DRAGGING_LATER))) needs [Feature::Ipv6];
     kill_rollback: killed(rollback()) needs [Feature::Macvlan];
     refuse_apply_of_a_bridge: refused(Scenario::apply("crash", BLOG)) needs [Feature::Bridge];
     refuse_update_of_a_bridge: refused(Scenario::update("crash", BLOG, BLOG_LATER)) needs [Feature::Bridge];

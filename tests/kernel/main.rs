@@ -33,6 +33,7 @@ mod random;
 mod routes;
 mod rules;
 mod sandbox;
+mod side_effects;
 mod surroundings;
 mod sysctls;
 mod system_calls;

@@ -78,13 +78,14 @@ impl Run for ApplyArgs {
 
 impl ApplyArgs {
     fn apply_plan(&self, saved: SavedPlan, context: &mut Context<'_>) -> Result<u8, Failure> {
-        let SavedPlan { source, lab, plan, mut adopt, .. } = saved;
+        let SavedPlan { source, lab, plan, mut adopt, allow_side_effects, .. } = saved;
         let lab = input::parse(lab, &source, context.output)?;
         adopt.extend(self.adopt.links.iter().cloned());
         let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
         let session = Session::open(&goal.lab, &self.change)?;
-        let options =
+        let mut options =
             Options { expected: Some(&plan), wait: self.wait, ..Options::new(Intent::Apply, &self.change, context.elsewhere) };
+        options.allow_side_effects |= allow_side_effects;
         change::run(session, goal, &options, context.output)
     }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::apply::Goal;
-use crate::cli::args::{AdoptArgs, LabFileArgs};
-use crate::cli::change::{hint_elsewhere, prepare};
+use crate::cli::args::{AdoptArgs, LabFileArgs, SideEffectArgs};
+use crate::cli::change::{IRREVERSIBLE, hint_elsewhere, prepare};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::input::{self, Lab};
@@ -42,6 +42,8 @@ pub struct PlanArgs {
     file: LabFileArgs,
     #[command(flatten)]
     adopt: AdoptArgs,
+    #[command(flatten)]
+    side_effects: SideEffectArgs,
     /// Exit with status 2 if there are changes, 0 if not
     #[arg(long)]
     detailed_exitcode: bool,
@@ -82,6 +84,9 @@ impl Run for PlanArgs {
         let text =
             if self.json { json::plan(&plan).to_string() + "\n" } else { text::plan(&plan, context.output.stdout_colour()) };
         context.output.print(&text)?;
+        if !self.side_effects.allow_side_effects && plan.irreversible().next().is_some() {
+            context.output.warning(&format!("{IRREVERSIBLE}; `topo apply` refuses this without `--allow-side-effects`"));
+        }
         let status = if self.detailed_exitcode && !plan.is_empty() { CHANGES } else { 0 };
         // The process exits next, which frees all of this faster than dropping it piece by piece.
         std::mem::forget((kernel, goal, live, plan));
@@ -92,7 +97,8 @@ impl Run for PlanArgs {
 impl PlanArgs {
     fn save(&self, path: &Path, lab: &Lab, plan: &Plan) -> Result<(), Failure> {
         let (source, adopt) = (input::display(&self.file.path), self.adopt.links.clone());
-        let text = SavedPlan::new(source, lab.source.text.clone(), adopt, json::plan(plan)).to_text()?;
+        let text = SavedPlan::new(source, lab.source.text.clone(), adopt, self.side_effects.allow_side_effects, json::plan(plan));
+        let text = text.to_text()?;
         std::fs::write(path, text)
             .map_err(|error| Failure::with_cause(format!("cannot save the plan to `{}`", path.display()), error))
     }

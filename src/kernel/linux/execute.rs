@@ -3,20 +3,20 @@
 
 mod carrier;
 mod detection;
-mod foreign_routes;
 mod namespaces;
 
 use std::os::fd::{AsRawFd, RawFd};
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use nix::libc;
 
-pub(super) use self::foreign_routes::ForeignRoutes;
 use super::Linux;
 use super::early::{EarlyNamespaces, Follower};
 use super::wire::{Batch, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
+use crate::resource::link::NEW_ENTRY;
 use crate::resource::object::Awaited;
 
 /// Messages that are sent together through the socket of one namespace.
@@ -66,19 +66,17 @@ fn method(operation: &Operation) -> Method<'_> {
         | Operation::DeleteLink(_)
         | Operation::DeleteLinkGroup(_)
         | Operation::Put(_)
-        | Operation::Remove(_) => Method::Messages(operation.namespace().clone()),
+        | Operation::Remove(_)
+        | Operation::Restore(_)
+        | Operation::RestoreEntry(..) => Method::Messages(operation.namespace().clone()),
     }
 }
 
 /// Executes the operations in order.
 pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
-    if let Some(first) = operations.iter().position(foreign_routes::endangers) {
-        linux.foreign_routes.watch(&mut linux.host.socket).map_err(|errno| refused(operations, first, errno))?;
-    }
     let outcome = carry_out(linux, operations, progress);
     // The next plan, which may be a rollback, does not need the namespaces of this one.
     linux.early_namespaces = EarlyNamespaces::default();
-    linux.foreign_routes.restore(&mut linux.host.socket);
     outcome
 }
 
@@ -156,6 +154,11 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
         Operation::DeleteLinkGroup(_) => encode::delete_group(batch, &linux.lab),
         Operation::Put(put) => put.requests().into_iter().for_each(|request| batch.push_request(request)),
         Operation::Remove(object) => object.requests().into_iter().for_each(|request| batch.push_request(request)),
+        Operation::Restore(again) => {
+            let (kind, body, flags) = again.request();
+            batch.push_bytes(kind, &body.0, flags);
+        }
+        Operation::RestoreEntry(_, entry) => batch.push_bytes(NEW_ENTRY, &entry.0, NLM_F_CREATE | NLM_F_EXCL),
         Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => {}
     }
     pending.owners.resize(pending.batch.len(), position);
@@ -209,12 +212,14 @@ fn flush(
         let opened = opened.ok_or_else(|| refused(operations, first, missing(&pending.through)))?;
         let refusals =
             opened.socket.execute(&mut pending.batch).map_err(|error| refused(operations, first, Errno::from(&error)))?;
-        let gone = |refusal: &Refusal| {
+        let done = |refusal: &Refusal| match &operations[pending.owners[refusal.message]] {
             // The cleanup of a deleted namespace has removed the link meanwhile. An empty group does not exist.
-            let operation = &operations[pending.owners[refusal.message]];
-            refusal.errno.number == libc::ENODEV && matches!(operation, Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_))
+            Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) => refusal.errno.number == libc::ENODEV,
+            // The kernel has not removed it, or another program has added it again.
+            Operation::Restore(_) | Operation::RestoreEntry(..) => refusal.errno.number == libc::EEXIST,
+            _ => false,
         };
-        if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !gone(refusal)) {
+        if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !done(refusal)) {
             return Err(refused(operations, pending.owners[message], errno));
         }
     }

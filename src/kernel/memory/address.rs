@@ -59,6 +59,7 @@ impl Network {
         // The position in the list is the order.
         let attributes = Address {
             order: 0,
+            secondary: None,
             connected: ConnectedRoute::AsMade,
             local: ConnectedRoute::AsMade,
             dad_failed: false,

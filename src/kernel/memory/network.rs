@@ -169,6 +169,9 @@ impl Network {
             Operation::DeleteLinkGroup(links) => self.delete_links(links),
             Operation::Put(put) => self.put(author, put),
             Operation::Remove(object) => self.remove_object(author, object),
+            Operation::Restore(again) => self.restore(again),
+            // No entries are simulated, so none are lost.
+            Operation::RestoreEntry(..) => Err(Errno::new(libc::EOPNOTSUPP)),
         }?;
         self.enable_ports();
         self.drop_unmet_objects();

@@ -1,18 +1,22 @@
 //! Adds and removes objects by the rules that all types share and the rules of the type. Addresses and routes have modules of their own.
 
+use netlink_packet_core::NetlinkSerializable;
 use nix::libc;
 
 use super::device::Place;
 use super::network::{Author, Namespace, Network, said};
 use crate::kernel::Errno;
-use crate::name::NamespaceName;
+use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
-use crate::resource::object::table::{self, Any, Container, Inspect, Places, Puts, Registered, Visit};
-use crate::resource::object::wire::Notes;
-use crate::resource::object::{At, Maker, Need, Object, Over, Put, Seen, Simulation};
+use crate::resource::object::table::{self, Any, Container, Inspect, Places, Puts, Registered, Restorations, Visit};
+use crate::resource::object::wire::{Found, Names, Notes};
+use crate::resource::object::{At, Foreign, Maker, Message, Need, Object, Over, Put, Restoration, Seen, Simulation};
 use crate::resource::route::Route;
 use crate::state::Ifindex;
 use crate::value::Mac;
+
+/// The position of `rtm_protocol` in the body of a message.
+const ROUTE_PROTOCOL: usize = 5;
 
 /// Objects in the in-memory kernel.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +70,14 @@ impl Network {
         }
     }
 
+    /// Adds a foreign object again. Does nothing if it is there.
+    pub(super) fn restore(&mut self, again: &Any<Restorations>) -> Result<(), Errno> {
+        match again.inspect(Restoring { network: self }) {
+            Err(errno) if errno.number == libc::EEXIST => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     pub(super) fn remove_object(&mut self, author: Author<'_>, object: &Any<Places>) -> Result<(), Errno> {
         if let Some(address) = Address::of_any::<Places>(object) {
             self.delete_address(address)
@@ -115,9 +127,54 @@ impl Network {
     }
 }
 
+/// Returns the messages that would report these objects of a namespace, as far as topo knows their attributes.
+pub(super) fn messages<O: Registered>(
+    namespace: &NamespaceName,
+    found: &[Found<O>],
+    index: &dyn Fn(LinkName) -> Option<Ifindex>,
+) -> Vec<Message> {
+    let message = |found: &Found<O>| {
+        let at = At::new(namespace, &found.key, &found.value, index);
+        let request = O::put(&at, &Over::Nothing).into_iter().next();
+        let mut body = request.map(|request| {
+            let mut body = vec![0; request.message.buffer_len()];
+            request.message.serialize(&mut body);
+            body
+        });
+        if let (Some(body), true) = (&mut body, O::LIST == Route::LIST) {
+            body[ROUTE_PROTOCOL] = found.maker.protocol();
+        }
+        Message(body.unwrap_or_default())
+    };
+    found.iter().map(message).collect()
+}
+
 impl Simulation for Network {
     fn is_up(&self, namespace: &NamespaceName, index: Ifindex) -> Option<bool> {
         self.device(&Place::new(namespace, index)).map(|device| device.up)
+    }
+}
+
+struct Restoring<'a> {
+    network: &'a mut Network,
+}
+
+impl<'a> Inspect<'a, Restorations> for Restoring<'_> {
+    type Result = Result<(), Errno>;
+
+    fn inspect<O: Registered>(self, again: &'a Restoration<O>) -> Result<(), Errno> {
+        let (network, namespace) = (self.network, &again.namespace);
+        let host = network.namespace(namespace)?;
+        let names = Names::new(host.devices.iter().map(|(index, device)| (*index, device.name)));
+        let foreign = Foreign::<O>::decode(&again.request, &names).ok_or_else(|| Errno::new(libc::ENODEV))?;
+        let at = At::new(namespace, &foreign.key, &foreign.value, |link| network.namespaces[namespace].by_name(link));
+        network.put(Author::Hand, &O::any::<Puts>(Put { at, over: Over::Nothing, awaited: None }))?;
+        if let Some(route) = network.namespaces.get_mut(namespace).and_then(|host| host.routes.last_mut())
+            && O::LIST == Route::LIST
+        {
+            route.protocol = foreign.message.0[ROUTE_PROTOCOL];
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::device::{Device, Given, Place};
 use super::network::{Namespace, Network};
-use super::object::KeptObject;
+use super::object::{KeptObject, messages};
 use super::route::{Entry, Family};
 use crate::live::{Others, foreign_namespace};
 use crate::name::{LabName, LinkName, NamespaceName};
@@ -15,7 +15,7 @@ use crate::resource::object::Maker;
 use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::object::wire::{Found, RTPROT_KERNEL};
 use crate::resource::route::{NextHop, Route, RouteKey, RouteType};
-use crate::resource::sysctl::Sysctl;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
 use crate::state::State;
 
@@ -72,13 +72,19 @@ impl Reader<'_> {
         self.add_addresses(&mut snapshot);
         self.add_routes(&mut snapshot);
         table::visit(&mut AddKept { namespace: self.namespace, snapshot: &mut snapshot });
+        if self.name.is_host() {
+            table::visit(&mut AddMessages { reader: self, snapshot: &mut snapshot });
+        }
         snapshot.notes.connected.sort_unstable();
         snapshot.notes.local.sort_unstable();
-        let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name);
-        let read = |(namespace, key): &(NamespaceName, _)| {
-            self.network.read_sysctl(namespace, crate::resource::sysctl::SysctlKey::path(key))
+        let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name).map(|(_, key)| key.clone());
+        let wanted = wanted.collect::<Vec<SysctlKey>>();
+        let read = |key: SysctlKey| {
+            let value = self.network.read_sysctl(self.name, key.path()).map(|value| Sysctl::new(&value));
+            (key, value)
         };
-        snapshot.sysctls = wanted.map(|id| (id.1.clone(), read(id).map(|value| Sysctl::new(&value)))).collect();
+        let effects = snapshot.effects_in_host(self.name, &wanted);
+        snapshot.sysctls = wanted.into_iter().chain(effects).map(read).collect();
         snapshot
     }
 
@@ -97,6 +103,7 @@ impl Reader<'_> {
             below: below.map(|place| place.index),
             below_nsid: below.map(|place| &place.namespace).or(device.underlay.as_ref()).and_then(elsewhere),
             running: device.up,
+            promotes_secondaries: self.network.promotes_secondaries(&Place { namespace: self.name.clone(), index }),
             group: device.group,
             alias: device.alias.clone(),
         }
@@ -112,7 +119,13 @@ impl Reader<'_> {
                 let connected = if expected { ConnectedRoute::Expected } else { ConnectedRoute::AsMade };
                 Found {
                     key: key(given),
-                    value: Address { label, connected, local: ConnectedRoute::Expected, ..given.attributes.clone() },
+                    value: Address {
+                        label,
+                        connected,
+                        secondary: given.address.ip().is_ipv4().then_some(given.secondary),
+                        local: ConnectedRoute::Expected,
+                        ..given.attributes.clone()
+                    },
                     maker: match given.protocol {
                         ownership::PROTOCOL => Maker::Topo,
                         0 if !key(given).is_of_loopback() => Maker::Hand,
@@ -180,5 +193,18 @@ impl Visit for AddKept<'_> {
     fn visit<O: Registered>(&mut self) {
         let found = |kept: &KeptObject<O>| Found { key: kept.key.clone(), value: kept.value.clone(), maker: kept.maker };
         self.snapshot.objects.of_mut::<O>().extend(self.namespace.objects.of::<O>().iter().map(found));
+    }
+}
+
+/// Adds the messages that report the objects.
+struct AddMessages<'a> {
+    reader: &'a Reader<'a>,
+    snapshot: &'a mut Snapshot,
+}
+
+impl Visit for AddMessages<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let index = |link: LinkName| self.reader.namespace.by_name(link);
+        *self.snapshot.messages.of_mut::<O>() = messages(self.reader.name, self.snapshot.objects.of::<O>(), &index);
     }
 }

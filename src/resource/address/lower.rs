@@ -138,6 +138,7 @@ fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Pr
         connected: ConnectedRoute::AsMade,
         dad_failed: false,
         local: ConnectedRoute::AsMade,
+        secondary: None,
         order,
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! The kernel keeps the order in which addresses were given: the first of an IPv4 subnet is its primary address. So does topo.
 
+mod foreign;
 mod lower;
 mod order;
 mod spec;
@@ -23,7 +24,7 @@ pub use self::spec::{AddressSpec, LongAddress};
 pub use self::wire::{Step, protocol, steps};
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Excluded, Group, Need, Object, Over, Seen, Surroundings, Verdict};
+use super::object::{At, Excluded, Foreign, Group, Need, Object, Over, Reach, Seen, Surroundings, Verdict};
 use super::route::{IPV6_CONNECTED_METRIC, LOCAL_TABLE, MAIN_TABLE, Scope};
 use super::{FieldChange, owner_change};
 use crate::name::{LinkName, NamespaceName};
@@ -91,6 +92,9 @@ pub struct Address {
     pub metric: Option<u32>,
     /// Position among the addresses of its family on the interface, counted in the order in which they were given.
     pub order: u32,
+    /// Whether it is not the first of its subnet, so that the kernel removes it with the first one (IFA_F_SECONDARY); of live IPv4 addresses
+    /// only.
+    pub secondary: Option<bool>,
     /// Given by somebody else (IFA_PROTO is not topo's), on a live link that the lab is to adopt.
     pub foreign: bool,
     /// The kernel assigns it by itself: those of `lo`, and link-local ones. It stays marked as the kernel's, and when it leaves the lab
@@ -198,6 +202,7 @@ impl Address {
 impl Object for Address {
     const WORD: &'static str = "address";
     const LIST: &'static str = "addresses";
+    const NEW: u16 = 20;
     type Key = AddressKey;
     type Spec = AddressSpec;
 
@@ -219,6 +224,23 @@ impl Object for Address {
 
     fn needs(key: &AddressKey, _: &Self) -> Vec<Need> {
         vec![if key.ip().is_ipv4() { Need::Link(key.link) } else { Need::Up(key.link) }]
+    }
+
+    fn taken_along(
+        foreign: &[Foreign<Self>],
+        lab: &[(&AddressKey, &Self, bool)],
+        promotes: &dyn Fn(LinkName) -> bool,
+    ) -> Vec<(usize, String)> {
+        foreign::taken_along(foreign, lab, promotes)
+    }
+
+    fn displaced(foreign: &[Foreign<Self>], added: &[(&AddressKey, &Self)]) -> Vec<(usize, String)> {
+        foreign::displaced(foreign, added)
+    }
+
+    fn reach(key: &AddressKey, value: &Self) -> Reach {
+        let subnet = Some(value.subnet(key.address)).filter(|_| !value.noprefixroute);
+        Reach { subnet, source: Some(key.ip()), gateways: Vec::new() }
     }
 
     /// Every difference that the kernel shows. An address that failed duplicate address detection is replaced, so that detection is

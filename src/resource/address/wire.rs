@@ -77,6 +77,7 @@ pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Fo
     let key = AddressKey { link, address };
     let maker = maker(&key, protocol, reading.tells_address_makers);
     value.automatic = key.is_of_loopback() || protocol == Some(IFAPROT_KERNEL_LL);
+    value.secondary = local.is_ipv4().then_some(flags & IFA_F_SECONDARY != 0);
     value.peer = other.filter(|other| *other != local);
     value.nodad = flags & IFA_F_NODAD != 0 && local.is_ipv6();
     value.dad_failed = flags & IFA_F_DADFAILED != 0 && local.is_ipv6();

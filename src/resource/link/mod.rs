@@ -22,6 +22,7 @@ pub mod vxlan;
 mod common;
 mod delta;
 mod settings;
+mod taken;
 
 pub use common::{Inherited, Link, Marked, Queues};
 pub use delta::{LinkDelta, MasterChange};
@@ -30,6 +31,7 @@ pub use port::Port;
 pub(crate) use port::for_each_port;
 pub(crate) use settings::for_each_setting;
 pub use settings::{FlagBits, LinkSettings};
+pub use taken::{NEW_ENTRY, TakenPort, entry_title, static_entry};
 
 /// The index of an interface within its namespace (`ifi_index`), at least 1.
 pub type Ifindex = u32;

@@ -17,6 +17,7 @@ mod wire;
 use std::fmt;
 use std::net::IpAddr;
 
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -24,7 +25,7 @@ pub use self::spec::{LinkAddress, NeighborSpec, Nud};
 use super::FieldChange;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Need, Object, Over};
+use super::object::{At, Message, Need, Object, Over};
 use crate::name::LinkName;
 use crate::yaml::Problems;
 
@@ -86,6 +87,7 @@ impl Neighbor {
 impl Object for Neighbor {
     const WORD: &'static str = "neighbor";
     const LIST: &'static str = "neighbors";
+    const NEW: u16 = 28;
     type Key = NeighborKey;
     type Spec = NeighborSpec;
 
@@ -114,6 +116,11 @@ impl Object for Neighbor {
         needs.extend((!key.proxy).then_some(Need::Hardware(dev)));
         needs.extend(value.depends_on_carrier(key).then_some(Need::Carrier(dev)));
         needs
+    }
+
+    /// The kernel may have learnt an entry meanwhile.
+    fn flags_of_again(_: &Message) -> u16 {
+        NLM_F_CREATE | NLM_F_REPLACE
     }
 
     /// Every difference that does not come by itself; one message that replaces the entry changes all of them.

@@ -23,6 +23,16 @@ pub enum Maker {
 }
 
 impl Maker {
+    /// Returns the protocol of objects of this creator.
+    pub fn protocol(self) -> u8 {
+        match self {
+            Self::Topo => crate::ownership::PROTOCOL,
+            Self::Hand | Self::Unknown => BY_HAND[1],
+            Self::Kernel => RTPROT_KERNEL,
+            Self::Daemon(protocol) => protocol,
+        }
+    }
+
     /// Returns the creator of an object with that protocol (`rtm_protocol` and the like).
     pub fn of_protocol(protocol: u8) -> Self {
         match protocol {

@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::wire::Request;
-use super::{At, Awaited, Id, Object, Put, Verdict};
+use super::{At, Awaited, Foreign, Id, Message, Object, Put, Restoration, Verdict};
 use crate::name::NamespaceName;
 
 /// A family of types: one for each type of object.
@@ -41,6 +41,12 @@ containers! {
     Places<O> = At<O>;
     /// Objects to be added or changed.
     Puts<O> = Put<O>;
+    /// Foreign objects of `host`, in the kernel's order.
+    ForeignLists<O> = Vec<Foreign<O>>;
+    /// Messages that reported foreign objects of `host`.
+    Messages<O> = Vec<Message>;
+    /// Foreign objects of `host` to be added again.
+    Restorations<O> = Restoration<O>;
     /// Objects as the kernel reports them.
     Dumped<O> = Vec<super::wire::Found<O>>;
 }
@@ -132,6 +138,27 @@ macro_rules! define_tables {
             }
         }
 
+        impl Serialize for Tables<Messages> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let count = [$(stringify!($list)),+].len();
+                let mut tables = serializer.serialize_struct("Tables", count)?;
+                $(tables.serialize_field(stringify!($list), &self.$list)?;)+
+                tables.end()
+            }
+        }
+
+        impl<'de> Deserialize<'de> for Tables<Messages> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(Default, Deserialize)]
+                #[serde(deny_unknown_fields, default)]
+                struct Lists {
+                    $($list: Vec<Message>,)+
+                }
+                let Lists { $($list),+ } = Lists::deserialize(deserializer)?;
+                Ok(Self { $($list),+ })
+            }
+        }
+
         /// An item of any type of object.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Any<C: Container> {
@@ -193,6 +220,36 @@ macro_rules! define_tables {
             pub fn requests(&self) -> Vec<Request> {
                 match self {
                     $(Self::$variant(at) => <$type>::remove(at),)+
+                }
+            }
+        }
+
+        impl Any<Restorations> {
+            /// Returns the identity of the object.
+            pub fn id(&self) -> Any<Ids> {
+                match self {
+                    $(Self::$variant(again) => Any::$variant((again.namespace.clone(), again.foreign.key.clone())),)+
+                }
+            }
+
+            /// Returns the namespace of the object, which is `host`.
+            pub fn namespace(&self) -> &NamespaceName {
+                match self {
+                    $(Self::$variant(again) => &again.namespace,)+
+                }
+            }
+
+            /// Returns the type, the body and the flags of the request that adds it.
+            pub fn request(&self) -> (u16, &Message, u16) {
+                match self {
+                    $(Self::$variant(again) => (<$type>::NEW, &again.request, <$type>::flags_of_again(&again.request)),)+
+                }
+            }
+
+            /// Returns the address that must be usable first.
+            pub fn awaited(&self) -> Option<&Awaited> {
+                match self {
+                    $(Self::$variant(again) => again.awaited.as_deref(),)+
                 }
             }
         }

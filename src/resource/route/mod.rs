@@ -20,6 +20,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ pub use self::spec::{Family, RouteSpec, Table};
 use super::FieldChange;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
+use super::object::{At, Group, Message, Need, Object, Over, Reach, Seen, Surroundings, Verdict};
 use crate::name::LinkName;
 use crate::yaml::Problems;
 
@@ -268,6 +269,7 @@ impl Route {
 impl Object for Route {
     const WORD: &'static str = "route";
     const LIST: &'static str = "routes";
+    const NEW: u16 = 24;
     type Key = RouteKey;
     type Spec = RouteSpec;
 
@@ -284,11 +286,34 @@ impl Object for Route {
     }
 
     fn needs(key: &RouteKey, value: &Self) -> Vec<Need> {
-        let need = |link| if key.is_ipv6() { Need::Up(link) } else { Need::Inet(link) };
+        // Nexthop objects outlive the addresses of their link.
+        let outlives_addresses = key.is_ipv6() || value.object.is_some();
+        let need = |link| if outlives_addresses { Need::Up(link) } else { Need::Inet(link) };
         // To the kernel an IPv6 route that leads nowhere is one over `lo`.
         let over_loopback = (key.is_ipv6() && value.kind.is_terminal()).then_some(LinkName::LOOPBACK);
         let links = value.nexthops.iter().filter_map(|hop| hop.dev).chain(over_loopback);
         links.map(need).chain(value.src.map(Need::Source)).collect()
+    }
+
+    fn is_same(one: (&RouteKey, &Self), other: (&RouteKey, &Self)) -> bool {
+        one.0 == other.0 && one.1.kind == other.1.kind && one.1.has_nexthops_of(other.1)
+    }
+
+    fn again(message: &Message) -> Option<Message> {
+        wire::again(message)
+    }
+
+    /// IPv4 has several routes with one key.
+    fn flags_of_again(message: &Message) -> u16 {
+        let ipv4 = message.0.first() == Some(&super::object::wire::AF_INET);
+        if ipv4 { NLM_F_CREATE | NLM_F_APPEND } else { NLM_F_CREATE | NLM_F_EXCL }
+    }
+
+    fn reach(key: &RouteKey, value: &Self) -> Reach {
+        let direct = value.kind == RouteType::Unicast && value.nexthops.iter().any(|hop| hop.via.is_none());
+        let is_link_local = |via: &IpAddr| matches!(via, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let gateways = value.nexthops.iter().filter(|hop| !hop.onlink).filter_map(|hop| hop.via);
+        Reach { subnet: direct.then_some(key.to), source: None, gateways: gateways.filter(|via| !is_link_local(via)).collect() }
     }
 
     /// Every difference; all of them are changed in place by one message that replaces the route.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable};
+use netlink_packet_core::{NLA_TYPE_MASK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
     RouteProtocol, RouteType as WireType, RouteVia,
@@ -17,13 +17,17 @@ use crate::resource::link::Ifindex;
 use crate::resource::object::wire::{
     AF_INET, AF_INET6, Dump, Found, Names, RTPROT_KERNEL, Reading, Request, attributes, ip, number,
 };
-use crate::resource::object::{At, Maker, Over};
+use crate::resource::object::{At, Maker, Message, Over};
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
+const RTA_NH_ID: u16 = 30;
+const RTNH_F_ONLINK: u8 = 4;
+/// The length of `struct rtmsg`.
+const ROUTE_HEADER: usize = 12;
 const RTM_F_CLONED: u32 = 0x200;
 /// `rtm_type` of what topo manages: unicast, local, blackhole, unreachable, prohibit, throw.
 const MANAGED_TYPES: [u8; 6] = [1, 2, 6, 7, 8, 9];
@@ -164,6 +168,34 @@ fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
         RouteAttribute::Via(RouteVia::Inet(address)) => Some((*address).into()),
         RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
         _ => None,
+    }
+}
+
+/// The request that adds a reported route again: without flags that the kernel sets by the state of links, and refuses in requests
+/// (`fib_get_nhs`). A route over a nexthop object needs the object, which the kernel may have removed with the link.
+pub(super) fn again(message: &Message) -> Option<Message> {
+    let mut body = message.0.clone();
+    let flags = number(body.get(8..12)?).ok()? & u32::from(RTNH_F_ONLINK);
+    body[8..12].copy_from_slice(&flags.to_ne_bytes());
+    let mut at = ROUTE_HEADER;
+    while let Some(&[l0, l1, k0, k1]) = body.get(at..).and_then(|rest| rest.first_chunk()) {
+        let length = usize::from(u16::from_ne_bytes([l0, l1])).max(4);
+        match u16::from_ne_bytes([k0, k1]) & NLA_TYPE_MASK {
+            RTA_NH_ID => return None,
+            RTA_MULTIPATH => clear_hop_flags(body.get_mut(at + 4..at + length)?),
+            _ => {}
+        }
+        at += length.next_multiple_of(4);
+    }
+    Some(Message(body))
+}
+
+/// Clears the flags in a list of `struct rtnexthop`, but for RTNH_F_ONLINK.
+fn clear_hop_flags(mut hops: &mut [u8]) {
+    while let Some(&[l0, l1, flags, _]) = hops.first_chunk() {
+        let length = usize::from(u16::from_ne_bytes([l0, l1])).max(8).next_multiple_of(4);
+        hops[2] = flags & RTNH_F_ONLINK;
+        hops = hops.get_mut(length..).unwrap_or_default();
     }
 }
 

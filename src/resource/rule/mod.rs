@@ -203,6 +203,7 @@ impl Rule {
 impl Object for Rule {
     const WORD: &'static str = "rule";
     const LIST: &'static str = "rules";
+    const NEW: u16 = 32;
     type Key = RuleKey;
     type Spec = RuleSpec;
 

@@ -1,6 +1,7 @@
 //! Sysctls that the kernel changes when another one is written.
 
 use super::{Sysctl, SysctlKey};
+use crate::name::LinkName;
 
 /// IPv6 sysctls that the kernel copies from `all` to `default` and to every interface (net/ipv6/addrconf.c).
 pub const IPV6_SPREADING: [&str; 5] =
@@ -59,6 +60,29 @@ impl SysctlKey {
         }
     }
 
+    /// Returns the sysctls of the namespace that the kernel can change with this one, by [`Self::causes`], if these are its interfaces.
+    pub fn effects(&self, links: impl Iterator<Item = LinkName>) -> Vec<Self> {
+        let (families, name): (&[&str], &str) = match self.words().as_slice() {
+            ["net", "ipv4", "ip_forward"] | ["net", "ipv4", "conf", "all", "forwarding"] => (&["ipv4"], "forwarding"),
+            ["net", "ipv4", "conf", "default", name] if *name != "forwarding" => (&["ipv4"], name),
+            ["net", "ipv6", "conf", "all", name] if IPV6_SPREADING.contains(name) => (&["ipv6"], name),
+            ["net", "ipv6", "conf", "default", "stable_secret"] => (&["ipv6"], "addr_gen_mode"),
+            ["net", "ipv6", "conf", _, "stable_secret"] => return self.beside("addr_gen_mode").into_iter().collect(),
+            _ => return Vec::new(),
+        };
+        let places = ["default".into()].into_iter().chain(links.map(|link| link.as_str().into_owned()));
+        let own = places.flat_map(|place| families.iter().map(move |family| format!("net/{family}/conf/{place}/{name}")));
+        let redirects = "net/ipv4/conf/all/accept_redirects".to_owned();
+        let all = own.chain([redirects]).map(Self);
+        all.filter(|key| key != self && key.causes().iter().any(|(cause, _)| cause == self)).collect()
+    }
+
+    /// Returns the sysctl of this name of the same interface.
+    fn beside(&self, name: &str) -> Option<Self> {
+        let (directory, _) = self.0.rsplit_once('/')?;
+        Some(Self(format!("{directory}/{name}")))
+    }
+
     /// Returns the position among the sysctls of a namespace or of a link: causes are written before what they change.
     pub fn rank(&self) -> i64 {
         match self.words().as_slice() {
@@ -67,6 +91,21 @@ impl SysctlKey {
             ["net", _, "conf", _, "stable_secret"] => 2,
             _ => 3,
         }
+    }
+
+    /// Returns whether it is for all interfaces, so that the kernel changes its effects with it whatever their values are.
+    pub fn of_all(&self) -> bool {
+        matches!(self.words().as_slice(), ["net", "ipv4", "ip_forward"] | ["net", _, "conf", "all", _])
+    }
+
+    /// Returns whether it can disable IPv6 on interfaces that exist.
+    pub fn disables_ipv6(&self) -> bool {
+        matches!(self.words().as_slice(), ["net", "ipv6", "conf", whose, "disable_ipv6"] if *whose != "default")
+    }
+
+    /// Returns the sysctl that disables IPv6 on an interface.
+    pub fn disable_ipv6(link: LinkName) -> Self {
+        Self(format!("net/ipv6/conf/{}/disable_ipv6", link.as_str()))
     }
 
     /// Returns whether the kernel sets it to the link's mtu whenever that changes and whenever the link is set up (`addrconf_notify`).
@@ -114,6 +153,25 @@ mod tests {
         assert_eq!(causes("net.ipv4.conf.all.accept_redirects"), ["net.ipv4.ip_forward 0", "net.ipv4.conf.all.forwarding 0"]);
         assert_eq!(causes("net.ipv4.conf.all.forwarding"), [""; 0]);
         assert_eq!(["0", "0x0", "2"].map(|cause| Effect::Opposite.value(cause)), ["1", "1", "0"]);
+    }
+
+    #[test]
+    fn effects_are_the_inverse_of_causes() {
+        let effects = |text: &str| {
+            let links = ["lo".parse().unwrap(), "eth0".parse().unwrap()];
+            key(text).effects(links.into_iter()).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let ipv4 = ["default.forwarding", "lo.forwarding", "eth0.forwarding", "all.accept_redirects"];
+        assert_eq!(effects("net.ipv4.ip_forward"), ipv4.map(|name| format!("net.ipv4.conf.{name}")));
+        let ipv6 = ["default", "lo", "eth0"].map(|place| format!("net.ipv6.conf.{place}.disable_ipv6"));
+        assert_eq!(effects("net.ipv6.conf.all.disable_ipv6"), ipv6);
+        assert_eq!(
+            effects("net.ipv4.conf.default.rp_filter"),
+            ["lo", "eth0"].map(|place| format!("net.ipv4.conf.{place}.rp_filter"))
+        );
+        assert_eq!(effects("net.ipv6.conf.eth0.stable_secret"), ["net.ipv6.conf.eth0.addr_gen_mode"]);
+        assert_eq!(effects("net.ipv4.conf.default.forwarding"), [""; 0]);
+        assert_eq!(effects("net.ipv4.tcp_sack"), [""; 0]);
     }
 
     #[test]

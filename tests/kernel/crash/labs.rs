@@ -140,3 +140,30 @@ links: [{ endpoints: [a:eth0, b:eth0] }, { endpoints: [a:gone, b:gone] }]
 
 pub(super) const OCCUPIED_UPLINK: &str = "ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up
     ip link add owner link up0 type macvlan mode passthru";
+
+/// Foreign objects and settings that the kernel changes along with those of the lab.
+pub(super) const ENDANGERED: &str = "ip link add up0 type veth peer name up1; ip link set up0 up; ip link set up1 up
+    ip address add 203.0.113.5/24 dev up0; ip route add 203.0.114.0/24 via 203.0.113.1; ip address add 2001:db8::5/64 dev up0 nodad
+    ip -6 route add 2001:db8:1::/48 via 2001:db8::1; ip neighbor add 203.0.113.7 lladdr 02:00:00:00:00:07 dev up0
+    ip route add 203.0.115.0/24 dev up1; echo 1 > /proc/sys/net/ipv4/conf/up1/forwarding
+    echo 0 > /proc/sys/net/ipv4/conf/all/accept_redirects; echo 0 > /proc/sys/net/ipv6/conf/up0/accept_dad";
+
+pub(super) const DRAGGING: &str = "
+name: crash
+namespaces:
+  host:
+    sysctls: { net.ipv4.ip_forward: 1 }
+    interfaces:
+      up0: { external: true, up: false }
+      up1: { external: true, addresses: [192.0.2.10/24] }
+";
+
+pub(super) const DRAGGING_LATER: &str = "
+name: crash
+namespaces:
+  host:
+    sysctls: { net.ipv6.conf.all.forwarding: 1 }
+    interfaces:
+      up0: { external: true, txqueuelen: 77, addresses: [192.0.3.10/24] }
+      up1: { external: true, addresses: [192.0.2.11/24] }
+";

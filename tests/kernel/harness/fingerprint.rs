@@ -79,11 +79,15 @@ fn section() -> String {
     for (command, mut objects) in shown {
         line(&mut out, format_args!("# {command}"));
         forget_timers(&mut objects);
-        for object in objects.as_array().into_iter().flatten() {
-            // Learnt forwarding entries come and go.
-            if command != "fdb show" || object["state"] == "permanent" {
-                line(&mut out, format_args!("{object}"));
-            }
+        // Learnt forwarding entries come and go, and those of multicast groups stand in the order in which they were joined.
+        let is_fdb = command == "fdb show";
+        let shown = objects.as_array().into_iter().flatten().filter(|object| !is_fdb || object["state"] == "permanent");
+        let mut lines: Vec<String> = shown.map(ToString::to_string).collect();
+        if is_fdb {
+            lines.sort();
+        }
+        for object in &lines {
+            line(&mut out, format_args!("{object}"));
         }
     }
     out.push_str("# nft list ruleset\n");

@@ -30,6 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 pub(super) fn awaited(operation: &Operation) -> Option<&Awaited> {
     match operation {
         Operation::Put(put) => put.awaited(),
+        Operation::Restore(again) => again.awaited(),
         _ => None,
     }
 }

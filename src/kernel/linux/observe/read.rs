@@ -2,10 +2,14 @@
 //!
 //! Addresses and routes are dumped separately for each family, because the kernel holds the rtnl lock during a dump of all families.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, LazyLock};
+
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::kernel::ObserveError;
 use crate::kernel::linux::system::netns::{self, Directory, Entry};
@@ -14,12 +18,13 @@ use crate::kernel::linux::system::{sysctl, tells_address_makers};
 use crate::kernel::linux::wire::{DumpError, DumpRequest, Socket, decode, encode};
 use crate::kernel::linux::{Linux, OpenNamespace};
 use crate::live::foreign_namespace;
-use crate::name::{LabName, NamespaceName};
+use crate::name::{LabName, LinkId, NamespaceName};
 use crate::ownership;
 use crate::record::Record;
-use crate::resource::object::Object;
+use crate::resource::link::{Ifindex, Link, static_entry};
 use crate::resource::object::table::{self, Container, Registered, Tables, Visit};
 use crate::resource::object::wire::{Found, Names, Notes, Reading};
+use crate::resource::object::{Message, Object};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Snapshot};
 use crate::state::State;
@@ -65,6 +70,8 @@ pub(in crate::kernel::linux) fn read_namespaces(
 pub(in crate::kernel::linux) struct Interest {
     lab: LabName,
     sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
+    /// Whether to read the forwarding entries of bridges in `host`.
+    forwarding: bool,
 }
 
 impl Interest {
@@ -73,13 +80,15 @@ impl Interest {
         for (namespace, key) in desired.sysctls.keys() {
             sysctls.entry(namespace.clone()).or_default().push(key.clone());
         }
-        Self { lab: lab.clone(), sysctls }
+        let takes_port = |id: &LinkId, link: &Link| id.namespace.is_host() && link.external && link.settings.master.is_some();
+        let forwarding = desired.links.iter().any(|(id, link)| takes_port(id, link));
+        Self { lab: lab.clone(), sysctls, forwarding }
     }
 
     /// Returns the interest before the lab file has been read: the sysctls that the lab wrote before.
     pub(in crate::kernel::linux) fn recorded(lab: &LabName, record: &Record) -> Self {
         let sysctls = record.sysctls.iter().map(|(namespace, keys)| (namespace.clone(), keys.iter().cloned().collect()));
-        Self { lab: lab.clone(), sysctls: sysctls.collect() }
+        Self { lab: lab.clone(), sysctls: sysctls.collect(), forwarding: false }
     }
 
     /// Returns the sysctls of interest in the namespace.
@@ -170,7 +179,7 @@ fn complete(
     mut opened: OpenNamespace,
     snapshot: Snapshot,
 ) -> Result<Seen, ObserveError> {
-    let sysctls = read_sysctls(interest, &name, Some(&opened.file), &mut opened.socket)?;
+    let sysctls = read_sysctls(interest.sysctls(&name), &name, Some(&opened.file), &mut opened.socket)?;
     Ok(Seen::Lab { name, opened, snapshot: Box::new(Snapshot { sysctls, ..snapshot }) })
 }
 
@@ -190,7 +199,30 @@ fn look_into(interest: &Interest, name: NamespaceName, mut opened: OpenNamespace
 pub(in crate::kernel::linux) fn read_host(interest: &Interest, socket: &mut Socket) -> Result<Snapshot, ObserveError> {
     let host = NamespaceName::host();
     let links = read_links(&host, socket)?;
-    read_rest(interest, &host, None, socket, links)
+    let mut snapshot = read_rest(interest, &host, None, socket, links)?;
+    complete_host(interest, socket, &mut snapshot)?;
+    Ok(snapshot)
+}
+
+/// Reads the static forwarding entries of ports of bridges.
+fn read_forwarding(links: &[FoundLink], socket: &mut Socket) -> Result<Vec<(Ifindex, Message)>, ObserveError> {
+    let mac = |index: Ifindex| {
+        let link = links.iter().find(|link| link.index == index)?;
+        link.link.settings.mac.map(|mac| mac.0.to_vec())
+    };
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    let mut entries = Vec::new();
+    let each = |message: Option<(u16, &[u8])>| {
+        match message {
+            None => entries.clear(),
+            Some((_, body)) => entries.extend(static_entry(body, mac)),
+        }
+        Ok(())
+    };
+    let request = DumpRequest::new(RouteNetlinkMessage::GetNeighbour(message));
+    socket.dump(&request, each).map_err(failed("the forwarding entries of bridges in `host`"))?;
+    Ok(entries)
 }
 
 /// Reads the sysctls of `host` if the snapshot lacks some.
@@ -200,8 +232,11 @@ pub(in crate::kernel::linux) fn complete_host(
     snapshot: &mut Snapshot,
 ) -> Result<(), ObserveError> {
     let host = NamespaceName::host();
+    if interest.forwarding && snapshot.forwarding.is_none() {
+        snapshot.forwarding = Some(read_forwarding(&snapshot.links, socket)?);
+    }
     if interest.is_missing_in(&host, snapshot) {
-        snapshot.sysctls = read_sysctls(interest, &host, None, socket)?;
+        snapshot.sysctls = read_sysctls(&with_effects(interest, &host, snapshot), &host, None, socket)?;
     }
     Ok(())
 }
@@ -243,7 +278,7 @@ fn read_rest(
     outcome?;
     snapshot.notes.connected.sort_unstable();
     snapshot.notes.local.sort_unstable();
-    snapshot.sysctls = read_sysctls(interest, name, file, socket)?;
+    snapshot.sysctls = read_sysctls(&with_effects(interest, name, &snapshot), name, file, socket)?;
     Ok(snapshot)
 }
 
@@ -300,17 +335,22 @@ impl Visit for ObjectReader<'_> {
 impl ObjectReader<'_> {
     /// Dumps objects; those of one family, unless it is `None`.
     fn read<O: Registered>(&mut self, request: &DumpRequest, family: Option<u8>) -> Result<(), ObserveError> {
-        let (mut found, mut notes) = (Vec::<Found<O>>::new(), Notes::default());
+        let (mut found, mut notes, mut messages) = (Vec::<Found<O>>::new(), Notes::default(), Vec::new());
+        let is_host = self.namespace.is_host();
         let each = |message: Option<(u16, &[u8])>| {
             match message {
                 None => {
                     found.clear();
+                    messages.clear();
                     notes = Notes::default();
                 }
                 Some((_, body)) if family.is_none_or(|family| body.first() == Some(&family)) => {
                     let tells_address_makers = tells_address_makers();
                     let mut reading = Reading { names: &self.names, tells_address_makers, notes: &mut notes };
-                    found.extend(O::decode(body, &mut reading)?);
+                    if let Some(object) = O::decode(body, &mut reading)? {
+                        found.push(object);
+                        messages.extend(is_host.then(|| Message(body.to_vec())));
+                    }
                 }
                 Some(_) => {}
             }
@@ -319,6 +359,7 @@ impl ObjectReader<'_> {
         let what = || format!("the {} of `{}`", O::LIST, self.namespace);
         self.socket.dump(request, each).map_err(|error| failed(what())(error))?;
         self.snapshot.objects.of_mut::<O>().append(&mut found);
+        self.snapshot.messages.of_mut::<O>().append(&mut messages);
         self.snapshot.notes.connected.append(&mut notes.connected);
         self.snapshot.notes.tentative.append(&mut notes.tentative);
         self.snapshot.notes.local.append(&mut notes.local);
@@ -326,16 +367,25 @@ impl ObjectReader<'_> {
     }
 }
 
-/// Reads the sysctls of interest. `file` is the namespace, if the calling thread is not in it.
+/// Returns the sysctls of interest, in `host` with those that the kernel changes with them.
+fn with_effects<'a>(interest: &'a Interest, name: &NamespaceName, snapshot: &Snapshot) -> Cow<'a, [SysctlKey]> {
+    let wanted = interest.sysctls(name);
+    match snapshot.effects_in_host(name, wanted) {
+        effects if effects.is_empty() => wanted.into(),
+        effects => wanted.iter().cloned().chain(effects).collect(),
+    }
+}
+
+/// Reads these sysctls. `file` is the namespace, if the calling thread is not in it.
 fn read_sysctls(
-    interest: &Interest,
+    wanted: &[SysctlKey],
     name: &NamespaceName,
     file: Option<&File>,
     socket: &mut Socket,
 ) -> Result<Vec<(SysctlKey, Option<Sysctl>)>, ObserveError> {
     let mut values = Vec::new();
     let mut entered = false;
-    for key in interest.sysctls(name) {
+    for key in wanted {
         let failed = |error| broken(format!("`{key}` of `{name}`"))(error);
         if let Some(value) = sysctl::ask(socket, key) {
             values.push((key.clone(), Some(value)));

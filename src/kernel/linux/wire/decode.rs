@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::name::LinkName;
 use crate::resource::link::loopback::Loopback;
 use crate::resource::link::{Kind, Link, Port, Queues};
-use crate::resource::object::wire::{attributes, number, text};
+use crate::resource::object::wire::{AF_INET, attributes, number, text};
+use crate::resource::sysctl::conf::INET;
 use crate::snapshot::FoundLink;
 use crate::state::Ifindex;
 
@@ -16,6 +17,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_GROUP: u16 = 27;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
@@ -44,6 +46,7 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
         below_nsid: None,
         // A change of the carrier shows in IFF_LOWER_UP at once, and in IFF_RUNNING when the kernel has noticed it (`linkwatch`).
         running: flags & IFF_RUNNING != 0 && flags & IFF_LOWER_UP != 0,
+        promotes_secondaries: false,
         group: 0,
         alias: String::new(),
     };
@@ -68,6 +71,7 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
             IFLA_GROUP => raw.group = number(value)?,
             IFLA_NUM_TX_QUEUES => queues.transmit = number(value)?,
             IFLA_NUM_RX_QUEUES => queues.receive = number(value)?,
+            IFLA_AF_SPEC => raw.promotes_secondaries = promotes_secondaries(value)?,
             IFLA_LINK_NETNSID => raw.below_nsid = Some(number(value)?.cast_signed()),
             IFLA_PROP_LIST => {
                 for property in attributes(value) {
@@ -110,6 +114,24 @@ fn kind(info: &[u8]) -> Result<(Kind, Option<Ifindex>), String> {
         }
     }
     Ok((kind, parent))
+}
+
+/// Decodes `promote_secondaries` from the IPv4 settings in IFLA_AF_SPEC.
+fn promotes_secondaries(families: &[u8]) -> Result<bool, String> {
+    const IFLA_INET_CONF: u16 = 1;
+    for family in attributes(families) {
+        let (family, value) = family?;
+        if family != u16::from(AF_INET) {
+            continue;
+        }
+        for attribute in attributes(value) {
+            if let (IFLA_INET_CONF, conf) = attribute? {
+                let at = 4 * INET.iter().position(|conf| conf.name == "promote_secondaries").unwrap_or(0);
+                return conf.get(at..).map_or(Ok(false), |value| Ok(number(value)? != 0));
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// The options as a port, and the number of the port that they refer to.

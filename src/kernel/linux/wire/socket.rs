@@ -68,7 +68,7 @@ impl Batch {
     }
 
     /// Adds a request by its type and the bytes of its body.
-    fn push_bytes(&mut self, kind: u16, body: &[u8], flags: u16) {
+    pub fn push_bytes(&mut self, kind: u16, body: &[u8], flags: u16) {
         let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
         self.cuts.push(self.starts.len());
         self.starts.push(self.bytes.len());

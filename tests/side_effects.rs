@@ -1,0 +1,107 @@
+//! Foreign addresses, neighbours and settings of `host` on the kernel in memory, which drops them as Linux does: whichever operation of a
+//! plan fails, they are there again, and so they are when the lab has left.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "common/lab.rs"]
+mod lab;
+
+use lab::{Lab, Machine};
+use topo::internals::{Neighbor, NeighborKey, OnFailure, Over, SysctlKey};
+
+/// A lab with these keys of an external `eth0`, and these sysctls of `host`.
+fn file(eth0: &str, sysctls: &str) -> Lab {
+    Lab::read(&format!(
+        "name: side\nnamespaces: {{ host: {{ sysctls: {{ {sysctls} }}, interfaces: {{ eth0: {{ external: true, {eth0} }} }} }} }}\n"
+    ))
+}
+
+/// Adds what is foreign.
+fn add_foreign(machine: &mut Machine) {
+    let (eth0, host) = ("host:eth0".parse().unwrap(), "host".parse().unwrap());
+    let network = &mut machine.memory.network;
+    for address in ["192.0.2.77/24", "2001:db8::77/64"] {
+        network.add_address_to(&eth0, address.parse().unwrap()).unwrap();
+    }
+    for to in ["192.0.2.200", "2001:db8::200"] {
+        let key = NeighborKey { proxy: false, dev: "eth0".parse().unwrap(), to: to.parse().unwrap() };
+        let value = Neighbor { lladdr: Some("02:00:00:00:00:01".parse().unwrap()), ..Neighbor::default() };
+        network.put_by_hand::<Neighbor>(&host, &key, &value, Over::Nothing).unwrap();
+    }
+    for (key, value) in [("net.ipv4.conf.eth0.forwarding", "1"), ("net.ipv4.conf.all.accept_redirects", "0")] {
+        network.set_sysctl(&host, &SysctlKey::of_namespace(key).unwrap(), value).unwrap();
+    }
+}
+
+/// The lines of a fingerprint in an order of its own: others' addresses stand where they were added again.
+fn sorted(machine: &Machine) -> Vec<String> {
+    let mut lines: Vec<_> = machine.fingerprint().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[track_caller]
+fn assert_same(found: &[String], expected: &[String], when: &str) {
+    let extra: Vec<_> = found.iter().filter(|line| !expected.contains(line)).collect();
+    let missing: Vec<_> = expected.iter().filter(|line| !found.contains(line)).collect();
+    assert!(extra.is_empty() && missing.is_empty(), "{when}\nextra: {extra:#?}\nmissing: {missing:#?}");
+}
+
+/// Applies the second lab over the first one, beside what is foreign: with a failure of each operation, and without. Returns the plan.
+fn check(first: &Lab, second: &Lab) -> String {
+    let mut machine = Machine::with_uplink(&first.name);
+    add_foreign(&mut machine);
+    let alone = sorted(&machine);
+    let mut machine = Machine::with_uplink(&first.name);
+    machine.must_apply(first).unwrap();
+    add_foreign(&mut machine);
+    let before = sorted(&machine);
+    for position in 0..100 {
+        let mut broken = machine.clone();
+        let attempted = broken.memory.attempted();
+        broken.memory.fail_at(position, 5);
+        match broken.apply(&second.desired, OnFailure::RollBack).unwrap() {
+            Err(error) => assert!(error.rolled_back(), "operation {position}: {error:?}"),
+            Ok(()) => {
+                assert_eq!(broken.memory.attempted() - attempted, position, "every operation has failed once");
+                break;
+            }
+        }
+        assert_same(&sorted(&broken), &before, &format!("operation {position} failed"));
+    }
+    let plan = machine.must_apply(second).unwrap();
+    machine.must_destroy(second).unwrap();
+    assert_same(&sorted(&machine), &alone, "the lab has left");
+    plan
+}
+
+const ADDRESS: &str = "addresses: [192.0.2.1/24, \"2001:db8::1/64\"]";
+
+#[test]
+fn a_secondary_address_outlives_the_primary_one() {
+    for address in ["addresses: [192.0.2.2/24]", "addresses: [192.0.3.1/24]", "mtu: 1400"] {
+        let plan = check(&file(ADDRESS, ""), &file(address, ""));
+        assert!(plan.contains("! address 192.0.2.77/24 on eth0: removed and added again"), "{plan}");
+        assert!(plan.contains("! neighbor 192.0.2.200 dev eth0: removed and added again"), "{plan}");
+    }
+}
+
+#[test]
+fn what_a_link_loses_comes_back_with_it() {
+    for (settings, gone) in [("up: false", "goes down"), ("mtu: 1000", "becomes too small for IPv6")] {
+        let plan = check(&file("", ""), &file(settings, ""));
+        let line = "! address 2001:db8::77/64 on eth0: removed until the lab leaves (side effect: ";
+        assert!(plan.contains(line) && plan.contains(gone), "{plan}");
+    }
+    let plan = check(&file("", ""), &file("mac: 02:00:00:00:00:77", ""));
+    assert!(plan.contains("! neighbor 2001:db8::200 dev eth0: removed and added again"), "{plan}");
+}
+
+#[test]
+fn settings_of_all_interfaces_return_to_those_of_each() {
+    let plan = check(&file("", ""), &file("", "net.ipv6.conf.all.disable_ipv6: 1"));
+    assert!(plan.contains("! address 2001:db8::77/64 on eth0: removed until the lab leaves"), "{plan}");
+    let plan = check(&file("", ""), &file("", "net.ipv4.ip_forward: 1, net.ipv6.conf.all.forwarding: 1"));
+    assert!(plan.contains("! eth0: ipv6.forwarding 0 -> 1"), "{plan}");
+    check(&file("", ""), &file("up: false", "net.ipv4.ip_forward: 1, net.ipv6.conf.all.forwarding: 1"));
+}
