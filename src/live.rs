@@ -7,6 +7,7 @@
 mod objects;
 mod owner;
 mod parents;
+mod sysctls;
 
 pub use owner::foreign_namespace;
 
@@ -183,7 +184,7 @@ impl<'a> Judging<'a> {
                     findings.forwarding.entry(LinkId::new(self.namespace, link.name)).or_default().push(entry.clone());
                 }
             }
-            let promoting = self.snapshot.links.iter().filter(|link| link.promotes_secondaries);
+            let promoting = self.snapshot.links.iter().filter(|link| link.conf.is_on("promote_secondaries"));
             findings.promoting.extend(promoting.map(|link| link.name));
         }
         findings.links.extend(links);
@@ -283,19 +284,6 @@ impl<'a> Judging<'a> {
                 if self.desired.links.contains_key(&id) && named(links, name).is_none() {
                     findings.foreign.push((ResourceId::Link(id), format!("an alternative name of `{}`", found.name)));
                 }
-            }
-        }
-    }
-
-    /// Adds the sysctls of the namespace and of the given links.
-    fn add_sysctls(&self, links: &[SeenLink], findings: &mut Findings) {
-        let existing = self.snapshot.sysctls.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        for (key, value) in existing {
-            let id = (self.namespace.clone(), key.clone());
-            if self.is_host && !self.desired.sysctls.contains_key(&id) {
-                findings.foreign_sysctls.push((key.clone(), value.clone()));
-            } else if self.is_host || key.link().is_none_or(|name| named(links, name).is_some()) {
-                findings.sysctls.push((id, value.clone()));
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::resource::link::{Ifindex, Link};
 use crate::resource::object::Message;
 use crate::resource::object::table::{Dumped, Messages, Tables};
 use crate::resource::object::wire::Notes;
+use crate::resource::sysctl::conf::LinkConf;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 
 /// A link as the kernel reports it.
@@ -25,16 +26,24 @@ pub struct FoundLink {
     pub port_reference: Option<Ifindex>,
     /// The index of the parent or of the other end of a pair (IFLA_LINK).
     pub below: Option<Ifindex>,
-    /// Whether the next IPv4 address of a subnet takes the place of the first one when that is removed (`promote_secondaries`).
-    pub promotes_secondaries: bool,
     /// The nsid of the namespace that `below` is in (IFLA_LINK_NETNSID); `None` for the link's own namespace.
     pub below_nsid: Option<i32>,
+    /// Its settings per family (IFLA_AF_SPEC).
+    pub conf: LinkConf,
     /// Whether it can carry packets: it is up and has carrier (IFF_RUNNING and IFF_LOWER_UP).
     pub running: bool,
     /// Its group (IFLA_GROUP).
     pub group: u32,
     /// Its alias (IFLA_IFALIAS); empty if it has none.
     pub alias: String,
+}
+
+/// Returns the sysctls of `all` that somebody may have changed in a namespace with these links, without the `known` ones.
+pub fn suspects(links: &[FoundLink], known: &[SysctlKey]) -> Vec<SysctlKey> {
+    let loopback = links.iter().find(|link| link.name.is_loopback() && !link.conf.changed.is_empty());
+    let mut suspects = loopback.map(|link| link.conf.suspects()).unwrap_or_default();
+    suspects.retain(|key| !known.contains(key) && !key.aliases().iter().any(|alias| known.contains(alias)));
+    suspects
 }
 
 /// A snapshot of one namespace.

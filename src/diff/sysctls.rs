@@ -4,18 +4,19 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Action, Differ, Sides, Subject};
 use crate::name::{LinkId, NamespaceName};
+use crate::resource::sysctl::conf::Setting;
 use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
-use crate::state::ResourceId;
+use crate::state::{ResourceId, State};
 
 /// The sysctls that are written in each namespace.
 type Written<'a> = HashMap<&'a NamespaceName, HashSet<&'a SysctlKey>>;
 
-impl Differ<'_> {
+impl<'a> Differ<'a> {
     pub(super) fn sysctls(&mut self) {
         // In the order of writes: sysctls that the kernel copies to others come first.
         let mut desired: Vec<_> = self.desired.sysctls.iter().collect();
         desired.sort_by_cached_key(|((_, key), _)| key.rank());
-        let mut written = Written::new();
+        let mut written = Written::<'a>::new();
         for ((namespace, key), sysctl) in desired {
             // Sysctls of a deleted namespace are removed with it.
             if self.is_namespace_deleted(namespace) {
@@ -34,6 +35,44 @@ impl Differ<'_> {
                 self.add(ResourceId::Sysctl(namespace.clone(), key.clone()), action, Subject::Sysctl(sides), reason);
             }
         }
+        self.undeclared_sysctls(written);
+    }
+
+    /// Restores settings of the lab's namespaces that the lab does not name, and that somebody has changed.
+    fn undeclared_sysctls(&mut self, mut written: Written<'a>) {
+        let (desired, live): (&'a State, &'a State) = (self.desired, &self.live.state);
+        let mut undeclared: Vec<_> =
+            live.sysctls.iter().filter(|(id, _)| !id.0.is_host() && !desired.sysctls.contains_key(id)).collect();
+        undeclared.sort_by_cached_key(|((_, key), _)| key.rank());
+        for ((namespace, key), sysctl) in undeclared {
+            if !self.stays(namespace, key) || Self::written_cause(namespace, key, &written).is_some() {
+                continue;
+            }
+            let Some((expected, reason)) = self.expected(namespace, key).filter(|(expected, _)| !expected.agrees(sysctl)) else {
+                continue;
+            };
+            written.entry(namespace).or_default().insert(key);
+            let sides = Sides { before: Some(sysctl.clone()), after: Some(expected) };
+            self.add(ResourceId::Sysctl(namespace.clone(), key.clone()), Action::Update, Subject::Sysctl(sides), Some(reason));
+        }
+    }
+
+    /// Returns whether the namespace or the link of a sysctl exists before and after the change.
+    fn stays(&self, namespace: &NamespaceName, key: &SysctlKey) -> bool {
+        let link = key.link().map(|name| LinkId::new(namespace, name));
+        let link_stays = link.is_none_or(|link| self.desired.link(&link).is_some() && !self.is_created(&link));
+        self.desired.namespaces.contains(namespace) && !self.namespaces.contains_key(namespace) && link_stays
+    }
+
+    /// Returns the value of a setting that the lab does not name, and why it has this value.
+    fn expected(&self, namespace: &NamespaceName, key: &SysctlKey) -> Option<(Sysctl, String)> {
+        let setting = Setting::of_key(key)?;
+        let declared = |cause: &SysctlKey| self.desired.sysctls.get(&(namespace.clone(), cause.clone()));
+        let cause = key.causes().into_iter().find_map(|(cause, effect)| Some((effect.value(&declared(&cause)?.value), cause)));
+        Some(match cause {
+            Some((value, cause)) => (Sysctl::new(&value), format!("the lab does not set it, and the kernel copies `{cause}`")),
+            None => (Sysctl::new(&setting.default.to_string()), "the lab does not set it: the kernel's default".to_owned()),
+        })
     }
 
     /// Returns the live sysctl, unless its link or namespace is created.

@@ -84,6 +84,11 @@ impl SysctlKey {
         if path.len() <= 200 && path.split('/').all(word) { Ok(Self(path)) } else { Err(SysctlError::Syntax) }
     }
 
+    /// Returns the key that sorts before all others, for searches.
+    pub fn lowest() -> Self {
+        Self(String::new())
+    }
+
     /// The parts of the path.
     fn words(&self) -> Vec<&str> {
         self.0.split('/').collect()

@@ -92,7 +92,7 @@ fn what_the_lab_lets_others_do_stays_and_what_it_declares_is_kept() {
 #[test]
 fn what_leaves_the_file_is_removed_beside_that_of_others() {
     in_namespaces(|| {
-        let yaml = ignoring("routes", "addresses");
+        let yaml = ignoring("routes, sysctls", "addresses");
         apply(&lab(&yaml)).ok();
         sh("ip -n a address add 10.0.0.77/24 dev eth0; ip -n a route append 192.0.2.0/24 via 10.0.0.3");
         let less = yaml.replace("10.0.0.1/24, ", "10.0.0.5/24, ").replace("{ to: 192.0.2.0/24, via: 10.0.0.2 }", "");
@@ -193,9 +193,8 @@ fn advertise() {
 #[test]
 fn what_the_kernel_makes_of_router_advertisements_is_its_own() {
     in_namespaces(|| {
-        let lab = lab(PLAIN);
+        let lab = lab(&PLAIN.replace("eth0: { addr", "eth0: { sysctls: { ipv6.accept_dad: 0 }, addr"));
         apply(&lab).ok();
-        sh("ip netns exec a sysctl -qw net.ipv6.conf.eth0.accept_dad=0");
         sh("ip -n a link set eth0 down; ip -n a link set eth0 up");
         apply(&lab).ok();
         eventually("an address", || {

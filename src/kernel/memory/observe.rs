@@ -15,8 +15,9 @@ use crate::resource::object::Maker;
 use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::object::wire::{Found, RTPROT_KERNEL};
 use crate::resource::route::{NextHop, Route, RouteKey, RouteType};
+use crate::resource::sysctl::conf::{LinkConf, Setting};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
+use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots, suspects};
 use crate::state::State;
 
 /// Reads `host`, the lab's namespaces, and the sysctls of `desired`.
@@ -78,13 +79,16 @@ impl Reader<'_> {
         snapshot.notes.connected.sort_unstable();
         snapshot.notes.local.sort_unstable();
         let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name).map(|(_, key)| key.clone());
-        let wanted = wanted.collect::<Vec<SysctlKey>>();
+        let mut wanted: Vec<SysctlKey> = wanted.collect();
+        wanted.extend(match self.name.is_host() {
+            true => snapshot.effects_in_host(self.name, &wanted),
+            false => suspects(&snapshot.links, &wanted),
+        });
         let read = |key: SysctlKey| {
             let value = self.network.read_sysctl(self.name, key.path()).map(|value| Sysctl::new(&value));
             (key, value)
         };
-        let effects = snapshot.effects_in_host(self.name, &wanted);
-        snapshot.sysctls = wanted.into_iter().chain(effects).map(read).collect();
+        snapshot.sysctls = wanted.into_iter().map(read).collect();
         snapshot
     }
 
@@ -102,8 +106,8 @@ impl Reader<'_> {
             port_reference: device.port_reference,
             below: below.map(|place| place.index),
             below_nsid: below.map(|place| &place.namespace).or(device.underlay.as_ref()).and_then(elsewhere),
+            conf: conf(device),
             running: device.up,
-            promotes_secondaries: self.network.promotes_secondaries(&Place { namespace: self.name.clone(), index }),
             group: device.group,
             alias: device.alias.clone(),
         }
@@ -177,6 +181,17 @@ impl Reader<'_> {
             ..Route::default()
         }
     }
+}
+
+/// Returns the settings of a device that do not have the kernel's values.
+fn conf(device: &Device) -> LinkConf {
+    let changed = device.sysctls.iter().filter_map(|(path, value)| {
+        let (directory, name) = path.rsplit_once('/')?;
+        let key = SysctlKey::of_namespace(&format!("net/{directory}/{}/{name}", device.name.as_str())).ok()?;
+        let (setting, value) = (Setting::of_key(&key)?, value.parse().ok()?);
+        (value != setting.default).then_some((setting, value))
+    });
+    LinkConf { has_inet6: device.knows_ipv6(), changed: changed.collect() }
 }
 
 fn link(device: &Device) -> Link {

@@ -1,5 +1,6 @@
 //! Sysctls that the kernel changes when another one is written.
 
+use super::conf::Setting;
 use super::{Sysctl, SysctlKey};
 use crate::name::LinkName;
 
@@ -81,6 +82,16 @@ impl SysctlKey {
     fn beside(&self, name: &str) -> Option<Self> {
         let (directory, _) = self.0.rsplit_once('/')?;
         Some(Self(format!("{directory}/{name}")))
+    }
+
+    /// Returns the setting of interfaces that the kernel sets to the same value on all of them.
+    pub fn spreads(&self) -> Option<Setting> {
+        let of_all = match self.path() {
+            "net/ipv4/ip_forward" => Setting::of_key(&Self("net/ipv4/conf/all/forwarding".into())),
+            path if path.contains("/conf/all/") => Setting::of_key(self),
+            _ => None,
+        };
+        of_all.filter(|setting| setting.spreads())
     }
 
     /// Returns the position among the sysctls of a namespace or of a link: causes are written before what they change.

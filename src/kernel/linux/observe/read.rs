@@ -26,7 +26,7 @@ use crate::resource::object::table::{self, Container, Registered, Tables, Visit}
 use crate::resource::object::wire::{Found, Names, Notes, Reading};
 use crate::resource::object::{Message, Object};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::snapshot::{FoundLink, Snapshot};
+use crate::snapshot::{FoundLink, Snapshot, suspects};
 use crate::state::State;
 
 /// The namespaces to read.
@@ -179,7 +179,8 @@ fn complete(
     mut opened: OpenNamespace,
     snapshot: Snapshot,
 ) -> Result<Seen, ObserveError> {
-    let sysctls = read_sysctls(interest.sysctls(&name), &name, Some(&opened.file), &mut opened.socket)?;
+    let wanted = wanted(interest, &name, &snapshot);
+    let sysctls = read_sysctls(&wanted, &name, Some(&opened.file), &mut opened.socket)?;
     Ok(Seen::Lab { name, opened, snapshot: Box::new(Snapshot { sysctls, ..snapshot }) })
 }
 
@@ -236,7 +237,7 @@ pub(in crate::kernel::linux) fn complete_host(
         snapshot.forwarding = Some(read_forwarding(&snapshot.links, socket)?);
     }
     if interest.is_missing_in(&host, snapshot) {
-        snapshot.sysctls = read_sysctls(&with_effects(interest, &host, snapshot), &host, None, socket)?;
+        snapshot.sysctls = read_sysctls(&wanted(interest, &host, snapshot), &host, None, socket)?;
     }
     Ok(())
 }
@@ -278,7 +279,7 @@ fn read_rest(
     outcome?;
     snapshot.notes.connected.sort_unstable();
     snapshot.notes.local.sort_unstable();
-    snapshot.sysctls = read_sysctls(&with_effects(interest, name, &snapshot), name, file, socket)?;
+    snapshot.sysctls = read_sysctls(&wanted(interest, name, &snapshot), name, file, socket)?;
     Ok(snapshot)
 }
 
@@ -367,13 +368,12 @@ impl ObjectReader<'_> {
     }
 }
 
-/// Returns the sysctls of interest, in `host` with those that the kernel changes with them.
-fn with_effects<'a>(interest: &'a Interest, name: &NamespaceName, snapshot: &Snapshot) -> Cow<'a, [SysctlKey]> {
+/// Returns the sysctls of interest; in `host` with those that the kernel changes with them, in a namespace of the lab with those of `all`
+/// that somebody may have changed.
+fn wanted<'a>(interest: &'a Interest, name: &NamespaceName, snapshot: &Snapshot) -> Cow<'a, [SysctlKey]> {
     let wanted = interest.sysctls(name);
-    match snapshot.effects_in_host(name, wanted) {
-        effects if effects.is_empty() => wanted.into(),
-        effects => wanted.iter().cloned().chain(effects).collect(),
-    }
+    let further = if name.is_host() { snapshot.effects_in_host(name, wanted) } else { suspects(&snapshot.links, wanted) };
+    if further.is_empty() { wanted.into() } else { wanted.iter().cloned().chain(further).collect() }
 }
 
 /// Reads these sysctls. `file` is the namespace, if the calling thread is not in it.

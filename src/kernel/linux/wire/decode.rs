@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use crate::name::LinkName;
 use crate::resource::link::loopback::Loopback;
 use crate::resource::link::{Kind, Link, Port, Queues};
-use crate::resource::object::wire::{AF_INET, attributes, number, text};
-use crate::resource::sysctl::conf::INET;
+use crate::resource::object::wire::{attributes, number, text};
+use crate::resource::sysctl::conf::LinkConf;
 use crate::snapshot::FoundLink;
 use crate::state::Ifindex;
 
+const IFF_LOOPBACK: u32 = 0x8;
 const IFF_RUNNING: u32 = 0x40;
 const IFF_LOWER_UP: u32 = 0x10000;
 const IFLA_IFNAME: u16 = 3;
@@ -28,6 +29,11 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+/// Attributes of IFLA_AF_SPEC are families.
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IFLA_INET_CONF: u16 = 1;
+const IFLA_INET6_CONF: u16 = 2;
 
 /// Decodes the body of an RTM_NEWLINK.
 ///
@@ -44,9 +50,9 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
         port_reference: None,
         below: None,
         below_nsid: None,
+        conf: LinkConf::default(),
         // A change of the carrier shows in IFF_LOWER_UP at once, and in IFF_RUNNING when the kernel has noticed it (`linkwatch`).
         running: flags & IFF_RUNNING != 0 && flags & IFF_LOWER_UP != 0,
-        promotes_secondaries: false,
         group: 0,
         alias: String::new(),
     };
@@ -71,8 +77,8 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
             IFLA_GROUP => raw.group = number(value)?,
             IFLA_NUM_TX_QUEUES => queues.transmit = number(value)?,
             IFLA_NUM_RX_QUEUES => queues.receive = number(value)?,
-            IFLA_AF_SPEC => raw.promotes_secondaries = promotes_secondaries(value)?,
             IFLA_LINK_NETNSID => raw.below_nsid = Some(number(value)?.cast_signed()),
+            IFLA_AF_SPEC => raw.conf = conf(value, flags & IFF_LOOPBACK != 0)?,
             IFLA_PROP_LIST => {
                 for property in attributes(value) {
                     let (property, name) = property?;
@@ -91,6 +97,31 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
         raw.link.kind = Loopback.into();
     }
     Ok(raw)
+}
+
+/// Decodes IFLA_AF_SPEC.
+fn conf(families: &[u8], is_loopback: bool) -> Result<LinkConf, String> {
+    let mut conf = LinkConf::default();
+    for family in attributes(families) {
+        match family? {
+            (AF_INET, family) => {
+                for attribute in attributes(family) {
+                    if let (IFLA_INET_CONF, values) = attribute? {
+                        conf.add_inet(values, is_loopback);
+                    }
+                }
+            }
+            (AF_INET6, family) => {
+                for attribute in attributes(family) {
+                    if let (IFLA_INET6_CONF, values) = attribute? {
+                        conf.add_inet6(values);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(conf)
 }
 
 /// Decodes IFLA_LINKINFO. Returns the kind, and the parent's index if it is an attribute of the kind.
@@ -114,24 +145,6 @@ fn kind(info: &[u8]) -> Result<(Kind, Option<Ifindex>), String> {
         }
     }
     Ok((kind, parent))
-}
-
-/// Decodes `promote_secondaries` from the IPv4 settings in IFLA_AF_SPEC.
-fn promotes_secondaries(families: &[u8]) -> Result<bool, String> {
-    const IFLA_INET_CONF: u16 = 1;
-    for family in attributes(families) {
-        let (family, value) = family?;
-        if family != u16::from(AF_INET) {
-            continue;
-        }
-        for attribute in attributes(value) {
-            if let (IFLA_INET_CONF, conf) = attribute? {
-                let at = 4 * INET.iter().position(|conf| conf.name == "promote_secondaries").unwrap_or(0);
-                return conf.get(at..).map_or(Ok(false), |value| Ok(number(value)? != 0));
-            }
-        }
-    }
-    Ok(false)
 }
 
 /// The options as a port, and the number of the port that they refer to.
