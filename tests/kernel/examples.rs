@@ -3,7 +3,7 @@
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
     Feature, apply, assert_no_changes, destroy, eventually, example, in_namespaces, ip, needs, ping_fails, ping_ok,
-    settled_fingerprint, text,
+    settled_fingerprint, sh, text,
 };
 
 /// Applies an example, looks, applies it again, and destroys it.
@@ -23,6 +23,7 @@ fn every_example_has_a_test() {
     let tested = [
         "blog",
         "bridge-ports",
+        "dhcp-client",
         "dual-stack",
         "ipvlan",
         "leaf-spine",
@@ -127,6 +128,26 @@ fn router() {
             assert!(refused.contains("Packet filtered"), "{refused}");
             let unreachable = ping_fails("db", "198.51.100.1");
             assert!(unreachable.contains("Network is unreachable"), "{unreachable}");
+        });
+    });
+}
+
+#[test]
+fn dhcp_client() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("dhcp-client", || {
+            ping_ok("client", "10.99.0.1");
+            // As a client of DHCP does, with a lifetime and without.
+            sh("ip -n client address add 192.0.2.100/24 dev lan valid_lft 600 preferred_lft 600");
+            sh("ip -n client route add default via 192.0.2.1 dev lan");
+            sh("ip -n client address add 2001:db8::100/64 dev lan nodad");
+            sh("ip -n client link set lan mtu 1400");
+            assert_no_changes(&example("dhcp-client"));
+            ping_ok("client", "192.0.2.1");
+            ping_ok("client", "2001:db8::1");
         });
     });
 }

@@ -7,9 +7,10 @@ use super::super::harness::{Feature, User, lacks, needs, with_users};
 use super::{PAIR, alone};
 
 /// The examples, each with a ping that answers, and a change to its file that leaves it so.
-const EXAMPLES: [(&str, &str, &str); 11] = [
+const EXAMPLES: [(&str, &str, &str); 12] = [
     ("blog", "blue", "192.168.10.11"),
     ("bridge-ports", "guest1", "10.0.0.1"),
+    ("dhcp-client", "client", "10.99.0.1"),
     ("dual-stack", "client", "198.51.100.10"),
     ("ipvlan", "ns0", "192.0.2.1"),
     ("leaf-spine", "server1", "172.16.3.10"),
