@@ -2,17 +2,19 @@
 //!
 //! A rollback is the same pipeline with the previous state as the desired one.
 
+mod undo;
 mod wait;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use self::undo::recover;
 use self::wait::{VerifyError, verify};
 pub use self::wait::{WaitError, until_usable};
 use crate::diff::{Change, Conflict, diff, held_by_others};
-use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress, Unattended};
-use crate::name::{LabName, LinkId, NamespaceName};
+use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress};
+use crate::name::{LabName, LinkId};
 use crate::plan::{Plan, plan};
 use crate::record::{Others, Record};
 use crate::resource::object::table::{self, Registered, Tables, Visit};
@@ -290,7 +292,7 @@ pub fn apply(
         attempt += 1;
         kernel.settle();
     }
-    match verify(kernel, &goal.when_done(), before, plan, progress) {
+    match complete(kernel, &goal.when_done(), before, plan, progress) {
         Ok(rest) if rest.is_empty() => Ok(()),
         Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);
@@ -300,11 +302,34 @@ pub fn apply(
             let aftermath = recover(kernel, goal, before, on_failure);
             Err(ApplyError::Verify { source, aftermath })
         }
-        Err(VerifyError::Interrupted) => {
+        Err(VerifyError::Execute(source)) => {
             let aftermath = recover(kernel, goal, before, on_failure);
-            Err(ApplyError::Execute { source: ExecuteError::Interrupted, aftermath })
+            Err(ApplyError::Execute { source, aftermath })
         }
     }
+}
+
+/// Verifies an executed plan, and returns what is left to do. New links have the settings of `default` in their namespace, which somebody
+/// may have changed: where the lab does not set them, they get the kernel's values.
+fn complete(
+    kernel: &mut impl Kernel,
+    goal: &Goal,
+    before: &Live,
+    plan: &Plan,
+    progress: &mut dyn Progress,
+) -> Result<Plan, VerifyError> {
+    let rest = verify(kernel, goal, before, plan, progress)?;
+    if rest.is_empty() || !rest.changes.iter().all(|change| is_setting_of_new_link(change, plan)) {
+        return Ok(rest);
+    }
+    kernel.execute(&rest.operations(), progress).map_err(VerifyError::Execute)?;
+    verify(kernel, goal, before, plan, progress)
+}
+
+fn is_setting_of_new_link(change: &Change, plan: &Plan) -> bool {
+    let ResourceId::Sysctl(namespace, key) = &change.id else { return false };
+    let link = key.link().map(|link| ResourceId::Link(LinkId::new(namespace, link)));
+    link.is_some_and(|link| plan.changes.iter().any(|change| change.action.creates() && change.id == link))
 }
 
 /// Returns whether an operation failed because a link of a deleted namespace, which the kernel is still removing, has the same name.
@@ -314,50 +339,4 @@ fn is_remnant(error: &ExecuteError) -> bool {
         ExecuteError::Operation(error) => error.source.number == EEXIST,
         ExecuteError::Interrupted => false,
     }
-}
-
-fn recover(kernel: &mut impl Kernel, goal: &Goal, before: &Live, on_failure: OnFailure) -> Aftermath {
-    match on_failure {
-        OnFailure::Keep => Aftermath::Kept,
-        OnFailure::RollBack => roll_back(kernel, goal, before),
-    }
-}
-
-/// The number of attempts to roll back. An observation or an operation that failed once may succeed again.
-const UNDO_ATTEMPTS: usize = 3;
-
-/// Restores the previous state: the same pipeline with the state of `before` as the desired one.
-fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
-    let mut interest = State::clone(&goal.interest);
-    interest.extend(before.state.clone());
-    let mut desired = before.state.clone();
-    let foreign = before.foreign_sysctls.iter().map(|(key, sysctl)| ((NamespaceName::host(), key.clone()), sysctl.clone()));
-    desired.sysctls.extend(foreign);
-    // Incomplete namespaces are not restored.
-    desired.namespaces.retain(|namespace| !before.broken.contains(namespace));
-    let back = Goal {
-        lab: goal.lab.clone(),
-        desired: Arc::new(desired),
-        interest: Arc::new(interest),
-        record: Record { lost: goal.record.lost.clone(), ports: goal.record.ports.clone(), ..Record::default() },
-        others: goal.others.clone(),
-    };
-    let mut failure: Option<Box<dyn std::error::Error + Send + Sync>> = None;
-    for _ in 0..UNDO_ATTEMPTS {
-        match plan_back(kernel, &back, before) {
-            Ok(rest) if rest.is_empty() => return Aftermath::RolledBack,
-            Ok(rest) => failure = kernel.execute(&rest.operations(), &mut Unattended).err().map(Into::into).or(failure),
-            Err(error) => failure = Some(error.into()),
-        }
-    }
-    match plan_back(kernel, &back, before) {
-        Ok(rest) if rest.is_empty() => Aftermath::RolledBack,
-        Ok(rest) => Aftermath::Left { remains: Box::new(Remains::of(rest)), error: failure },
-        Err(error) => Aftermath::Left { remains: Box::default(), error: failure.or(Some(error.into())) },
-    }
-}
-
-fn plan_back(kernel: &mut impl Kernel, back: &Goal, before: &Live) -> Result<Plan, PrepareError> {
-    let live = back.own(kernel.observe(&back.interest)?);
-    plan_from(&back.lab, &back.desired, &live, &before.indices)
 }

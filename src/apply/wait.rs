@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Goal, PrepareError, plan_for};
 use crate::diff::Subject;
-use crate::kernel::{Kernel, ObserveError, Progress};
+use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LinkId, NamespaceName};
 use crate::plan::Plan;
 use crate::readiness::{MARGIN, Unready, longest, settles, settling_time, unready};
@@ -116,7 +116,7 @@ pub fn until_usable(
 
 /// Why a verification ended early.
 pub(super) enum VerifyError {
-    Interrupted,
+    Execute(ExecuteError),
     Prepare(PrepareError),
 }
 
@@ -146,7 +146,7 @@ pub(super) fn verify(
         match planned {
             Ok((Some(limit), rest)) => {
                 if progress.stop() {
-                    return Err(VerifyError::Interrupted);
+                    return Err(VerifyError::Execute(ExecuteError::Interrupted));
                 }
                 if !pauses.pause(kernel, limit) {
                     return Ok(rest);

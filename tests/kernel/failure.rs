@@ -2,7 +2,7 @@
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo, traced,
+    Feature, apply, assert_no_changes, destroy, in_namespaces, ip, lab, needs, settled_fingerprint, sh, strace, topo, traced,
 };
 
 /// The kernel refuses the macvlan: a foreign one in `passthru` mode has the parent for itself.
@@ -152,6 +152,28 @@ fn a_failed_change_puts_back_the_lab_as_it_was() {
         topo(&["apply", &lab(&changed)]).exits(1);
         assert_restored(&before);
         assert_no_changes(&lab(&without));
+    });
+}
+
+/// One end of a pair cannot be made again alone: the kernel would invent the other end.
+#[test]
+fn an_end_whose_other_end_was_taken_away_is_not_replaced_by_another_pair() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Macvlan]) {
+            return;
+        }
+        uplink_in_use();
+        apply(&lab(&REFUSED.replace("      mv0: { macvlan: { parent: host:up0, mode: bridge } }\n", "")));
+        sh("ip netns add other; ip -n b link set eth0 netns other");
+        topo(&["apply", &lab(REFUSED)]).exits(1).says("not undone").says("a:eth0");
+        for namespace in [&[][..], &["-n", "a"], &["-n", "b"], &["-n", "other"]] {
+            let all = ip(&[namespace, &["link", "show"]].concat());
+            let names: Vec<_> = all.as_array().unwrap().iter().map(|link| link["ifname"].as_str().unwrap().to_owned()).collect();
+            let strays = names.iter().filter(|name| !["lo", "eth0", "up0", "up1", "owner"].contains(&name.as_str()));
+            assert_eq!(strays.count(), 0, "{namespace:?}: {names:?}");
+        }
+        destroy("refused");
+        sh("ip netns del other");
     });
 }
 

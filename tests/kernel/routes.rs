@@ -127,24 +127,26 @@ namespaces:
   b: {}
 links: [{ endpoints: [a:eth0, b:eth0] }]
 ");
+        let is = |line: &str, name: &str, number: &str| line.contains(name) || line.contains(number);
+        let is_route = |line: &str| is(line, "RTM_NEWROUTE", "nlmsg_type=0x18 ");
+        let is_look = |line: &str| is(line, "RTM_GETADDR", "nlmsg_type=0x16 ");
+        // The calls of the thread that sends the route.
         let sends = |further: &[&str]| {
             let trace = traced(&[&["-e", "trace=sendto"], further].concat(), &["apply", &file]);
-            let main = trace.split_whitespace().next().expect("there were calls").to_owned();
-            let own = trace.lines().filter(|line| line.starts_with(&main) && line.contains(" sendto("));
+            let calls = || trace.lines().filter(|line| line.contains(" sendto("));
+            let thread = calls().find(|line| is_route(line)).expect("the route was sent").split_whitespace().next();
+            let own = calls().filter(|line| line.split_whitespace().next() == thread);
             own.map(str::to_owned).collect::<Vec<_>>()
         };
-        let is = |line: &String, name: &str, number: &str| line.contains(name) || line.contains(number);
-        let is_route = |line: &String| is(line, "RTM_NEWROUTE", "nlmsg_type=0x18 ");
-        let is_look = |line: &String| is(line, "RTM_GETADDR", "nlmsg_type=0x16 ");
         // The calls of two runs need not have the same numbers, and a slow machine may be done with detection too soon.
         let hit = (0..5).any(|_| {
-            let first = sends(&[]).iter().position(is_route).expect("the route was sent");
+            let first = sends(&[]).iter().position(|line| is_route(line)).expect("the route was sent");
             destroy(&file);
             // The address is looked at after it has become usable; calls are counted from 1.
             let late = format!("inject=sendto:delay_enter=3000000:when={}", first + 2);
             let calls = sends(&["-e", &late]);
             destroy(&file);
-            let is_at = |position: usize, kind: &dyn Fn(&String) -> bool| calls.get(position).is_some_and(kind);
+            let is_at = |position: usize, kind: &dyn Fn(&str) -> bool| calls.get(position).is_some_and(|line| kind(line));
             is_at(first, &is_route) && is_at(first + 1, &is_look) && is_at(first + 2, &is_route)
         });
         assert!(hit, "no look at the address was late");

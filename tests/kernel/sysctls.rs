@@ -210,3 +210,20 @@ fn the_mtu_of_ipv6_outlives_changes_of_the_link() {
         destroy("mtu");
     });
 }
+
+/// New links have the settings of `default` in their namespace, which nobody but the kernel sees.
+#[test]
+fn a_new_link_has_the_kernels_settings_in_a_namespace_that_somebody_configured() {
+    in_namespaces(|| {
+        let yaml = "name: new\nnamespaces:\n  a:\n    interfaces: { br0: { bridge: {} } }\n";
+        apply(&lab(yaml));
+        sh("ip netns exec a sysctl -qw net.ipv4.conf.default.rp_filter=1 net.ipv6.conf.default.accept_ra=0");
+        let file =
+            lab(&yaml.replace("br0: { bridge: {} }", "br0: { bridge: {} }, br1: { bridge: {}, addresses: [192.0.2.1/24] }"));
+        apply(&file);
+        assert_no_changes(&file);
+        let read = |path: &str| inside(Some("a"), || fs::read_to_string(format!("/proc/sys/net/{path}")).unwrap());
+        assert_eq!((read("ipv4/conf/br1/rp_filter"), read("ipv6/conf/br1/accept_ra")), ("0\n".into(), "1\n".into()));
+        destroy("new");
+    });
+}

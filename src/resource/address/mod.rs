@@ -352,10 +352,22 @@ impl Object for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::object::Maker;
 
     fn compare(desired: &Address, live: &Address, address: &str) -> Vec<FieldChange> {
         let key = AddressKey { link: LinkName::LOOPBACK, address: address.parse().unwrap() };
         Address::compare(&key, desired, live)
+    }
+
+    #[test]
+    fn the_protocol_of_an_address_tells_who_made_it() {
+        let key = AddressKey { link: "eth0".parse().unwrap(), address: "10.0.0.1/24".parse().unwrap() };
+        let maker = |protocol| wire::maker(&key, protocol, true);
+        assert_eq!([None, Some(0)].map(maker), [Maker::Hand; 2]);
+        assert_eq!(maker(Some(crate::ownership::PROTOCOL)), Maker::Topo);
+        assert_eq!([1, 2, 3].map(|protocol| maker(Some(protocol))), [Maker::Kernel; 3]);
+        // keepalived
+        assert_eq!(maker(Some(18)), Maker::Daemon(18));
     }
 
     #[test]

@@ -108,7 +108,8 @@ pub(super) fn maker(key: &AddressKey, protocol: Option<u8>, tells: bool) -> Make
         Some(IFAPROT_KERNEL_LO | IFAPROT_KERNEL_RA | IFAPROT_KERNEL_LL) => Maker::Kernel,
         _ if key.is_of_loopback() => Maker::Kernel,
         None if key.is_link_local() && !tells => Maker::Unknown,
-        Some(_) | None => Maker::Hand,
+        Some(0) | None => Maker::Hand,
+        Some(protocol) => Maker::Daemon(protocol),
     }
 }
 
