@@ -268,6 +268,7 @@ pub fn diff(desired: &State, live: &Live) -> Result<Difference, Vec<Conflict>> {
     differ.sysctls();
     differ.objects();
     let mut side_effects = differ.effects_on_sysctls();
+    side_effects.extend(differ.effects_on_uppers());
     let foreign = differ.foreign_objects(&mut side_effects);
     let mut changes = differ.changes;
     changes.sort_by(|one, other| one.id.cmp(&other.id));

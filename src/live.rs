@@ -28,7 +28,7 @@ use crate::resource::object::Message;
 use crate::resource::object::table::{ForeignLists, Tables};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
-use crate::state::{Ifindex, Live, ResourceId, State};
+use crate::state::{ForeignUpper, Ifindex, Live, ResourceId, State};
 
 /// The entries under /run/netns that are not namespaces of the lab.
 #[derive(Debug, Default)]
@@ -61,6 +61,7 @@ struct Findings {
     promoting: Vec<LinkName>,
     taken_indices: Vec<(LinkId, Ifindex)>,
     foreign: Vec<(ResourceId, String)>,
+    foreign_uppers: Vec<ForeignUpper>,
     group_is_shared: bool,
     idle: Vec<LinkId>,
     tentative: Vec<(LinkId, IpAddr)>,
@@ -96,6 +97,7 @@ impl Findings {
             indices: self.links.iter().map(|seen| (seen.id.clone(), seen.index)).collect(),
             foreign_sysctls: self.foreign_sysctls.into_iter().collect(),
             foreign_objects: self.foreign_objects,
+            foreign_uppers: self.foreign_uppers,
             lost_objects: Tables::default(),
             connected: self.connected,
             taken_ports: BTreeMap::new(),
@@ -216,6 +218,7 @@ impl<'a> Judging<'a> {
                 Claim::Foreign(what) => {
                     findings.taken_indices.push((id.clone(), found.index));
                     findings.group_is_shared |= found.group == ownership::group(self.lab);
+                    self.add_upper(found, &id, findings);
                     if self.desired.links.contains_key(&id) {
                         findings.foreign.push((ResourceId::Link(id), what));
                     }
@@ -234,6 +237,15 @@ impl<'a> Judging<'a> {
         }
         links.sort_unstable_by_key(|seen| seen.id.name);
         links
+    }
+
+    /// Adds a foreign link of `host` that stands on another link.
+    fn add_upper(&self, found: &FoundLink, id: &LinkId, findings: &mut Findings) {
+        let below = found.below.filter(|_| self.is_host && found.below_nsid.is_none() && !found.link.kind.is_pair());
+        if let Some(below) = below.and_then(|below| self.with_index(below)) {
+            let kind = found.link.kind.name().to_owned();
+            findings.foreign_uppers.push(ForeignUpper { id: id.clone(), kind, below: below.name });
+        }
     }
 
     /// Sets the master, and the options as a port that depend on it or on its other ports.

@@ -224,6 +224,17 @@ pub fn side_by_side<K: Ord, A, B>(
     })
 }
 
+/// A foreign link that the kernel removes together with the link below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignUpper {
+    /// The link.
+    pub id: LinkId,
+    /// The name of its kind.
+    pub kind: String,
+    /// The link that it stands on, in the same namespace.
+    pub below: LinkName,
+}
+
 /// The live network, as far as a plan for one lab needs it.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
@@ -247,6 +258,8 @@ pub struct Live {
     pub connected: Vec<IpNet>,
     /// Links in `host` on which the next IPv4 address of a subnet takes the place of the first one when that is removed.
     pub promoting: BTreeSet<LinkName>,
+    /// Foreign links of `host` that stand on another link there.
+    pub foreign_uppers: Vec<ForeignUpper>,
     /// The indices of foreign links in `host`. New links cannot have them, but can have these links as parents.
     pub taken_indices: BTreeMap<LinkId, Ifindex>,
     /// Namespaces of the lab that are incomplete because their creation or removal was interrupted.

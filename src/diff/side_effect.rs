@@ -1,5 +1,6 @@
 //! Side effects: what the kernel does to foreign resources of `host` when it makes the lab's changes there.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::name::{LinkId, NamespaceName};
 use crate::resource::link::{TakenPort, entry_title};
 use crate::resource::object::Message;
 use crate::resource::sysctl::Sysctl;
-use crate::state::ResourceId;
+use crate::state::{ForeignUpper, ResourceId};
 
 /// What becomes of a side effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,19 @@ impl SideEffect {
         options.map(option).chain(entries).collect()
     }
 
+    /// Returns a link that is removed together with the one below it.
+    fn of_upper(upper: &ForeignUpper, below: &LinkId) -> Self {
+        Self {
+            id: ResourceId::Link(upper.id.clone()),
+            title: format!("{} {}", upper.kind, upper.id.name),
+            attribute: None,
+            before: Some(json!("present")),
+            after: None,
+            cause: format!("it stands on `{}`, which is removed", below.name),
+            remedy: Remedy::None,
+        }
+    }
+
     /// Returns a forwarding entry that is lost, or added again.
     pub(super) fn of_entry(id: &LinkId, entry: &Message, before: bool) -> Self {
         let present = |there: bool| there.then(|| json!("present"));
@@ -154,6 +168,22 @@ impl Differ<'_> {
                 }
             }
         }
+        effects
+    }
+
+    /// Predicts which foreign links of `host` the kernel removes together with those of the lab that they stand on.
+    pub(super) fn effects_on_uppers(&self) -> Vec<SideEffect> {
+        let mut effects = Vec::new();
+        let mut gone: HashSet<LinkId> = HashSet::new();
+        let mut pending: Vec<LinkId> = self.removed.keys().filter(|id| id.namespace.is_host()).cloned().collect();
+        while let Some(id) = pending.pop() {
+            let uppers = self.live.foreign_uppers.iter().filter(|upper| upper.below == id.name);
+            for upper in uppers.filter(|upper| gone.insert(upper.id.clone())) {
+                effects.push(SideEffect::of_upper(upper, &id));
+                pending.push(upper.id.clone());
+            }
+        }
+        effects.sort_by(|one, other| one.id.cmp(&other.id));
         effects
     }
 }

@@ -268,3 +268,26 @@ fn what_interfaces_lose_without_ipv6_comes_back() {
         }
     });
 }
+
+/// A macvlan of somebody else on a bridge of the lab goes with the bridge.
+#[test]
+fn foreign_links_on_a_link_of_the_lab_are_named_before_they_go() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge, Feature::Macvlan]) {
+            return;
+        }
+        let before = settled_fingerprint();
+        let file = lab("name: base\nnamespaces:\n  host: { interfaces: { br0: { bridge: {} } } }\n");
+        apply(&file);
+        sh("ip link add mv0 link br0 type macvlan mode bridge");
+        assert_no_changes(&file);
+        let lost = "macvlan mv0: removed for good (side effect: it stands on `br0`, which is removed)";
+        topo(&["destroy", &file]).exits(1).says(lost).says("--allow-side-effects");
+        let empty = lab("name: base\nnamespaces: {}\n");
+        topo(&["plan", &empty]).ok().says(lost);
+        topo(&["apply", &empty]).exits(1).says("Nothing was changed");
+        assert_no_changes(&file);
+        topo(&["destroy", &file, "--allow-side-effects"]).ok().says(lost);
+        assert_restored(&before);
+    });
+}
