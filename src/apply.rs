@@ -235,6 +235,14 @@ impl Visit for Relinquish<'_> {
     }
 }
 
+/// Returns the record with the present names of external links that were renamed.
+///
+/// # Errors
+/// Fails if the names of the links of `host` cannot be read.
+pub fn with_present_names(record: Record, kernel: &mut impl Kernel) -> Result<Record, ObserveError> {
+    if record.indices.is_empty() { Ok(record) } else { Ok(record.with_present_names(&kernel.names_in_host()?)) }
+}
+
 /// Observes the network and plans. Writes nothing.
 ///
 /// # Errors

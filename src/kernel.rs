@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::name::NamespaceName;
+use crate::name::{LinkName, NamespaceName};
 use crate::operation::Operation;
 use crate::resource::sysctl::SysctlKey;
-use crate::state::{Live, State};
+use crate::state::{Ifindex, Live, State};
 
 pub mod linux;
 pub mod memory;
@@ -136,6 +136,12 @@ pub trait Kernel {
     /// # Errors
     /// Fails if a new namespace cannot be created.
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError>;
+
+    /// Returns the names of the links of `host` by their numbers.
+    ///
+    /// # Errors
+    /// Fails if they could not be read.
+    fn names_in_host(&mut self) -> Result<BTreeMap<Ifindex, LinkName>, ObserveError>;
 
     /// Waits a moment for the kernel's asynchronous cleanup of deleted namespaces.
     fn settle(&mut self) {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::apply::{ApplyError, Goal, OnFailure, PrepareError, prepare};
+use crate::apply::{ApplyError, Goal, OnFailure, PrepareError, prepare, with_present_names};
 use crate::kernel::linux::{ConnectError, Linux};
 use crate::kernel::{Kernel, ObserveError, Unattended};
 use crate::lower::{self, lower};
@@ -62,7 +62,8 @@ impl Lab {
     /// If the network cannot be read, or a foreign object is in the way.
     pub fn plan(&self) -> Result<Plan, Error> {
         let mut kernel = Linux::read_only(self.name.clone())?;
-        let goal = self.goal().with_records(records::read(&self.name)?, records::others(&self.name)?);
+        let record = with_present_names(records::read(&self.name)?, &mut kernel)?;
+        let goal = self.goal().with_records(record, records::others(&self.name)?);
         Ok(Plan(prepare(&mut kernel, &goal)?.1))
     }
 
@@ -103,7 +104,7 @@ fn change_to(goal: Goal, allows_side_effects: bool) -> Result<Plan, Error> {
     let mut kernel = Linux::new(goal.lab.clone())?;
     let _lock = LabLock::acquire(&goal.lab, LOCK_TIMEOUT, || false)?;
     records::discard_unfinished(&goal.lab)?;
-    let record = records::read(&goal.lab)?;
+    let record = with_present_names(records::read(&goal.lab)?, &mut kernel)?;
     let others = records::others(&goal.lab)?;
     let goal = goal.with_records(record, others);
     let (live, plan) = prepare(&mut kernel, &goal)?;

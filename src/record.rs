@@ -6,6 +6,7 @@
 
 mod lost;
 mod others;
+mod renamed;
 
 pub use others::Others;
 
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::name::{LinkId, LinkName, NamespaceName};
-use crate::resource::link::{Link, LinkSettings, TakenPort};
+use crate::resource::link::{Ifindex, Link, LinkSettings, TakenPort};
 use crate::resource::object::Id;
 use crate::resource::object::table::{self, IdSets, Messages, Registered, Tables, Visit};
 use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
@@ -36,6 +37,8 @@ pub struct Record {
     pub ports: BTreeMap<LinkId, TakenPort>,
     /// Foreign objects of `host` that the kernel removes, or has removed, with changes of the lab.
     pub lost: Tables<Messages>,
+    /// The numbers of the foreign links of `host` that the record names, by which they are found when they were renamed.
+    pub indices: BTreeMap<LinkName, Ifindex>,
     /// The sysctls that the lab wrote in its own namespaces, and of its own links in `host`.
     pub sysctls: BTreeMap<NamespaceName, BTreeSet<SysctlKey>>,
     /// Objects that the kernel does not tell from those of others: in `host`, those that are not on a link of the lab (addresses of
@@ -215,6 +218,7 @@ impl Record {
         }
         record.note_effects(desired, live, others);
         table::visit(&mut Note { desired, objects: &mut record.objects });
+        record.note_indices(desired, live);
         record
     }
 
@@ -238,10 +242,9 @@ impl Record {
         }
     }
 
-    /// Returns the record to write after the network matches the desired state.
+    /// Returns the record to write after the network matches the desired state. `missing` are foreign objects that can be added again
+    /// later.
     #[must_use]
-    ///
-    /// `missing` are foreign objects that can be added again later.
     pub fn settled(&self, desired: &State, missing: &Tables<Messages>) -> Self {
         let host = NamespaceName::host();
         let mut record = self.clone();
@@ -264,6 +267,7 @@ impl Record {
         // Objects that are still missing when the lab has left come back with what the user changed.
         let has_left = record.links.is_empty() && record.host_sysctls.is_empty();
         record.lost = if has_left { Tables::default() } else { missing.clone() };
+        record.forget_indices();
         record
     }
 }

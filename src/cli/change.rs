@@ -16,7 +16,7 @@ use super::remedy::{self, Remedy};
 use super::session::{Intent, Session};
 use super::signals::{Interruptible, Signals};
 use super::wait;
-use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError};
+use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, with_present_names};
 use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::{Linux, ProcessInside, labs};
@@ -61,7 +61,7 @@ impl<'a> Options<'a> {
 pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Output) -> Result<u8, Failure> {
     let Session { mut kernel, signals, lock: _lock, record, mut start } = session;
     let others = records::others(&goal.lab)?;
-    let goal = goal.with_records(record, others);
+    let goal = goal.with_records(with_present_names(record, &mut kernel)?, others);
     let (live, plan) = prepare(&mut kernel, &goal, options.source, output)?;
     if options.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")

@@ -27,12 +27,12 @@ use self::system::threads::NamespaceThreads;
 use self::system::{netns, other_mounts, processes_inside};
 use self::wire::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
-use crate::name::{LabName, NamespaceName};
+use crate::name::{LabName, LinkName, NamespaceName};
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::resource::sysctl::SysctlKey;
 use crate::snapshot::Snapshots;
-use crate::state::{Live, State};
+use crate::state::{Ifindex, Live, State};
 
 /// The time that the kernel takes to clean up after a namespace, by order of magnitude.
 const CLEANUP_TIME: std::time::Duration = std::time::Duration::from_millis(100);
@@ -208,6 +208,10 @@ impl Kernel for Linux {
 
     fn defaults(&mut self, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<SysctlKey, String>, ObserveError> {
         observe::defaults(self, keys)
+    }
+
+    fn names_in_host(&mut self) -> Result<BTreeMap<Ifindex, LinkName>, ObserveError> {
+        observe::names_in_host(self)
     }
 
     fn settle(&mut self) {

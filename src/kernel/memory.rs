@@ -25,11 +25,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Errno, ExecuteError, Kernel, ObserveError, OperationError, Progress};
 use crate::live::{Others, live};
-use crate::name::{LabName, NamespaceName};
+use crate::name::{LabName, LinkName, NamespaceName};
 use crate::operation::Operation;
 use crate::resource::sysctl::SysctlKey;
 use crate::snapshot::Snapshots;
-use crate::state::{Live, State};
+use crate::state::{Ifindex, Live, State};
 
 pub use network::Network;
 
@@ -147,6 +147,11 @@ impl Kernel for Memory {
         let (fresh, host) = (Network::default(), NamespaceName::host());
         let value = |key: &SysctlKey| Some((key.clone(), fresh.read_sysctl(&host, key.path())?));
         Ok(keys.iter().filter_map(value).collect())
+    }
+
+    fn names_in_host(&mut self) -> Result<BTreeMap<Ifindex, LinkName>, ObserveError> {
+        let host = self.network.namespaces.get(&NamespaceName::host());
+        Ok(host.into_iter().flat_map(|host| &host.devices).map(|(index, device)| (*index, device.name)).collect())
     }
 
     /// Stops at the first operation that fails.

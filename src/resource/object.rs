@@ -192,6 +192,12 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
         None
     }
 
+    /// Returns the key after links were renamed. `now` returns their present names.
+    fn renamed(key: Self::Key, now: &dyn Fn(LinkName) -> LinkName) -> Self::Key {
+        let _ = now;
+        key
+    }
+
     /// Returns the foreign object marked for adoption; `None` for types that cannot be adopted.
     fn adopted(self) -> Option<Self> {
         None

@@ -130,6 +130,15 @@ impl SysctlKey {
         }
     }
 
+    /// For a setting of an interface: that of the interface with the name that `now` returns.
+    #[must_use]
+    pub fn renamed(self, now: impl Fn(LinkName) -> LinkName) -> Self {
+        match (self.link(), self.parts()) {
+            (Some(link), Some((directory, _, name))) => Self([directory, "/", &now(link).as_str(), "/", name].concat()),
+            _ => self,
+        }
+    }
+
     /// The path as directory, last but one and last word.
     fn parts(&self) -> Option<(&str, &str, &str)> {
         let (rest, name) = self.0.rsplit_once('/')?;

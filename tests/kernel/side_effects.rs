@@ -291,3 +291,42 @@ fn foreign_links_on_a_link_of_the_lab_are_named_before_they_go() {
         assert_restored(&before);
     });
 }
+
+/// A link is known by its number, whatever its name is when the lab leaves.
+#[test]
+fn an_external_link_that_was_renamed_gets_its_own_settings_back() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge, Feature::Ipv6]) {
+            return;
+        }
+        let rename =
+            |from: &str, to: &str| sh(&format!("ip link set {from} down; ip link set {from} name {to}; ip link set {to} up"));
+        sh(PAIR);
+        sh("ip link set up0 mtu 1300; echo 2 > /proc/sys/net/ipv4/conf/up0/rp_filter; ip link add other type bridge; ip link set up0 master other
+            bridge link set dev up0 cost 77");
+        let before = settled_fingerprint();
+        let file = lab("name: side
+namespaces:
+  host:
+    interfaces:
+      up0: { external: true, mtu: 1400, sysctls: { ipv4.rp_filter: 0 }, addresses: [192.0.2.1/24] }
+      br9: { bridge: { ports: [up0] } }
+");
+        apply(&file);
+        rename("up0", "up9");
+        topo(&["plan", &file]).exits(1).says("up0");
+        destroy("side");
+        rename("up9", "up0");
+        eventually_as(&before);
+        // Two links that have changed their names.
+        apply(&file);
+        rename("up0", "up9");
+        rename("up1", "up0");
+        rename("up9", "up1");
+        destroy("side");
+        rename("up0", "up9");
+        rename("up1", "up0");
+        rename("up9", "up1");
+        eventually_as(&before);
+    });
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::apply::Goal;
+use crate::apply::{Goal, with_present_names};
 use crate::cli::args::{AdoptArgs, LabFileArgs, SideEffectArgs};
 use crate::cli::change::{IRREVERSIBLE, hint_elsewhere, prepare};
 use crate::cli::environment::Access;
@@ -74,6 +74,7 @@ impl Run for PlanArgs {
             Some(early) => early,
             None => (Linux::read_only(lab.name.clone())?, records::read(&lab.name)?),
         };
+        let record = with_present_names(record, &mut kernel)?;
         let goal = Goal::apply(lab.name.clone(), std::mem::take(&mut lab.desired));
         let goal = goal.adopting(self.adopt.links.clone()).with_records(record, records::others(&lab.name)?);
         let (live, plan) = prepare(&mut kernel, &goal, Some(&lab.source), context.output)?;

@@ -22,8 +22,8 @@ use crate::kernel::ObserveError;
 use crate::live::{Others, live};
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::sysctl::SysctlKey;
-use crate::snapshot::{Numbering, Snapshots};
-use crate::state::{Live, State};
+use crate::snapshot::{FoundLink, Numbering, Snapshots};
+use crate::state::{Ifindex, Live, State};
 
 /// Observes the resources that the lab owns and those in `desired`. Uses early observations.
 pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Result<Live, ObserveError> {
@@ -133,6 +133,17 @@ pub fn defaults(linux: &Linux, keys: &BTreeSet<SysctlKey>) -> Result<BTreeMap<Sy
         Ok(values)
     };
     linux.threads.run(job).and_then(|values| values).map_err(broken("the kernel's default settings"))
+}
+
+/// Reads the names of the links of `host`, unless they were read early.
+pub(super) fn names_in_host(linux: &mut Linux) -> Result<BTreeMap<Ifindex, LinkName>, ObserveError> {
+    let names = |links: &[FoundLink]| links.iter().map(|link| (link.index, link.name)).collect();
+    match &linux.observations {
+        Some(early::EarlyObservations::Everywhere(_, host)) => Ok(names(&host.links)),
+        Some(early::EarlyObservations::Again(_)) | None => {
+            Ok(names(&read::read_links(&NamespaceName::host(), &mut linux.host.socket)?))
+        }
+    }
 }
 
 /// Looks up nsids by asking the kernel.

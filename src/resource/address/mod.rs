@@ -344,6 +344,10 @@ impl Object for Address {
         Some(Excluded { keys: with_length(0)?..=with_length(128)?, because })
     }
 
+    fn renamed(key: AddressKey, now: &dyn Fn(LinkName) -> LinkName) -> AddressKey {
+        AddressKey { link: now(key.link), ..key }
+    }
+
     fn adopted(self) -> Option<Self> {
         Some(Self { foreign: true, ..self })
     }

@@ -22,6 +22,12 @@ pub struct TakenPort {
 }
 
 impl TakenPort {
+    /// Returns it after links were renamed. `now` returns their present names.
+    #[must_use]
+    pub fn renamed(self, now: impl Fn(LinkName) -> LinkName) -> Self {
+        Self { master: now(self.master), ..self }
+    }
+
     /// Returns the options as a port.
     pub fn port(&self) -> Option<Port> {
         Port::decode(&self.kind, &self.options.0).ok().flatten().map(|(port, _)| port)

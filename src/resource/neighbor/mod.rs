@@ -91,6 +91,10 @@ impl Object for Neighbor {
     type Key = NeighborKey;
     type Spec = NeighborSpec;
 
+    fn renamed(key: NeighborKey, now: &dyn Fn(LinkName) -> LinkName) -> NeighborKey {
+        NeighborKey { dev: now(key.dev), ..key }
+    }
+
     fn lower(items: &[Item<'_, NeighborSpec>], site: &mut Site<'_>, lowered: &mut Lowered<Self>, problems: &mut Problems) {
         lower::lower(items, site, lowered, problems);
     }
