@@ -273,7 +273,8 @@ fn plan_from(lab: &LabName, desired: &State, live: &Live, preferred: &BTreeMap<L
     Ok(plan(lab, desired, live, difference, preferred))
 }
 
-/// Executes a plan that [`prepare`] made from `before`, and verifies that the network matches the lab afterwards.
+/// Executes a plan that [`prepare`] made from `before`, and verifies that the network matches the lab afterwards. Returns the foreign
+/// things that the kernel does not let topo put back when the lab leaves: they do not keep the lab.
 ///
 /// # Errors
 /// Fails if an operation fails, the user interrupts, or the network still differs from the lab.
@@ -284,9 +285,9 @@ pub fn apply(
     plan: &Plan,
     on_failure: OnFailure,
     progress: &mut dyn Progress,
-) -> Result<(), ApplyError> {
+) -> Result<Vec<String>, ApplyError> {
     if plan.steps.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let goal = &goal.with_lost(plan);
     let operations = plan.operations();
@@ -301,7 +302,8 @@ pub fn apply(
         kernel.settle();
     }
     match complete(kernel, &goal.when_done(), before, plan, progress) {
-        Ok(rest) if rest.is_empty() => Ok(()),
+        Ok(rest) if rest.is_empty() => Ok(Vec::new()),
+        Ok(rest) if *goal.desired == State::default() && rest.changes.is_empty() => Ok(rest.missing()),
         Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);
             Err(ApplyError::Unverified { remains: Box::new(Remains::of(rest)), aftermath })

@@ -64,7 +64,7 @@ impl Lab {
         let mut kernel = Linux::read_only(self.name.clone())?;
         let record = with_present_names(records::read(&self.name)?, &mut kernel)?;
         let goal = self.goal().with_records(record, records::others(&self.name)?);
-        Ok(Plan(prepare(&mut kernel, &goal)?.1))
+        Ok(Plan { plan: prepare(&mut kernel, &goal)?.1, lost: Vec::new() })
     }
 
     /// Makes the network match the lab, and verifies it. On an error all changes are undone. Waits up to ten seconds for another
@@ -112,33 +112,42 @@ fn change_to(goal: Goal, allows_side_effects: bool) -> Result<Plan, Error> {
     if !lost.is_empty() && !allows_side_effects {
         return Err(Error::SideEffects(lost));
     }
-    if plan.is_empty() {
+    let lost = if plan.is_empty() {
         change::keep(&goal, &live, &plan)?;
+        Vec::new()
     } else {
-        change::execute(&mut kernel, &goal, &live, &plan, OnFailure::RollBack, &mut Unattended)?;
-    }
-    Ok(Plan(plan))
+        change::execute(&mut kernel, &goal, &live, &plan, OnFailure::RollBack, &mut Unattended)?
+    };
+    Ok(Plan { plan, lost })
 }
 
 /// The difference between a lab and the network. Its `Display` form is that of `topo plan`.
 #[derive(Debug, Clone)]
-pub struct Plan(crate::plan::Plan);
+pub struct Plan {
+    plan: crate::plan::Plan,
+    lost: Vec<String>,
+}
 
 impl Plan {
     /// Whether the network matches the lab.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.plan.is_empty()
+    }
+
+    /// What is not the lab's and could not be put back when the lab left: the kernel refused it. Empty until the plan is carried out.
+    pub fn lost(&self) -> &[String] {
+        &self.lost
     }
 
     /// The plan as `topo plan --json` prints it.
     pub fn to_json(&self) -> Value {
-        json::plan(&self.0)
+        json::plan(&self.plan)
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::plan(&self.0, text::Colour::None))
+        f.write_str(&text::plan(&self.plan, text::Colour::None))
     }
 }
 

@@ -109,17 +109,17 @@ fn without_halves<'a>(desired: &'a State, live: &Live) -> Cow<'a, State> {
     state.links.retain(|id, _| !gone.contains(id));
     let of_gone = |namespace: &NamespaceName, link| gone.contains(&LinkId::new(namespace, link));
     state.sysctls.retain(|(namespace, key), _| !key.link().is_some_and(|link| of_gone(namespace, link)));
-    table::visit(&mut Drop { gone: &gone, state: &mut state });
+    table::visit(&mut OfGoneLinks { gone: &gone, state: &mut state });
     Cow::Owned(state)
 }
 
-/// Removes the objects of links.
-struct Drop<'a> {
+/// Removes the objects of links that are gone.
+struct OfGoneLinks<'a> {
     gone: &'a BTreeSet<LinkId>,
     state: &'a mut State,
 }
 
-impl Visit for Drop<'_> {
+impl Visit for OfGoneLinks<'_> {
     fn visit<O: Registered>(&mut self) {
         let is_gone = |namespace: &NamespaceName, link| self.gone.contains(&LinkId::new(namespace, link));
         let stays = |(namespace, key): &(NamespaceName, O::Key), value: &O| {

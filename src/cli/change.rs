@@ -233,10 +233,11 @@ fn execute(
     plan: &Plan,
     signals: &Signals,
     options: &Options<'_>,
-    output: &Output,
+    output: &mut Output,
 ) -> Result<(), Failure> {
     let on_failure = if options.arguments.no_rollback { OnFailure::Keep } else { OnFailure::RollBack };
-    change::execute(kernel, goal, live, plan, on_failure, &mut Interruptible(signals.clone())).map_err(|error| match error {
+    let done = change::execute(kernel, goal, live, plan, on_failure, &mut Interruptible(signals.clone()));
+    let lost = done.map_err(|error| match error {
         ChangeError::Directory(error) => error.into(),
         ChangeError::Record(error) => error.into(),
         ChangeError::Outdated(error) => record_is_outdated(error),
@@ -245,7 +246,11 @@ fn execute(
             failure.notes.extend(record.map(|error| format!("{}.", chain(&*error))));
             failure
         }
-    })
+    })?;
+    for foreign in lost {
+        output.warning(&format!("the kernel refuses to put back what is not the lab's: {}", escape(&foreign)));
+    }
+    Ok(())
 }
 
 /// The record still has entries that are no longer needed. They are correct.

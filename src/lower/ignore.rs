@@ -11,17 +11,31 @@ use crate::yaml::problem::Problems;
 pub(super) fn lower(table: &Table<'_>, problems: &mut Problems) -> Ignore {
     let mut ignore = Ignore::default();
     for namespace in table.values() {
-        for word in namespace.spec.iter().flat_map(|spec| &spec.ignore) {
+        for (index, word) in namespace.spec.iter().flat_map(|spec| &spec.ignore).enumerate() {
+            if !namespace.is_owned() {
+                check_in_host(&namespace.path().then("ignore").then(index), *word, problems);
+            }
             ignore.add(&namespace.name, None, *word);
         }
         for interface in namespace.interfaces.values() {
             for (path, word) in interface.ignored() {
                 check(interface, &path, word, problems);
+                if !namespace.is_owned() {
+                    check_in_host(&path, word, problems);
+                }
                 ignore.add(&namespace.name, Some(interface.id.name), word);
             }
         }
     }
     ignore
+}
+
+/// Reports what others may add in `host` anyway.
+fn check_in_host(path: &Path, word: Ignored, problems: &mut Problems) {
+    if !word.is_link_setting() {
+        let message = format!("`{}` of `host` cannot be ignored", word.word());
+        problems.error(path.clone(), message).hint("remove it; in `host` topo manages only what the lab declares");
+    }
 }
 
 /// Reports what cannot be ignored at an interface.

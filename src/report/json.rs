@@ -46,6 +46,7 @@ fn side_effect(effect: &SideEffect) -> Value {
         "address": escape(&effect.id.to_string()),
         "namespace": effect.id.namespace(),
         "kind": effect.id.kind(),
+        "title": escape(&effect.title),
         "attribute": effect.attribute,
         "before": effect.before,
         "after": effect.after,

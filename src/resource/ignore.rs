@@ -51,6 +51,11 @@ impl Ignored {
     pub fn word(self) -> &'static str {
         self.0
     }
+
+    /// Returns whether it is a setting of links.
+    pub fn is_link_setting(self) -> bool {
+        LinkSettings::NAMES.contains(&self.0)
+    }
 }
 
 impl<'de> Deserialize<'de> for Ignored {

@@ -28,7 +28,8 @@ pub enum ChangeError {
     Outdated(RecordError),
 }
 
-/// Executes a plan that [`prepare`](crate::apply::prepare) made, verifies it, and writes the record before and after.
+/// Executes a plan that [`prepare`](crate::apply::prepare) made, verifies it, and writes the record before and after. Returns the foreign
+/// things that could not be put back when the lab left.
 ///
 /// # Errors
 /// If the plan or a file fails.
@@ -39,14 +40,18 @@ pub fn execute(
     plan: &Plan,
     on_failure: OnFailure,
     progress: &mut dyn Progress,
-) -> Result<(), ChangeError> {
+) -> Result<Vec<String>, ChangeError> {
     if !goal.desired.namespaces.is_empty() {
         super::note_namespace_directory()?;
     }
     let record = goal.record_before(live, plan);
     records::write_if_changed(&goal.lab, &goal.record, &record)?;
     match apply(kernel, goal, live, plan, on_failure, progress) {
-        Ok(()) => records::write_if_changed(&goal.lab, &record, &goal.record_after(&record, plan)).map_err(ChangeError::Outdated),
+        Ok(lost) => {
+            let settled = goal.record_after(&record, plan);
+            records::write_if_changed(&goal.lab, &record, &settled).map_err(ChangeError::Outdated)?;
+            Ok(lost)
+        }
         Err(source) => {
             let restored =
                 if source.rolled_back() { records::write_if_changed(&goal.lab, &record, &goal.record) } else { Ok(()) };

@@ -76,9 +76,10 @@ pub fn processes_in(holder: &Process) -> io::Result<Vec<Process>> {
         // Processes that have exited or belong to other users cannot be inspected.
         let Ok(user) = namespace(process, "user") else { return false };
         let [in_user, in_net, in_mount] = wanted;
+        let is_same = |kind: &str, wanted: Option<_>| wanted.is_some() && namespace(process, kind).ok() == wanted;
         Some(user) == in_user
-            || namespace(process, "net").ok() == in_net
-            || namespace(process, "mnt").ok() == in_mount
+            || is_same("net", in_net)
+            || is_same("mnt", in_mount)
             || user != users && in_user.is_some_and(|wanted| is_below(process, wanted))
     };
     let mut found = Vec::new();

@@ -117,11 +117,11 @@ impl Machine {
         self.record = goal.record_before(&before, &plan);
         let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, &mut Unattended);
         match &outcome {
-            Ok(()) => self.record = goal.record_after(&self.record, &plan),
+            Ok(_) => self.record = goal.record_after(&self.record, &plan),
             Err(error) if error.rolled_back() => self.record = goal.record,
             Err(_) => {}
         }
-        Ok(outcome)
+        Ok(outcome.map(drop))
     }
 
     /// Applies a lab, which must leave nothing to do, and returns the plan that led there.

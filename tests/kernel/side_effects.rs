@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::harness::fingerprint::{assert_restored, difference, fingerprint};
 use super::harness::tools::{PATIENCE, text};
-use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, lab, needs, settled_fingerprint, sh, topo};
+use super::harness::{Feature, apply, assert_no_changes, destroy, in_namespaces, ip, lab, needs, settled_fingerprint, sh, topo};
 
 /// The value of a sysctl of `host`.
 fn value(path: &str) -> String {
@@ -328,5 +328,23 @@ namespaces:
         rename("up1", "up0");
         rename("up9", "up1");
         eventually_as(&before);
+    });
+}
+
+/// Somebody disables IPv6 while the lab has taken the addresses away: they cannot come back, and the lab still leaves.
+#[test]
+fn what_the_kernel_refuses_to_put_back_does_not_keep_the_lab() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        sh(PAIR);
+        sh("ip address add 2001:db8::5/64 dev up0 nodad");
+        let file = external("mtu: 1000", "");
+        apply(&file);
+        sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
+        topo(&["destroy", "side"]).ok().says("warning: the kernel refuses to put back").says("2001:db8::5/64");
+        assert!(!fs::exists("/run/topo/side.json").unwrap());
+        assert_eq!(ip(&["link", "show", "up0"])[0]["mtu"], 1500);
     });
 }

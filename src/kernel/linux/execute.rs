@@ -215,8 +215,9 @@ fn flush(
         let done = |refusal: &Refusal| match &operations[pending.owners[refusal.message]] {
             // The cleanup of a deleted namespace has removed the link meanwhile. An empty group does not exist.
             Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) => refusal.errno.number == libc::ENODEV,
-            // The kernel has not removed it, or another program has added it again.
-            Operation::Restore(_) | Operation::RestoreEntry(..) => refusal.errno.number == libc::EEXIST,
+            // The kernel has not removed it, another program has added it again, or it is impossible now. The plan goes on: whether
+            // everything is there again is a matter of the verification.
+            Operation::Restore(_) | Operation::RestoreEntry(..) => true,
             _ => false,
         };
         if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !done(refusal)) {
