@@ -128,7 +128,9 @@ impl Record {
     fn restore_links(&self, restored: &mut Cow<'_, State>, live: &Live, others: &Others) {
         for (id, before) in self.links.iter().filter(|(id, _)| live.state.link(id).is_some()) {
             let restored = restored.to_mut();
-            let before = before.without(&others.settings(id));
+            let mut before = before.without(&others.settings(id));
+            // The former master may have been deleted meanwhile. Then the link has none.
+            before.master = before.master.filter(|master| live.any_index(&LinkId::new(&id.namespace, *master)).is_some());
             if before == LinkSettings::default() {
                 continue;
             }

@@ -79,7 +79,8 @@ impl Differ<'_> {
             let before = sides.before.as_ref().filter(|link| link.external && delta.master != MasterChange::Keep)?;
             let master = before.settings.master?;
             let is_foreign = self.live.state.link(&LinkId::new(&id.namespace, master)).is_none_or(|link| link.external);
-            let port = before.port.as_ref().filter(|_| is_foreign && !self.live.taken_ports.contains_key(id))?;
+            let mut port = before.port.clone().filter(|_| is_foreign && !self.live.taken_ports.contains_key(id))?;
+            port.leave_to_kernel();
             let options = port.special().map(|special| special.encode(None)).unwrap_or_default();
             let entries = self.live.forwarding.get(id).cloned().unwrap_or_default();
             Some((id.clone(), TakenPort { master, kind: port.master().to_owned(), options: Message(options), entries }))

@@ -109,3 +109,29 @@ links: [{ endpoints: [a:e0, b:e0] }]
         destroy(&file);
     });
 }
+
+/// The kernel lists IPv6 addresses by scope, whatever the order in which they were given.
+#[test]
+fn a_link_local_address_may_follow_a_global_one() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let yaml = |addresses: &str| {
+            format!(
+                "name: scopes\nnamespaces:\n  a: {{ interfaces: {{ eth0: {{ addresses: [{addresses}] }} }} }}\n  b: {{}}\n\
+                 links: [{{ endpoints: [a:eth0, b:eth0] }}]\n"
+            )
+        };
+        for addresses in
+            ["'2001:db8::1/64', 'fe80::5/64'", "'2001:db8::1/64', 10.0.0.1/24, 'fe80::5/64', '2001:db8::2/64', 'fe80::6/64'"]
+        {
+            lives_and_dies(&yaml(addresses), || {
+                let file = lab(&yaml(&format!("{addresses}, '2001:db8::9/64', 'fe80::9/64'")));
+                apply(&file);
+                assert_no_changes(&file);
+                apply(&lab(&yaml(addresses)));
+            });
+        }
+    });
+}

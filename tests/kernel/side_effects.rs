@@ -348,3 +348,25 @@ fn what_the_kernel_refuses_to_put_back_does_not_keep_the_lab() {
         assert_eq!(ip(&["link", "show", "up0"])[0]["mtu"], 1500);
     });
 }
+
+/// The port has no carrier, so that the foreign bridge reports it as disabled; and the bridge is deleted while the lab has the port.
+#[test]
+fn a_port_without_carrier_and_one_whose_bridge_is_gone_come_back() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        sh("ip link add up0 type veth peer name up1; ip link add other type bridge; ip link set up0 master other");
+        let before = settled_fingerprint();
+        let file = lab(
+            "name: side\nnamespaces:\n  host: { interfaces: { up0: { external: true }, br9: { bridge: { ports: [up0] } } } }\n",
+        );
+        apply(&file);
+        destroy("side");
+        eventually_as(&before);
+        apply(&file);
+        sh("ip link del other");
+        destroy("side");
+        assert!(ip(&["link", "show", "up0"])[0]["master"].is_null());
+    });
+}

@@ -2,6 +2,7 @@
 //! addresses with it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{Address, AddressKey, ConnectedRoute};
 use crate::name::LinkName;
@@ -197,19 +198,34 @@ fn same_subnet(a: &Entry, b: &Entry) -> bool {
     a.address.0.prefix_len() == b.address.0.prefix_len() && a.address.0.network() == b.address.0.network()
 }
 
-/// Inserts a new address where the kernel keeps it: an IPv4 one that is the first of its subnet behind the other primary
-/// addresses of its scope or a wider one (`__inet_insert_ifa`), all others at the end.
+/// Inserts a new address where the kernel keeps it: an IPv4 one that is the first of its subnet behind the other primary addresses of
+/// its scope or a wider one (`__inet_insert_ifa`), an IPv6 one before those of a wider scope (`ipv6_link_dev_addr`), all others at the
+/// end.
 fn insert(family: Family, list: &mut Vec<Entry>, entry: Entry) {
     let primaries = |list: &[Entry]| -> Vec<usize> {
         (0..list.len()).filter(|&at| !list[..at].iter().any(|earlier| same_subnet(earlier, &list[at]))).collect()
     };
-    let secondary = list.iter().any(|other| same_subnet(other, &entry));
-    if family == Family::Inet6 || secondary {
+    if family == Family::Inet6 {
+        let wider = list.iter().position(|other| inet6_scope(other) > inet6_scope(&entry));
+        list.insert(wider.unwrap_or(list.len()), entry);
+        return;
+    }
+    if list.iter().any(|other| same_subnet(other, &entry)) {
         list.push(entry);
         return;
     }
     let behind = primaries(list).into_iter().rfind(|&at| entry.scope <= list[at].scope);
     list.insert(behind.map_or(0, |at| at + 1), entry);
+}
+
+/// How far an IPv6 address reaches (`ipv6_addr_src_scope`, RFC 4007): 1 the interface, 2 the link, 5 the site, 14 everywhere.
+fn inet6_scope(entry: &Entry) -> u8 {
+    match entry.address.ip() {
+        IpAddr::V6(ip) if ip.is_loopback() => 1,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => 2,
+        IpAddr::V6(ip) if ip.segments()[0] & 0xffc0 == 0xfec0 => 5,
+        _ => 14,
+    }
 }
 
 /// What is left when `going` are deleted: the kernel deletes the other addresses of an IPv4 subnet with the first one.
@@ -277,5 +293,13 @@ mod tests {
         assert_eq!(common_prefix(Family::Inet, &live, &list("10.0.0.2/24 10.0.0.1/24")), []);
         let live = list("10.0.0.1/24 10.1.0.1/24");
         assert_eq!(common_prefix(Family::Inet, &live, &list("10.0.0.1/24 10.2.0.1/24 10.1.0.1/24")), list("10.0.0.1/24"));
+    }
+
+    #[test]
+    fn narrow_addresses_of_ipv6_come_first() {
+        let (live, wanted) = (list("fe80::5/64 2001:db8::1/64"), list("2001:db8::1/64 fe80::5/64"));
+        assert!(reaches_order(Family::Inet6, &live, &wanted));
+        assert!(reaches_order(Family::Inet6, &list("2001:db8::1/64"), &wanted));
+        assert!(!reaches_order(Family::Inet6, &list("2001:db8::2/64"), &list("2001:db8::1/64 2001:db8::2/64")));
     }
 }

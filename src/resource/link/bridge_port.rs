@@ -269,6 +269,10 @@ impl LinkPort for BridgePort {
         self.is_open() && self.neigh_suppress != Some(true) && self.bcast_flood != Some(false)
     }
 
+    fn leave_to_kernel(&mut self) {
+        self.state = None;
+    }
+
     fn needs_carrier(&self) -> bool {
         self.state.is_some()
     }

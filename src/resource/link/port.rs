@@ -89,6 +89,9 @@ pub trait LinkPort {
         true
     }
 
+    /// Forgets the options that are not the user's choice: the kernel sets them to what it finds when the link becomes a port again.
+    fn leave_to_kernel(&mut self) {}
+
     /// Returns whether the kernel accepts the options that are set only while the link has a carrier.
     fn needs_carrier(&self) -> bool {
         false
