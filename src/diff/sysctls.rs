@@ -17,6 +17,8 @@ impl<'a> Differ<'a> {
         let mut desired: Vec<_> = self.desired.sysctls.iter().collect();
         desired.sort_by_cached_key(|((_, key), _)| key.rank());
         let mut written = Written::<'a>::new();
+        // Those of `all` change settings of interfaces that the lab declares.
+        self.undeclared_sysctls(&mut written, |key| key.link().is_none());
         for ((namespace, key), sysctl) in desired {
             // Sysctls of a deleted namespace are removed with it.
             if self.is_namespace_deleted(namespace) {
@@ -35,17 +37,20 @@ impl<'a> Differ<'a> {
                 self.add(ResourceId::Sysctl(namespace.clone(), key.clone()), action, Subject::Sysctl(sides), reason);
             }
         }
-        self.undeclared_sysctls(written);
+        self.undeclared_sysctls(&mut written, |key| key.link().is_some());
     }
 
-    /// Restores settings of the lab's namespaces that the lab does not name, and that somebody has changed.
-    fn undeclared_sysctls(&mut self, mut written: Written<'a>) {
+    /// Restores those `of_kind` of the settings of the lab's namespaces that the lab does not name, and that somebody has changed.
+    fn undeclared_sysctls(&mut self, written: &mut Written<'a>, of_kind: fn(&SysctlKey) -> bool) {
         let (desired, live): (&'a State, &'a State) = (self.desired, &self.live.state);
-        let mut undeclared: Vec<_> =
-            live.sysctls.iter().filter(|(id, _)| !id.0.is_host() && !desired.sysctls.contains_key(id)).collect();
+        let mut undeclared: Vec<_> = live
+            .sysctls
+            .iter()
+            .filter(|(id, _)| of_kind(&id.1) && !id.0.is_host() && !desired.sysctls.contains_key(id))
+            .collect();
         undeclared.sort_by_cached_key(|((_, key), _)| key.rank());
         for ((namespace, key), sysctl) in undeclared {
-            if !self.stays(namespace, key) || Self::written_cause(namespace, key, &written).is_some() {
+            if !self.stays(namespace, key) || Self::written_cause(namespace, key, written).is_some() {
                 continue;
             }
             let Some((expected, reason)) = self.expected(namespace, key).filter(|(expected, _)| !expected.agrees(sysctl)) else {
