@@ -28,6 +28,8 @@ struct Pending {
     owners: Vec<usize>,
     /// Operations whose last message is in the batch.
     complete: Vec<usize>,
+    /// Whether what the kernel refuses is sent again.
+    is_retried: bool,
 }
 
 /// The method of executing an operation.
@@ -138,7 +140,7 @@ fn creating_namespace(new: &NewLink) -> NamespaceName {
 
 impl Pending {
     fn new(through: NamespaceName) -> Self {
-        Self { through, batch: Batch::default(), owners: Vec::new(), complete: Vec::new() }
+        Self { through, batch: Batch::default(), owners: Vec::new(), complete: Vec::new(), is_retried: false }
     }
 }
 
@@ -217,7 +219,7 @@ fn flush(
             Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) => refusal.errno.number == libc::ENODEV,
             // The kernel has not removed it, another program has added it again, or it is impossible now. The plan goes on: whether
             // everything is there again is a matter of the verification.
-            Operation::Restore(_) | Operation::RestoreEntry(..) => true,
+            operation if may_fail(operation) => !pending.is_retried || refusal.errno.number == libc::EEXIST,
             _ => false,
         };
         if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !done(refusal)) {
@@ -240,7 +242,7 @@ fn execute_with_retries(
 ) -> Result<(), ExecuteError> {
     let (mut detection, carrier) = (detection::Retries::new(), carrier::Retries::new());
     loop {
-        let mut message = Pending::new(operations[position].namespace().clone());
+        let mut message = Pending { is_retried: true, ..Pending::new(operations[position].namespace().clone()) };
         add(linux, &mut message, operations, position)?;
         let refusal = match flush(linux, operations, &mut Some(message), progress) {
             Err(ExecuteError::Operation(refusal)) => refusal,
@@ -254,8 +256,16 @@ fn execute_with_retries(
             Condition::Source(awaited) => detection.wait(&mut opened.socket, awaited, refusal.source),
             Condition::Carrier => carrier.wait(refusal.source),
         };
-        waited.map_err(|errno| refused(operations, position, errno))?;
+        match waited {
+            Err(_) if may_fail(&operations[position]) => return Ok(()),
+            waited => waited.map_err(|errno| refused(operations, position, errno))?,
+        }
     }
+}
+
+/// Returns whether the plan goes on if the kernel refuses the operation.
+fn may_fail(operation: &Operation) -> bool {
+    matches!(operation, Operation::Restore(_) | Operation::RestoreEntry(..))
 }
 
 /// Executes consecutive operations on threads inside of namespaces.
