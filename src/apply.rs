@@ -15,6 +15,7 @@ pub use self::wait::{WaitError, until_usable};
 use crate::diff::{Change, Conflict, diff, held_by_others};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, LinkId};
+use crate::operation::Operation;
 use crate::plan::{Plan, plan};
 use crate::record::{Others, Record};
 use crate::resource::object::table::{self, Registered, Tables, Visit};
@@ -290,6 +291,9 @@ pub fn apply(
         return Ok(Vec::new());
     }
     let goal = &goal.with_lost(plan);
+    let leaves = *goal.desired == State::default();
+    let mut leaving = Leaving(progress);
+    let progress: &mut dyn Progress = if leaves { &mut leaving } else { leaving.0 };
     let operations = plan.operations();
     let mut attempt = 1;
     while let Err(source) = kernel.execute(&operations, progress) {
@@ -303,7 +307,7 @@ pub fn apply(
     }
     match complete(kernel, &goal.when_done(), before, plan, progress) {
         Ok(rest) if rest.is_empty() => Ok(Vec::new()),
-        Ok(rest) if *goal.desired == State::default() && rest.changes.is_empty() => Ok(rest.missing()),
+        Ok(rest) if leaves && rest.changes.is_empty() => Ok(rest.missing()),
         Ok(rest) => {
             let aftermath = recover(kernel, goal, before, on_failure);
             Err(ApplyError::Unverified { remains: Box::new(Remains::of(rest)), aftermath })
@@ -319,6 +323,23 @@ pub fn apply(
     }
 }
 
+/// The progress of a plan with which a lab leaves, or a change is undone: it goes on if something foreign cannot be put back.
+struct Leaving<'a>(&'a mut dyn Progress);
+
+impl Progress for Leaving<'_> {
+    fn stop(&self) -> bool {
+        self.0.stop()
+    }
+
+    fn may_fail(&self, operation: &Operation) -> bool {
+        matches!(operation, Operation::Restore(_) | Operation::RestoreEntry(..))
+    }
+
+    fn done(&mut self, position: usize) {
+        self.0.done(position);
+    }
+}
+
 /// Verifies an executed plan, and returns what is left to do. New links have the settings of `default` in their namespace, which somebody
 /// may have changed: where the lab does not set them, they get the kernel's values.
 fn complete(
@@ -329,7 +350,7 @@ fn complete(
     progress: &mut dyn Progress,
 ) -> Result<Plan, VerifyError> {
     let rest = verify(kernel, goal, before, plan, progress)?;
-    if rest.is_empty() || !rest.changes.iter().all(|change| is_setting_of_new_link(change, plan)) {
+    if rest.changes.is_empty() || !rest.changes.iter().all(|change| is_setting_of_new_link(change, plan)) {
         return Ok(rest);
     }
     kernel.execute(&rest.operations(), progress).map_err(VerifyError::Execute)?;

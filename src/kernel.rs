@@ -106,6 +106,11 @@ pub trait Progress {
     fn stop(&self) -> bool {
         false
     }
+    /// Returns whether to go on if the kernel refuses this operation.
+    fn may_fail(&self, operation: &Operation) -> bool {
+        let _ = operation;
+        false
+    }
     /// Called when the operation at this position is complete.
     fn done(&mut self, position: usize) {
         let _ = position;

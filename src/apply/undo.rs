@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Aftermath, Goal, OnFailure, PrepareError, Remains, plan_from};
+use super::{Aftermath, Goal, Leaving, OnFailure, PrepareError, Remains, plan_from};
 use crate::diff::Change;
 use crate::graph::LinkGraph;
 use crate::kernel::{Kernel, Unattended};
@@ -46,7 +46,10 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
     for _ in 0..UNDO_ATTEMPTS {
         match plan_back(kernel, &back, before) {
             Ok(back) if back.rest.is_empty() => return back.aftermath(failure),
-            Ok(back) => failure = kernel.execute(&back.rest.operations(), &mut Unattended).err().map(Into::into).or(failure),
+            Ok(back) => {
+                failure =
+                    kernel.execute(&back.rest.operations(), &mut Leaving(&mut Unattended)).err().map(Into::into).or(failure);
+            }
             Err(error) => failure = Some(error.into()),
         }
     }

@@ -161,10 +161,9 @@ impl Kernel for Memory {
                 return Err(ExecuteError::Interrupted);
             }
             let refused = |source| OperationError { position, operation: operation.to_string(), source };
-            match (self.attempt(operation), operation) {
-                // As in Linux: what cannot be restored does not stop the plan.
-                (Err(_), Operation::Restore(_) | Operation::RestoreEntry(..)) => {}
-                (outcome, _) => outcome.map_err(refused)?,
+            match self.attempt(operation) {
+                Err(_) if progress.may_fail(operation) => {}
+                outcome => outcome.map_err(refused)?,
             }
             progress.done(position);
         }

@@ -16,8 +16,8 @@ use super::wire::{Batch, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
-use crate::resource::link::NEW_ENTRY;
-use crate::resource::object::Awaited;
+use crate::resource::neighbor::Neighbor;
+use crate::resource::object::{Awaited, Object};
 
 /// Messages that are sent together through the socket of one namespace.
 struct Pending {
@@ -160,7 +160,8 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
             let (kind, body, flags) = again.request();
             batch.push_bytes(kind, &body.0, flags);
         }
-        Operation::RestoreEntry(_, entry) => batch.push_bytes(NEW_ENTRY, &entry.0, NLM_F_CREATE | NLM_F_EXCL),
+        // A forwarding entry is a neighbour of AF_BRIDGE.
+        Operation::RestoreEntry(_, entry) => batch.push_bytes(Neighbor::NEW, &entry.0, NLM_F_CREATE | NLM_F_EXCL),
         Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => {}
     }
     pending.owners.resize(pending.batch.len(), position);
@@ -217,10 +218,9 @@ fn flush(
         let done = |refusal: &Refusal| match &operations[pending.owners[refusal.message]] {
             // The cleanup of a deleted namespace has removed the link meanwhile. An empty group does not exist.
             Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) => refusal.errno.number == libc::ENODEV,
-            // The kernel has not removed it, another program has added it again, or it is impossible now. The plan goes on: whether
-            // everything is there again is a matter of the verification.
-            operation if may_fail(operation) => !pending.is_retried || refusal.errno.number == libc::EEXIST,
-            _ => false,
+            // The kernel has not removed it, or another program has added it again.
+            Operation::Restore(_) | Operation::RestoreEntry(..) if refusal.errno.number == libc::EEXIST => true,
+            operation => !pending.is_retried && progress.may_fail(operation),
         };
         if let Some(Refusal { message, errno }) = refusals.into_iter().find(|refusal| !done(refusal)) {
             return Err(refused(operations, pending.owners[message], errno));
@@ -257,15 +257,10 @@ fn execute_with_retries(
             Condition::Carrier => carrier.wait(refusal.source),
         };
         match waited {
-            Err(_) if may_fail(&operations[position]) => return Ok(()),
+            Err(_) if progress.may_fail(&operations[position]) => return Ok(()),
             waited => waited.map_err(|errno| refused(operations, position, errno))?,
         }
     }
-}
-
-/// Returns whether the plan goes on if the kernel refuses the operation.
-fn may_fail(operation: &Operation) -> bool {
-    matches!(operation, Operation::Restore(_) | Operation::RestoreEntry(..))
 }
 
 /// Executes consecutive operations on threads inside of namespaces.

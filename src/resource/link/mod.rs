@@ -31,13 +31,16 @@ pub use port::Port;
 pub(crate) use port::for_each_port;
 pub(crate) use settings::for_each_setting;
 pub use settings::{FlagBits, LinkSettings};
-pub use taken::{NEW_ENTRY, TakenPort, entry_title, static_entry};
+pub use taken::{TakenPort, entry_title, static_entry};
 
 /// The index of an interface within its namespace (`ifi_index`), at least 1.
 pub type Ifindex = u32;
 
 /// The smallest mtu of any link in bytes (ETH_MIN_MTU).
 pub const LEAST_MTU: u32 = 68;
+
+/// The smallest mtu of a link with IPv6 in bytes (IPV6_MIN_MTU).
+pub const LEAST_IPV6_MTU: u32 = 1280;
 
 /// The registry: hands every kind that has a key in the lab file to the macro `$then`.
 macro_rules! for_each_kind {

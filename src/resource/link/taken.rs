@@ -34,9 +34,6 @@ impl TakenPort {
     }
 }
 
-/// The type of the message that adds a forwarding entry (RTM_NEWNEIGH).
-pub const NEW_ENTRY: u16 = 28;
-
 const AF_BRIDGE: u8 = 7;
 const NDA_LLADDR: u16 = 2;
 const NDA_VLAN: u16 = 5;
