@@ -15,11 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use self::objects::Listed;
 use self::owner::Claim;
 use self::parents::{Elsewhere, Ends, Parents};
-use ipnet::IpNet;
-
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::ignore::IgnoredThere;

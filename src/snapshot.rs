@@ -38,14 +38,6 @@ pub struct FoundLink {
     pub alias: String,
 }
 
-/// Returns the sysctls of `all` that somebody may have changed in a namespace with these links, without the `known` ones.
-pub fn suspects(links: &[FoundLink], known: &[SysctlKey]) -> Vec<SysctlKey> {
-    let loopback = links.iter().find(|link| link.name.is_loopback() && !link.conf.changed.is_empty());
-    let mut suspects = loopback.map(|link| link.conf.suspects()).unwrap_or_default();
-    suspects.retain(|key| !known.contains(key) && !key.aliases().iter().any(|alias| known.contains(alias)));
-    suspects
-}
-
 /// A snapshot of one namespace.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -65,14 +57,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns the sysctls that the kernel can change with these, if this is `host`: those of foreign interfaces are among them.
-    pub fn effects_in_host(&self, namespace: &NamespaceName, sysctls: &[SysctlKey]) -> Vec<SysctlKey> {
-        if !namespace.is_host() {
-            return Vec::new();
-        }
+    /// Returns the sysctls to read beside those `wanted`: in `host` those that the kernel changes with them, in a namespace of the lab those
+    /// of `all` that somebody may have changed.
+    pub fn further_sysctls(&self, namespace: &NamespaceName, wanted: &[SysctlKey]) -> Vec<SysctlKey> {
+        if namespace.is_host() { self.effects(wanted) } else { self.suspects(wanted) }
+    }
+
+    /// Returns the sysctls that the kernel can change with these: those of foreign interfaces are among them.
+    fn effects(&self, sysctls: &[SysctlKey]) -> Vec<SysctlKey> {
         let links = || self.links.iter().map(|link| link.name);
         let effects: BTreeSet<SysctlKey> = sysctls.iter().flat_map(|key| key.effects(links())).collect();
         effects.into_iter().filter(|key| !sysctls.contains(key)).collect()
+    }
+
+    /// Returns the sysctls of `all` that somebody may have changed, without the `known` ones.
+    fn suspects(&self, known: &[SysctlKey]) -> Vec<SysctlKey> {
+        let loopback = self.links.iter().find(|link| link.name.is_loopback() && !link.conf.changed.is_empty());
+        let mut suspects = loopback.map(|link| link.conf.suspects()).unwrap_or_default();
+        suspects.retain(|key| !known.contains(key) && !key.aliases().iter().any(|alias| known.contains(alias)));
+        suspects
     }
 }
 

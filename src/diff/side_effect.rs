@@ -9,7 +9,7 @@ use super::{Differ, Subject};
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::link::{TakenPort, entry_title};
 use crate::resource::object::Message;
-use crate::resource::sysctl::Sysctl;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::{ForeignUpper, ResourceId};
 
 /// What becomes of a side effect.
@@ -55,7 +55,7 @@ pub struct SideEffect {
 
 impl SideEffect {
     /// Returns the effect of writing another sysctl on a sysctl.
-    fn of_sysctl(key: &crate::resource::sysctl::SysctlKey, before: &str, after: &str, cause: String) -> Self {
+    fn of_sysctl(key: &SysctlKey, before: &str, after: &str, cause: String) -> Self {
         let (title, attribute) = match key.link().zip(key.name_in_link()) {
             Some((link, name)) => (link.to_string(), name),
             None => (format!("sysctl {key}"), "value".to_owned()),
@@ -70,9 +70,13 @@ impl SideEffect {
             remedy: Remedy::Later,
         }
     }
-}
 
-impl SideEffect {
+    /// Returns the effect on a whole resource: whether it is there before and afterwards.
+    pub(super) fn of_presence(id: ResourceId, title: String, there: [bool; 2], cause: String, remedy: Remedy) -> Self {
+        let [before, after] = there.map(|there| there.then(|| json!("present")));
+        Self { id, title, attribute: None, before, after, cause, remedy }
+    }
+
     /// Returns what an external link loses when it leaves its master.
     pub(super) fn of_port(id: &LinkId, taken: &TakenPort) -> Vec<Self> {
         let port = taken.port();
@@ -96,29 +100,17 @@ impl SideEffect {
 
     /// Returns a link that is removed together with the one below it.
     fn of_upper(upper: &ForeignUpper, below: &LinkId) -> Self {
-        Self {
-            id: ResourceId::Link(upper.id.clone()),
-            title: format!("{} {}", upper.kind, upper.id.name),
-            attribute: None,
-            before: Some(json!("present")),
-            after: None,
-            cause: format!("it stands on `{}`, which is removed", below.name),
-            remedy: Remedy::None,
-        }
+        let (id, title) = (ResourceId::Link(upper.id.clone()), format!("{} {}", upper.kind, upper.id.name));
+        let cause = format!("it stands on `{}`, which is removed", below.name);
+        Self::of_presence(id, title, [true, false], cause, Remedy::None)
     }
 
     /// Returns a forwarding entry that is lost, or added again.
     pub(super) fn of_entry(id: &LinkId, entry: &Message, before: bool) -> Self {
-        let present = |there: bool| there.then(|| json!("present"));
-        Self {
-            id: ResourceId::Link(id.clone()),
-            title: format!("forwarding entry {} on {}", entry_title(entry), id.name),
-            attribute: None,
-            before: present(before),
-            after: present(!before),
-            cause: "the kernel removed it with an earlier change of the lab".to_owned(),
-            remedy: if before { Remedy::Later } else { Remedy::InPlan },
-        }
+        let title = format!("forwarding entry {} on {}", entry_title(entry), id.name);
+        let cause = "the kernel removed it with an earlier change of the lab".to_owned();
+        let remedy = if before { Remedy::Later } else { Remedy::InPlan };
+        Self::of_presence(ResourceId::Link(id.clone()), title, [before, !before], cause, remedy)
     }
 }
 

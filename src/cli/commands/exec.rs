@@ -12,7 +12,7 @@ use std::process::Command;
 use clap::Args;
 
 use crate::cli::elsewhere::{Elsewhere, Sought};
-use crate::cli::environment::Access;
+use crate::cli::environment::{self, Access};
 use crate::cli::error::{Failure, did_you_mean};
 use crate::cli::{Context, Run};
 use crate::kernel::linux::inside::{self, EnterError};
@@ -129,7 +129,7 @@ pub(super) fn replace_process(mut command: Command, namespace: &NamespaceName, c
     command.env("TOPO_NAMESPACE", namespace.as_str());
     if let Some(sandbox) = context.environment.sandbox() {
         // A topo that the command starts then works in the same sandbox.
-        command.env("TOPO_SANDBOX", sandbox.as_str());
+        command.env(environment::VARIABLE, sandbox.as_str());
     }
     let error = command.exec();
     let program = command.get_program().to_string_lossy().into_owned();

@@ -2,6 +2,7 @@
 
 pub mod labs;
 mod read;
+mod requests;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

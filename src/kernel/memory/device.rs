@@ -8,13 +8,11 @@ use ipnet::IpNet;
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
 use crate::resource::link::rules::Flags;
-use crate::resource::link::{Kind, Link, LinkSettings, Port, Queues};
+use crate::resource::link::{Kind, LEAST_IPV6_MTU, Link, LinkSettings, Port, Queues};
 use crate::resource::route::Scope;
 use crate::state::Ifindex;
 use crate::value::{InterfaceAddress, Mac};
 
-/// The smallest mtu of an interface with IPv6 (IPV6_MIN_MTU).
-pub(super) const IPV6_MTU: u32 = 1280;
 /// The index of `lo` in every namespace.
 pub(super) const LOOPBACK: Ifindex = 1;
 
@@ -191,7 +189,7 @@ impl Device {
 
     /// Returns whether the link has an IPv6 state at all (`struct inet6_dev`), with sysctls.
     pub(super) fn knows_ipv6(&self) -> bool {
-        self.mtu >= IPV6_MTU
+        self.mtu >= LEAST_IPV6_MTU
     }
 
     /// Returns whether the other link is the parent. The ends of a pair are not each other's parents.

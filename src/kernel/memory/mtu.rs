@@ -6,9 +6,9 @@ use super::device::{Device, Place};
 use super::network::{Network, said};
 use super::sysctl::inherited_sysctls;
 use crate::kernel::Errno;
-use crate::resource::link::Kind;
 use crate::resource::link::contract::ETHERNET_MTU;
 use crate::resource::link::rules::MtuAround;
+use crate::resource::link::{Kind, LEAST_IPV6_MTU};
 
 /// Checks an mtu against the limits of the kind.
 pub(super) fn check_range(kind: &Kind, mtu: u32) -> Result<(), Errno> {
@@ -58,7 +58,7 @@ impl Network {
     fn change_mtu(&mut self, place: &Place, mtu: u32) {
         let Some(device) = self.device_mut(place) else { return };
         let before = std::mem::replace(&mut device.mtu, mtu);
-        let (knew_ipv6, master) = (before >= super::device::IPV6_MTU, device.master);
+        let (knew_ipv6, master) = (before >= LEAST_IPV6_MTU, device.master);
         match (knew_ipv6, device.knows_ipv6()) {
             (true, false) => self.remove_ipv6(place),
             (false, true) => self.add_ipv6(place),

@@ -17,7 +17,7 @@ use crate::resource::object::wire::{Found, RTPROT_KERNEL};
 use crate::resource::route::{NextHop, Route, RouteKey, RouteType};
 use crate::resource::sysctl::conf::{LinkConf, Setting};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots, suspects};
+use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
 use crate::state::State;
 
 /// Reads `host`, the lab's namespaces, and the sysctls of `desired`.
@@ -80,10 +80,7 @@ impl Reader<'_> {
         snapshot.notes.local.sort_unstable();
         let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name).map(|(_, key)| key.clone());
         let mut wanted: Vec<SysctlKey> = wanted.collect();
-        wanted.extend(match self.name.is_host() {
-            true => snapshot.effects_in_host(self.name, &wanted),
-            false => suspects(&snapshot.links, &wanted),
-        });
+        wanted.extend(snapshot.further_sysctls(self.name, &wanted));
         let read = |key: SysctlKey| {
             let value = self.network.read_sysctl(self.name, key.path()).map(|value| Sysctl::new(&value));
             (key, value)

@@ -7,13 +7,10 @@ use ipnet::IpNet;
 
 use super::Object;
 use crate::name::{LinkId, LinkName, NamespaceName};
-use crate::resource::link::LEAST_MTU;
+use crate::resource::link::{LEAST_IPV6_MTU, LEAST_MTU};
 use crate::value::{InterfaceAddress, Mac};
 use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
-
-/// The smallest mtu of an interface with IPv6 (IPV6_MIN_MTU).
-const LEAST_IPV6_MTU: u32 = 1280;
 
 /// One item of a list in the lab file.
 pub struct Item<'s, S> {

@@ -7,10 +7,8 @@ use ipnet::IpNet;
 
 use super::{Route, RouteKey};
 use crate::name::LinkName;
+use crate::resource::link::LEAST_IPV6_MTU;
 use crate::resource::object::{Fate, Group, Object, Pair, Surroundings, Verdict};
-
-/// The smallest mtu of an interface with IPv6 (IPV6_MIN_MTU).
-const LEAST_IPV6_MTU: u32 = 1280;
 
 /// Compares each route separately. A route that goes stays until the new ones are there, if one of them has its destination.
 pub(super) fn settle(group: &Group<'_, Route>, surroundings: &Surroundings<'_>) -> Vec<Verdict<Route>> {

@@ -204,7 +204,7 @@ impl Setting {
 
 const LOOPBACK: &str = "lo";
 /// IPv4 settings that are 1 on a loopback (`inetdev_init`).
-const OF_LOOPBACK: [&str; 2] = ["disable_xfrm", "disable_policy"];
+pub const OF_LOOPBACK: [&str; 2] = ["disable_xfrm", "disable_policy"];
 
 /// The settings of one interface: those that do not have the kernel's value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::cli::Context;
 use crate::cli::elsewhere::{Elsewhere, Sought};
-use crate::cli::environment::Environment;
+use crate::cli::environment::{Environment, VARIABLE};
 use crate::cli::error::Failure;
 use crate::cli::output::Output;
 use crate::cli::signals::{self, SIGNALLED};
@@ -148,8 +148,8 @@ impl Job {
         command.arg0("topo").args(["exec", namespace.as_str(), "--"]).args(arguments);
         match environment.sandbox() {
             // This process has joined the sandbox, and the child inherits that.
-            Some(sandbox) => drop(command.env("TOPO_SANDBOX", sandbox.as_str())),
-            None => drop(command.env_remove("TOPO_SANDBOX")),
+            Some(sandbox) => drop(command.env(VARIABLE, sandbox.as_str())),
+            None => drop(command.env_remove(VARIABLE)),
         }
         // With a process group of its own, the command receives each signal once: from this process.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -6,11 +6,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::requests::REQUESTS;
 use crate::kernel::ObserveError;
 use crate::kernel::linux::system::netns::{self, Directory, Entry};
 use crate::kernel::linux::system::threads::{Answer, portions};
@@ -22,11 +23,11 @@ use crate::name::{LabName, LinkId, NamespaceName};
 use crate::ownership;
 use crate::record::Record;
 use crate::resource::link::{Ifindex, Link, static_entry};
-use crate::resource::object::table::{self, Container, Registered, Tables, Visit};
+use crate::resource::object::Message;
+use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::object::wire::{Found, Names, Notes, Reading};
-use crate::resource::object::{Message, Object};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::snapshot::{FoundLink, Snapshot, suspects};
+use crate::snapshot::{FoundLink, Snapshot};
 use crate::state::State;
 
 /// The namespaces to read.
@@ -283,36 +284,6 @@ fn read_rest(
     Ok(snapshot)
 }
 
-/// The requests of all dumps, encoded once for all namespaces.
-static REQUESTS: LazyLock<Requests> = LazyLock::new(Requests::encode);
-
-struct Requests {
-    links: DumpRequest,
-    objects: Tables<Encoded>,
-}
-
-/// The dumps of each type of object, with the family of the answers.
-struct Encoded;
-
-impl Container for Encoded {
-    type Of<O: Object> = Vec<(DumpRequest, Option<u8>)>;
-}
-
-impl Requests {
-    fn encode() -> Self {
-        let mut requests = Self { links: DumpRequest::new(encode::get_links()), objects: Tables::default() };
-        table::visit(&mut requests);
-        requests
-    }
-}
-
-impl Visit for Requests {
-    fn visit<O: Registered>(&mut self) {
-        let encoded = O::dumps().into_iter().map(|dump| (DumpRequest::new(dump.request), dump.family));
-        *self.objects.of_mut::<O>() = encoded.collect();
-    }
-}
-
 /// Dumps the objects of one namespace, one type after the other.
 struct ObjectReader<'a> {
     namespace: &'a NamespaceName,
@@ -368,11 +339,10 @@ impl ObjectReader<'_> {
     }
 }
 
-/// Returns the sysctls of interest; in `host` with those that the kernel changes with them, in a namespace of the lab with those of `all`
-/// that somebody may have changed.
+/// Returns the sysctls of interest, with those that follow from what was read.
 fn wanted<'a>(interest: &'a Interest, name: &NamespaceName, snapshot: &Snapshot) -> Cow<'a, [SysctlKey]> {
     let wanted = interest.sysctls(name);
-    let further = if name.is_host() { snapshot.effects_in_host(name, wanted) } else { suspects(&snapshot.links, wanted) };
+    let further = snapshot.further_sysctls(name, wanted);
     if further.is_empty() { wanted.into() } else { wanted.iter().cloned().chain(further).collect() }
 }
 

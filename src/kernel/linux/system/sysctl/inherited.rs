@@ -10,7 +10,7 @@ use netlink_packet_core::NlasIterator;
 use crate::kernel::Errno;
 use crate::kernel::linux::wire::{Socket, encode};
 use crate::resource::sysctl::SysctlKey;
-use crate::resource::sysctl::conf::{INET, LinkConf, Setting};
+use crate::resource::sysctl::conf::{INET, LinkConf, OF_LOOPBACK, Setting};
 
 /// A copied setting, with the value that the kernel itself would give it.
 pub(in crate::kernel::linux) struct Inherited {
@@ -32,7 +32,7 @@ pub(in crate::kernel::linux) fn find(socket: &mut Socket) -> io::Result<Vec<Inhe
     let Loopback { inet: of_loopback, inet6 } = of_loopback(socket);
     for (position, conf) in INET.iter().enumerate() {
         // A new loopback has the values of `default`, but for two.
-        let own_of_loopback = ["disable_policy", "disable_xfrm"].contains(&conf.name);
+        let own_of_loopback = OF_LOOPBACK.contains(&conf.name);
         let live = match of_loopback.as_ref().filter(|_| !own_of_loopback) {
             Some(values) => values.get(position).copied(),
             None => read("default", conf.name)?,

@@ -1,0 +1,276 @@
+//! Predicts, type by type, which foreign objects go with the changes. The order of the types matters: addresses come before routes,
+//! whose gateways and sources they provide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::ForeignChanges;
+use crate::diff::{Differ, Remedy, SideEffect, Subject};
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::readiness;
+use crate::resource::address::Address;
+use crate::resource::object::table::{self, Places, Registered, Restorations, Verdicts, Visit};
+use crate::resource::object::{At, Fate, Foreign, Losses, Need, Reach, Replacement, Restoration};
+use crate::state::ResourceId;
+
+/// Adds what happens to the foreign objects.
+pub(super) fn predict(differ: &Differ<'_>, side_effects: &mut Vec<SideEffect>, changes: &mut ForeignChanges) {
+    let host = NamespaceName::host();
+    let losses = differ.losses.get(&host).cloned().unwrap_or_else(|| Losses::of_namespace(&host));
+    let mut prediction = Prediction {
+        differ,
+        without_inet6: differ.without_inet6(),
+        losses,
+        now: Reachable { subnets: differ.live.connected.clone(), sources: BTreeSet::new() },
+        later: Reachable::default(),
+        side_effects,
+        changes,
+        host,
+    };
+    prediction.forget_subnets_of_removed();
+    table::visit(&mut Declared(&mut prediction));
+    table::visit(&mut prediction);
+}
+
+/// What can be reached from `host`.
+#[derive(Default)]
+struct Reachable {
+    subnets: Vec<IpNet>,
+    sources: BTreeSet<IpAddr>,
+}
+
+impl Reachable {
+    fn add(&mut self, reach: &Reach) {
+        self.subnets.extend(reach.subnet);
+        self.sources.extend(reach.source);
+    }
+
+    fn reaches(&self, gateway: &IpAddr) -> bool {
+        self.subnets.iter().any(|subnet| subnet.contains(gateway))
+    }
+}
+
+struct Prediction<'d, 's> {
+    differ: &'d Differ<'s>,
+    host: NamespaceName,
+    losses: Losses,
+    without_inet6: BTreeMap<LinkName, String>,
+    /// What can be reached after the plan.
+    now: Reachable,
+    /// What can be reached again when the lab leaves.
+    later: Reachable,
+    side_effects: &'d mut Vec<SideEffect>,
+    changes: &'d mut ForeignChanges,
+}
+
+/// Whether an object can be added after the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Possible {
+    Now,
+    Later,
+    Never,
+}
+
+impl Possible {
+    fn remedy(self) -> Remedy {
+        match self {
+            Self::Now => Remedy::InPlan,
+            Self::Later => Remedy::Later,
+            Self::Never => Remedy::None,
+        }
+    }
+}
+
+impl Prediction<'_, '_> {
+    /// Removes the subnets of those addresses that the plan removes.
+    fn forget_subnets_of_removed(&mut self) {
+        let removed = self.lab::<Address>();
+        let subnets = removed.iter().filter(|(.., removed)| *removed).map(|(key, value, _)| value.subnet(key.address));
+        let subnets: Vec<IpNet> = subnets.collect();
+        self.now.subnets.retain(|subnet| !subnets.contains(subnet));
+    }
+
+    /// Returns the live objects of the lab in `host`, each with whether the plan removes it.
+    fn lab<O: Registered>(&self) -> Vec<(&O::Key, &O, bool)> {
+        let is_removal = |fate| match fate {
+            Fate::Delete | Fate::DeleteLast | Fate::Replace(Replacement::RemoveFirst | Replacement::PutFirst) => true,
+            Fate::Create | Fate::Update | Fate::Replace(Replacement::Overwrite) => false,
+        };
+        let removed: BTreeSet<&O::Key> = self
+            .differ
+            .changes
+            .iter()
+            .filter_map(|change| match &change.subject {
+                Subject::Object(object) => O::of_any::<Verdicts>(object),
+                _ => None,
+            })
+            .filter(|(namespace, verdict)| namespace.is_host() && is_removal(verdict.fate))
+            .map(|(_, verdict)| &verdict.key)
+            .collect();
+        let live = self.differ.live.state.objects::<O>().iter().filter(|((namespace, _), _)| namespace.is_host());
+        live.map(|((_, key), value)| (key, value, removed.contains(key))).collect()
+    }
+
+    /// Returns the objects of the lab in `host` that the plan adds.
+    fn added<O: Registered>(&self) -> Vec<(&O::Key, &O)> {
+        let verdicts = self.differ.changes.iter().filter_map(|change| match &change.subject {
+            Subject::Object(object) => O::of_any::<Verdicts>(object),
+            _ => None,
+        });
+        let added = verdicts.filter(|(namespace, verdict)| namespace.is_host() && verdict.fate != Fate::Update);
+        added.filter_map(|(_, verdict)| Some((&verdict.key, verdict.after.as_ref()?))).collect()
+    }
+
+    /// Returns why the kernel removes each of these objects, if it does.
+    fn reasons<O: Registered>(&mut self, present: &[Foreign<O>]) -> Vec<Option<String>> {
+        let mut reasons: Vec<Option<String>> = present.iter().map(|foreign| self.reason(foreign)).collect();
+        let promotes = |link: LinkName| self.differ.live.promoting.contains(&link);
+        for (position, reason) in O::taken_along(present, &self.lab::<O>(), &promotes) {
+            reasons[position].get_or_insert(reason);
+        }
+        let mut displaced = O::displaced(present, &self.added::<O>());
+        displaced.retain(|(position, _)| reasons[*position].is_none());
+        // Those that depend on others first.
+        for (position, reason) in displaced.into_iter().rev() {
+            let Foreign { key, value, .. } = &present[position];
+            let index = |link: LinkName| self.differ.live.any_index(&LinkId::new(&self.host, link));
+            self.changes.displaced.push(O::any::<Places>(At::new(&self.host, key, value, index)));
+            self.losses.without_inet.extend(O::links(key, value).into_iter().flatten());
+            reasons[position] = Some(reason);
+        }
+        reasons
+    }
+
+    fn reason<O: Registered>(&self, foreign: &Foreign<O>) -> Option<String> {
+        let needs = O::needs(&foreign.key, &foreign.value);
+        let without_inet6 = |need: &Need| self.without_inet6.get(&need.link()?).filter(|_| foreign.is_ipv6()).cloned();
+        needs.iter().find_map(|need| self.losses.of(need).or_else(|| without_inet6(need)))
+    }
+
+    /// Returns whether the object is on a link that is deleted or replaced, with which it goes whatever the plan does.
+    fn goes_with_link<O: Registered>(&self, foreign: &Foreign<O>) -> bool {
+        O::links(&foreign.key, &foreign.value).into_iter().flatten().any(|link| self.losses.is_gone(link))
+    }
+
+    fn possible<O: Registered>(&self, foreign: &Foreign<O>) -> Possible {
+        let needs = O::needs(&foreign.key, &foreign.value);
+        let id = |link: &LinkName| LinkId::new(&self.host, *link);
+        let is_met = |need: &Need| match need {
+            Need::Up(link) | Need::Inet6(link) if foreign.is_ipv6() => {
+                self.differ.is_up(&id(link)) && self.differ.has_inet6(&id(link))
+            }
+            Need::Up(link) | Need::Inet(link) | Need::Inet6(link) => self.differ.is_up(&id(link)),
+            Need::Link(_) | Need::Hardware(_) | Need::Carrier(_) | Need::Source(_) => true,
+        };
+        let reach = O::reach(&foreign.key, &foreign.value);
+        let sources = || needs.iter().filter_map(|need| if let Need::Source(ip) = need { Some(*ip) } else { None });
+        let is_enough = |by: &[&Reachable]| {
+            reach.gateways.iter().all(|gateway| by.iter().any(|by| by.reaches(gateway)))
+                && sources().all(|source| by.iter().any(|by| by.sources.contains(&source)))
+        };
+        match () {
+            () if O::again(&foreign.message).is_none() => Possible::Never,
+            () if !needs.iter().all(is_met) => Possible::Later,
+            () if is_enough(&[&self.now]) => Possible::Now,
+            () if is_enough(&[&self.now, &self.later]) => Possible::Later,
+            () => Possible::Never,
+        }
+    }
+
+    fn restore<O: Registered>(&mut self, foreign: &Foreign<O>) {
+        let Some(request) = O::again(&foreign.message) else { return };
+        let source = O::awaits(&foreign.key, &foreign.value);
+        let awaited = source.map(|source| Box::new(readiness::awaited(self.differ.desired, &self.host, source)));
+        let restoration = Restoration { namespace: self.host.clone(), foreign: foreign.clone(), request, awaited };
+        self.changes.restored.push(O::any::<Restorations>(restoration));
+    }
+
+    fn note<O: Registered>(&mut self, foreign: &Foreign<O>, before: bool, possible: Possible, cause: String) {
+        let (id, title) = (
+            ResourceId::object::<O>(&self.host, &foreign.key),
+            format!("{} {}", O::WORD, O::title(&foreign.key, &foreign.value)),
+        );
+        let there = [before, possible == Possible::Now];
+        self.side_effects.push(SideEffect::of_presence(id, title, there, cause, possible.remedy()));
+    }
+
+    /// Adds what objects that stay, or come back, make reachable.
+    fn provide<O: Registered>(&mut self, foreign: &Foreign<O>, possible: Possible) {
+        let reach = O::reach(&foreign.key, &foreign.value);
+        match possible {
+            Possible::Now => self.now.add(&reach),
+            Possible::Later => self.later.add(&reach),
+            Possible::Never => {}
+        }
+    }
+
+    fn removed<O: Registered>(&mut self, foreign: &Foreign<O>, reason: String) {
+        let possible = self.possible(foreign);
+        self.provide(foreign, possible);
+        self.note(foreign, true, possible, reason);
+        if possible == Possible::Now {
+            self.restore(foreign);
+        }
+        if possible == Possible::Later {
+            self.changes.missing.of_mut::<O>().push(foreign.message.clone());
+        }
+        self.losses.sources.extend(O::reach(&foreign.key, &foreign.value).source);
+        self.changes.removed.of_mut::<O>().push(foreign.message.clone());
+    }
+
+    fn lost_before<O: Registered>(&mut self, foreign: &Foreign<O>) {
+        let possible = self.possible(foreign);
+        self.provide(foreign, possible);
+        if possible == Possible::Now {
+            self.note(foreign, false, possible, "the kernel removed it with an earlier change of the lab".to_owned());
+            self.restore(foreign);
+        } else {
+            self.changes.missing.of_mut::<O>().push(foreign.message.clone());
+        }
+    }
+
+    /// Corrects which links lose all IPv4 addresses: those of others count, too.
+    fn find_without_inet<O: Registered>(&mut self, present: &[Foreign<O>], reasons: &[Option<String>]) {
+        let staying = present.iter().zip(reasons).filter(|(foreign, reason)| reason.is_none() && !foreign.is_ipv6());
+        for (foreign, _) in staying.filter(|(foreign, _)| O::reach(&foreign.key, &foreign.value).source.is_some()) {
+            for link in O::links(&foreign.key, &foreign.value).into_iter().flatten() {
+                self.losses.without_inet.remove(&link);
+            }
+        }
+    }
+}
+
+impl Visit for Prediction<'_, '_> {
+    fn visit<O: Registered>(&mut self) {
+        let live = self.differ.live;
+        let present = live.foreign_objects.of::<O>();
+        let reasons = self.reasons(present);
+        self.find_without_inet(present, &reasons);
+        let staying = present.iter().zip(&reasons).filter(|(_, reason)| reason.is_none());
+        staying.for_each(|(foreign, _)| self.provide(foreign, Possible::Now));
+        let removed = present.iter().zip(reasons).filter_map(|(foreign, reason)| Some((foreign, reason?)));
+        let removed: Vec<_> = removed.filter(|(foreign, _)| !self.goes_with_link(foreign)).collect();
+        let lost = live.lost_objects.of::<O>();
+        // Gateways may be reachable by other objects that are added again.
+        for has_gateways in [false, true] {
+            let is_next = |foreign: &Foreign<O>| O::reach(&foreign.key, &foreign.value).gateways.is_empty() != has_gateways;
+            removed
+                .iter()
+                .filter(|(foreign, _)| is_next(foreign))
+                .for_each(|(foreign, reason)| self.removed(foreign, reason.clone()));
+            lost.iter().filter(|foreign| is_next(foreign)).for_each(|foreign| self.lost_before(foreign));
+        }
+    }
+}
+
+/// Adds what the objects that the lab declares in `host` make reachable.
+struct Declared<'a, 'd, 's>(&'a mut Prediction<'d, 's>);
+
+impl Visit for Declared<'_, '_, '_> {
+    fn visit<O: Registered>(&mut self) {
+        let declared = self.0.differ.desired.objects::<O>().iter().filter(|((namespace, _), _)| namespace.is_host());
+        declared.for_each(|((_, key), value)| self.0.now.add(&O::reach(key, value)));
+    }
+}
