@@ -35,6 +35,7 @@ pub fn run(lab: Option<&str>, command: &[OsString], context: &mut Context<'_>) -
         raise_descriptor_limit();
     }
     let namespaces = namespaces_of(lab, context.elsewhere)?;
+    context.elsewhere.dismiss();
     let signals = signals::forward()?;
     let mut jobs = Jobs(Vec::new());
     for namespace in namespaces {
