@@ -8,6 +8,7 @@ mod change;
 mod elsewhere;
 mod environment;
 mod error;
+mod foreground;
 mod input;
 mod inventory;
 mod output;
@@ -26,6 +27,7 @@ mod commands {
     pub mod exec;
     pub mod list;
     pub mod plan;
+    pub mod run;
     pub mod sandbox;
     pub mod schema;
     pub mod shell;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::commands::{apply, destroy, exec, list, plan, sandbox, schema, shell, validate};
+use self::commands::{apply, destroy, exec, list, plan, run, sandbox, schema, shell, validate};
 use self::elsewhere::{Elsewhere, Sought};
 use self::environment::{Access, Environment};
 use self::error::Failure;
@@ -84,6 +86,7 @@ Examples:
   topo apply lab.yaml            Make the changes
   topo exec r1 -- ip address     Run a command in namespace r1
   topo destroy lab.yaml          Remove the lab
+  topo run lab.yaml -- make test Run a command with the lab, and remove it
 
 Run `topo COMMAND --help` for details.";
 
@@ -94,6 +97,7 @@ enum Command {
     Destroy(destroy::DestroyArgs),
     Exec(exec::ExecArgs),
     Shell(shell::ShellArgs),
+    Run(run::RunArgs),
     List(list::ListArgs),
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
@@ -109,6 +113,7 @@ impl Command {
             Self::Destroy(command) => command,
             Self::Exec(command) => command,
             Self::Shell(command) => command,
+            Self::Run(command) => command,
             Self::List(command) => command,
             Self::Sandbox(command) => command,
             Self::Validate(command) => command,
@@ -172,7 +177,7 @@ pub fn main() -> ExitCode {
 /// The exit status for wrong usage. Clap's own, 2, means "changes present" here.
 fn usage_status(arguments: impl Iterator<Item = OsString>) -> u8 {
     let command = arguments.skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
-    let runs_another = command.is_some_and(|command| command == "exec" || command == "shell");
+    let runs_another = command.is_some_and(|command| ["exec", "shell", "run"].iter().any(|name| command == *name));
     if runs_another { exec::FAILURE_STATUS } else { error::STATUS }
 }
 

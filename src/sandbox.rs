@@ -4,6 +4,8 @@
 //! A sandbox exists as long as its [holder] process, which does nothing else. Commands find the holder through a
 //! [PID file](pid_file) in the user's [runtime directory](directory), and join its namespaces through a pidfd. When the holder
 //! exits, the kernel frees everything in the sandbox.
+//!
+//! A [throw-away sandbox](throw_away) ends with the command for which it was created.
 
 pub mod directory;
 pub mod holder;
@@ -12,6 +14,7 @@ pub mod lock;
 pub mod pid_file;
 pub mod restriction;
 pub mod start;
+pub mod throw_away;
 pub mod uplink;
 
 use std::fs::File;
@@ -23,7 +26,7 @@ use nix::sys::signal::Signal;
 
 use self::directory::DirectoryError;
 use self::lock::{SandboxFile, SandboxLock};
-use self::start::{Holder, StartError};
+use self::start::{Holder, Kind, StartError};
 use crate::kernel::linux::process::{self, Process};
 use crate::name::SandboxName;
 use crate::runtime::unlock;
@@ -132,7 +135,7 @@ impl Sandbox {
     /// # Errors
     /// If the system does not allow it.
     pub fn temporary(name: SandboxName) -> Result<Self, SandboxError> {
-        let holder = start::start(None)?;
+        let holder = start::start(Kind::Temporary)?;
         holder.process.join().map_err(|source| SandboxError::Join { name: name.clone(), source })?;
         Ok(Self { name, in_use: None, holder: None, temporary: Some(holder) })
     }
@@ -145,6 +148,11 @@ impl Sandbox {
     /// Whether it was joined to change something in it.
     pub fn is_in_use(&self) -> bool {
         self.in_use.is_some()
+    }
+
+    /// Whether it ends with the command of `topo run`, and only with that.
+    pub fn is_throw_away(&self) -> bool {
+        self.holder.as_ref().is_some_and(is_throw_away)
     }
 
     /// Whether it has ended, and everything in it is gone.
@@ -183,6 +191,11 @@ impl Sandbox {
     }
 }
 
+/// Whether a holder's sandbox is a throw-away one, in which this process is then: the holder is the first process of its PID namespace.
+fn is_throw_away(holder: &Process) -> bool {
+    holder.number() == 1
+}
+
 /// Kills the holder and removes its files.
 fn kill_holder(lock: &SandboxLock, holder: &Process) -> io::Result<()> {
     holder.signal(Signal::SIGKILL)?;
@@ -199,6 +212,9 @@ fn kill_holder(lock: &SandboxLock, holder: &Process) -> io::Result<()> {
 /// If a process cannot be ended.
 pub fn stop(lock: &SandboxLock, holder: &Process) -> Result<usize, SandboxError> {
     let failed = |source| SandboxError::Stop { name: lock.name().clone(), source };
+    if is_throw_away(holder) {
+        return Err(failed(io::Error::other("it ends with the command of `topo run`")));
+    }
     let ended = list::end_processes(holder, &[]).map_err(failed)?;
     kill_holder(lock, holder).map_err(failed)?;
     Ok(ended)

@@ -122,7 +122,7 @@ fn help_and_version_go_to_standard_output() {
 #[test]
 fn the_help_names_every_command() {
     let help = Place::new().topo(&["--help"]).stdout;
-    for command in ["plan", "apply", "destroy", "exec", "shell", "list", "sandbox", "validate", "schema"] {
+    for command in ["plan", "apply", "destroy", "exec", "shell", "run", "list", "sandbox", "validate", "schema"] {
         assert!(help.lines().any(|line| line.split_whitespace().next() == Some(command)), "{command} is not in\n{help}");
     }
 }
@@ -154,9 +154,10 @@ fn wrong_usage_exits_with_1_since_2_means_changes() {
 }
 
 #[test]
-fn wrong_usage_of_exec_and_shell_exits_with_125_since_1_may_be_the_commands() {
+fn wrong_usage_of_exec_shell_and_run_exits_with_125_since_1_may_be_the_commands() {
     let place = Place::new();
-    for arguments in [["exec"].as_slice(), &["exec", "a"], &["exec", "--no-such-option", "a", "--", "true"], &["shell"]] {
+    for arguments in [["exec"].as_slice(), &["exec", "a"], &["exec", "--no-such-option", "a", "--", "true"], &["shell"], &["run"]]
+    {
         place.topo(arguments).exits(125).says("error: ");
     }
 }

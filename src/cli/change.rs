@@ -42,6 +42,8 @@ pub struct Options<'a> {
     pub kill: bool,
     /// The lab file, to show the lines that an error is about.
     pub source: Option<&'a Source>,
+    /// Whether to print only warnings and errors.
+    pub is_quiet: bool,
     /// Whether to wait until the lab is usable, and the time limit if the user gave one.
     #[allow(clippy::option_option, reason = "the option and its value are both optional")]
     pub wait: Option<Option<Duration>>,
@@ -53,7 +55,17 @@ impl<'a> Options<'a> {
     /// The options of a command with the user's arguments alone.
     pub fn new(intent: Intent, arguments: &'a ChangeArgs, elsewhere: &'a Elsewhere) -> Self {
         let allow_side_effects = arguments.side_effects.allow_side_effects;
-        Self { intent, arguments, expected: None, allow_side_effects, kill: false, source: None, wait: None, elsewhere }
+        Self {
+            intent,
+            arguments,
+            expected: None,
+            allow_side_effects,
+            kill: false,
+            source: None,
+            is_quiet: false,
+            wait: None,
+            elsewhere,
+        }
     }
 }
 
@@ -67,7 +79,9 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
             .hint("make a new plan with `topo plan --out`"));
     }
-    show(&plan, &goal, output)?;
+    if !options.is_quiet || options.arguments.ask {
+        show(&plan, &goal, output)?;
+    }
     hint_elsewhere(&goal, &live, options.elsewhere, output);
     if plan.is_empty() {
         change::keep(&goal, &live, &plan)?;
@@ -91,7 +105,9 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     }
     warn_about_other_mounts(&kernel, &plan, output);
     execute(&mut kernel, &goal, &live, &plan, &signals, options, output)?;
-    output.message(&summary(&plan, start));
+    if !options.is_quiet {
+        output.message(&summary(&plan, start));
+    }
     wait::until_usable(&mut kernel, &goal, &signals, options, output)
 }
 

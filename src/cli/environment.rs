@@ -11,7 +11,7 @@ use crate::name::SandboxName;
 use crate::runtime::records;
 use crate::sandbox::directory::DirectoryError;
 use crate::sandbox::lock::SandboxLock;
-use crate::sandbox::start::{self, StartError};
+use crate::sandbox::start::{self, Kind, StartError};
 use crate::sandbox::{self, Found, Sandbox, SandboxError};
 
 /// Names the sandbox if the option `--sandbox` does not.
@@ -114,8 +114,9 @@ pub fn enter(
             // It ended after it was found. Look again.
             Err(SandboxError::Ended(_)) => {}
             joined => {
-                let stop_if_empty = matches!(access, Access::Create { .. } | Access::Write { keep_sandbox: false });
                 let sandbox = joined.map_err(explain)?;
+                let stop_if_empty = matches!(access, Access::Create { .. } | Access::Write { keep_sandbox: false });
+                let stop_if_empty = stop_if_empty && !sandbox.is_throw_away();
                 return Ok((Environment::Sandbox { sandbox, stop_if_empty, notice }, elsewhere));
             }
         }
@@ -177,7 +178,7 @@ fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, hints: bool, outpu
     let (holder, pid_file, created) = match found {
         Some(Found::Running(holder, pid_file)) => (holder, pid_file, false),
         Some(Found::Dead) | None => {
-            let started = start::start(Some(&lock)).map_err(|error| explain(error.into()))?;
+            let started = start::start(Kind::Registered(&lock)).map_err(|error| explain(error.into()))?;
             match sandbox::find(&lock).map_err(explain_directory)? {
                 Some(Found::Running(holder, pid_file)) if holder.number() == started.process.number() => (holder, pid_file, true),
                 _ => return Err(explain(StartError::Ended.into())),
@@ -232,7 +233,7 @@ pub fn explain(error: SandboxError) -> Failure {
     };
     if let Some(restriction) = restriction {
         let cause = restriction.cause;
-        failure.notes.push(format!("Without root, topo needs a sandbox, which this system does not allow: {cause}."));
+        failure.notes.push(format!("This needs a sandbox, which the system does not allow: {cause}."));
         failure = failure.hint(restriction.hint);
     }
     failure

@@ -32,6 +32,12 @@ impl Output {
         Self { when, stdout: io::stdout(), stderr: io::stderr() }
     }
 
+    /// The option `--color` with the user's choice, for another process of topo.
+    pub fn color_option(&self) -> String {
+        let value = clap::ValueEnum::to_possible_value(&self.when).expect("all values have names");
+        format!("--color={}", value.get_name())
+    }
+
     fn colour(&self, terminal: bool) -> Colour {
         let wanted = match self.when {
             When::Always => true,

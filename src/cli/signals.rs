@@ -78,7 +78,7 @@ impl Signals {
 }
 
 /// Those of the signals that are not ignored, as nohup(1) ignores HUP.
-fn not_ignored(signals: &[Signal]) -> io::Result<Vec<Signal>> {
+pub fn not_ignored(signals: &[Signal]) -> io::Result<Vec<Signal>> {
     let ignored = process::ignored_signals()?;
     Ok(signals.iter().copied().filter(|signal| !ignored.contains(*signal)).collect())
 }

@@ -1,11 +1,14 @@
 //! The option `--uplink`: starts the uplink of a sandbox, and explains what it lacks.
 
+use clap::Args;
+
 use super::error::Failure;
 use super::output::Output;
 use crate::kernel::linux::privilege;
 use crate::kernel::linux::process::Process;
 use crate::sandbox;
 use crate::sandbox::lock::SandboxLock;
+use crate::sandbox::throw_away::ThrowAway;
 use crate::sandbox::uplink::{self, Opened, Program, UplinkError};
 
 /// Which program connects a sandbox to the outside.
@@ -17,6 +20,22 @@ pub enum Uplink {
     Pasta,
     /// slirp4netns(1)
     Slirp4netns,
+}
+
+/// Whether a sandbox is connected to the outside.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct UplinkArgs {
+    /// Connect the sandbox to the outside with `pasta` or `slirp4netns`; without PROGRAM, with one that is
+    /// installed and works
+    #[arg(
+        long = "uplink",
+        value_name = "PROGRAM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "any",
+        hide_possible_values = true
+    )]
+    pub program: Option<Uplink>,
 }
 
 impl Uplink {
@@ -43,20 +62,29 @@ pub fn start(
         }
         explain(error)
     })?;
-    if let Some(Opened { program, .. }) = opened {
-        if wanted != Uplink::Any && program.is_outdated() {
-            output.warning(&format!(
-                "this {program} is too old: it breaks TCP connections, above all those of masqueraded namespaces"
-            ));
-        }
-        if !privilege::may_ping().unwrap_or(true) {
-            output.warning(
-                "ping does not work over the uplink, because net.ipv4.ping_group_range of the machine does not allow it",
-            );
-            output.hint("sudo sysctl net.ipv4.ping_group_range='0 2147483647'");
-        }
+    if let Some(opened) = opened {
+        warn(opened, wanted, output);
     }
     Ok(opened)
+}
+
+/// Starts the uplink of a throw-away sandbox.
+pub fn connect(sandbox: &mut ThrowAway, wanted: Uplink, output: &mut Output) -> Result<Opened, Failure> {
+    let opened = sandbox.connect(wanted.program()).map_err(explain)?;
+    warn(opened, wanted, output);
+    Ok(opened)
+}
+
+/// Warns about what does not work over the uplink.
+fn warn(Opened { program, .. }: Opened, wanted: Uplink, output: &mut Output) {
+    if wanted != Uplink::Any && program.is_outdated() {
+        output
+            .warning(&format!("this {program} is too old: it breaks TCP connections, above all those of masqueraded namespaces"));
+    }
+    if !privilege::may_ping().unwrap_or(true) {
+        output.warning("ping does not work over the uplink, because net.ipv4.ping_group_range of the machine does not allow it");
+        output.hint("sudo sysctl net.ipv4.ping_group_range='0 2147483647'");
+    }
 }
 
 fn explain(error: UplinkError) -> Failure {

@@ -58,6 +58,7 @@ pub fn until_usable(
     let Some(limit) = options.wait else { return Ok(0) };
     let start = Instant::now();
     match apply::until_usable(kernel, goal, limit, &Interruptible(signals.clone())) {
+        Ok(()) if options.is_quiet => Ok(0),
         Ok(()) => {
             output.message(&format!("The lab is usable after another {} ms.", start.elapsed().as_millis()));
             Ok(0)

@@ -1,5 +1,5 @@
 //! The directory in which a user's sandboxes are registered: `topo` in `$XDG_RUNTIME_DIR` or `/run/user/UID`, else
-//! `/tmp/topo-UID`.
+//! `/tmp/topo-UID`. In a throw-away sandbox, it is [`INSIDE`] for all sandboxes, so that their files end with it.
 //!
 //! Only the user may access it. It is opened without following a symbolic link, and its files are opened relative to it.
 
@@ -14,6 +14,9 @@ use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::name::SandboxName;
+
+/// The directory in a throw-away sandbox.
+pub const INSIDE: &str = "/run/topo-sandboxes";
 
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +131,9 @@ struct Parent {
 
 impl Parent {
     fn open() -> Result<Self, DirectoryError> {
+        if let Some(inside) = Self::inside() {
+            return Ok(inside);
+        }
         let uid = uid();
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
         for path in runtime.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]) {
@@ -144,6 +150,14 @@ impl Parent {
             return Err(DirectoryError::Unsafe { path, problem: "lets users rename the files of other users" });
         }
         Ok(Self { handle, path, name: format!("topo-{uid}") })
+    }
+
+    /// The directory that contains [`INSIDE`], if this process is in a throw-away sandbox.
+    fn inside() -> Option<Self> {
+        let directory = Path::new(INSIDE);
+        open_own(directory)?;
+        let (path, name) = (directory.parent()?, directory.file_name()?.to_str()?);
+        Some(Self { handle: open_own(path)?, path: path.to_owned(), name: name.to_owned() })
     }
 }
 

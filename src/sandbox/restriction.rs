@@ -16,7 +16,8 @@ pub struct Restriction {
 }
 
 /// Limits on the number of namespaces, see namespaces(7). Each value is that of the user namespace in which it is read.
-const LIMITS: [&str; 3] = ["user.max_user_namespaces", "user.max_net_namespaces", "user.max_mnt_namespaces"];
+const LIMITS: [&str; 4] =
+    ["user.max_user_namespaces", "user.max_net_namespaces", "user.max_mnt_namespaces", "user.max_pid_namespaces"];
 /// Where to install the AppArmor profile.
 const PROFILE: &str = "/etc/apparmor.d/topo";
 
@@ -36,6 +37,8 @@ trait SystemInfo {
     fn is_root(&self) -> bool;
     /// Whether the process is in a chroot(2).
     fn is_chrooted(&self) -> bool;
+    /// A path below /proc over which something else is mounted.
+    fn covered_proc(&self) -> Option<String>;
 }
 
 /// The running system.
@@ -73,6 +76,17 @@ impl SystemInfo for System {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         !mounts.is_empty() && !mounts.lines().any(|line| line.split(' ').nth(4) == Some("/"))
     }
+
+    fn covered_proc(&self) -> Option<String> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        mounted_below_proc(&mounts).map(str::to_owned)
+    }
+}
+
+/// Finds, in the text of proc_pid_mountinfo(5), a path below /proc over which something is mounted. That on `binfmt_misc` covers nothing.
+fn mounted_below_proc(mounts: &str) -> Option<&str> {
+    let paths = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    paths.filter(|path| path.starts_with("/proc/")).find(|path| *path != "/proc/sys/fs/binfmt_misc")
 }
 
 /// Finds the restriction because of which a step failed.
@@ -96,8 +110,9 @@ fn find_in(system: &impl SystemInfo, step: Step, error: &io::Error) -> Option<Re
             cause: "root without CAP_SETFCAP cannot map itself into a user namespace".into(),
             hint: "run topo as root with CAP_NET_ADMIN and CAP_SYS_ADMIN, as with `sudo`, or as an ordinary user".into(),
         }),
+        Step::Proc if denied => covered_proc(system).or_else(|| apparmor(system)).or_else(|| confined(system)),
         Step::Map | Step::Mounts | Step::Run | Step::Loopback if denied => apparmor(system).or_else(|| confined(system)),
-        Step::Namespaces | Step::Map | Step::Mounts | Step::Run | Step::Loopback | Step::Record => None,
+        Step::Namespaces | Step::Map | Step::Init | Step::Mounts | Step::Proc | Step::Run | Step::Loopback | Step::Record => None,
     }
 }
 
@@ -145,6 +160,16 @@ fn apparmor(system: &impl SystemInfo) -> Option<Restriction> {
     Some(Restriction {
         cause: format!("AppArmor allows user namespaces only for programs with a profile ({name} is 1){addition}"),
         hint: format!("{hint}; or, for all programs, sudo sysctl {name}=0"),
+    })
+}
+
+/// The kernel refuses a new /proc where parts of the present one are covered, since the new one would show them.
+fn covered_proc(system: &impl SystemInfo) -> Option<Restriction> {
+    let path = system.covered_proc()?;
+    Some(Restriction {
+        cause: format!("something else is mounted over {path}, as containers do to hide it, so the kernel refuses a new /proc"),
+        hint: "start the container with --security-opt systempaths=unconfined (Docker), --security-opt unmask=ALL (Podman),                security.nesting=true (LXD, Incus), or --privileged"
+            .into(),
     })
 }
 
@@ -225,6 +250,9 @@ mod tests {
         fn is_chrooted(&self) -> bool {
             self.get("chroot").is_some()
         }
+        fn covered_proc(&self) -> Option<String> {
+            self.get("covered")
+        }
     }
 
     #[track_caller]
@@ -268,6 +296,7 @@ mod tests {
         check(Step::Map, Errno::EPERM, &[("root", "")], "CAP_SETFCAP", "`sudo`");
         check(n, Errno::EPERM, &[("Seccomp", "2")], "seccomp", "--security-opt seccomp=unconfined");
         check(n, Errno::EPERM, &[("chroot", "")], "chroot", "outside the chroot");
+        check(Step::Proc, Errno::EPERM, &[("covered", "/proc/kcore")], "mounted over /proc/kcore", "systempaths=unconfined");
         check(Step::Mounts, Errno::EACCES, &[("label", "docker-default (enforce)")], "docker-default", "apparmor=unconfined");
     }
 
@@ -279,6 +308,13 @@ mod tests {
             assert_eq!(find_in(&unrestricted, Step::Namespaces, &errno.into()), None);
         }
         assert_eq!(find_in(&Sample(&[("Seccomp", "2")]), Step::Record, &Errno::EACCES.into()), None);
+    }
+
+    #[test]
+    fn what_is_mounted_below_proc_is_found() {
+        let line = |path: &str| format!("61 60 0:22 / {path} rw,nosuid shared:5 - proc proc rw\n");
+        assert_eq!(mounted_below_proc(&format!("{}{}", line("/proc"), line("/proc/sys/fs/binfmt_misc"))), None);
+        assert_eq!(mounted_below_proc(&format!("{}{}", line("/proc"), line("/proc/acpi"))), Some("/proc/acpi"));
     }
 
     #[test]

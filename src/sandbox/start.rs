@@ -4,14 +4,18 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 
 use super::holder;
 use super::lock::SandboxLock;
 use super::restriction::{self, Restriction};
 use crate::kernel::linux::isolate::{self, Step};
 use crate::kernel::linux::process::Process;
+use crate::name::SandboxName;
 
 /// How long the holder may take for a step.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,89 +41,125 @@ pub enum StartError {
     },
 }
 
-/// A holder whose sandbox is ready.
-#[derive(Debug)]
-pub struct Holder {
-    /// The process.
-    pub process: Process,
-    child: Child,
-    /// A temporary sandbox ends when this is closed. Other holders ignore it.
-    socket: UnixStream,
+/// What kind of sandbox to create.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind<'a> {
+    /// One that exists until its PID file is removed, for the holder of the lock.
+    Registered(&'a SandboxLock),
+    /// One that ends with the caller, and that no other process can find.
+    Temporary,
+    /// One that ends with the caller, with a PID namespace, and that only processes in it can find. The caller must be a child subreaper,
+    /// prctl(2).
+    ThrowAway(&'a SandboxName),
 }
 
-impl Holder {
-    /// Ends a temporary sandbox.
-    pub fn end(mut self) {
-        drop(self.socket);
-        let _ = self.child.wait();
-    }
-}
-
-/// Creates a sandbox and its PID file; without a lock, a temporary sandbox.
-///
-/// # Errors
-/// If the system does not allow it.
-pub fn start(lock: Option<&SandboxLock>) -> Result<Holder, StartError> {
-    let (parent, child) = UnixStream::pair().map_err(StartError::Holder)?;
-    let (process, child) = spawn(child, lock).map_err(StartError::Holder)?;
-    let lost = |error: io::Error| match error.kind() {
-        // If the holder is killed, the socket is closed.
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => StartError::Ended,
-        _ => StartError::Holder(error),
-    };
-    parent.set_read_timeout(Some(STEP_TIMEOUT)).map_err(StartError::Holder)?;
-    let mut answers = BufReader::new(parent.try_clone().map_err(StartError::Holder)?);
-    let name = lock.map_or("", |lock| lock.name().as_str());
-    writeln!(&parent, "{name}").map_err(lost)?;
-    expect(&mut answers, "left").map_err(|unexpected| unexpected.into_error(lost))?;
-    isolate::map(process.number()).map_err(|error| refused(Step::Map, error))?;
-    writeln!(&parent, "mapped").map_err(lost)?;
-    expect(&mut answers, "ready").map_err(|unexpected| unexpected.into_error(lost))?;
-    Ok(Holder { process, child, socket: parent })
-}
-
-fn spawn(socket: UnixStream, lock: Option<&SandboxLock>) -> io::Result<(Process, Child)> {
-    // This works even if the program's file was replaced.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("topo").args(holder::ARGUMENTS).env_clear();
-    let (directory, lock) = match lock {
-        Some(lock) => (Stdio::from(lock.directory().as_fd().try_clone_to_owned()?), Stdio::from(lock.duplicate()?)),
-        None => (Stdio::null(), Stdio::null()),
-    };
-    command.stdin(OwnedFd::from(socket)).stdout(directory).stderr(lock);
-    let holder = command.spawn()?;
-    // This process does not wait for the child before opening it, so the number cannot be reused.
-    Ok((Process::open(i32::try_from(holder.id()).map_err(io::Error::other)?)?, holder))
-}
-
-/// What the holder sent instead of the expected word.
-enum Unexpected {
-    Failed(StartError),
-    Lost(io::Error),
-}
-
-impl Unexpected {
-    fn into_error(self, lost: impl Fn(io::Error) -> StartError) -> StartError {
+impl Kind<'_> {
+    /// The first line that the holder reads.
+    fn line(self) -> String {
         match self {
-            Self::Failed(error) => error,
-            Self::Lost(error) => lost(error),
+            Self::Registered(lock) => lock.name().to_string(),
+            Self::Temporary => String::new(),
+            Self::ThrowAway(name) => format!("{}{name}", holder::THROW_AWAY),
         }
     }
 }
 
-fn expect(answers: &mut impl BufRead, word: &str) -> Result<(), Unexpected> {
+/// A holder whose sandbox is ready.
+#[derive(Debug)]
+pub struct Holder {
+    /// The process, a child of the caller.
+    pub process: Process,
+    /// A temporary or throw-away sandbox ends when this is closed. Other holders ignore it.
+    socket: UnixStream,
+}
+
+impl Holder {
+    /// Ends a temporary or throw-away sandbox, and returns when its processes have exited.
+    pub fn end(self) {
+        drop(self.socket);
+        reap(self.process.number());
+    }
+}
+
+/// Waits for the exit of a child process.
+pub(super) fn reap(child: i32) {
+    while waitpid(Pid::from_raw(child), None) == Err(nix::errno::Errno::EINTR) {}
+}
+
+/// Creates a sandbox and its PID file.
+///
+/// # Errors
+/// If the system does not allow it.
+pub fn start(kind: Kind<'_>) -> Result<Holder, StartError> {
+    let (parent, child) = UnixStream::pair().map_err(StartError::Holder)?;
+    let mut process = spawn(child, kind).map_err(StartError::Holder)?;
+    parent.set_read_timeout(Some(STEP_TIMEOUT)).map_err(StartError::Holder)?;
+    let mut answers = BufReader::new(parent.try_clone().map_err(StartError::Holder)?);
+    writeln!(&parent, "{}", kind.line()).map_err(lost)?;
+    expect(&mut answers, "left")?;
+    isolate::map(process.number()).map_err(|error| refused(Step::Map, error))?;
+    writeln!(&parent, "mapped").map_err(lost)?;
+    if matches!(kind, Kind::ThrowAway(_)) {
+        process = follow(&process, &parent, &mut answers)?;
+    }
+    expect(&mut answers, "ready")?;
+    Ok(Holder { process, socket: parent })
+}
+
+/// Opens the process as which the holder continues in its PID namespace. It is a child of the caller as soon as the first one has exited.
+fn follow(first: &Process, parent: &UnixStream, answers: &mut impl BufRead) -> Result<Process, StartError> {
+    let line = answer(answers)?;
+    let number = line.parse().map_err(|_| unexpected(&line))?;
+    let process = Process::open(number).map_err(StartError::Holder)?;
+    reap(first.number());
+    let mut parent = parent;
+    writeln!(parent, "opened").map_err(lost)?;
+    Ok(process)
+}
+
+fn spawn(socket: UnixStream, kind: Kind<'_>) -> io::Result<Process> {
+    // This works even if the program's file was replaced.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("topo").args(holder::ARGUMENTS).env_clear();
+    let (directory, lock) = match kind {
+        Kind::Registered(lock) => (Stdio::from(lock.directory().as_fd().try_clone_to_owned()?), Stdio::from(lock.duplicate()?)),
+        Kind::Temporary | Kind::ThrowAway(_) => (Stdio::null(), Stdio::null()),
+    };
+    command.stdin(OwnedFd::from(socket)).stdout(directory).stderr(lock);
+    let holder = command.spawn()?;
+    // This process does not wait for the child before opening it, so the number cannot be reused.
+    Process::open(i32::try_from(holder.id()).map_err(io::Error::other)?)
+}
+
+/// Explains why the socket cannot be used.
+fn lost(error: io::Error) -> StartError {
+    match error.kind() {
+        // If the holder is killed, the socket is closed.
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => StartError::Ended,
+        _ => StartError::Holder(error),
+    }
+}
+
+/// Explains an answer other than the one that the holder's step has.
+fn unexpected(line: &str) -> StartError {
+    match parse_failure(line) {
+        Some((step, error)) => refused(step, error),
+        None => StartError::Holder(io::Error::other("unexpected answer")),
+    }
+}
+
+/// Reads a line from the holder.
+fn answer(answers: &mut impl BufRead) -> Result<String, StartError> {
     let mut line = String::new();
-    if answers.read_line(&mut line).map_err(Unexpected::Lost)? == 0 {
-        return Err(Unexpected::Lost(io::ErrorKind::UnexpectedEof.into()));
+    match answers.read_line(&mut line).map_err(lost)? {
+        0 => Err(StartError::Ended),
+        _ => Ok(line.trim_end().to_owned()),
     }
-    let line = line.trim_end();
-    if line == word {
-        return Ok(());
-    }
-    Err(parse_failure(line).map_or_else(
-        || Unexpected::Lost(io::Error::other("unexpected answer")),
-        |(step, error)| Unexpected::Failed(refused(step, error)),
-    ))
+}
+
+fn expect(answers: &mut impl BufRead, word: &str) -> Result<(), StartError> {
+    let line = answer(answers)?;
+    if line == word { Ok(()) } else { Err(unexpected(&line)) }
 }
 
 fn parse_failure(line: &str) -> Option<(Step, io::Error)> {

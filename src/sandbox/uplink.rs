@@ -27,6 +27,10 @@ pub use program::Program;
 
 /// The first arguments with which the program runs as a supervisor; the holder's PID and start time follow, and the program.
 pub const ARGUMENTS: [&str; 2] = ["sandbox", "uplink"];
+/// The first arguments with which the program sets up an uplink in the sandbox in which it is started.
+pub const SET_UP_ARGUMENTS: [&str; 2] = ["sandbox", "set-up-uplink"];
+/// The argument that says that the machine reaches the outside over IPv6.
+const INET6: &str = "inet6";
 /// The name of the supervisor process.
 const SUPERVISOR: &CStr = c"topo-uplink";
 /// The interface in the sandbox.
@@ -99,6 +103,18 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The arguments with which this program sets up an uplink in the sandbox in which it is started.
+    pub fn arguments(self) -> [&'static str; 4] {
+        let [first, second] = SET_UP_ARGUMENTS;
+        [first, second, self.program.name(), if self.inet6 { INET6 } else { "" }]
+    }
+
+    /// Parses what follows the first [two](SET_UP_ARGUMENTS) of these arguments.
+    pub fn parse(arguments: &[String]) -> Option<Self> {
+        let [program, families] = arguments else { return None };
+        Some(Self { program: Program::from_name(program)?, inet6: families == INET6 })
+    }
+
     /// Sets up the calling process's sandbox for the uplink: its name server, and IPv6 if the program leaves that to others.
     ///
     /// # Errors
@@ -121,6 +137,19 @@ pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Re
         return Ok(None);
     }
     lock.remove(SandboxFile::Uplink)?;
+    let (opened, supervisor) = connect(holder, wanted)?;
+    let program = opened.program;
+    let failed = |source| UplinkError::Start { program, source };
+    let pid_file = PidFile { program: Some(program.name().to_owned()), ..PidFile::of(supervisor.number()).map_err(failed)? };
+    lock.write(SandboxFile::Uplink, &pid_file)?;
+    Ok(Some(opened))
+}
+
+/// Starts an uplink that ends with the holder. Returns it with its supervisor, a child of the caller.
+///
+/// # Errors
+/// If the program is missing or fails.
+pub(super) fn connect(holder: &Process, wanted: Option<Program>) -> Result<(Opened, Process), UplinkError> {
     let program = wanted.map_or_else(Program::choose, Ok)?;
     if !program.is_installed() {
         return Err(UplinkError::Missing);
@@ -137,9 +166,7 @@ pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Re
         let _ = supervisor.signal(Signal::SIGTERM);
         return Err(UplinkError::Failed { program, message: last_line(stderr.into()) });
     }
-    let pid_file = PidFile { program: Some(program.name().to_owned()), ..PidFile::of(supervisor.number()).map_err(failed)? };
-    lock.write(SandboxFile::Uplink, &pid_file)?;
-    Ok(Some(Opened { program, inet6 }))
+    Ok((Opened { program, inet6 }, supervisor))
 }
 
 /// Waits until the sandbox has the default routes. Returns false if the program ends or takes too long.

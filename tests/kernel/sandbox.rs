@@ -9,6 +9,7 @@ mod labs;
 mod machine_or_sandbox;
 mod processes;
 mod races;
+mod run;
 mod shell;
 mod uplink;
 

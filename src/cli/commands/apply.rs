@@ -13,7 +13,7 @@ use crate::cli::error::Failure;
 use crate::cli::input::{self, Lab};
 use crate::cli::saved_plan::SavedPlan;
 use crate::cli::session::{Intent, Session};
-use crate::cli::uplink::Uplink;
+use crate::cli::uplink::UplinkArgs;
 use crate::cli::{Context, Run};
 use crate::kernel::linux::privilege::{self, Capability};
 
@@ -48,22 +48,16 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = duration)]
     #[allow(clippy::option_option, reason = "the option and its value are both optional")]
     wait: Option<Option<Duration>>,
-    /// Connect the sandbox to the outside with `pasta` or `slirp4netns`; without PROGRAM, with one that is
-    /// installed and works
-    #[arg(
-        long,
-        value_name = "PROGRAM",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "any",
-        hide_possible_values = true
-    )]
-    uplink: Option<Uplink>,
+    /// Print only warnings and errors
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    uplink: UplinkArgs,
 }
 
 impl Run for ApplyArgs {
     fn access(&self) -> Access {
-        Access::Create { uplink: self.uplink }
+        Access::Create { uplink: self.uplink.program }
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
@@ -77,14 +71,18 @@ impl Run for ApplyArgs {
 }
 
 impl ApplyArgs {
+    fn options<'a>(&'a self, context: &Context<'a>) -> Options<'a> {
+        let options = Options::new(Intent::Apply, &self.change, context.elsewhere);
+        Options { wait: self.wait, is_quiet: self.quiet, ..options }
+    }
+
     fn apply_plan(&self, saved: SavedPlan, context: &mut Context<'_>) -> Result<u8, Failure> {
         let SavedPlan { source, lab, plan, mut adopt, allow_side_effects, .. } = saved;
         let lab = input::parse(lab, &source, context.output)?;
         adopt.extend(self.adopt.links.iter().cloned());
         let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
         let session = Session::open(&goal.lab, &self.change)?;
-        let mut options =
-            Options { expected: Some(&plan), wait: self.wait, ..Options::new(Intent::Apply, &self.change, context.elsewhere) };
+        let mut options = Options { expected: Some(&plan), ..self.options(context) };
         options.allow_side_effects |= allow_side_effects;
         change::run(session, goal, &options, context.output)
     }
@@ -94,8 +92,7 @@ impl ApplyArgs {
         let Lab { name, desired, source } = input::parse(text, &input::display(&self.path), context.output)?;
         let goal = Goal::apply(name, desired).adopting(self.adopt.links.iter().cloned());
         let session = Session::confirm(early, &goal.lab, &self.change)?;
-        let options =
-            Options { source: Some(&source), wait: self.wait, ..Options::new(Intent::Apply, &self.change, context.elsewhere) };
+        let options = Options { source: Some(&source), ..self.options(context) };
         change::run(session, goal, &options, context.output)
     }
 }

@@ -74,18 +74,22 @@ pub fn run_helper() -> Option<ExitCode> {
         holder::run();
         return Some(ExitCode::SUCCESS);
     }
-    if first.iter().eq(uplink::ARGUMENTS.iter()) {
-        let rest: Vec<_> = arguments.filter_map(|argument| argument.into_string().ok()).collect();
-        return Some(match uplink::supervise(&rest) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                // The process that requested the uplink reads this.
-                eprintln!("{}", crate::kernel::plain(&error));
-                ExitCode::FAILURE
-            }
-        });
-    }
-    None
+    let rest: Vec<_> = arguments.filter_map(|argument| argument.into_string().ok()).collect();
+    let result = if first.iter().eq(uplink::ARGUMENTS.iter()) {
+        uplink::supervise(&rest)
+    } else if first.iter().eq(uplink::SET_UP_ARGUMENTS.iter()) {
+        uplink::Opened::parse(&rest).map_or(Ok(()), uplink::Opened::set_up)
+    } else {
+        return None;
+    };
+    Some(match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The process that requested the uplink reads this.
+            eprintln!("{}", crate::kernel::plain(&error));
+            ExitCode::FAILURE
+        }
+    })
 }
 
 fn list(json: bool, output: &mut Output) -> Result<(), Failure> {

@@ -26,6 +26,8 @@ fn the_setting_that_forbids_it_is_named_with_its_remedy() {
                 assert!(text.contains(&format!("hint: sudo sysctl user.max_{kind}_namespaces=10000")), "{text}");
             }
         }
+        let outcome = after(&user, "echo 0 > /proc/sys/user/max_pid_namespaces", &["run", &file, "--", "true"]).exits(125);
+        assert!(outcome.stderr.contains("hint: sudo sysctl user.max_pid_namespaces=10000"), "{}", outcome.stderr);
         after(&user, "echo 0 > /proc/sys/user/max_user_namespaces", &["validate", &file]).ok();
         after(&user, "echo 0 > /proc/sys/user/max_user_namespaces", &["exec", "a", "--", "true"]).exits(125);
         user.assert_nothing_left();

@@ -1,4 +1,5 @@
-//! Creates an isolated network for labs: new user, network and mount namespaces for the calling process, with their own /run.
+//! Creates an isolated network for labs: new user, network and mount namespaces for the calling process, with their own /run, and if
+//! wanted a PID namespace with its own /proc.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,11 +16,15 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{ForkResult, fork};
 
 use super::netns::descriptor_path;
 
 /// The directories of /run that the sandbox does not share with the machine: entries of network namespaces, and topo's own files.
 const OWN: [&str; 2] = ["netns", "topo"];
+/// The directory of /run that a sandbox with a PID namespace does not share either: the PID files in it are of the outer namespace.
+pub const SANDBOXES: &str = "topo-sandboxes";
 const NOTHING: Option<&str> = None;
 
 /// A step of the creation of a sandbox.
@@ -29,8 +34,12 @@ pub enum Step {
     Namespaces,
     /// Map the user to root.
     Map,
+    /// Start the first process of the PID namespace.
+    Init,
     /// Stop the propagation of mounts to the machine.
     Mounts,
+    /// Mount a /proc of the PID namespace.
+    Proc,
     /// Mount a new /run.
     Run,
     /// Bring `lo` up.
@@ -41,13 +50,16 @@ pub enum Step {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 6] = [Self::Namespaces, Self::Map, Self::Mounts, Self::Run, Self::Loopback, Self::Record];
+    pub const ALL: [Self; 8] =
+        [Self::Namespaces, Self::Map, Self::Init, Self::Mounts, Self::Proc, Self::Run, Self::Loopback, Self::Record];
 
     /// Returns the step as a phrase that follows `cannot`.
     pub fn phrase(self) -> &'static str {
         match self {
             Self::Namespaces => "create user, network and mount namespaces",
             Self::Map => "map the user to root in the new user namespace",
+            Self::Init => "start the first process of the PID namespace",
+            Self::Proc => "mount a /proc for the PID namespace",
             Self::Mounts => "separate the mounts from the machine's",
             Self::Run => "mount a new /run",
             Self::Loopback => "bring `lo` up",
@@ -56,10 +68,37 @@ impl Step {
     }
 }
 
+/// Whether the processes of a sandbox have a PID namespace of their own, pid_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processes {
+    /// They are in that of the creator.
+    Shared,
+    /// They are in a new one. The kernel kills all of them when its first process exits.
+    Own,
+}
+
 /// Moves the calling process, which must have a single thread, into new user, network and mount namespaces. It is user `nobody` there
-/// until its IDs are mapped.
-pub fn leave() -> io::Result<()> {
-    Ok(unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?)
+/// until its IDs are mapped. With [`Processes::Own`], its children will be in a new PID namespace.
+pub fn leave(processes: Processes) -> io::Result<()> {
+    let namespaces = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+    Ok(unshare(match processes {
+        Processes::Shared => namespaces,
+        Processes::Own => namespaces | CloneFlags::CLONE_NEWPID,
+    })?)
+}
+
+/// Continues as the first process of the new PID namespace. The calling process, which must have a single thread, calls `announce` with
+/// the PID that the new process has outside, and exits.
+pub fn become_init(announce: impl FnOnce(i32)) -> io::Result<()> {
+    // SAFETY: the process has a single thread, so the child finds all locks, such as those of the allocator, released.
+    match unsafe { fork() }? {
+        ForkResult::Child => Ok(()),
+        ForkResult::Parent { child } => {
+            announce(child.as_raw());
+            // SAFETY: _exit(2) takes a number. The functions that exit(3) calls are those of the child.
+            unsafe { libc::_exit(0) }
+        }
+    }
 }
 
 /// Maps the IDs of a process that has called [`leave`]. Maps all IDs if the caller is allowed to, so that programs can change users.
@@ -88,23 +127,45 @@ fn identity_map(map: &str) -> String {
     map.lines().filter_map(line).collect()
 }
 
-/// Sets up the new namespaces: mounts, /run, /sys and `lo`.
+/// Sets up the new namespaces: mounts, /proc, /run, /sys and `lo`.
 ///
 /// # Errors
 /// Returns the step that failed.
-pub fn set_up() -> Result<(), (Step, io::Error)> {
+pub fn set_up(processes: Processes) -> Result<(), (Step, io::Error)> {
     // Unmounts on the machine propagate into the sandbox, so that no mount stays busy. Nothing propagates the other way.
     let slave = mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_SLAVE, NOTHING);
     slave.map_err(|error| (Step::Mounts, error.into()))?;
-    cover_run().map_err(|error| (Step::Run, error))?;
+    let own: &[&str] = match processes {
+        Processes::Shared => &OWN,
+        Processes::Own => {
+            mount_proc().map_err(|error| (Step::Proc, error))?;
+            &[OWN[0], OWN[1], SANDBOXES]
+        }
+    };
+    cover_run(own).map_err(|error| (Step::Run, error))?;
     // Some container runtimes forbid it. Then /sys shows the network devices of the machine.
     let _ = mount_sysfs("topo");
     bring_loopback_up().map_err(|error| (Step::Loopback, error))
 }
 
-/// Mounts a new file system on /run, and binds the previous entries into it, except for those in [`OWN`]. Programs need them: runtime
+/// Mounts a /proc that shows the processes of the caller's PID namespace.
+fn mount_proc() -> io::Result<()> {
+    let proc = Path::new("/proc");
+    Ok(mount(Some("topo"), proc, Some("proc"), flags_over(proc), NOTHING)?)
+}
+
+/// The flags for a mount of /proc or /sys over the present one. The kernel refuses a writable one over one that is read-only.
+fn flags_over(path: &Path) -> MsFlags {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    match statvfs(path).is_ok_and(|status| status.flags().contains(FsFlags::ST_RDONLY)) {
+        true => flags | MsFlags::MS_RDONLY,
+        false => flags,
+    }
+}
+
+/// Mounts a new file system on /run, and binds the previous entries into it, except for those in `own`. Programs need them: runtime
 /// files of the user, sockets of the desktop, the configuration of the name server.
-fn cover_run() -> io::Result<()> {
+fn cover_run(own: &[&str]) -> io::Result<()> {
     let run = Path::new("/run");
     let old = open(run, OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let mut names = Vec::new();
@@ -114,7 +175,7 @@ fn cover_run() -> io::Result<()> {
     mount(Some("topo"), run, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=755"))?;
     for name in names {
         let name = OsStr::from_bytes(name.to_bytes());
-        if name != "." && name != ".." && !OWN.iter().any(|own| name == *own) {
+        if name != "." && name != ".." && !own.iter().any(|own| name == *own) {
             // Entries that disappear meanwhile or cannot be mounted are omitted.
             let _ = restore_entry(&old, name, &run.join(name));
         }
@@ -151,12 +212,7 @@ fn bind(source: &impl AsRawFd, target: &Path) -> io::Result<()> {
 pub fn mount_sysfs(source: &str) -> io::Result<()> {
     let sys = Path::new("/sys");
     let below: Vec<_> = mounts_below(sys).into_iter().filter_map(|path| Some((open_path(&path).ok()?, path))).collect();
-    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    // The kernel refuses a writable sysfs over a read-only one.
-    if nix::sys::statvfs::statvfs(sys).is_ok_and(|status| status.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY)) {
-        flags |= MsFlags::MS_RDONLY;
-    }
-    mount(Some(source), sys, Some("sysfs"), flags, NOTHING)?;
+    mount(Some(source), sys, Some("sysfs"), flags_over(sys), NOTHING)?;
     for (old, path) in below {
         let _ = bind(&old, &path);
     }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -14,8 +14,9 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 
 use super::privilege;
 
@@ -120,6 +121,34 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Moves the calling process, which must have a single thread, into its user namespace, and the children that the caller starts from now
+    /// on into its PID namespace. The caller's own /proc, mounts and network remain. The permissions of files remain in force as with
+    /// [`Self::join`].
+    ///
+    /// # Errors
+    /// Fails if it has ended, or belongs to another user.
+    pub fn join_for_children(&self) -> io::Result<()> {
+        let ignores_permissions = privilege::may_ignore_permissions()?;
+        setns(&self.handle, CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID)?;
+        match ignores_permissions {
+            true => Ok(()),
+            false => privilege::respect_permissions(),
+        }
+    }
+
+    /// Makes a program start in its namespaces. The caller, which must have a single thread, has called [`Self::join_for_children`].
+    ///
+    /// # Errors
+    /// Fails if no descriptor is left.
+    pub fn start_inside(&self, command: &mut Command) -> io::Result<()> {
+        let copy = Self { number: self.number, handle: self.handle.try_clone()? };
+        // SAFETY: the calling process has a single thread, so the child finds all locks, such as those of the allocator, released.
+        unsafe { command.pre_exec(move || copy.join()) };
+        Ok(())
+    }
+}
+
 impl AsFd for Process {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.handle.as_fd()
@@ -180,6 +209,22 @@ pub fn parent(number: i32) -> Option<i32> {
 /// Parses field 4 of proc_pid_stat(5).
 fn parent_from(stat: &str) -> Option<i32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// Returns whether a process is stopped by a signal: state T in field 3 of proc_pid_stat(5).
+pub fn is_stopped(number: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
+/// Returns whether no other process is in the process group of this one: field 5 of proc_pid_stat(5).
+pub fn is_alone_in_group() -> bool {
+    let group = |process: i32| -> Option<i32> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(2)?.parse().ok()
+    };
+    let own = nix::unistd::getpgrp().as_raw();
+    numbers("/proc").is_ok_and(|processes| processes.into_iter().filter(|process| group(*process) == Some(own)).count() == 1)
 }
 
 /// Returns the start time of a process in clock ticks since boot: field 22 of proc_pid_stat(5).
@@ -246,6 +291,26 @@ fn code(line: &str) -> Option<(usize, usize)> {
     }
     let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
     Some((start, end.checked_sub(start)?))
+}
+
+/// Makes the kernel reap the children of this process, also those that it adopts as the first process of a PID namespace.
+pub fn leave_no_zombies() -> io::Result<()> {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
+/// Sends TERM to all other processes of a PID namespace, whose first process this one is, and waits at most `grace` for their end.
+pub fn end_all_others(grace: Duration) {
+    const INTERVAL: Duration = Duration::from_millis(5);
+    let all = Pid::from_raw(-1);
+    let (start, mut found) = (Instant::now(), kill(all, Signal::SIGTERM));
+    // A process that is stopped heeds the signal only afterwards.
+    let _ = kill(all, Signal::SIGCONT);
+    while found.is_ok() && start.elapsed() < grace {
+        std::thread::sleep(INTERVAL);
+        found = kill(all, None);
+    }
 }
 
 /// Makes the kernel kill the started program when the thread that started it ends.
