@@ -26,6 +26,7 @@ mod commands {
     pub mod destroy;
     pub mod exec;
     pub mod list;
+    pub mod namespaces;
     pub mod plan;
     pub mod run;
     pub mod sandbox;
@@ -39,7 +40,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::commands::{apply, destroy, exec, list, plan, run, sandbox, schema, shell, validate};
+use self::commands::{apply, destroy, exec, list, namespaces, plan, run, sandbox, schema, shell, validate};
 use self::elsewhere::{Elsewhere, Sought};
 use self::environment::{Access, Environment};
 use self::error::Failure;
@@ -99,6 +100,7 @@ enum Command {
     Shell(shell::ShellArgs),
     Run(run::RunArgs),
     List(list::ListArgs),
+    Namespaces(namespaces::NamespacesArgs),
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
     Validate(validate::ValidateArgs),
@@ -115,6 +117,7 @@ impl Command {
             Self::Shell(command) => command,
             Self::Run(command) => command,
             Self::List(command) => command,
+            Self::Namespaces(command) => command,
             Self::Sandbox(command) => command,
             Self::Validate(command) => command,
             Self::Schema(command) => command,

@@ -122,7 +122,7 @@ fn help_and_version_go_to_standard_output() {
 #[test]
 fn the_help_names_every_command() {
     let help = Place::new().topo(&["--help"]).stdout;
-    for command in ["plan", "apply", "destroy", "exec", "shell", "run", "list", "sandbox", "validate", "schema"] {
+    for command in ["plan", "apply", "destroy", "exec", "shell", "run", "list", "namespaces", "sandbox", "validate", "schema"] {
         assert!(help.lines().any(|line| line.split_whitespace().next() == Some(command)), "{command} is not in\n{help}");
     }
 }

@@ -102,6 +102,15 @@ fn is_named_fifo(path: &Path) -> bool {
     is_fifo && statfs(path).is_ok_and(|filesystem| filesystem.filesystem_type() != PIPEFS_MAGIC)
 }
 
+/// The argument as a lab's name, unless it is or looks like a file.
+pub fn lab_name(argument: &Path) -> Option<LabName> {
+    let text = argument.to_str()?;
+    let is_file = text == "-"
+        || argument.exists() && !argument.is_dir()
+        || argument.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    if is_file { None } else { text.parse().ok() }
+}
+
 /// A path as messages show it.
 pub fn display(path: &Path) -> String {
     if path.as_os_str() == "-" { "<stdin>".into() } else { path.display().to_string() }

@@ -191,7 +191,7 @@ fn query(name: &SandboxName) -> Result<Inventory, Failure> {
 }
 
 /// Formats columns, each as wide as its widest cell.
-fn table(head: &[&str], mut rows: Vec<Vec<String>>) -> String {
+pub fn table(head: &[&str], mut rows: Vec<Vec<String>>) -> String {
     rows.insert(0, head.iter().map(ToString::to_string).collect());
     let widths: Vec<usize> = (0..head.len()).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
     let line = |row: &Vec<String>| {

@@ -19,7 +19,7 @@ pub use early::Listing;
 pub use observe::labs;
 pub use system::netns::DIRECTORY as NAMESPACE_DIRECTORY;
 pub use system::processes_inside::ProcessInside;
-pub use system::{deferred, inside, isolate, privilege, process, procfs};
+pub use system::{deferred, inside, isolate, kinds, privilege, process, procfs};
 
 use self::early::{EarlyNamespaces, EarlyObservations};
 use self::observe::{Interest, Look};

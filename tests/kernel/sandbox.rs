@@ -7,6 +7,7 @@ mod hostile;
 mod keeper;
 mod labs;
 mod machine_or_sandbox;
+mod namespaces;
 mod processes;
 mod races;
 mod run;

@@ -1,6 +1,6 @@
 //! `topo destroy`: removes what a lab owns, given its file or only its name.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -12,7 +12,6 @@ use crate::cli::error::Failure;
 use crate::cli::session::{Intent, Session};
 use crate::cli::{Context, Run, input};
 use crate::kernel::linux::privilege::{self, Capability};
-use crate::name::LabName;
 use crate::state::State;
 
 /// Remove everything that a lab owns
@@ -53,7 +52,7 @@ impl Run for DestroyArgs {
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         // Processes in the lab's namespaces may belong to other users.
         let capabilities: &[Capability] = if self.kill { &[Capability::Trace, Capability::Signal] } else { &[Capability::Trace] };
-        let (session, goal) = match lab_name(&self.lab) {
+        let (session, goal) = match input::lab_name(&self.lab) {
             Some(name) => {
                 privilege::keep(capabilities)?;
                 let session = Session::open(&name, &self.change)?;
@@ -70,13 +69,4 @@ impl Run for DestroyArgs {
         let options = Options { kill: self.kill, ..Options::new(Intent::Destroy, &self.change, context.elsewhere) };
         change::run(session, goal, &options, context.output)
     }
-}
-
-/// The argument as a lab's name, unless it is or looks like a file.
-fn lab_name(argument: &Path) -> Option<LabName> {
-    let text = argument.to_str()?;
-    let is_file = text == "-"
-        || argument.exists() && !argument.is_dir()
-        || argument.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-    if is_file { None } else { text.parse().ok() }
 }

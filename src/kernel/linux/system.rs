@@ -3,6 +3,7 @@
 pub mod deferred;
 pub mod inside;
 pub mod isolate;
+pub mod kinds;
 pub mod netns;
 pub mod other_mounts;
 pub mod privilege;
