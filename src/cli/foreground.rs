@@ -112,7 +112,8 @@ impl Foreground {
             match waitpid(child, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
                 Ok(WaitStatus::Exited(_, status)) => return Ok(Exit::Status(u8::try_from(status & 0xff).unwrap_or(u8::MAX))),
                 Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Exit::Signal(signal)),
-                Ok(WaitStatus::Stopped(..)) => stop_with(child),
+                // Without a terminal, no shell would continue this process when somebody continues the child.
+                Ok(WaitStatus::Stopped(..)) if self.terminal.is_some() => stop_with(child),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -348,6 +348,10 @@ fn it_works_in_and_around_other_sandboxes() {
         let without_terminal =
             user.command("setsid").arg("-w").arg(user.program()).args(["run", "--", "sh", "-c", "exit 8"]).status();
         assert_eq!(without_terminal.unwrap().code(), Some(8));
+        // Nobody would continue topo.
+        let script = "(sleep 0.1; kill -STOP $$; sleep 0.1; kill -CONT $$) & sleep 0.4; exit 7";
+        let stopped = user.command("setsid").arg("-w").arg(user.program()).args(["run", "--", "sh", "-c", script]).status();
+        assert_eq!(stopped.unwrap().code(), Some(7));
         assert_gone(&user, &mounts);
     });
 }
