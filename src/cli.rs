@@ -11,6 +11,7 @@ mod error;
 mod foreground;
 mod input;
 mod inventory;
+mod nodes;
 mod output;
 mod remedy;
 mod sandbox_option;

@@ -9,6 +9,7 @@ mod links;
 mod losses;
 mod mtu;
 mod objects;
+mod parts;
 mod side_effect;
 mod sysctls;
 
@@ -28,6 +29,8 @@ use crate::graph::LinkGraph;
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::resource::FieldChange;
 use crate::resource::link::{Link, LinkDelta};
+use crate::resource::node::Part;
+use crate::resource::node::isolation::NamespaceKind;
 use crate::resource::object::table::{Any, Inspect, Registered, Verdicts};
 use crate::resource::object::{Losses, Verdict};
 use crate::resource::sysctl::Sysctl;
@@ -78,6 +81,8 @@ pub enum Subject {
     Link(Sides<Arc<Link>>, Box<LinkDelta>),
     /// An object.
     Object(Box<Any<Verdicts>>),
+    /// A part of a node.
+    Part(Sides<Part>),
 }
 
 /// A change of one resource.
@@ -101,7 +106,8 @@ impl Change {
                 vec![FieldChange::new("value", before.value.clone().into(), after.value.clone().into())]
             }
             Subject::Link(Sides { before: Some(before), after: Some(after) }, delta) => after.fields(before, delta),
-            Subject::Namespace | Subject::Sysctl(_) | Subject::Link(..) => Vec::new(),
+            Subject::Part(Sides { before: Some(before), after: Some(after) }) => after.compare(before),
+            Subject::Namespace | Subject::Sysctl(_) | Subject::Link(..) | Subject::Part(_) => Vec::new(),
             Subject::Object(object) => object.inspect(Fields),
         }
     }
@@ -113,6 +119,7 @@ impl Change {
             Subject::Sysctl(sides) => sides.before.as_ref().map(Sysctl::show),
             Subject::Link(sides, _) => sides.before.as_ref().map(|link| link.show()),
             Subject::Object(object) => object.inspect(Shown { after: false }),
+            Subject::Part(sides) => sides.before.as_ref().map(part_attributes),
         }
     }
 
@@ -123,6 +130,7 @@ impl Change {
             Subject::Sysctl(sides) => sides.after.as_ref().map(Sysctl::show),
             Subject::Link(sides, _) => sides.after.as_ref().map(|link| link.show()),
             Subject::Object(object) => object.inspect(Shown { after: true }),
+            Subject::Part(sides) => sides.after.as_ref().map(part_attributes),
         }
     }
 
@@ -136,9 +144,17 @@ impl Change {
             },
             (ResourceId::Sysctl(_, key), _) => format!("sysctl {key}"),
             (_, Subject::Object(object)) => object.inspect(Title),
+            (ResourceId::Part(_, key), _) => match key.name() {
+                Some(name) => format!("{} {name}", key.word()),
+                None => key.word().to_owned(),
+            },
             (id, _) => format!("{} {id}", id.kind()),
         }
     }
+}
+
+fn part_attributes(part: &Part) -> Attributes {
+    part.show().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Returns attributes as a JSON object.
@@ -205,6 +221,14 @@ pub enum Conflict {
         /// The other lab.
         lab: LabName,
     },
+    /// The lab wants another owner of a namespace than it has.
+    #[error("the isolation of `{namespace}` cannot {} a user namespace while `{namespace}` exists", if *.wanted { "get" } else { "lose" })]
+    User {
+        /// The namespace.
+        namespace: NamespaceName,
+        /// Whether the lab wants a user namespace.
+        wanted: bool,
+    },
     /// topo was started inside of the lab, so that `host` is not where the lab was applied.
     #[error("topo runs in `{0}`, a namespace of this lab, and not in the lab's `host`")]
     Inside(NamespaceName),
@@ -227,6 +251,9 @@ impl Conflict {
                 "labs can share a setting of `host` with the same value; or run one of them in a sandbox with `--sandbox`"
                     .to_owned(),
             ),
+            Self::User { namespace, .. } => Some(format!(
+                "a user namespace owns the network namespace from its beginning: apply the lab without `{namespace}` first, or destroy it"
+            )),
             Self::Inside(_) => Some("run it where the lab was applied".to_owned()),
             Self::Foreign { .. } | Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::MissingExternal(_) => None,
         }
@@ -237,6 +264,7 @@ impl Conflict {
         match self {
             Self::Foreign { id, .. } | Self::Held { id, .. } => Some(id.clone()),
             Self::MissingExternal(link) => Some(ResourceId::Link(link.clone())),
+            Self::User { namespace, .. } => Some(ResourceId::Namespace(namespace.clone())),
             Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::Inside(_) => None,
         }
     }
@@ -267,6 +295,7 @@ pub fn diff(desired: &State, live: &Live) -> Result<Difference, Vec<Conflict>> {
     differ.links();
     differ.sysctls();
     differ.objects();
+    differ.parts();
     let mut side_effects = differ.effects_on_sysctls();
     side_effects.extend(differ.effects_on_uppers());
     let foreign = differ.foreign_objects(&mut side_effects);
@@ -281,6 +310,13 @@ fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {
     }
     let foreign = live.foreign.iter().filter(|(id, _)| desired.contains(id));
     let mut conflicts: Vec<_> = foreign.map(|(id, what)| Conflict::Foreign { id: id.clone(), what: what.clone() }).collect();
+    let has_user =
+        |namespace: &NamespaceName| desired.node(namespace).is_some_and(|node| node.isolation.has(NamespaceKind::User));
+    let whole = live.state.namespaces.iter().filter(|name| desired.namespaces.contains(*name) && !live.broken.contains(*name));
+    conflicts.extend(whole.filter_map(|name| {
+        let wanted = has_user(name);
+        (wanted != live.user_owned.contains(name)).then(|| Conflict::User { namespace: name.clone(), wanted })
+    }));
     let missing = desired.links.iter().filter(|(id, link)| link.external && live.state.link(id).is_none());
     for id in &desired.adopt {
         let wanted = id.namespace.is_host() && desired.link(id).is_some_and(|link| !link.external);

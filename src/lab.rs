@@ -102,7 +102,8 @@ impl Lab {
 fn change_to(goal: Goal, allows_side_effects: bool) -> Result<Plan, Error> {
     const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
     let mut kernel = Linux::new(goal.lab.clone())?;
-    let _lock = LabLock::acquire(&goal.lab, LOCK_TIMEOUT, || false)?;
+    let lock = LabLock::acquire(&goal.lab, LOCK_TIMEOUT, || false)?;
+    kernel.hold(lock.duplicate().map_err(|source| LockError::Io { lab: goal.lab.clone(), source })?);
     records::discard_unfinished(&goal.lab)?;
     let record = with_present_names(records::read(&goal.lab)?, &mut kernel)?;
     let others = records::others(&goal.lab)?;

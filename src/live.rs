@@ -24,17 +24,22 @@ use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::ignore::IgnoredThere;
 use crate::resource::link::{Link, Marked};
+use crate::resource::node::{Part, PartKey};
 use crate::resource::object::Message;
 use crate::resource::object::table::{ForeignLists, Tables};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
 use crate::state::{ForeignUpper, Ifindex, Live, ResourceId, State};
 
-/// The entries under /run/netns that are not namespaces of the lab.
+/// What a lab has beside its namespaces, and the entries under /run/netns that are not namespaces of the lab.
 #[derive(Debug, Default)]
 pub struct Others {
     /// Namespaces of the lab whose creation or removal was interrupted.
     pub broken: BTreeSet<NamespaceName>,
+    /// The lab's nodes and their parts, also those whose network namespace has lost its name.
+    pub parts: BTreeMap<(NamespaceName, PartKey), Part>,
+    /// The lab's namespaces that a user namespace of their own owns.
+    pub user_owned: BTreeSet<NamespaceName>,
     /// Foreign namespaces and files, with a description.
     pub foreign: Vec<(NamespaceName, String)>,
 }
@@ -115,8 +120,10 @@ impl Findings {
                 objects: self.objects.sorted(),
                 adopt: BTreeSet::new(),
                 ignore: desired.ignore.clone(),
+                parts: others.parts,
             },
             broken: others.broken,
+            user_owned: others.user_owned,
             inside: None,
         }
     }

@@ -7,6 +7,7 @@ use crate::name::{LinkId, NamespaceName};
 use crate::ownership::Mark;
 pub use crate::resource::link::MasterChange;
 use crate::resource::link::{Kind, Link, LinkSettings, Port, entry_title};
+use crate::resource::node::{Part, PartKey};
 use crate::resource::object::Message;
 use crate::resource::object::table::{Any, Places, Puts, Restorations};
 use crate::resource::sysctl::SysctlKey;
@@ -98,11 +99,26 @@ impl LinkChange {
     }
 }
 
+/// A part of a node to be made or changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PutPart {
+    /// The namespace of the node.
+    pub namespace: NamespaceName,
+    /// Its identity within the node.
+    pub key: PartKey,
+    /// The part.
+    pub part: Part,
+    /// The live part, if it is changed in place.
+    pub over: Option<Part>,
+}
+
 /// An operation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// Creates a namespace, marks it, brings its `lo` up, and publishes it under /run/netns.
     CreateNamespace(NamespaceName),
+    /// Does the same, but a user namespace of its own owns the new namespace.
+    CreateUserNamespace(NamespaceName),
     /// Deletes a namespace and everything in it.
     DeleteNamespace(NamespaceName),
     /// Writes a sysctl.
@@ -131,15 +147,20 @@ pub enum Operation {
     Restore(Box<Any<Restorations>>),
     /// Adds a static forwarding entry to a port of a foreign bridge again, if it is not there.
     RestoreEntry(LinkHandle, Message),
+    /// Makes a part of a node, or changes it.
+    PutPart(Box<PutPart>),
+    /// Removes a part of a node. Without the node itself, all of its parts are gone.
+    RemovePart(NamespaceName, PartKey),
 }
 
 impl Operation {
     /// Returns the namespace that the operation changes.
     pub fn namespace(&self) -> &NamespaceName {
         match self {
-            Self::CreateNamespace(namespace) | Self::DeleteNamespace(namespace) | Self::WriteSysctl { namespace, .. } => {
-                namespace
-            }
+            Self::CreateNamespace(namespace)
+            | Self::CreateUserNamespace(namespace)
+            | Self::DeleteNamespace(namespace)
+            | Self::WriteSysctl { namespace, .. } => namespace,
             // Never empty, and all in `host`.
             Self::DeleteLinkGroup(links) => &links[0].id.namespace,
             Self::CreateLink(new) => &new.handle.id.namespace,
@@ -149,6 +170,8 @@ impl Operation {
             Self::Remove(object) => object.namespace(),
             Self::Restore(again) => again.namespace(),
             Self::RestoreEntry(port, _) => &port.id.namespace,
+            Self::PutPart(put) => &put.namespace,
+            Self::RemovePart(namespace, _) => namespace,
         }
     }
 }
@@ -158,6 +181,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateNamespace(namespace) => write!(f, "create namespace `{namespace}`"),
+            Self::CreateUserNamespace(namespace) => write!(f, "create namespace `{namespace}` with a user namespace"),
             Self::DeleteNamespace(namespace) => write!(f, "delete namespace `{namespace}`"),
             Self::WriteSysctl { namespace, key, value } => {
                 write!(f, "set `{key}` of `{namespace}` to `{}`", crate::name::escape(value))
@@ -185,6 +209,25 @@ impl fmt::Display for Operation {
                 write!(f, "restore {} `{id}`", id.word())
             }
             Self::RestoreEntry(port, entry) => write!(f, "restore forwarding entry {} of `{}`", entry_title(entry), port.id),
+            Self::PutPart(put) => {
+                let verb = match (&put.key, &put.over) {
+                    (_, Some(_)) => "change",
+                    (PartKey::Node, None) => "start",
+                    (PartKey::File(_), None) => "write",
+                };
+                write!(f, "{verb} {}", part_phrase(&put.namespace, &put.key))
+            }
+            Self::RemovePart(namespace, key) => {
+                let verb = if *key == PartKey::Node { "end" } else { "remove" };
+                write!(f, "{verb} {}", part_phrase(namespace, key))
+            }
         }
+    }
+}
+
+fn part_phrase(namespace: &NamespaceName, key: &PartKey) -> String {
+    match key.name() {
+        None => format!("{} `{namespace}`", key.word()),
+        Some(name) => format!("{} `{name}` of `{namespace}`", key.word()),
     }
 }

@@ -5,6 +5,7 @@
 mod build;
 mod links;
 mod objects;
+mod parts;
 mod reach;
 mod touched;
 
@@ -130,6 +131,8 @@ struct Context<'a> {
     links: HashMap<&'a LinkId, Action>,
     /// Namespaces that are deleted.
     deleted_namespaces: HashSet<&'a NamespaceName>,
+    /// Nodes that are removed, be it to make them again.
+    removed_nodes: HashSet<&'a NamespaceName>,
     /// The interface indices of new links.
     new_indices: HashMap<&'a LinkId, Ifindex>,
     /// The mtus that links inherit from their parents or ports.
@@ -156,6 +159,7 @@ impl<'a> Context<'a> {
             live,
             links: HashMap::new(),
             deleted_namespaces: HashSet::new(),
+            removed_nodes: parts::removed_nodes(changes),
             new_indices: HashMap::new(),
             inheritance: Inheritance::new(desired, &live.state),
             live_links: OnceCell::new(),

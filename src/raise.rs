@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::name::{LabName, LinkId};
 use crate::resource::link::pattern::PortPattern;
 use crate::resource::link::{Kind, Link, LinkSettings, for_each_setting};
+use crate::resource::node::{Part, PartKey};
 use crate::resource::object::for_each_object;
 use crate::resource::object::table::Registered;
 use crate::spec::LabFile;
@@ -29,6 +30,7 @@ pub fn raise(name: &LabName, state: &State) -> Raised {
     raising.objects();
     raising.sysctls();
     raising.ignore();
+    raising.nodes();
     Raised { lab: raising.lab, omitted: raising.omitted }
 }
 
@@ -129,6 +131,27 @@ impl Raising<'_> {
                     }
                     Some(_) => {}
                 }
+            }
+        }
+    }
+}
+
+impl Raising<'_> {
+    /// Adds the nodes and what is in them. Files that are not text cannot be described.
+    fn nodes(&mut self) {
+        for ((namespace, key), part) in &self.state.parts {
+            let spec = self.lab.namespaces.entry(namespace.clone()).or_default();
+            match (key, part) {
+                (_, Part::Node(node)) => {
+                    spec.isolation = Some(node.isolation.clone());
+                    spec.hostname = node.hostname.clone().filter(|name| name != namespace.as_str());
+                    spec.domainname.clone_from(&node.domainname);
+                    spec.time = node.time.raise();
+                }
+                (PartKey::File(path), Part::File(file)) => {
+                    spec.files.extend(file.raise().map(|file| (path.clone(), file)));
+                }
+                (PartKey::Node, Part::File(_)) => {}
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::ignore::Ignore;
 pub use crate::resource::link::Ifindex;
 use crate::resource::link::{Link, TakenPort};
+use crate::resource::node::{Node, Part, PartKey};
 use crate::resource::object::Id;
 use crate::resource::object::Message;
 use crate::resource::object::table::{self, Any, ForeignLists, Ids, Inspect, Registered, Sorted, Tables, Visit};
@@ -29,6 +30,8 @@ pub enum ResourceId {
     Link(LinkId),
     /// An object of a namespace, such as an address or a route.
     Object(Any<Ids>),
+    /// A node, or a part of it.
+    Part(NamespaceName, PartKey),
 }
 
 impl ResourceId {
@@ -41,14 +44,14 @@ impl ResourceId {
     pub fn as_object<O: Registered>(&self) -> Option<&Id<O>> {
         match self {
             Self::Object(any) => O::of_any::<Ids>(any),
-            Self::Namespace(_) | Self::Sysctl(..) | Self::Link(_) => None,
+            Self::Namespace(_) | Self::Sysctl(..) | Self::Link(_) | Self::Part(..) => None,
         }
     }
 
     /// Returns the namespace of the resource. For a namespace, that is the namespace itself.
     pub fn namespace(&self) -> &NamespaceName {
         match self {
-            Self::Namespace(namespace) | Self::Sysctl(namespace, _) => namespace,
+            Self::Namespace(namespace) | Self::Sysctl(namespace, _) | Self::Part(namespace, _) => namespace,
             Self::Link(link) => &link.namespace,
             Self::Object(object) => object.namespace(),
         }
@@ -61,6 +64,7 @@ impl ResourceId {
             Self::Sysctl(..) => "sysctl",
             Self::Link(_) => "link",
             Self::Object(object) => object.word(),
+            Self::Part(_, key) => key.word(),
         }
     }
 }
@@ -72,6 +76,10 @@ impl fmt::Display for ResourceId {
             Self::Sysctl(namespace, key) => write!(f, "{namespace}:{key}"),
             Self::Link(link) => write!(f, "{link}"),
             Self::Object(object) => write!(f, "{object}"),
+            Self::Part(namespace, key) => match key.name() {
+                None => write!(f, "{namespace}"),
+                Some(name) => write!(f, "{namespace}:{name}"),
+            },
         }
     }
 }
@@ -90,6 +98,8 @@ pub struct State {
     pub links: BTreeMap<LinkId, Arc<Link>>,
     /// Addresses, routes and the like.
     pub objects: Tables<Sorted>,
+    /// Nodes and their parts.
+    pub parts: BTreeMap<(NamespaceName, PartKey), Part>,
     /// Foreign links that the user asked to adopt.
     pub adopt: BTreeSet<LinkId>,
     /// What others may add and change in the lab's namespaces.
@@ -119,6 +129,14 @@ impl State {
         links.filter(|(_, link)| link.settings.master == Some(master.name)).map(|(id, _)| id)
     }
 
+    /// Returns the node of a namespace, if it has more than a network.
+    pub fn node(&self, namespace: &NamespaceName) -> Option<&Node> {
+        match self.parts.get(&(namespace.clone(), PartKey::Node)) {
+            Some(Part::Node(node)) => Some(node),
+            Some(Part::File(_)) | None => None,
+        }
+    }
+
     /// Returns the objects of type `O`.
     pub fn objects<O: Registered>(&self) -> &BTreeMap<Id<O>, O> {
         self.objects.of::<O>()
@@ -136,6 +154,7 @@ impl State {
         self.links.extend(other.links);
         self.adopt.extend(other.adopt);
         self.ignore.extend(other.ignore);
+        self.parts.extend(other.parts);
         table::visit(&mut Extend { state: self, other: &other.objects });
     }
 
@@ -146,6 +165,7 @@ impl State {
             ResourceId::Sysctl(namespace, key) => self.sysctls.contains_key(&(namespace.clone(), key.clone())),
             ResourceId::Link(link) => self.links.contains_key(link),
             ResourceId::Object(object) => object.inspect(Contained(self)),
+            ResourceId::Part(namespace, key) => self.parts.contains_key(&(namespace.clone(), key.clone())),
         }
     }
 
@@ -163,6 +183,10 @@ impl State {
         let links = self.links.iter().map(|(id, link)| (ResourceId::Link(id.clone()), link.show()));
         let mut shown: Vec<_> = namespaces.chain(self.sysctls.iter().map(sysctl)).chain(links).collect();
         table::visit(&mut Show { state: self, shown: &mut shown });
+        shown.extend(self.parts.iter().map(|((namespace, key), part)| {
+            let attributes = part.show().into_iter().map(|(name, value)| (name.to_owned(), value));
+            (ResourceId::Part(namespace.clone(), key.clone()), attributes.collect())
+        }));
         shown
     }
 }
@@ -264,6 +288,8 @@ pub struct Live {
     pub taken_indices: BTreeMap<LinkId, Ifindex>,
     /// Namespaces of the lab that are incomplete because their creation or removal was interrupted.
     pub broken: BTreeSet<NamespaceName>,
+    /// The lab's namespaces that a user namespace of their own owns, as far as the lab or a node asks for one.
+    pub user_owned: BTreeSet<NamespaceName>,
     /// Foreign resources that conflict with resources of the lab, with a description.
     pub foreign: BTreeMap<ResourceId, String>,
     /// The namespace of the lab that took the place of `host`, because topo was started in it.

@@ -198,7 +198,7 @@ fn confirm(intent: Intent, signals: &Signals, output: &mut Output) -> Result<boo
 fn deleted_namespaces(plan: &Plan) -> impl Iterator<Item = &crate::name::NamespaceName> {
     plan.changes.iter().filter(|change| change.action.removes()).filter_map(|change| match &change.id {
         ResourceId::Namespace(namespace) => Some(namespace),
-        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) => None,
+        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) | ResourceId::Part(..) => None,
     })
 }
 

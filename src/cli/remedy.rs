@@ -58,13 +58,31 @@ pub fn find(error: &ApplyError, plan: &Plan) -> Option<Remedy> {
         Operation::CreateLink(_)
         | Operation::Put(_)
         | Operation::CreateNamespace(_)
+        | Operation::CreateUserNamespace(_)
         | Operation::DeleteNamespace(_)
         | Operation::ChangeLink(_)
         | Operation::DeleteLink(_)
         | Operation::DeleteLinkGroup(_)
         | Operation::Restore(_)
         | Operation::RestoreEntry(..)
+        | Operation::RemovePart(..)
         | Operation::Remove(_) => None,
+        Operation::PutPart(_) => of_node(errno),
+    }
+}
+
+/// The remedies for what the system refuses to a node. Its own words tell the step.
+fn of_node(errno: Errno) -> Option<Remedy> {
+    match errno {
+        Errno::EPERM => Some(only(
+            "the kernel refuses that step here: in a container or a sandbox /proc may be masked, or a capability be missing; leave the kind of namespace out of `isolation`, or run as root of the machine",
+        )),
+        Errno::EROFS => Some(only("the machine has no such directory; files need one directly below `/`")),
+        Errno::ENODEV => {
+            Some(only("load the kernel module `overlay` as root (`modprobe overlay`), or install a kernel that has it"))
+        }
+        Errno::ENOSPC => Some(only("raise the limits below /proc/sys/user, such as `max_pid_namespaces`")),
+        _ => None,
     }
 }
 

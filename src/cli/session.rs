@@ -38,9 +38,10 @@ pub enum Intent {
 impl Session {
     /// Locks the lab. Waits for other processes for the time that the user gave.
     pub fn open(lab: &LabName, arguments: &ChangeArgs) -> Result<Self, Failure> {
-        let (kernel, signals) = (Linux::new(lab.clone())?, Signals::listen()?);
+        let (mut kernel, signals) = (Linux::new(lab.clone())?, Signals::listen()?);
         let lock = LabLock::acquire(lab, arguments.lock_timeout, || signals.exit_status().is_some())
             .map_err(|error| Failure { status: signals.exit_status().unwrap_or(super::error::STATUS), ..error.into() })?;
+        kernel.hold(lock.duplicate().map_err(Failure::new)?);
         let (start, record) = (Instant::now(), load_record(lab, arguments.forget)?);
         Ok(Self { kernel, signals, lock, record, start })
     }
@@ -59,6 +60,7 @@ impl Session {
         // Before the lock, so that an early signal does not leave its file behind.
         let signals = Signals::listen().ok()?;
         let lock = LabLock::acquire(&lab, Duration::ZERO, || false).ok()?;
+        kernel.hold(lock.duplicate().ok()?);
         let (start, record) = (Instant::now(), load_record(&lab, false).ok()?);
         let _ = kernel.observe_early(listing, &record);
         Some(Self { kernel, signals, lock, record, start })

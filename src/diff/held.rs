@@ -19,7 +19,7 @@ fn holder<'o>(change: &Change, others: &'o Others) -> Option<&'o LabName> {
         (ResourceId::Sysctl(_, key), _) => others.sysctl(key).map(|(lab, _)| lab),
         (ResourceId::Link(link), Subject::Link(_, delta)) => others.holder_of_settings(link, &delta.settings),
         (_, Subject::Object(object)) => object.inspect(Holder(others)),
-        (ResourceId::Namespace(_) | ResourceId::Link(_) | ResourceId::Object(_), _) => None,
+        (ResourceId::Namespace(_) | ResourceId::Link(_) | ResourceId::Object(_) | ResourceId::Part(..), _) => None,
     }
 }
 

@@ -112,7 +112,7 @@ impl Differ<'_> {
                 let was_port = sides.before.as_ref().is_some_and(|link| link.settings.master.is_some());
                 was_port && (change.action.removes() || delta.master != MasterChange::Keep)
             }
-            Subject::Namespace | Subject::Sysctl(_) | Subject::Object(_) => false,
+            Subject::Namespace | Subject::Sysctl(_) | Subject::Object(_) | Subject::Part(_) => false,
         };
         self.changes.iter().filter(leaves).filter_map(|change| match &change.id {
             ResourceId::Link(id) => Some(id),

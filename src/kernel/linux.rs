@@ -3,6 +3,7 @@
 mod early;
 mod execute;
 pub mod inet6;
+pub mod node;
 mod observe;
 mod system;
 mod wire;
@@ -10,6 +11,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +24,11 @@ pub use system::processes_inside::ProcessInside;
 pub use system::{deferred, inside, isolate, kinds, privilege, process, procfs};
 
 use self::early::{EarlyNamespaces, EarlyObservations};
+use self::node::Nodes;
+use self::node::client::Client;
+use self::node::spawner::Spawner;
 use self::observe::{Interest, Look};
+use self::system::processes_inside::NodeProcesses;
 use self::system::threads::NamespaceThreads;
 use self::system::{netns, other_mounts, processes_inside};
 use self::wire::Socket;
@@ -30,6 +36,7 @@ use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, LinkName, NamespaceName};
 use crate::operation::Operation;
 use crate::record::Record;
+use crate::resource::node::{Part, PartKey};
 use crate::resource::sysctl::SysctlKey;
 use crate::snapshot::Snapshots;
 use crate::state::{Ifindex, Live, State};
@@ -75,6 +82,12 @@ pub struct Linux {
     /// Observations that have begun early and are not used yet.
     observations: Option<EarlyObservations>,
     early_namespaces: EarlyNamespaces,
+    /// Starts nodes, once it is needed.
+    spawner: Option<Spawner>,
+    /// The lab's lock, which new nodes hold until they are complete.
+    lock: Option<OwnedFd>,
+    /// The parts of the nodes, as they were observed last.
+    parts: BTreeMap<NamespaceName, BTreeMap<PartKey, Part>>,
 }
 
 impl Linux {
@@ -97,6 +110,9 @@ impl Linux {
                 interest: None,
                 observations: None,
                 early_namespaces: EarlyNamespaces::default(),
+                spawner: None,
+                lock: None,
+                parts: BTreeMap::new(),
             })
         };
         connect().map_err(ConnectError)
@@ -113,6 +129,16 @@ impl Linux {
     /// As [`Self::new`].
     pub fn read_only(lab: LabName) -> Result<Self, ConnectError> {
         Ok(Self { is_read_only: true, ..Self::new(lab)? })
+    }
+
+    /// Uses this spawner, which was started with more privileges than this process has.
+    pub fn employ(&mut self, spawner: Option<Spawner>) {
+        self.spawner = spawner;
+    }
+
+    /// Makes new nodes hold the lab's lock until they are complete, even if this process is killed.
+    pub fn hold(&mut self, lock: OwnedFd) {
+        self.lock = Some(lock);
     }
 
     /// Begins to create namespaces for the next plan, if some of the `declared` ones are missing. They have no name until the plan uses
@@ -136,15 +162,16 @@ impl Linux {
         let _ = self.threads.begin(move || drop(opened));
     }
 
-    /// Returns the processes inside of these namespaces, as far as they were observed.
+    /// Returns the processes inside of these namespaces, as far as they were observed, without those that end with their node.
     ///
     /// # Errors
     /// Fails if /proc cannot be read.
     pub fn processes_inside<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<ProcessInside>> {
-        processes_inside::find(&self.places(namespaces))
+        let places = self.places(namespaces);
+        processes_inside::find(&places, &self.node_processes(&places))
     }
 
-    /// Ends the processes inside of these namespaces, and returns them.
+    /// Ends the processes inside of these namespaces, without those that end with their node, and returns them.
     ///
     /// # Errors
     /// Fails if a process cannot be signalled, or new processes keep appearing.
@@ -152,7 +179,8 @@ impl Linux {
         &'a self,
         namespaces: impl Iterator<Item = &'a NamespaceName>,
     ) -> io::Result<Vec<ProcessInside>> {
-        processes_inside::end(&self.places(namespaces))
+        let places = self.places(namespaces);
+        processes_inside::end(&places, &self.node_processes(&places))
     }
 
     /// Returns the mounts of these namespaces at other paths than their own, as far as they were observed.
@@ -164,6 +192,14 @@ impl Linux {
         namespaces: impl Iterator<Item = &'a NamespaceName>,
     ) -> io::Result<Vec<(NamespaceName, PathBuf)>> {
         other_mounts::find(&self.places(namespaces))
+    }
+
+    /// Returns the processes of the nodes of these namespaces. They end with the nodes.
+    fn node_processes(&self, places: &[processes_inside::Place<'_>]) -> Vec<NodeProcesses> {
+        let Ok(Some(nodes)) = Nodes::open(&self.lab) else { return Vec::new() };
+        let names = places.iter().map(|place| place.namespace).filter(|name| self.parts.contains_key(*name));
+        let inits = names.filter_map(|name| Client::connect(&nodes, name).ok().flatten());
+        inits.filter_map(|init| NodeProcesses::of(&init.into_process()).ok()).collect()
     }
 
     fn places<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> Vec<processes_inside::Place<'a>> {

@@ -10,6 +10,7 @@ mod create;
 mod device;
 mod mtu;
 mod network;
+mod node;
 mod object;
 mod observe;
 mod remove;

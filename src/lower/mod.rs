@@ -6,6 +6,7 @@
 mod ignore;
 mod interface;
 mod mtu;
+mod node;
 mod objects;
 mod origin;
 mod parent;
@@ -45,12 +46,12 @@ pub struct Lowered {
 /// Works out what a lab asks for. `tables` are the names of routing tables beyond those that every system has.
 pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let mut problems = Problems::default();
-    let Parts { table, sysctls, objects, ignore } = work_out(lab, tables, true, &mut problems);
+    let Parts { table, sysctls, objects, ignore, nodes } = work_out(lab, tables, true, &mut problems);
     let namespaces = table.keys().filter(|name| !name.is_host()).cloned().collect();
     let interfaces = table.into_values().flat_map(|namespace| namespace.interfaces.into_values());
     let links = interfaces.map(|interface| (interface.id, interface.link.into())).collect();
     let sysctls = sysctls.into_iter().collect();
-    let state = State { namespaces, sysctls, links, objects: objects.sorted(), adopt: BTreeSet::new(), ignore };
+    let state = State { namespaces, sysctls, links, objects: objects.sorted(), adopt: BTreeSet::new(), ignore, parts: nodes };
     Lowered { state, problems: problems.collected }
 }
 
@@ -67,6 +68,7 @@ struct Parts<'l> {
     sysctls: Vec<((NamespaceName, SysctlKey), Sysctl)>,
     objects: Tables<objects::Listed>,
     ignore: Ignore,
+    nodes: node::Parts,
 }
 
 /// Works out all parts; the objects only if they are `wanted`, else their problems alone.
@@ -81,7 +83,8 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
     let ignore = ignore::lower(&table, problems);
     let objects = objects::lower(&table, tables, &ipv6, &ignore, wanted, problems);
     segment::check(&table, &sysctls, problems);
-    Parts { table, sysctls, objects, ignore }
+    let nodes = node::lower(&table, problems);
+    Parts { table, sysctls, objects, ignore, nodes }
 }
 
 /// All problems of a lab file as diagnostics: those of loading it, and those of [`lower`] or [`check`] with the places that their

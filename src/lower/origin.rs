@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::interface::{Interface, Namespace, Origin, Table, find, namespace_path};
 use super::{Parts, work_out};
 use crate::name::{LinkId, NamespaceName};
+use crate::resource::node::PartKey;
 use crate::resource::object::Id;
 use crate::resource::object::site::{Places, Position};
 use crate::resource::object::table::{Ids, Inspect, Registered};
@@ -32,6 +33,11 @@ fn origin(parts: &Parts<'_>, id: &ResourceId) -> Option<Path> {
         ResourceId::Object(object) => {
             let (list, position) = object.inspect(Find(parts))?;
             Some(table.get(object.namespace())?.list(list, position.list).then(position.index))
+        }
+        ResourceId::Part(namespace, PartKey::Node) => declared(table, namespace).map(|namespace| namespace.path().key()),
+        ResourceId::Part(namespace, PartKey::File(path)) => {
+            let path = declared(table, namespace)?.path().then("files").then(path.as_str());
+            Some(path.key())
         }
     }
 }

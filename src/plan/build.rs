@@ -10,11 +10,14 @@ use crate::name::{LinkId, NamespaceName};
 use crate::operation::{LinkHandle, Operation};
 use crate::ownership;
 use crate::resource::link::Link;
+use crate::resource::node::isolation::NamespaceKind;
 use crate::state::ResourceId;
 
 /// The phases of a plan: removals first, then creations from namespaces up to routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Phase {
+    /// Before anything else, so that processes end while the network is there. The value is the position of the change.
+    RemoveParts(std::cmp::Reverse<usize>),
     /// In the reverse order of the registry; the value is the position of the type.
     RemoveObjects(std::cmp::Reverse<usize>),
     DeleteLinks,
@@ -40,6 +43,8 @@ pub(super) enum Phase {
     RemoveReplaced(std::cmp::Reverse<usize>),
     /// Sysctls that the kernel changes when a link or the other end of its pair is set up. They come when all links are up.
     LateSysctls,
+    /// The parts of nodes, when the network is there. The value is the position of the type.
+    PutParts(usize),
 }
 
 impl Phase {
@@ -160,7 +165,9 @@ impl Context<'_> {
                     nodes.push(Node::new(position, Phase::DeleteNamespaces, Operation::DeleteNamespace(namespace.clone())));
                 }
                 if create {
-                    nodes.push(Node::new(position, Phase::CreateNamespaces, Operation::CreateNamespace(namespace.clone())));
+                    let has_user = self.desired.node(namespace).is_some_and(|node| node.isolation.has(NamespaceKind::User));
+                    let create = if has_user { Operation::CreateUserNamespace } else { Operation::CreateNamespace };
+                    nodes.push(Node::new(position, Phase::CreateNamespaces, create(namespace.clone())));
                 }
             }
             (ResourceId::Sysctl(namespace, key), Subject::Sysctl(Sides { after: Some(sysctl), .. })) => {
@@ -176,8 +183,11 @@ impl Context<'_> {
                 self.add_link_nodes(nodes, position, change.action, link, sides, delta);
             }
             (_, Subject::Object(object)) => self.add_object_nodes(nodes, position, object),
+            (ResourceId::Part(namespace, key), Subject::Part(sides)) => {
+                self.add_part_nodes(nodes, position, change.action, (namespace, key), sides);
+            }
             // A sysctl cannot be deleted. It disappears with its link or namespace.
-            (ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_), _) => {}
+            (ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) | ResourceId::Part(..), _) => {}
         }
     }
 
@@ -217,7 +227,7 @@ impl<'a> ObjectGroup<'a> {
     fn start(&mut self, position: usize, id: &'a ResourceId) -> usize {
         let key = match id {
             ResourceId::Object(object) => Some((object.namespace(), object.word())),
-            ResourceId::Namespace(_) | ResourceId::Sysctl(..) | ResourceId::Link(_) => None,
+            ResourceId::Namespace(_) | ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Part(..) => None,
         };
         if key.is_none() || key != self.key {
             self.start = position;

@@ -59,7 +59,11 @@ fn new_links(operation: &Operation) -> impl Iterator<Item = (&LinkId, &Link)> {
 fn only_creates(operations: &[Operation]) -> bool {
     let mut created: HashSet<&LinkId> = HashSet::new();
     operations.iter().all(|operation| match operation {
-        Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } | Operation::Put(_) => true,
+        Operation::CreateNamespace(_)
+        | Operation::CreateUserNamespace(_)
+        | Operation::WriteSysctl { .. }
+        | Operation::Put(_)
+        | Operation::PutPart(_) => true,
         Operation::CreateLink(new) => {
             created.extend(new_links(operation).map(|(link, _)| link));
             let masters = [new.master.as_ref(), new.peer.as_ref().and_then(|peer| peer.master.as_ref())];
@@ -77,7 +81,8 @@ fn only_creates(operations: &[Operation]) -> bool {
         | Operation::DeleteLinkGroup(_)
         | Operation::Remove(_)
         | Operation::Restore(_)
-        | Operation::RestoreEntry(..) => false,
+        | Operation::RestoreEntry(..)
+        | Operation::RemovePart(..) => false,
     })
 }
 

@@ -55,7 +55,7 @@ impl Plan {
 fn deleted_namespace(change: &Change) -> Option<&NamespaceName> {
     match &change.id {
         ResourceId::Namespace(namespace) => (change.action == Action::Delete).then_some(namespace),
-        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) => None,
+        ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) | ResourceId::Part(..) => None,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod address;
 pub mod ignore;
 pub mod link;
 pub mod neighbor;
+pub mod node;
 pub mod object;
 pub mod option;
 pub mod route;

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -99,6 +100,15 @@ impl LabLock {
                 Err((_, error)) => return Err(io(error.into())),
             }
         }
+    }
+
+    /// Returns a duplicate of the descriptor. The lab stays locked as long as it is open, unless this value is dropped.
+    ///
+    /// # Errors
+    /// If there are no more descriptors.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        file.as_fd().try_clone_to_owned()
     }
 
     /// Whether the locked file still has its name.

@@ -10,6 +10,9 @@ use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::address::AddressSpec;
 use crate::resource::ignore::Ignored;
 use crate::resource::link::{Port, for_each_kind, for_each_port, for_each_setting};
+use crate::resource::node::file::{FileSpec, NodePath};
+use crate::resource::node::isolation::Isolation;
+use crate::resource::node::time::TimeSpec;
 use crate::resource::object::{Object, for_each_object};
 use crate::value::Mac;
 use crate::{scalar, string_or_map};
@@ -83,6 +86,21 @@ macro_rules! define_namespace {
             /// is kept.
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub ignore: Vec<Ignored>,
+            /// The kinds of namespaces that the node has of its own besides its network. By default, those that the keys below need.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub isolation: Option<Isolation>,
+            /// The host name. By default, a node with a `uts` namespace of its own has its name in the lab.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub hostname: Option<String>,
+            /// The NIS domain name, domainname(1).
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub domainname: Option<String>,
+            /// The offsets of the clocks, time_namespaces(7).
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub time: Option<TimeSpec>,
+            /// Files in the node's own view of the file system, by absolute path. The machine's files stay as they are.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub files: BTreeMap<NodePath, FileSpec>,
         }
 
         $(

@@ -1,6 +1,7 @@
 //! Guesses names from the text of a lab file before it is parsed, so that work on them can begin early.
 //!
-//! The guesses cover the usual layout only and may be wrong; the result of a run must not depend on them.
+//! The guesses cover the usual layout only and may be wrong; the result of a run must not depend on them. Only [`may_have_nodes`] is
+//! certain: it never misses a node.
 
 use crate::name::{LabName, NamespaceName};
 
@@ -24,6 +25,13 @@ pub fn namespaces(text: &str) -> impl Iterator<Item = NamespaceName> {
     )
 }
 
+/// Returns whether the file may ask for nodes: whether a key that asks for one is anywhere in the text, or can be hidden in it.
+pub fn may_have_nodes(text: &str) -> bool {
+    const KEYS: [&str; 5] = ["isolation", "hostname", "domainname", "time", "files"];
+    // A key in quotes can be written with escape sequences.
+    text.contains('\\') || KEYS.iter().any(|key| text.contains(key))
+}
+
 /// Strips a comment, spaces and quotes from a scalar.
 fn scalar(text: &str) -> &str {
     text.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\''])
@@ -43,6 +51,14 @@ mod tests {
                     'b':\n    interfaces:\n      c: {}\n  d:\nlinks:\n  - e: f\n";
         assert_eq!(name(text).unwrap().as_str(), "demo");
         assert_eq!(namespaces_of(text), ["a", "b", "d"]);
+    }
+
+    #[test]
+    fn no_node_is_missed() {
+        assert!(!may_have_nodes("name: a\nnamespaces: { a: {} }\n"));
+        for text in ["{ a: { hostname: b } }", "a: {\"\\x68ostname\": b}", "files:"] {
+            assert!(may_have_nodes(text), "{text}");
+        }
     }
 
     #[test]

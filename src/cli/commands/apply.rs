@@ -14,7 +14,8 @@ use crate::cli::input::{self, Lab};
 use crate::cli::saved_plan::SavedPlan;
 use crate::cli::session::{Intent, Session};
 use crate::cli::uplink::UplinkArgs;
-use crate::cli::{Context, Run};
+use crate::cli::{Context, Run, nodes};
+use crate::kernel::linux::node::spawner::Spawner;
 use crate::kernel::linux::privilege::{self, Capability};
 
 /// Make the network match a lab file
@@ -62,10 +63,11 @@ impl Run for ApplyArgs {
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         let text = input::read(&self.path)?;
+        let spawner = nodes::prepare(&text)?;
         privilege::keep(&[Capability::Trace])?;
         match SavedPlan::parse(&text, &input::display(&self.path))? {
-            Some(saved) => self.apply_plan(saved, context),
-            None => self.apply_lab(text, context),
+            Some(saved) => self.apply_plan(saved, spawner, context),
+            None => self.apply_lab(text, spawner, context),
         }
     }
 }
@@ -76,22 +78,24 @@ impl ApplyArgs {
         Options { wait: self.wait, is_quiet: self.quiet, ..options }
     }
 
-    fn apply_plan(&self, saved: SavedPlan, context: &mut Context<'_>) -> Result<u8, Failure> {
+    fn apply_plan(&self, saved: SavedPlan, spawner: Option<Spawner>, context: &mut Context<'_>) -> Result<u8, Failure> {
         let SavedPlan { source, lab, plan, mut adopt, allow_side_effects, .. } = saved;
         let lab = input::parse(lab, &source, context.output)?;
         adopt.extend(self.adopt.links.iter().cloned());
         let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
-        let session = Session::open(&goal.lab, &self.change)?;
+        let mut session = Session::open(&goal.lab, &self.change)?;
+        session.kernel.employ(spawner);
         let mut options = Options { expected: Some(&plan), ..self.options(context) };
         options.allow_side_effects |= allow_side_effects;
         change::run(session, goal, &options, context.output)
     }
 
-    fn apply_lab(&self, text: String, context: &mut Context<'_>) -> Result<u8, Failure> {
+    fn apply_lab(&self, text: String, spawner: Option<Spawner>, context: &mut Context<'_>) -> Result<u8, Failure> {
         let early = Session::open_early(&text, Intent::Apply);
         let Lab { name, desired, source } = input::parse(text, &input::display(&self.path), context.output)?;
         let goal = Goal::apply(name, desired).adopting(self.adopt.links.iter().cloned());
-        let session = Session::confirm(early, &goal.lab, &self.change)?;
+        let mut session = Session::confirm(early, &goal.lab, &self.change)?;
+        session.kernel.employ(spawner);
         let options = Options { source: Some(&source), ..self.options(context) };
         change::run(session, goal, &options, context.output)
     }

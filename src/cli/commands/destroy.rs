@@ -10,7 +10,7 @@ use crate::cli::change::{self, Options};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::session::{Intent, Session};
-use crate::cli::{Context, Run, input};
+use crate::cli::{Context, Run, input, nodes};
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::state::State;
 
@@ -52,7 +52,8 @@ impl Run for DestroyArgs {
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         // Processes in the lab's namespaces may belong to other users.
         let capabilities: &[Capability] = if self.kill { &[Capability::Trace, Capability::Signal] } else { &[Capability::Trace] };
-        let (session, goal) = match input::lab_name(&self.lab) {
+        let spawner = nodes::prepare("")?;
+        let (mut session, goal) = match input::lab_name(&self.lab) {
             Some(name) => {
                 privilege::keep(capabilities)?;
                 let session = Session::open(&name, &self.change)?;
@@ -66,6 +67,7 @@ impl Run for DestroyArgs {
                 (Session::confirm(early, &lab.name, &self.change)?, Goal::destroy(lab.name, lab.desired))
             }
         };
+        session.kernel.employ(spawner);
         let options = Options { kill: self.kill, ..Options::new(Intent::Destroy, &self.change, context.elsewhere) };
         change::run(session, goal, &options, context.output)
     }

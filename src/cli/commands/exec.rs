@@ -14,8 +14,10 @@ use clap::Args;
 use crate::cli::elsewhere::{Elsewhere, Sought};
 use crate::cli::environment::{self, Access};
 use crate::cli::error::{Failure, did_you_mean};
+use crate::cli::foreground::Foreground;
 use crate::cli::{Context, Run};
-use crate::kernel::linux::inside::{self, EnterError};
+use crate::kernel::linux::inside::{self, EnterError, Entered};
+use crate::kernel::linux::node::enter::NodeEntry;
 use crate::kernel::plain;
 use crate::name::{HOST, NamespaceName};
 use crate::yaml::suggest;
@@ -78,10 +80,10 @@ impl Run for ExecArgs {
             return Err(Failure::new("no namespace given").hint("use `topo exec NAMESPACE -- COMMAND`, or `--all`"));
         };
         let (program, arguments) = self.command.split_first().expect("clap requires a command");
-        let namespace = enter(target, context)?;
+        let place = enter(target, context)?;
         let mut command = Command::new(program);
         command.args(arguments);
-        replace_process(command, &namespace, context)
+        run_there(command, place, context)
     }
 
     fn failure_status(&self) -> u8 {
@@ -94,16 +96,28 @@ pub(super) fn sought(name: &str) -> Option<Sought> {
     name.parse().ok().filter(|name: &NamespaceName| !name.is_host()).map(Sought::Namespace)
 }
 
+/// A namespace in which to run a command.
+pub(super) struct There {
+    /// Its name.
+    pub(super) name: NamespaceName,
+    /// The node, if only a child can be in it.
+    pub(super) node: Option<NodeEntry>,
+}
+
 /// Enters a namespace by its name.
-pub(super) fn enter(name: &str, context: &mut Context<'_>) -> Result<NamespaceName, Failure> {
+pub(super) fn enter(name: &str, context: &mut Context<'_>) -> Result<There, Failure> {
     let name: NamespaceName = name.parse().map_err(Failure::new)?;
     if name.is_host() {
-        return Ok(name);
+        return Ok(There { name, node: None });
     }
-    for failed in inside::enter(&name).map_err(|error| explain(&name, error, context.elsewhere))? {
+    let failed = match inside::enter(&name).map_err(|error| explain(&name, error, context.elsewhere))? {
+        Entered::Child(node) => return Ok(There { name, node: Some(node) }),
+        Entered::Here(failed) => failed,
+    };
+    for failed in failed {
         context.output.warning(&format!("cannot mount over `{}`: {}", failed.path.display(), plain(&failed.error)));
     }
-    Ok(name)
+    Ok(There { name, node: None })
 }
 
 fn explain(name: &NamespaceName, error: EnterError, elsewhere: &Elsewhere) -> Failure {
@@ -123,15 +137,21 @@ fn explain(name: &NamespaceName, error: EnterError, elsewhere: &Elsewhere) -> Fa
     }
 }
 
-/// Executes the command in place of this process. Returns only if that fails.
-pub(super) fn replace_process(mut command: Command, namespace: &NamespaceName, context: &Context<'_>) -> Result<u8, Failure> {
+/// Executes the command in place of this process, or, in a node with a PID namespace, as a child that stands for this process.
+pub(super) fn run_there(mut command: Command, there: There, context: &Context<'_>) -> Result<u8, Failure> {
     context.elsewhere.dismiss();
-    command.env("TOPO_NAMESPACE", namespace.as_str());
+    command.env("TOPO_NAMESPACE", there.name.as_str());
     if let Some(sandbox) = context.environment.sandbox() {
         // A topo that the command starts then works in the same sandbox.
         command.env(environment::VARIABLE, sandbox.as_str());
     }
-    let error = command.exec();
+    let error = match there.node {
+        None => command.exec(),
+        Some(node) => match run_child(&mut command, node) {
+            Ok(status) => return Ok(status),
+            Err(error) => error,
+        },
+    };
     let program = command.get_program().to_string_lossy().into_owned();
     let message = format!("cannot run `{program}`");
     if error.kind() == ErrorKind::NotFound || is_not_in_path(command.get_program()) {
@@ -142,6 +162,15 @@ pub(super) fn replace_process(mut command: Command, namespace: &NamespaceName, c
         return Err(Failure { status: NOT_FOUND, ..failure });
     }
     Err(Failure { status: NOT_EXECUTABLE, ..Failure::with_cause(message, error) })
+}
+
+/// Runs the command in a node, and waits for it.
+fn run_child(command: &mut Command, node: NodeEntry) -> std::io::Result<u8> {
+    let foreground = Foreground::new()?;
+    node.start_inside(command)?;
+    let exit = foreground.run(command)?;
+    foreground.end_if_interrupted(exit);
+    Ok(exit.status())
 }
 
 /// Whether no directory in PATH has the command. execvp(3) reports `permission denied` in that case if it cannot search one of

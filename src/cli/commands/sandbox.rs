@@ -9,6 +9,7 @@ use crate::cli::error::Failure;
 use crate::cli::inventory::Inventory;
 use crate::cli::output::Output;
 use crate::cli::{Context, Run};
+use crate::kernel::linux::node::spawner;
 use crate::name::SandboxName;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::{self, Found, holder, restriction, uplink};
@@ -72,6 +73,10 @@ pub fn run_helper() -> Option<ExitCode> {
     let first = [arguments.next()?, arguments.next()?];
     if first.iter().eq(holder::ARGUMENTS.iter()) {
         holder::run();
+        return Some(ExitCode::SUCCESS);
+    }
+    if first.iter().eq(spawner::ARGUMENTS.iter()) {
+        spawner::run();
         return Some(ExitCode::SUCCESS);
     }
     let rest: Vec<_> = arguments.filter_map(|argument| argument.into_string().ok()).collect();

@@ -15,6 +15,7 @@ use crate::cli::elsewhere::Sought;
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::{Context, Run};
+use crate::kernel::linux::node::enter::NodeEntry;
 use crate::name::NamespaceName;
 
 /// Start a shell in a namespace
@@ -40,10 +41,11 @@ impl Run for ShellArgs {
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
-        let namespace = exec::enter(&self.namespace, context)?;
+        let there = exec::enter(&self.namespace, context)?;
         let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| OsString::from("/bin/sh"));
-        let command = command(&shell, &namespace).map_err(Failure::new)?;
-        exec::replace_process(command, &namespace, context)
+        let root = there.node.as_ref().filter(|node| node.has_mounts()).map(NodeEntry::root);
+        let command = command(&shell, &there.name, root.as_deref()).map_err(Failure::new)?;
+        exec::run_there(command, there, context)
     }
 
     fn failure_status(&self) -> u8 {
@@ -51,14 +53,14 @@ impl Run for ShellArgs {
     }
 }
 
-/// The command that starts a shell with the namespace in its prompt.
-fn command(shell: &OsStr, namespace: &NamespaceName) -> io::Result<Command> {
+/// The command that starts a shell with the namespace in its prompt. `root` is the root directory of the node, if it is another one.
+fn command(shell: &OsStr, namespace: &NamespaceName, root: Option<&Path>) -> io::Result<Command> {
     let prompt = format!("({namespace}) ");
     let mut command = Command::new(shell);
     let name = Path::new(shell).file_name().unwrap_or_default().to_string_lossy().into_owned();
     match name.as_str() {
         "bash" => drop(command.arg("--rcfile").arg(bash_settings(&prompt)?).arg("-i")),
-        "zsh" => zsh(&mut command, &prompt)?,
+        "zsh" => zsh(&mut command, &prompt, root)?,
         "fish" => drop(command.arg("--init-command").arg(fish_settings(&prompt))),
         // Other POSIX shells show PS1, unless their own settings replace it.
         _ => drop(command.env("PS1", format!("{prompt}{}", if nix::unistd::geteuid().is_root() { "# " } else { "$ " }))),
@@ -77,8 +79,16 @@ fn bash_settings(prompt: &str) -> io::Result<PathBuf> {
 
 /// Makes zsh read its settings from a temporary directory. The `.zshenv` there removes the directory, continues with the user's
 /// own settings, and sets the prompt after them.
-fn zsh(command: &mut Command, prompt: &str) -> io::Result<()> {
-    let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("topo-zsh-XXXXXX"))?;
+fn zsh(command: &mut Command, prompt: &str, root: Option<&Path>) -> io::Result<()> {
+    let place = match root {
+        Some(root) => root.join("tmp"),
+        None => std::env::temp_dir(),
+    };
+    let made = nix::unistd::mkdtemp(&place.join("topo-zsh-XXXXXX"))?;
+    let directory = match root.and_then(|root| made.strip_prefix(root).ok()) {
+        Some(inside) => Path::new("/").join(inside),
+        None => made.clone(),
+    };
     let own = std::env::var_os("ZDOTDIR");
     let restore = if own.is_some() { "ZDOTDIR=$TOPO_ZDOTDIR" } else { "unset ZDOTDIR" };
     let text = format!(
@@ -88,7 +98,7 @@ fn zsh(command: &mut Command, prompt: &str) -> io::Result<()> {
          _topo_prompt() {{ PROMPT=\"{prompt}$PROMPT\"; add-zsh-hook -d precmd _topo_prompt; unfunction _topo_prompt }}\n\
          add-zsh-hook precmd _topo_prompt\n"
     );
-    std::fs::write(directory.join(".zshenv"), text)?;
+    std::fs::write(made.join(".zshenv"), text)?;
     command.env("ZDOTDIR", directory).env("TOPO_ZDOTDIR", own.unwrap_or_default());
     Ok(())
 }

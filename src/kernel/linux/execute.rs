@@ -4,6 +4,7 @@
 mod carrier;
 mod detection;
 mod namespaces;
+mod parts;
 
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -12,11 +13,13 @@ use nix::libc;
 
 use super::Linux;
 use super::early::{EarlyNamespaces, Follower};
+use super::node::Nodes;
 use super::wire::{Batch, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
 use crate::resource::neighbor::Neighbor;
+use crate::resource::node::PartKey;
 use crate::resource::object::{Awaited, Object};
 
 /// Messages that are sent together through the socket of one namespace.
@@ -42,6 +45,12 @@ enum Method<'a> {
     Inside,
     /// Threads that remove namespaces, together with other operations.
     Removal,
+    /// The spawner starts nodes, together with other operations.
+    Nodes,
+    /// Inits end, together with other operations.
+    EndOfNodes,
+    /// An init, or the spawner.
+    Part,
 }
 
 /// What an operation may have to wait for.
@@ -63,6 +72,9 @@ fn method(operation: &Operation) -> Method<'_> {
     match operation {
         Operation::CreateNamespace(_) | Operation::WriteSysctl { .. } => Method::Inside,
         Operation::DeleteNamespace(_) => Method::Removal,
+        Operation::PutPart(put) if put.key == PartKey::Node && put.over.is_none() => Method::Nodes,
+        Operation::RemovePart(_, PartKey::Node) => Method::EndOfNodes,
+        Operation::CreateUserNamespace(_) | Operation::PutPart(_) | Operation::RemovePart(..) => Method::Part,
         Operation::CreateLink(new) => Method::Messages(creating_namespace(new)),
         Operation::ChangeLink(_)
         | Operation::DeleteLink(_)
@@ -79,6 +91,7 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
     let outcome = carry_out(linux, operations, progress);
     // The next plan, which may be a rollback, does not need the namespaces of this one.
     linux.early_namespaces = EarlyNamespaces::default();
+    Nodes::clean_up(&linux.lab);
     outcome
 }
 
@@ -117,6 +130,20 @@ fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Pro
                 let run = run(|method| matches!(method, Method::Removal));
                 remove(linux, operations, position..position + run, progress)?;
                 run
+            }
+            Method::Nodes => {
+                let run = run(|method| matches!(method, Method::Nodes));
+                parts::start(linux, operations, position..position + run, progress)?;
+                run
+            }
+            Method::EndOfNodes => {
+                let run = run(|method| matches!(method, Method::EndOfNodes));
+                parts::end(linux, operations, position..position + run, progress)?;
+                run
+            }
+            Method::Part => {
+                parts::execute(linux, operations, position, progress)?;
+                1
             }
         };
     }
@@ -162,7 +189,12 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
         }
         // A forwarding entry is a neighbour of AF_BRIDGE.
         Operation::RestoreEntry(_, entry) => batch.push_bytes(Neighbor::NEW, &entry.0, NLM_F_CREATE | NLM_F_EXCL),
-        Operation::CreateNamespace(_) | Operation::DeleteNamespace(_) | Operation::WriteSysctl { .. } => {}
+        Operation::CreateNamespace(_)
+        | Operation::CreateUserNamespace(_)
+        | Operation::DeleteNamespace(_)
+        | Operation::WriteSysctl { .. }
+        | Operation::PutPart(_)
+        | Operation::RemovePart(..) => {}
     }
     pending.owners.resize(pending.batch.len(), position);
     pending.complete.push(position);

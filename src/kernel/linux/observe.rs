@@ -16,6 +16,7 @@ use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use self::read::complete_host;
 pub(super) use self::read::{Answers, Candidate, Interest, Look, Seen, broken, look_at, read_host, read_namespaces};
+use super::node::{Nodes, client, spawner};
 use super::system::netns::{self, Directory};
 use super::system::sysctl;
 use super::{Linux, early};
@@ -57,6 +58,7 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
             settle(linux, seen, &mut others, &mut snapshots);
         }
     }
+    observe_parts(linux, desired, look, &mut others)?;
     let lab = linux.lab.clone();
     let live = live(&lab, desired, &snapshots, others, &mut Numbers(linux))?;
     linux.seen = snapshots;
@@ -65,6 +67,38 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     }
     linux.early_namespaces.resume(&linux.threads);
     Ok(live)
+}
+
+/// Observes the nodes, and which namespaces have a user namespace of their own. Nothing is asked of a lab without nodes.
+fn observe_parts(linux: &mut Linux, desired: &State, look: Look<'_>, others: &mut Others) -> Result<(), ObserveError> {
+    let failed = |what: String| move |error: io::Error| broken(what)(error);
+    let nodes = Nodes::open(&linux.lab).map_err(failed("the nodes".to_owned()))?;
+    let names = nodes.as_ref().map_or(Ok(Vec::new()), Nodes::names).map_err(failed("the nodes".to_owned()))?;
+    let mut known = std::mem::take(&mut linux.parts);
+    if let Some(nodes) = &nodes {
+        for name in names {
+            let parts = match known.remove(&name).filter(|_| !look.includes(&name)) {
+                Some(parts) => parts,
+                None => {
+                    let network = linux.namespaces.get(&name).map(|opened| &opened.file);
+                    let described = client::describe(nodes, &name, network);
+                    described.map_err(|errno| ObserveError { what: format!("the node `{name}`"), source: Box::new(errno) })?
+                }
+            };
+            linux.parts.insert(name, parts);
+        }
+    }
+    let asking = desired.parts.keys().map(|(name, _)| name).chain(linux.parts.keys());
+    let asking: BTreeSet<&NamespaceName> = asking.collect();
+    for name in asking {
+        let Some(opened) = linux.namespaces.get(name) else { continue };
+        let owner = spawner::has_own_user(&opened.file).map_err(failed(format!("the owner of `{name}`")))?;
+        others.user_owned.extend(owner.then(|| name.clone()));
+    }
+    let parts = linux.parts.iter();
+    others.parts =
+        parts.flat_map(|(name, parts)| parts.iter().map(|(key, part)| ((name.clone(), key.clone()), part.clone()))).collect();
+    Ok(())
 }
 
 /// Finds the entries that may be namespaces of the lab and must be read. Known namespaces whose entry has not changed keep their sockets.

@@ -13,6 +13,7 @@ use crate::name::{LabName, LinkName, NamespaceName};
 use crate::operation::{LinkHandle, Operation};
 use crate::ownership;
 use crate::resource::link::rules::{Cause, Refusal};
+use crate::resource::node::{Part, PartKey};
 use crate::resource::object::table::Tables;
 use crate::state::Ifindex;
 
@@ -35,6 +36,8 @@ pub(super) struct Namespace {
     pub(super) objects: Tables<Kept>,
     /// Sysctls that differ from the kernel's defaults, by path.
     pub(super) sysctls: BTreeMap<String, String>,
+    /// Whether a user namespace of its own owns it.
+    pub(super) user_owned: bool,
 }
 
 impl Namespace {
@@ -44,6 +47,7 @@ impl Namespace {
             routes: Vec::new(),
             objects: Tables::default(),
             sysctls: BTreeMap::new(),
+            user_owned: false,
         }
     }
 
@@ -63,6 +67,8 @@ pub struct Network {
     pub(super) namespaces: BTreeMap<NamespaceName, Namespace>,
     /// Files under /run/netns that are not namespaces, with their text.
     pub(super) placeholders: BTreeMap<NamespaceName, String>,
+    /// Nodes and their parts.
+    pub(super) parts: BTreeMap<(NamespaceName, PartKey), Part>,
     /// The number of links created so far. Hardware addresses are derived from it.
     pub(super) created_links: u32,
 }
@@ -71,7 +77,7 @@ impl Default for Network {
     /// Returns `host` with `lo`.
     fn default() -> Self {
         let namespaces = BTreeMap::from([(NamespaceName::host(), Namespace::new())]);
-        Self { namespaces, placeholders: BTreeMap::new(), created_links: 0 }
+        Self { namespaces, placeholders: BTreeMap::new(), parts: BTreeMap::new(), created_links: 0 }
     }
 }
 
@@ -149,18 +155,25 @@ impl Network {
                 line(format_args!("{name} {object}"));
             }
         }
+        for ((name, key), part) in &self.parts {
+            line(format_args!("{name} part {key:?} {part:?}"));
+        }
         text
     }
 
     pub(super) fn execute(&mut self, author: Author<'_>, operation: &Operation) -> Result<(), Errno> {
         if !self.namespaces.contains_key(operation.namespace()) && !self.placeholders.contains_key(operation.namespace()) {
-            let creates = matches!(operation, Operation::CreateNamespace(_));
-            if !creates {
+            let needs_none = matches!(
+                operation,
+                Operation::CreateNamespace(_) | Operation::CreateUserNamespace(_) | Operation::RemovePart(..)
+            );
+            if !needs_none {
                 return Err(said(libc::ENOENT, &format!("no namespace `{}`", operation.namespace())));
             }
         }
         match operation {
-            Operation::CreateNamespace(namespace) => self.create_namespace(author, namespace),
+            Operation::CreateNamespace(namespace) => self.create_namespace(author, namespace, false),
+            Operation::CreateUserNamespace(namespace) => self.create_namespace(author, namespace, true),
             Operation::DeleteNamespace(namespace) => self.delete_namespace(author, namespace),
             Operation::WriteSysctl { namespace, key, value } => self.write_sysctl(namespace, key, value),
             Operation::CreateLink(new) => self.create_link(author, new),
@@ -172,17 +185,19 @@ impl Network {
             Operation::Restore(again) => self.restore(again),
             // No entries are simulated, so none are lost.
             Operation::RestoreEntry(..) => Err(Errno::new(libc::EOPNOTSUPP)),
+            Operation::PutPart(put) => self.put_part(put),
+            Operation::RemovePart(namespace, key) => self.remove_part(namespace, key),
         }?;
         self.enable_ports();
         self.drop_unmet_objects();
         Ok(())
     }
 
-    fn create_namespace(&mut self, author: Author<'_>, name: &NamespaceName) -> Result<(), Errno> {
+    fn create_namespace(&mut self, author: Author<'_>, name: &NamespaceName, user_owned: bool) -> Result<(), Errno> {
         if self.namespaces.contains_key(name) || self.placeholders.contains_key(name) {
             return Err(Errno::new(libc::EEXIST));
         }
-        let mut namespace = Namespace::new();
+        let mut namespace = Namespace { user_owned, ..Namespace::new() };
         if let (Author::Lab(lab), Some(loopback)) = (author, namespace.devices.get_mut(&LOOPBACK)) {
             loopback.alias = ownership::namespace_mark(lab, name);
         }
@@ -200,6 +215,7 @@ impl Network {
         }
         self.placeholders.remove(name);
         self.drop_namespace(name);
+        self.detach_node(name);
         Ok(())
     }
 

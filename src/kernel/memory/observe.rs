@@ -23,6 +23,7 @@ use crate::state::State;
 /// Reads `host`, the lab's namespaces, and the sysctls of `desired`.
 pub(super) fn read(network: &Network, lab: &LabName, desired: &State) -> (Snapshots, Others) {
     let (mut snapshots, mut others) = (Snapshots::new(), Others::default());
+    others.parts = network.parts.clone();
     for (name, text) in &network.placeholders {
         match *text == ownership::namespace_mark(lab, name) {
             true => drop(others.broken.insert(name.clone())),
@@ -33,7 +34,10 @@ pub(super) fn read(network: &Network, lab: &LabName, desired: &State) -> (Snapsh
         let mark = network.mark_of(name).map_or("", String::as_str);
         match foreign_namespace(lab, name, mark).filter(|_| !name.is_host()) {
             Some(what) => others.foreign.push((name.clone(), what)),
-            None => drop(snapshots.insert(name.clone(), Reader { network, name, namespace }.read(desired))),
+            None => {
+                others.user_owned.extend(namespace.user_owned.then(|| name.clone()));
+                snapshots.insert(name.clone(), Reader { network, name, namespace }.read(desired));
+            }
         }
     }
     (snapshots, others)

@@ -82,6 +82,16 @@ impl EarlyNamespaces {
     }
 }
 
+impl EarlyNamespaces {
+    /// Opens the calling thread's namespace, which is new and was made elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub(in crate::kernel::linux) fn complete(&self) -> Result<OpenNamespace, Errno> {
+        self.0.complete()
+    }
+}
+
 impl Shared {
     fn stock(&self) -> MutexGuard<'_, Stock> {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
@@ -110,6 +120,12 @@ impl Shared {
     fn create(&self) -> Result<OpenNamespace, Errno> {
         let io = |error: io::Error| Errno::from(&error);
         netns::enter_new().map_err(io)?;
+        self.complete()
+    }
+
+    /// Gives the calling thread's new namespace the kernel's own settings.
+    fn complete(&self) -> Result<OpenNamespace, Errno> {
+        let io = |error: io::Error| Errno::from(&error);
         let mut namespace = OpenNamespace::of_this_thread().map_err(io)?;
         let inherited = self.inherited(&mut namespace.socket).map_err(io)?;
         inherited::reset(&inherited)?;

@@ -116,8 +116,31 @@ fn create(
         Some(directory) => directory,
         None => directory.insert(Directory::open_or_create().map_err(io)?),
     };
-    let mut opened = early_namespaces.take_or_create()?;
+    let opened = early_namespaces.take_or_create()?;
     netns::enter(&opened.file).map_err(io)?;
+    mark_and_publish(lab, name, directory, opened)
+}
+
+/// Marks and publishes a network namespace that was made elsewhere.
+pub(super) fn publish(linux: &Linux, name: &NamespaceName, network: File) -> Result<OpenNamespace, Errno> {
+    let (lab, name, early_namespaces) = (linux.lab.clone(), name.clone(), linux.early_namespaces.clone());
+    let job = move || {
+        let io = |error: io::Error| Errno::from(&error);
+        netns::enter(&network).map_err(io)?;
+        let opened = early_namespaces.complete()?;
+        mark_and_publish(&lab, &name, &Directory::open_or_create().map_err(io)?, opened)
+    };
+    linux.threads.run(job).map_err(|error| Errno::from(&error))?
+}
+
+/// Marks the namespace of the calling thread, and then publishes it.
+fn mark_and_publish(
+    lab: &LabName,
+    name: &NamespaceName,
+    directory: &Directory,
+    mut opened: OpenNamespace,
+) -> Result<OpenNamespace, Errno> {
+    let io = |error: io::Error| Errno::from(&error);
     let mut batch = Batch::default();
     encode::new_namespace(&mut batch, lab, name);
     if let Some(refusal) = opened.socket.execute(&mut batch).map_err(io)?.into_iter().next() {

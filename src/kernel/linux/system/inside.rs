@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::isolate::mount_sysfs;
 use super::netns::{self, Directory, Entry};
+use crate::kernel::linux::node::enter::NodeEntry;
 use crate::name::NamespaceName;
 
 /// The directory of namespace files of ip-netns(8).
@@ -61,11 +62,19 @@ pub fn names() -> io::Result<Vec<NamespaceName>> {
     Directory::open()?.map_or_else(|| Ok(Vec::new()), |directory| directory.names())
 }
 
-/// Moves the calling thread into a named namespace, with mounts of its own. Returns the files that could not be mounted.
+/// How a namespace was entered.
+pub enum Entered {
+    /// The calling thread is in it, and has mounts of its own, unless they are those of the node. These files could not be mounted.
+    Here(Vec<Unbound>),
+    /// Only a child can be in the node.
+    Child(NodeEntry),
+}
+
+/// Moves the calling thread, which must be the only one, into a named namespace and into all other namespaces of the node.
 ///
 /// # Errors
 /// Fails if the namespace does not exist, or a system call fails.
-pub fn enter(name: &NamespaceName) -> Result<Vec<Unbound>, EnterError> {
+pub fn enter(name: &NamespaceName) -> Result<Entered, EnterError> {
     let refused = |source| EnterError::Refused { name: name.clone(), source };
     let missing = || EnterError::Missing { name: name.clone(), known: names().unwrap_or_default() };
     let directory = Directory::open().map_err(refused)?.ok_or_else(missing)?;
@@ -74,12 +83,21 @@ pub fn enter(name: &NamespaceName) -> Result<Vec<Unbound>, EnterError> {
         Entry::File(_) => return Err(EnterError::NoNamespace { name: name.clone(), what: "a file" }),
         Entry::Other(what) => return Err(EnterError::NoNamespace { name: name.clone(), what }),
     };
-    netns::enter(&namespace).map_err(refused)?;
+    match NodeEntry::find(name, &namespace).map_err(refused)? {
+        Some(node) if node.needs_child() => return Ok(Entered::Child(node)),
+        Some(node) => {
+            node.enter().map_err(refused)?;
+            if node.has_mounts() {
+                return Ok(Entered::Here(Vec::new()));
+            }
+        }
+        None => netns::enter(&namespace).map_err(refused)?,
+    }
     unshare(CloneFlags::CLONE_NEWNS).map_err(|error| refused(error.into()))?;
     mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_SLAVE, NOTHING).map_err(|error| refused(error.into()))?;
     // Some container runtimes forbid it. Then /sys shows the network devices of the machine.
     let _ = mount_sysfs(name.as_str());
-    Ok(bind_files(name))
+    Ok(Entered::Here(bind_files(name)))
 }
 
 fn bind_files(name: &NamespaceName) -> Vec<Unbound> {

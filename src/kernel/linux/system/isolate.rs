@@ -203,7 +203,7 @@ fn restore_entry(old: &OwnedFd, name: &OsStr, target: &Path) -> io::Result<()> {
 }
 
 /// Binds an open file or directory, with the mounts below it, to another path.
-fn bind(source: &impl AsRawFd, target: &Path) -> io::Result<()> {
+pub fn bind(source: &impl AsRawFd, target: &Path) -> io::Result<()> {
     Ok(mount(Some(descriptor_path(source).as_str()), target, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)?)
 }
 
@@ -230,10 +230,51 @@ fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
-/// Returns the mounts below a path, without those below other ones.
-fn mounts_below(path: &Path) -> Vec<PathBuf> {
+/// A mount.
+pub struct Mount {
+    /// Where it is mounted.
+    pub path: PathBuf,
+    /// The type of its file system.
+    pub kind: String,
+    /// What is mounted, as whoever mounted it says.
+    pub source: String,
+}
+
+/// Returns the mounts of the calling process, proc_pid_mountinfo(5); none if /proc is not there.
+pub fn mounts() -> Vec<Mount> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut found: Vec<PathBuf> = text.lines().filter_map(|line| Some(line.split(' ').nth(4)?.into())).collect();
+    text.lines().filter_map(mount_of).collect()
+}
+
+fn mount_of(line: &str) -> Option<Mount> {
+    let (fields, rest) = line.split_once(" - ")?;
+    let mut rest = rest.split(' ').map(str::to_owned);
+    Some(Mount { path: unescape(fields.split(' ').nth(4)?), kind: rest.next()?, source: rest.next()? })
+}
+
+/// Replaces the octal numbers of spaces and other signs in a path.
+fn unescape(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let number = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match number.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(OsStr::from_bytes(&bytes))
+}
+
+/// Returns the mounts below a path, without those below other ones.
+pub fn mounts_below(path: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = mounts().into_iter().map(|mounted| mounted.path).collect();
     found.retain(|mounted| mounted.starts_with(path) && mounted != path);
     found.sort();
     found.dedup_by(|later, earlier| later.starts_with(earlier));
@@ -263,6 +304,15 @@ fn bring_loopback_up() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mounts_are_parsed() {
+        let line = r"36 35 98:0 /mnt1 /a\040b\134 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        let found = mount_of(line).unwrap();
+        assert_eq!((found.kind.as_str(), found.source.as_str()), ("ext3", "/dev/root"));
+        assert_eq!(found.path, PathBuf::from("/a b\\"));
+        assert!(mount_of("36 35").is_none());
+    }
 
     #[test]
     fn the_identity_map_keeps_every_id() {

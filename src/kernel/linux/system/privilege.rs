@@ -96,7 +96,7 @@ const FILES: [Capability; 2] = [Capability::IgnorePermissions, Capability::Ignor
 ///
 /// # Errors
 /// Fails if a system call fails.
-pub(super) fn may_ignore_permissions() -> io::Result<bool> {
+pub fn may_ignore_permissions() -> io::Result<bool> {
     may(&FILES[..1])
 }
 
@@ -105,7 +105,7 @@ pub(super) fn may_ignore_permissions() -> io::Result<bool> {
 ///
 /// # Errors
 /// Fails if a system call fails.
-pub(super) fn respect_permissions() -> io::Result<()> {
+pub fn respect_permissions() -> io::Result<()> {
     for capability in FILES {
         // SAFETY: PR_CAPBSET_DROP takes a number.
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong, 0, 0, 0) };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::process::{Process, numbers};
+use super::process::{Process, identity, numbers};
 use crate::name::NamespaceName;
 
 /// The time that a process has to end after SIGTERM.
@@ -33,22 +33,46 @@ pub(in crate::kernel::linux) struct Place<'a> {
     pub(in crate::kernel::linux) file: &'a File,
 }
 
+/// The processes that end with a node.
+pub(in crate::kernel::linux) struct NodeProcesses {
+    init: i32,
+    /// The node's PID namespace, if it has one.
+    namespace: Option<(u64, u64)>,
+}
+
+impl NodeProcesses {
+    /// Returns those of the node with this init.
+    ///
+    /// # Errors
+    /// Fails if it cannot be found out in which PID namespace the init is.
+    pub(in crate::kernel::linux) fn of(init: &Process) -> io::Result<Self> {
+        let namespace = identity(&format!("/proc/{}/ns/pid", init.number()))?;
+        let is_own = namespace != identity("/proc/self/ns/pid")?;
+        Ok(Self { init: init.number(), namespace: is_own.then_some(namespace) })
+    }
+
+    fn include(&self, process: i32) -> bool {
+        let is_inside = |namespace: (u64, u64)| identity(&format!("/proc/{process}/ns/pid")).is_ok_and(|own| own == namespace);
+        process == self.init || self.namespace.is_some_and(is_inside)
+    }
+}
+
 /// Returns the processes inside of these namespaces, as far as they are visible to this process.
 ///
 /// # Errors
 /// Fails if /proc cannot be read.
-pub(in crate::kernel::linux) fn find(places: &[Place<'_>]) -> io::Result<Vec<ProcessInside>> {
-    Ok(search(places)?.into_iter().map(|(process, _)| process).collect())
+pub(in crate::kernel::linux) fn find(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<ProcessInside>> {
+    Ok(search(places, nodes)?.into_iter().map(|(process, _)| process).collect())
 }
 
 /// Ends the processes inside of these namespaces, with SIGTERM and then SIGKILL. Returns them when none is left.
 ///
 /// # Errors
 /// Fails if a process cannot be signalled, or new processes keep appearing.
-pub(in crate::kernel::linux) fn end(places: &[Place<'_>]) -> io::Result<Vec<ProcessInside>> {
+pub(in crate::kernel::linux) fn end(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<ProcessInside>> {
     let mut ended = Vec::new();
     for _ in 0..ROUNDS {
-        let found = search(places)?;
+        let found = search(places, nodes)?;
         if found.is_empty() {
             return Ok(ended);
         }
@@ -69,7 +93,7 @@ pub(in crate::kernel::linux) fn end(places: &[Place<'_>]) -> io::Result<Vec<Proc
 }
 
 /// Returns the processes, each with a descriptor that was opened before the namespace of the process was checked.
-fn search(places: &[Place<'_>]) -> io::Result<Vec<(ProcessInside, Process)>> {
+fn search(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<(ProcessInside, Process)>> {
     if places.is_empty() {
         return Ok(Vec::new());
     }
@@ -88,7 +112,7 @@ fn search(places: &[Place<'_>]) -> io::Result<Vec<(ProcessInside, Process)>> {
             let status = std::fs::metadata(format!("/proc/{process}/task/{thread}/ns/net")).ok()?;
             identities.get(&(status.dev(), status.ino())).copied()
         });
-        if let Some(namespace) = namespace {
+        if let Some(namespace) = namespace.filter(|_| !nodes.iter().any(|node| node.include(process))) {
             let command = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end().to_owned();
             found.push((ProcessInside { namespace: namespace.clone(), process, command }, handle));
         }

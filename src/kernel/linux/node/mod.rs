@@ -1,0 +1,18 @@
+//! Nodes: what a namespace has beyond its network.
+//!
+//! A node is kept by its init, a process of this program ([`init`]) inside of the node's namespaces: PID 1, if the node has a PID
+//! namespace of its own. A [`spawner`] starts inits: it is a small copy of this program with a single thread. Commands find an init by
+//! its socket in the lab's [`directory`], check that it is in the network namespace of the node, and talk to it ([`client`],
+//! [`protocol`]). Nothing about a node is written down: its init is asked.
+
+pub mod client;
+mod directory;
+pub mod enter;
+pub mod init;
+mod mounts;
+mod protocol;
+pub mod spawner;
+mod title;
+mod view;
+
+pub use directory::Nodes;

@@ -1,0 +1,395 @@
+//! The spawner: a process that starts inits. It is a new copy of this program, so that it is small and has a single thread, and each
+//! init is a copy of it.
+//!
+//! Its standard input is a socket for orders and outcomes. A command starts it before it drops its privileges: what runs in a node needs
+//! those of root. Inits keep the lab's lock until they are found by their sockets. So a command that comes after this one was killed waits
+//! for those that are still coming.
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg, shutdown,
+    socketpair,
+};
+use nix::unistd::{ForkResult, fork, pipe, read};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::directory::Nodes;
+use super::init::Embryo;
+use super::protocol::Refusal;
+use super::{mounts, title};
+use crate::kernel::Errno as KernelErrno;
+use crate::kernel::linux::system::{isolate, process};
+use crate::name::{LabName, NamespaceName};
+use crate::resource::node::Node;
+use crate::resource::node::isolation::{Isolation, NamespaceKind};
+
+/// The arguments with which the program runs as a spawner.
+pub const ARGUMENTS: [&str; 2] = ["node", "spawn"];
+/// How long a step may take, in milliseconds.
+const TIMEOUT: u16 = 20_000;
+/// The longest message.
+const MESSAGE: usize = 1 << 15;
+
+/// What the spawner is asked for.
+#[derive(Debug, Serialize, Deserialize)]
+enum Order {
+    /// Use what comes with the order: the directory of the inits' sockets, and the lab's lock, if there is one.
+    Furnish,
+    /// Start an init in the network namespace whose descriptor comes with the order.
+    Init { lab: LabName, name: NamespaceName, node: Node },
+    /// Make a network namespace that a user namespace of its own owns.
+    Network { name: NamespaceName },
+}
+
+/// What became of an order. The descriptor of a new network namespace comes with it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Outcome {
+    name: NamespaceName,
+    refusal: Option<Refusal>,
+}
+
+/// The spawner, as seen by the process that started it.
+pub struct Spawner {
+    socket: OwnedFd,
+    child: Child,
+    is_furnished: bool,
+}
+
+impl Spawner {
+    /// Starts a spawner.
+    ///
+    /// # Errors
+    /// Fails if there are no more processes or descriptors.
+    pub fn start() -> io::Result<Self> {
+        let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        // This works even if the program's file was replaced.
+        let mut command = Command::new("/proc/self/exe");
+        // Inits write their titles over the arguments.
+        command.arg0("topo").args(ARGUMENTS).arg(" ".repeat(title::LENGTH)).env_clear();
+        command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self { socket, child: command.spawn()?, is_furnished: false })
+    }
+
+    /// Gives it the directory of the inits' sockets and the lab's lock, if it does not have them yet.
+    ///
+    /// # Errors
+    /// Fails if the directory cannot be used, or the spawner has ended.
+    pub fn furnish(&mut self, lab: &LabName, lock: Option<&OwnedFd>) -> io::Result<()> {
+        if !self.is_furnished {
+            let directory = Nodes::open_or_create(lab)?.descriptor()?;
+            let descriptors: Vec<_> = [Some(directory.as_fd()), lock.map(AsFd::as_fd)].into_iter().flatten().collect();
+            send(self.socket.as_fd(), &Order::Furnish, &descriptors)?;
+            self.is_furnished = true;
+        }
+        Ok(())
+    }
+
+    /// Begins to start an init in a network namespace.
+    ///
+    /// # Errors
+    /// Fails if the spawner has ended.
+    pub fn begin(&self, lab: &LabName, name: &NamespaceName, node: &Node, network: BorrowedFd<'_>) -> io::Result<()> {
+        let order = Order::Init { lab: lab.clone(), name: name.clone(), node: node.clone() };
+        send(self.socket.as_fd(), &order, &[network])
+    }
+
+    /// Waits until a begun init is ready or has failed. Returns its name.
+    ///
+    /// # Errors
+    /// Fails if the spawner has ended, or nothing happens for a long time.
+    pub fn finish(&self) -> io::Result<(NamespaceName, Result<(), KernelErrno>)> {
+        let (outcome, _) = self.outcome()?;
+        Ok((outcome.name, outcome.refusal.map_or(Ok(()), |refusal| Err(refusal.into()))))
+    }
+
+    /// Makes a network namespace that a user namespace of its own owns.
+    ///
+    /// # Errors
+    /// Fails if the system refuses it.
+    pub fn network(&self, name: &NamespaceName) -> Result<File, KernelErrno> {
+        let failed = |error: io::Error| KernelErrno::from(&error);
+        send(self.socket.as_fd(), &Order::Network { name: name.clone() }, &[]).map_err(failed)?;
+        let (outcome, descriptors) = self.outcome().map_err(failed)?;
+        match (outcome.refusal, descriptors.into_iter().next()) {
+            (None, Some(descriptor)) => Ok(File::from(descriptor)),
+            (Some(refusal), _) => Err(refusal.into()),
+            (None, None) => Err(KernelErrno::new(libc::EBADMSG)),
+        }
+    }
+
+    fn outcome(&self) -> io::Result<(Outcome, Vec<OwnedFd>)> {
+        loop {
+            match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::from(TIMEOUT)) {
+                Ok(0) => return Err(Errno::ETIMEDOUT.into()),
+                Err(Errno::EINTR) => {}
+                other => {
+                    other?;
+                    return receive(self.socket.as_fd())?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Spawner {
+    fn drop(&mut self) {
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}
+
+fn send(socket: BorrowedFd<'_>, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let text = serde_json::to_vec(message)?;
+    let descriptors: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let rights = if descriptors.is_empty() { &rights[..0] } else { &rights };
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&text)], rights, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
+/// Receives a message and its descriptors; `None` at the end.
+fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut bytes = vec![0; MESSAGE];
+    let mut space = cmsg_space!([RawFd; 2]);
+    let (length, descriptors) = loop {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(message) => {
+                let rights = message.cmsgs()?.flat_map(|part| match part {
+                    ControlMessageOwned::ScmRights(rights) => rights,
+                    _ => Vec::new(),
+                });
+                // SAFETY: the kernel has just made these descriptors for this process, and nobody else knows them.
+                break (message.bytes, rights.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) }).collect());
+            }
+        }
+    };
+    match bytes.get(..length) {
+        None | Some([]) => Ok(None),
+        Some(text) => Ok(Some((serde_json::from_slice(text)?, descriptors))),
+    }
+}
+
+/// Runs as the spawner until the process that started it ends or has no more orders. Returns in the spawner, and in an init when that ends.
+pub fn run() {
+    if let Ok(mut workshop) = Workshop::open() {
+        workshop.serve();
+    }
+}
+
+/// The spawner, from inside.
+struct Workshop {
+    orders: Option<OwnedFd>,
+    directory: Option<OwnedFd>,
+    lock: Option<OwnedFd>,
+    /// The mount namespace of the machine, once the spawner has left it.
+    machine: Option<File>,
+}
+
+impl Workshop {
+    /// Takes over the descriptors, and gives up the rest of what was inherited.
+    fn open() -> io::Result<Self> {
+        process::close_from(3)?;
+        let orders = io::stdin().as_fd().try_clone_to_owned()?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        nix::unistd::dup2_stdin(&null)?;
+        nix::unistd::setsid()?;
+        std::env::set_current_dir("/")?;
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+        // SAFETY: a disposition that is no function of this program.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
+        Ok(Self { orders: Some(orders), directory: None, lock: None, machine: None })
+    }
+
+    fn serve(&mut self) {
+        while let Some(Ok(Some((order, descriptors)))) = self.orders.as_ref().map(|orders| receive(orders.as_fd())) {
+            let mut descriptors = descriptors.into_iter();
+            let (name, done) = match order {
+                Order::Furnish => {
+                    (self.directory, self.lock) = (descriptors.next(), descriptors.next());
+                    continue;
+                }
+                Order::Init { lab, name, node } => (name.clone(), self.start_init(lab, name, node, descriptors.next())),
+                Order::Network { name } => (name.clone(), self.make_network(&name)),
+            };
+            match done {
+                Ok(Role::Spawner) => {}
+                Ok(Role::Copy) => return,
+                Err(refusal) => self.report(&name, Err(refusal)),
+            }
+        }
+    }
+
+    /// Tells what became of an order, with the descriptor that was asked for.
+    fn report(&self, name: &NamespaceName, outcome: Result<Option<&File>, Refusal>) {
+        let Some(orders) = &self.orders else { return };
+        let (descriptor, refusal) = match outcome {
+            Ok(descriptor) => (descriptor.map(AsFd::as_fd), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let _ = send(orders.as_fd(), &Outcome { name: name.clone(), refusal }, descriptor.as_slice());
+    }
+
+    fn start_init(&mut self, lab: LabName, name: NamespaceName, node: Node, network: Option<OwnedFd>) -> Result<Role, Refusal> {
+        let missing = || Refusal::new("find the node's directory and network", &Errno::EBADF.into());
+        let directory = self.directory.as_ref().ok_or_else(missing)?.try_clone().map_err(|_| missing())?;
+        let network = network.ok_or_else(missing)?;
+        if node.isolation.has(NamespaceKind::Mount) && self.machine.is_none() {
+            let machine = File::open("/proc/self/ns/mnt").and_then(|machine| mounts::copy().map(|()| machine));
+            self.machine = Some(machine.map_err(|error| Refusal::new("copy the mounts", &error))?);
+        }
+        if !divide()? {
+            return Ok(Role::Spawner);
+        }
+        if let Err(refusal) = self.enter(&node, &network) {
+            self.report(&name, Err(refusal));
+            return Ok(Role::Copy);
+        }
+        drop(network);
+        // Only children are in the new PID namespace, and have the new clocks.
+        match divide() {
+            Ok(false) => {}
+            Ok(true) => self.grow(Embryo { lab, name, node, directory }),
+            Err(refusal) => self.report(&name, Err(refusal)),
+        }
+        Ok(Role::Copy)
+    }
+
+    /// Becomes an init, and returns when the node ends.
+    fn grow(&mut self, embryo: Embryo) {
+        let name = embryo.name.clone();
+        let ready = embryo.grow();
+        self.report(&name, ready.as_ref().map(|_| None).map_err(Refusal::clone));
+        if let Ok(init) = ready {
+            self.orders = None;
+            (self.lock, self.directory, self.machine) = (None, None, None);
+            init.run();
+        }
+    }
+
+    /// Enters the network namespace, and new namespaces of the other kinds.
+    fn enter(&self, node: &Node, network: &OwnedFd) -> Result<(), Refusal> {
+        let refused = |step: &'static str| move |error: io::Error| Refusal::new(step, &error);
+        let isolation = &node.isolation;
+        // SAFETY: a disposition that is no function of this program. An init waits for its children.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map_err(io::Error::from).map_err(refused("wait for processes"))?;
+        if let (Some(machine), false) = (&self.machine, isolation.has(NamespaceKind::Mount)) {
+            setns(machine, CloneFlags::CLONE_NEWNS).map_err(io::Error::from).map_err(refused("enter the mount namespace"))?;
+        }
+        if isolation.has(NamespaceKind::User) {
+            let owner = owner_of(network).map_err(refused("find the user namespace"))?;
+            setns(owner, CloneFlags::CLONE_NEWUSER).map_err(io::Error::from).map_err(refused("enter the user namespace"))?;
+        }
+        let entered = setns(network, CloneFlags::CLONE_NEWNET).map_err(io::Error::from);
+        entered.map_err(refused("enter the network namespace"))?;
+        unshare(flags(isolation)).map_err(io::Error::from).map_err(refused("create namespaces"))?;
+        if isolation.has(NamespaceKind::Time) {
+            std::fs::write("/proc/self/timens_offsets", node.time.lines()).map_err(refused("set the clocks"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a network namespace in a user namespace. The copy that makes it cannot map its own IDs.
+    fn make_network(&mut self, name: &NamespaceName) -> Result<Role, Refusal> {
+        let refused = |step: &'static str| move |error: io::Error| Refusal::new(step, &error);
+        let system = |error: Errno| refused("create a user namespace")(error.into());
+        let (left, leaving) = pipe().map_err(system)?;
+        let (mapped, mapping) = pipe().map_err(system)?;
+        // SAFETY: the spawner has a single thread, so the child finds all locks released.
+        match unsafe { fork() }.map_err(system)? {
+            ForkResult::Parent { child } => {
+                drop((leaving, mapped));
+                // The end of file if the copy has failed, which it has reported then.
+                if read(&left, &mut [0]).is_ok_and(|length| length > 0) {
+                    isolate::map(child.as_raw()).map_err(refused("map the users"))?;
+                    let _ = nix::unistd::write(&mapping, b"m");
+                }
+                Ok(Role::Spawner)
+            }
+            ForkResult::Child => {
+                drop((left, mapping));
+                let made = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(io::Error::from);
+                let made = made.map_err(refused("create a user namespace")).and_then(|()| {
+                    let _ = nix::unistd::write(&leaving, b"l");
+                    match read(&mapped, &mut [0]) {
+                        Ok(1) => File::open("/proc/self/ns/net").map_err(refused("open the network namespace")),
+                        _ => Err(refused("map the users")(Errno::EPERM.into())),
+                    }
+                });
+                match made {
+                    Ok(network) => self.report(name, Ok(Some(&network))),
+                    Err(refusal) => self.report(name, Err(refusal)),
+                }
+                Ok(Role::Copy)
+            }
+        }
+    }
+}
+
+/// What a process is after it has divided.
+enum Role {
+    /// Still the spawner.
+    Spawner,
+    /// A copy, which must end.
+    Copy,
+}
+
+/// Forks. Returns true in the copy.
+fn divide() -> Result<bool, Refusal> {
+    // SAFETY: the spawner has a single thread, so the child finds all locks released.
+    match unsafe { fork() } {
+        Ok(ForkResult::Parent { .. }) => Ok(false),
+        Ok(ForkResult::Child) => Ok(true),
+        Err(error) => Err(Refusal::new("start a process", &error.into())),
+    }
+}
+
+/// Returns the flags of the new namespaces, apart from that of users.
+fn flags(isolation: &Isolation) -> CloneFlags {
+    /// Not known to the library.
+    const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
+    let flag = |kind| match kind {
+        NamespaceKind::Pid => CloneFlags::CLONE_NEWPID,
+        NamespaceKind::Mount => CloneFlags::CLONE_NEWNS,
+        NamespaceKind::Uts => CloneFlags::CLONE_NEWUTS,
+        NamespaceKind::Ipc => CloneFlags::CLONE_NEWIPC,
+        NamespaceKind::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+        NamespaceKind::User => CloneFlags::empty(),
+        NamespaceKind::Time => NEWTIME,
+    };
+    isolation.kinds().fold(CloneFlags::empty(), |flags, kind| flags | flag(kind))
+}
+
+/// Opens the user namespace that owns a network namespace, ioctl_nsfs(2).
+fn owner_of(network: &impl AsRawFd) -> io::Result<OwnedFd> {
+    nix::ioctl_none_bad!(owner, libc::NS_GET_USERNS);
+    // SAFETY: NS_GET_USERNS takes no argument; the descriptor is open. The one that it returns is new, and nobody else knows it.
+    unsafe { Ok(OwnedFd::from_raw_fd(owner(network.as_raw_fd())?)) }
+}
+
+/// Returns whether another user namespace than that of this process owns a network namespace.
+///
+/// # Errors
+/// Fails if the owner cannot be found. That of an outer user namespace counts as another one.
+pub fn has_own_user(network: &File) -> io::Result<bool> {
+    let status = match owner_of(network) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Ok(true),
+        owner => File::from(owner?).metadata()?,
+    };
+    Ok(process::identity("/proc/self/ns/user")? != (status.dev(), status.ino()))
+}

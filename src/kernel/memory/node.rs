@@ -1,0 +1,70 @@
+//! Nodes: inits that keep namespaces, and what is in them.
+
+use nix::libc;
+
+use super::network::Network;
+use crate::kernel::Errno;
+use crate::name::NamespaceName;
+use crate::operation::PutPart;
+use crate::resource::node::file::File;
+use crate::resource::node::{Condition, Node, Part, PartKey};
+
+impl Network {
+    pub(super) fn put_part(&mut self, put: &PutPart) -> Result<(), Errno> {
+        let id = (put.namespace.clone(), put.key.clone());
+        let is_running = self.node(&put.namespace).is_some_and(|node| node.condition == Condition::Running);
+        match (&put.key, &put.over) {
+            // An init that has ended is no obstacle.
+            (PartKey::Node, None) if is_running => return Err(Errno::new(libc::EEXIST)),
+            (PartKey::Node, None) => self.remove_parts(&put.namespace),
+            _ if !is_running => return Err(Errno::new(libc::ENOENT)),
+            (_, Some(over)) if self.parts.get(&id) != Some(over) => return Err(Errno::new(libc::ESTALE)),
+            _ => {}
+        }
+        self.parts.insert(id, put.part.clone());
+        Ok(())
+    }
+
+    pub(super) fn remove_part(&mut self, namespace: &NamespaceName, key: &PartKey) -> Result<(), Errno> {
+        match key {
+            PartKey::Node => self.remove_parts(namespace),
+            PartKey::File(_) => drop(self.parts.remove(&(namespace.clone(), key.clone()))),
+        }
+        Ok(())
+    }
+
+    fn node(&self, namespace: &NamespaceName) -> Option<&Node> {
+        match self.parts.get(&(namespace.clone(), PartKey::Node)) {
+            Some(Part::Node(node)) => Some(node),
+            Some(Part::File(_)) | None => None,
+        }
+    }
+
+    fn remove_parts(&mut self, namespace: &NamespaceName) {
+        self.parts.retain(|(other, _), _| other != namespace);
+    }
+
+    fn set_condition(&mut self, namespace: &NamespaceName, condition: Condition) {
+        if let Some(Part::Node(node)) = self.parts.get_mut(&(namespace.clone(), PartKey::Node)) {
+            node.condition = condition;
+        }
+    }
+
+    /// The network namespace of a node loses its name. An init keeps it.
+    pub(super) fn detach_node(&mut self, namespace: &NamespaceName) {
+        self.set_condition(namespace, Condition::Detached);
+    }
+
+    /// Kills the init of a node. Everything in the node is gone.
+    pub fn kill_init(&mut self, namespace: &NamespaceName) {
+        self.set_condition(namespace, Condition::Ended);
+        self.parts.retain(|(other, key), _| other != namespace || *key == PartKey::Node);
+    }
+
+    /// Writes a file inside of a node, if the node has it.
+    pub fn write_file(&mut self, namespace: &NamespaceName, key: &PartKey, text: &str) {
+        if let Some(Part::File(file)) = self.parts.get_mut(&(namespace.clone(), key.clone())) {
+            *file = File { mode: file.mode, owner: file.owner, ..File::new(text.as_bytes()) };
+        }
+    }
+}

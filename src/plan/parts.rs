@@ -1,0 +1,46 @@
+//! The operations on the parts of nodes.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
+use super::Context;
+use super::build::{Node, Phase};
+use crate::diff::{Action, Change, Sides};
+use crate::name::NamespaceName;
+use crate::operation::{Operation, PutPart};
+use crate::resource::node::{Part, PartKey};
+use crate::state::ResourceId;
+
+/// Returns the nodes that the plan removes, be it to make them again.
+pub(super) fn removed_nodes(changes: &[Change]) -> HashSet<&NamespaceName> {
+    let removed = changes.iter().filter(|change| change.action.removes());
+    removed
+        .filter_map(|change| match &change.id {
+            ResourceId::Part(namespace, PartKey::Node) => Some(namespace),
+            _ => None,
+        })
+        .collect()
+}
+
+impl Context<'_> {
+    /// Adds the operations of a change of one part. What is in a node that is removed needs no operation to disappear.
+    pub(super) fn add_part_nodes(
+        &self,
+        nodes: &mut Vec<Node>,
+        position: usize,
+        action: Action,
+        (namespace, key): (&NamespaceName, &PartKey),
+        sides: &Sides<Part>,
+    ) {
+        let vanishes = *key != PartKey::Node && self.removed_nodes.contains(namespace);
+        if action.removes() && !vanishes {
+            let operation = Operation::RemovePart(namespace.clone(), key.clone());
+            nodes.push(Node::new(position, Phase::RemoveParts(Reverse(position)), operation));
+        }
+        if let Some(part) = sides.after.clone() {
+            let over = sides.before.clone().filter(|_| action == Action::Update);
+            let put = PutPart { namespace: namespace.clone(), key: key.clone(), part, over };
+            nodes.push(Node::new(position, Phase::PutParts(key.rank()), Operation::PutPart(Box::new(put))));
+        }
+    }
+}
