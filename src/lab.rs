@@ -1,6 +1,7 @@
 //! The interface for programs: a lab that can be planned, applied, observed and destroyed. The command line does the same, and more.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,7 +16,7 @@ use crate::report::{json, text};
 use crate::runtime::change::{self, ChangeError};
 use crate::runtime::lock::{LabLock, LockError};
 use crate::runtime::records::{self, RecordError};
-use crate::runtime::tables;
+use crate::runtime::{sources, tables};
 use crate::spec::{self, Colour, LabFile, Severity};
 use crate::state::State;
 
@@ -30,12 +31,16 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Parses the text of a lab file and resolves everything in it. Table names come from the machine's rt_tables files.
+    /// Parses the text of a lab file and resolves everything in it. Table names come from the machine's rt_tables files, and files of nodes
+    /// from the working directory.
     ///
     /// # Errors
     /// If the file has errors. Warnings are ignored.
     pub fn parse(text: &str) -> Result<Self, InvalidLab> {
-        let loaded = spec::load(text);
+        let mut loaded = spec::load(text);
+        if let Some(lab) = &mut loaded.lab {
+            sources::load(lab, Path::new(""));
+        }
         let lowered = loaded.lab.as_ref().map(|lab| (lab.name.clone(), lower(lab, &tables::read())));
         let diagnostics = lower::diagnostics(lowered.as_ref().map_or(&[], |(_, lowered)| &lowered.problems), &loaded);
         let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
@@ -117,6 +122,8 @@ fn change_to(goal: Goal, allows_side_effects: bool) -> Result<Plan, Error> {
         change::keep(&goal, &live, &plan)?;
         Vec::new()
     } else {
+        let deleted = live.state.namespaces.difference(&goal.desired.namespaces);
+        kernel.end_strays(deleted).map_err(|error| Error::Change(ChangeError::Directory(error.into())))?;
         change::execute(&mut kernel, &goal, &live, &plan, OnFailure::RollBack, &mut Unattended)?
     };
     Ok(Plan { plan, lost })

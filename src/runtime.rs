@@ -4,6 +4,7 @@ pub mod change;
 mod directory_lock;
 pub mod lock;
 pub mod records;
+pub mod sources;
 pub mod tables;
 
 use std::fs::File;

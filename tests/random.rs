@@ -38,6 +38,8 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::Readdress),
         any::<bool>().prop_map(Act::Forward),
         any::<bool>().prop_map(Act::Loopback),
+        Just(Act::KillInit),
+        Just(Act::WriteFile),
         (any::<u8>(), any::<u8>()).prop_map(|(row, value)| Act::SetPort(row, value)),
     ]
 }

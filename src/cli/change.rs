@@ -98,10 +98,11 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
         }
         start += asked.elapsed();
     }
+    let inside = processes_inside(&kernel, &plan)?;
     if options.kill {
         kill_processes(&kernel, &plan, output)?;
     } else {
-        warn_about_processes(&kernel, &plan, output);
+        warn_about_processes(&inside, output);
     }
     warn_about_other_mounts(&kernel, &plan, output);
     execute(&mut kernel, &goal, &live, &plan, &signals, options, output)?;
@@ -215,9 +216,20 @@ fn kill_processes(kernel: &Linux, plan: &Plan, output: &mut Output) -> Result<()
     Ok(())
 }
 
-fn warn_about_processes(kernel: &Linux, plan: &Plan, output: &mut Output) {
-    let found = kernel.processes_inside(deleted_namespaces(plan)).unwrap_or_default();
-    for inhabitant in &found {
+/// Returns the processes in deleted namespaces. Ends the inits among them that no command can reach any more.
+fn processes_inside(kernel: &Linux, plan: &Plan) -> Result<Vec<ProcessInside>, Failure> {
+    let find = || kernel.processes_inside(deleted_namespaces(plan)).unwrap_or_default();
+    let found = find();
+    if !found.iter().any(ProcessInside::is_init) {
+        return Ok(found);
+    }
+    let failed = |error| Failure::with_cause("cannot end the inits of nodes whose sockets are gone", error);
+    kernel.end_strays(deleted_namespaces(plan)).map_err(failed)?;
+    Ok(find())
+}
+
+fn warn_about_processes(found: &[ProcessInside], output: &mut Output) {
+    for inhabitant in found {
         output.warning(&format!("{} runs in namespace `{}`", process(inhabitant), inhabitant.namespace));
     }
     if !found.is_empty() {

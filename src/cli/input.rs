@@ -14,6 +14,7 @@ use super::saved_plan;
 use crate::kernel::linux::privilege;
 use crate::lower::{self, Problem};
 use crate::name::LabName;
+use crate::runtime::sources;
 use crate::spec::{self, Colour, Diagnostic, LabFile, Severity};
 use crate::state::{ResourceId, State};
 
@@ -146,7 +147,10 @@ fn load<T>(
         let failure = Failure::new(format!("`{shown}` is a saved plan, not a lab file"));
         return Err(failure.hint("only `topo apply` accepts a saved plan"));
     }
-    let loaded = spec::load(text);
+    let mut loaded = spec::load(text);
+    if let Some(lab) = &mut loaded.lab {
+        sources::load(lab, Path::new(shown).parent().unwrap_or(Path::new("")));
+    }
     let (result, problems) = match &loaded.lab {
         Some(lab) => {
             let (result, problems) = process(lab);

@@ -27,6 +27,7 @@ use self::early::{EarlyNamespaces, EarlyObservations};
 use self::node::Nodes;
 use self::node::client::Client;
 use self::node::spawner::Spawner;
+use self::node::stray::{self, Stray};
 use self::observe::{Interest, Look};
 use self::system::processes_inside::NodeProcesses;
 use self::system::threads::NamespaceThreads;
@@ -192,6 +193,20 @@ impl Linux {
         namespaces: impl Iterator<Item = &'a NamespaceName>,
     ) -> io::Result<Vec<(NamespaceName, PathBuf)>> {
         other_mounts::find(&self.places(namespaces))
+    }
+
+    /// Kills the inits of these namespaces whose sockets are gone.
+    ///
+    /// # Errors
+    /// Fails if /proc cannot be read, or one does not end.
+    pub fn end_strays<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<()> {
+        let sockets = Nodes::open(&self.lab)?.map_or(Ok(Vec::new()), |nodes| nodes.names())?;
+        let places = self.places(namespaces.filter(|name| !sockets.contains(name)));
+        if places.is_empty() {
+            return Ok(());
+        }
+        let is_here = |stray: &Stray| places.iter().any(|place| stray.is_of(place.namespace, place.file));
+        stray::find(&self.lab)?.into_iter().filter(is_here).try_for_each(Stray::kill)
     }
 
     /// Returns the processes of the nodes of these namespaces. They end with the nodes.

@@ -83,7 +83,7 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
     let ignore = ignore::lower(&table, problems);
     let objects = objects::lower(&table, tables, &ipv6, &ignore, wanted, problems);
     segment::check(&table, &sysctls, problems);
-    let nodes = node::lower(&table, problems);
+    let nodes = node::lower(&table, &objects, problems);
     Parts { table, sysctls, objects, ignore, nodes }
 }
 

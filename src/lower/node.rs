@@ -1,33 +1,53 @@
 //! Nodes: what namespaces have beyond their network.
 
-use std::collections::BTreeMap;
+mod names;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::names::Names;
 use super::interface::{Namespace, Table};
+use super::objects::Listed;
 use crate::name::NamespaceName;
-use crate::resource::node::file::{File, FileSpec, LIMIT};
+use crate::resource::node::file::{File, FileSpec, LIMIT, NodePath};
+use crate::resource::node::hosts::{HOSTS, HostsSpec, RESOLV, ResolvSpec};
 use crate::resource::node::isolation::{Isolation, NamespaceKind};
 use crate::resource::node::time::TimeOffsets;
-use crate::resource::node::{Condition, Node, Part, PartKey, check_hostname};
+use crate::resource::node::{Condition, HOSTNAME_LENGTH, Node, Part, PartKey, check_hostname};
+use crate::resource::object::table::Tables;
 use crate::spec::file::NamespaceSpec;
+use crate::yaml::Path;
 use crate::yaml::problem::Problems;
 
 /// Nodes and their parts.
 pub(super) type Parts = BTreeMap<(NamespaceName, PartKey), Part>;
 
 /// Lowers the nodes of all namespaces.
-pub(super) fn lower(table: &Table<'_>, problems: &mut Problems) -> Parts {
+pub(super) fn lower(table: &Table<'_>, objects: &Tables<Listed>, problems: &mut Problems) -> Parts {
     let mut parts = Parts::new();
+    let names = Names::of(table, objects);
     for namespace in table.values() {
         if let Some(spec) = namespace.spec {
-            Lowering { namespace, spec, problems: &mut *problems, parts: &mut parts }.lower();
+            Lowering { namespace, spec, names: &names, problems: &mut *problems, parts: &mut parts }.lower();
         }
     }
     parts
 }
 
+/// Returns the place of a file in the lab file.
+pub(super) fn place_of_file(namespace: &Namespace<'_>, path: &NodePath) -> Path {
+    let is_listed = namespace.spec.is_some_and(|spec| spec.files.contains_key(path));
+    match path.as_str() {
+        HOSTS if !is_listed => namespace.path().then("hosts").key(),
+        RESOLV if !is_listed => namespace.path().then("resolv").key(),
+        path => namespace.path().then("files").then(path).key(),
+    }
+}
+
 struct Lowering<'a, 'l> {
     namespace: &'a Namespace<'l>,
     spec: &'a NamespaceSpec,
+    names: &'a Names<'a>,
     problems: &'a mut Problems,
     parts: &'a mut Parts,
 }
@@ -40,21 +60,19 @@ impl Lowering<'_, '_> {
         }
         if !self.namespace.is_owned() {
             let key = needed.first().map_or("isolation", |(_, key)| *key);
-            let problem = self.problems.error(self.namespace.path().then(key).key(), format!("`{key}` of `host` cannot be set"));
+            let problem = self.problems.error(self.path(key).key(), format!("`{key}` of `host` cannot be set"));
             problem.hint("`host` is where topo runs; only the lab's own namespaces can be nodes");
             return;
         }
         let isolation = self.isolation(&needed);
         self.check_names();
-        for (path, spec) in &self.spec.files {
-            if let Some(file) = self.file(path.as_str(), spec) {
-                self.add(PartKey::File(path.clone()), Part::File(file));
-            }
-        }
+        self.files();
+        self.hosts();
+        self.resolv();
         if isolation.is_empty() {
             return;
         }
-        let own_name = || self.namespace.name.as_str().chars().take(crate::resource::node::HOSTNAME_LENGTH).collect();
+        let own_name = || self.namespace.name.as_str().chars().take(HOSTNAME_LENGTH).collect();
         let node = Node {
             hostname: isolation.has(NamespaceKind::Uts).then(|| self.spec.hostname.clone().unwrap_or_else(own_name)),
             domainname: self.spec.domainname.clone(),
@@ -63,6 +81,10 @@ impl Lowering<'_, '_> {
             isolation,
         };
         self.add(PartKey::Node, Part::Node(node));
+    }
+
+    fn path(&self, key: &str) -> Path {
+        self.namespace.path().then(key)
     }
 
     fn add(&mut self, key: PartKey, part: Part) {
@@ -77,6 +99,8 @@ impl Lowering<'_, '_> {
             (spec.domainname.is_some(), NamespaceKind::Uts, "domainname"),
             (spec.time.is_some(), NamespaceKind::Time, "time"),
             (!spec.files.is_empty(), NamespaceKind::Mount, "files"),
+            (spec.hosts.is_some(), NamespaceKind::Mount, "hosts"),
+            (spec.resolv.is_some(), NamespaceKind::Mount, "resolv"),
         ];
         keys.into_iter().filter(|(is_set, ..)| *is_set).map(|(_, kind, key)| (kind, key)).collect()
     }
@@ -85,10 +109,9 @@ impl Lowering<'_, '_> {
     fn isolation(&mut self, needed: &[(NamespaceKind, &'static str)]) -> Isolation {
         let Some(listed) = &self.spec.isolation else { return needed.iter().map(|(kind, _)| *kind).collect() };
         for (kind, key) in needed.iter().filter(|(kind, _)| !listed.has(*kind)) {
-            let path = self.namespace.path();
             let message = format!("`{key}` needs `{}` in the `isolation` of `{}`", kind.word(), self.namespace.name);
-            let problem = self.problems.error(path.clone().then(*key).key(), message);
-            problem.also(path.then("isolation"), "not listed here");
+            let (place, isolation) = (self.path(key).key(), self.path("isolation"));
+            let problem = self.problems.error(place, message).also(isolation, "not listed here");
             problem.hint(format!("add `{}`, or leave `isolation` out: then the node has what its keys need", kind.word()));
         }
         listed.clone()
@@ -97,22 +120,99 @@ impl Lowering<'_, '_> {
     fn check_names(&mut self) {
         for (key, name) in [("hostname", &self.spec.hostname), ("domainname", &self.spec.domainname)] {
             if let Some(Err(message)) = name.as_deref().map(check_hostname) {
-                self.problems.error(self.namespace.path().then(key), message.replace("a host name", &format!("a {key}")));
+                self.problems.error(self.path(key), message.replace("a host name", &format!("a {key}")));
             }
         }
     }
 
-    fn file(&mut self, path: &str, spec: &FileSpec) -> Option<File> {
-        let place = self.namespace.path().then("files").then(path);
-        let Some(content) = &spec.content else {
-            self.problems.error(place.key(), format!("the file `{path}` has no content")).hint("add `content: TEXT`");
-            return None;
-        };
-        if content.len() > LIMIT {
-            self.problems.error(place.then("content"), format!("a file has at most {LIMIT} bytes"));
-            return None;
+    fn files(&mut self) {
+        for (path, spec) in &self.spec.files {
+            let place = self.path("files").then(path.as_str());
+            if let Some(message) = unsuitable(path) {
+                self.problems.error(place.key(), message);
+            } else if let Some(content) = self.content(path, spec, &place) {
+                let (mode, owner) = (spec.mode.unwrap_or(File::MODE), spec.owner.unwrap_or_default());
+                self.add(PartKey::File(path.clone()), Part::File(File { content, mode, owner }));
+            }
         }
-        let (mode, owner) = (spec.mode.unwrap_or(File::MODE), spec.owner.unwrap_or_default());
-        Some(File { mode, owner, ..File::new(content.as_bytes()) })
+    }
+
+    fn content(&mut self, path: &NodePath, spec: &FileSpec, place: &Path) -> Option<Arc<[u8]>> {
+        let (key, content) = match (&spec.content, &spec.source) {
+            (Some(content), None) => ("content", Ok(content.as_bytes().into())),
+            (None, Some(_)) => ("source", spec.loaded.clone().unwrap_or_else(|| Err("it was not read".to_owned()))),
+            (None, None) => {
+                let problem =
+                    self.problems.error(place.clone().key(), format!("the file `{path}` has neither `content` nor `source`"));
+                problem.hint("add `content: TEXT`, or `source: FILE` for a file beside the lab file");
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                let problem =
+                    self.problems.error(place.clone().then("source").key(), format!("the file `{path}` has two contents"));
+                problem.also(place.clone().then("content").key(), "the other one").hint("remove one of the two");
+                return None;
+            }
+        };
+        let place = place.clone().then(key);
+        match content {
+            Err(message) => {
+                let source = crate::name::escape(spec.source.as_deref().unwrap_or_default()).into_owned();
+                self.problems.error(place, format!("cannot read `{source}`: {message}"));
+                None
+            }
+            Ok(content) if content.len() > LIMIT => {
+                self.problems.error(place, format!("a file of a node has at most {} MiB", LIMIT >> 20));
+                None
+            }
+            Ok(content) => Some(content),
+        }
+    }
+
+    /// Adds /etc/hosts.
+    fn hosts(&mut self) {
+        let text = match &self.spec.hosts {
+            None | Some(HostsSpec::All(false)) => return,
+            Some(HostsSpec::All(true)) => self.names.table(&self.namespace.name),
+            Some(HostsSpec::Names(names)) => {
+                for name in names.keys() {
+                    if let Err(message) = check_hostname(name) {
+                        self.problems.error(self.path("hosts").then(name).key(), message);
+                    }
+                }
+                names::table_of(names)
+            }
+        };
+        self.add_generated(HOSTS, "hosts", &text);
+    }
+
+    /// Adds /etc/resolv.conf.
+    fn resolv(&mut self) {
+        match self.spec.resolv.as_ref().map(ResolvSpec::text) {
+            None => {}
+            Some(Ok(text)) => self.add_generated(RESOLV, "resolv", &text),
+            Some(Err(message)) => drop(self.problems.error(self.path("resolv"), message)),
+        }
+    }
+
+    fn add_generated(&mut self, path: &'static str, key: &str, text: &str) {
+        let Ok(path) = path.parse::<NodePath>() else { return };
+        if self.spec.files.contains_key(&path) {
+            let place = self.path("files").then(path.as_str()).key();
+            let problem = self.problems.error(place, format!("`{path}` is both in `files` and made by `{key}`"));
+            problem.also(self.namespace.path().then(key).key(), "made here").hint("remove one of the two");
+            return;
+        }
+        self.add(PartKey::File(path), Part::File(File::new(text.as_bytes())));
+    }
+}
+
+/// Returns why there can be no file at a path.
+fn unsuitable(path: &NodePath) -> Option<String> {
+    let (top, rest) = path.as_str().trim_start_matches('/').split_once('/').unwrap_or((path.as_str(), ""));
+    match top {
+        _ if rest.is_empty() => Some(format!("`{path}` is directly below `/`; a file of a node must be in a directory")),
+        "proc" | "sys" | "dev" => Some(format!("`{path}` is in a file system of the kernel; there can be no files of a node")),
+        _ => None,
     }
 }

@@ -36,8 +36,7 @@ fn origin(parts: &Parts<'_>, id: &ResourceId) -> Option<Path> {
         }
         ResourceId::Part(namespace, PartKey::Node) => declared(table, namespace).map(|namespace| namespace.path().key()),
         ResourceId::Part(namespace, PartKey::File(path)) => {
-            let path = declared(table, namespace)?.path().then("files").then(path.as_str());
-            Some(path.key())
+            declared(table, namespace).map(|namespace| super::node::place_of_file(namespace, path))
         }
     }
 }

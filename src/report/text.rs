@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::diff::{Action, Change};
 use crate::name::{NamespaceName, escape};
 use crate::plan::Plan;
+use crate::resource::node::file::CHECKSUM;
 use crate::state::ResourceId;
 
 /// The last line of a plan without changes.
@@ -123,7 +124,7 @@ fn change(out: &mut String, change: &Change, colour: Colour) {
 fn details(out: &mut String, change: &Change) {
     for (name, shown) in change.after().unwrap_or_default() {
         let _ = match (&change.id, name.as_str()) {
-            (_, "kind" | "type") => continue,
+            (_, "kind" | "type" | CHECKSUM) => continue,
             (ResourceId::Sysctl(..), _) => write!(out, " = {}", value(&shown)),
             _ => write!(out, " {name} {}", value(&shown)),
         };

@@ -11,6 +11,7 @@ use crate::resource::address::AddressSpec;
 use crate::resource::ignore::Ignored;
 use crate::resource::link::{Port, for_each_kind, for_each_port, for_each_setting};
 use crate::resource::node::file::{FileSpec, NodePath};
+use crate::resource::node::hosts::{HostsSpec, ResolvSpec};
 use crate::resource::node::isolation::Isolation;
 use crate::resource::node::time::TimeSpec;
 use crate::resource::object::{Object, for_each_object};
@@ -98,6 +99,12 @@ macro_rules! define_namespace {
             /// The offsets of the clocks, time_namespaces(7).
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub time: Option<TimeSpec>,
+            /// /etc/hosts of the node: `true` for the names and addresses of all nodes, or a map of names to addresses.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub hosts: Option<HostsSpec>,
+            /// /etc/resolv.conf of the node.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub resolv: Option<ResolvSpec>,
             /// Files in the node's own view of the file system, by absolute path. The machine's files stay as they are.
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub files: BTreeMap<NodePath, FileSpec>,

@@ -38,6 +38,10 @@ pub enum Act {
     Readdress,
     Forward(bool),
     Loopback(bool),
+    /// A node's init is killed.
+    KillInit,
+    /// A file of a node is changed.
+    WriteFile,
     /// A port is given an option, by the numbers of its row and of one of the values to try.
     SetPort(u8, u8),
 }
@@ -163,6 +167,14 @@ impl Machine {
             }
             (Some(link), _, Act::Readdress) => {
                 network.set_mac_of(link, "02:cc:00:00:00:77".parse().expect("it is a MAC address"))
+            }
+            (_, Some(space), Act::KillInit) => {
+                network.kill_init(space);
+                Ok(())
+            }
+            (_, Some(space), Act::WriteFile) => {
+                network.write_file(space, "/etc/motd", "changed");
+                Ok(())
             }
             (_, Some(space), Act::Forward(on)) => {
                 let key = SysctlKey::of_namespace("net.ipv4.ip_forward").expect("it is a setting");

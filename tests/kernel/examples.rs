@@ -3,7 +3,7 @@
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
     Feature, apply, assert_no_changes, destroy, eventually, example, in_namespaces, ip, needs, ping_fails, ping_ok,
-    settled_fingerprint, sh, text,
+    settled_fingerprint, sh, text, topo,
 };
 
 /// Applies an example, looks, applies it again, and destroys it.
@@ -28,6 +28,7 @@ fn every_example_has_a_test() {
         "ipvlan",
         "leaf-spine",
         "macvlan",
+        "namespaces",
         "neighbors",
         "policy-routing",
         "quickstart",
@@ -247,6 +248,31 @@ fn star_100() {
             ping_ok("n100", "10.100.0.50");
             let forwarding = || text("bridge", &["-n", "switch", "link"]).matches("state forwarding").count() == 100;
             eventually("forwarding on a hundred ports", forwarding);
+        });
+    });
+}
+
+#[test]
+fn namespaces() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("namespaces", || {
+            let inside = |command: &str| topo(&["exec", "lab", "--", "sh", "-c", command]).ok().stdout;
+            assert_eq!(inside("hostname").trim(), "lab.example");
+            assert_eq!(inside("cat /proc/1/cmdline | tr -d '\\0'"), "topo: init namespaces/lab");
+            for kind in ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"] {
+                let own = inside(&format!("readlink /proc/self/ns/{kind}"));
+                let machines = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+                assert_ne!(own.trim(), machines.to_str().unwrap(), "{kind}");
+            }
+            assert_eq!(inside("cat /etc/motd"), "Welcome to the lab.\n");
+            assert_eq!(inside("cat /etc/resolv.conf"), "search example\nnameserver 10.20.0.2\n");
+            assert!(inside("cat /etc/hosts").contains("\n2001:db8:20::2 web.example web\n"));
+            topo(&["exec", "lab", "ping", "-c", "1", "-W", "5", "web"]).ok();
+            topo(&["exec", "lab", "ping", "-6", "-c", "1", "-W", "5", "web"]).ok();
+            assert_eq!(topo(&["exec", "web", "hostname"]).ok().stdout.trim(), "web.example");
         });
     });
 }

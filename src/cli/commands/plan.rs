@@ -65,9 +65,12 @@ impl Run for PlanArgs {
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         // The plan may be saved to a directory that only the calling user can write to.
-        let capabilities: &[Capability] = if self.out.is_some() { &[Capability::IgnorePermissions] } else { &[] };
+        let mut capabilities = Vec::new();
+        capabilities.extend(self.out.is_some().then_some(Capability::IgnorePermissions));
         let text = input::read(&self.file.path)?;
-        privilege::keep(capabilities)?;
+        // An init whose socket is gone is known by its network namespace.
+        capabilities.extend(prescan::may_have_nodes(&text).then_some(Capability::Trace));
+        privilege::keep(&capabilities)?;
         let early = prescan::name(&text).and_then(observe_early);
         let mut lab = input::parse(text, &input::display(&self.file.path), context.output)?;
         let (mut kernel, record) = match early.filter(|(kernel, _)| *kernel.lab() == lab.name) {

@@ -16,13 +16,14 @@ use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
 
 use self::read::complete_host;
 pub(super) use self::read::{Answers, Candidate, Interest, Look, Seen, broken, look_at, read_host, read_namespaces};
-use super::node::{Nodes, client, spawner};
+use super::node::{Nodes, client, spawner, stray};
 use super::system::netns::{self, Directory};
 use super::system::sysctl;
 use super::{Linux, early};
 use crate::kernel::ObserveError;
 use crate::live::{Others, live};
 use crate::name::{LinkName, NamespaceName};
+use crate::resource::node::{Condition, Node, Part, PartKey};
 use crate::resource::sysctl::SysctlKey;
 use crate::snapshot::{FoundLink, Numbering, Snapshots};
 use crate::state::{Ifindex, Live, State};
@@ -88,6 +89,7 @@ fn observe_parts(linux: &mut Linux, desired: &State, look: Look<'_>, others: &mu
             linux.parts.insert(name, parts);
         }
     }
+    observe_strays(linux, desired).map_err(failed("the inits of nodes".to_owned()))?;
     let asking = desired.parts.keys().map(|(name, _)| name).chain(linux.parts.keys());
     let asking: BTreeSet<&NamespaceName> = asking.collect();
     for name in asking {
@@ -98,6 +100,24 @@ fn observe_parts(linux: &mut Linux, desired: &State, look: Look<'_>, others: &mu
     let parts = linux.parts.iter();
     others.parts =
         parts.flat_map(|(name, parts)| parts.iter().map(|(key, part)| ((name.clone(), key.clone()), part.clone()))).collect();
+    Ok(())
+}
+
+/// Finds the inits of declared nodes whose sockets are gone.
+fn observe_strays(linux: &mut Linux, desired: &State) -> io::Result<()> {
+    let is_missing = |(name, key): &&(NamespaceName, PartKey)| *key == PartKey::Node && !linux.parts.contains_key(name);
+    let missing: Vec<_> =
+        desired.parts.keys().filter(is_missing).filter_map(|(name, _)| linux.namespaces.get_key_value(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let strays = stray::find(&linux.lab)?;
+    let lost = missing.iter().filter(|(name, opened)| strays.iter().any(|stray| stray.is_of(name, &opened.file)));
+    let lost: Vec<NamespaceName> = lost.map(|(name, _)| (*name).clone()).collect();
+    for name in lost {
+        let node = Node { condition: Condition::Lost, ..Node::default() };
+        linux.parts.insert(name, BTreeMap::from([(PartKey::Node, Part::Node(node))]));
+    }
     Ok(())
 }
 

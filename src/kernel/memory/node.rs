@@ -55,15 +55,16 @@ impl Network {
         self.set_condition(namespace, Condition::Detached);
     }
 
-    /// Kills the init of a node. Everything in the node is gone.
+    /// Kills the init of a node, if there is one. Everything in the node is gone.
     pub fn kill_init(&mut self, namespace: &NamespaceName) {
         self.set_condition(namespace, Condition::Ended);
         self.parts.retain(|(other, key), _| other != namespace || *key == PartKey::Node);
     }
 
     /// Writes a file inside of a node, if the node has it.
-    pub fn write_file(&mut self, namespace: &NamespaceName, key: &PartKey, text: &str) {
-        if let Some(Part::File(file)) = self.parts.get_mut(&(namespace.clone(), key.clone())) {
+    pub fn write_file(&mut self, namespace: &NamespaceName, path: &str, text: &str) {
+        let Ok(path) = path.parse() else { return };
+        if let Some(Part::File(file)) = self.parts.get_mut(&(namespace.clone(), PartKey::File(path))) {
             *file = File { mode: file.mode, owner: file.owner, ..File::new(text.as_bytes()) };
         }
     }

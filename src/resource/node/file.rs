@@ -130,6 +130,10 @@ pub struct FileSpec {
     /// The file to copy; a relative path begins at the directory of the lab file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The bytes of the `source`, or why it cannot be read. Whoever has read the lab file fills this in.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub loaded: Option<Result<Arc<[u8]>, String>>,
     /// The permissions, `"0644"` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
@@ -170,7 +174,7 @@ impl File {
         let content = String::from_utf8(self.content.to_vec()).ok()?;
         let mode = (self.mode != Self::MODE).then_some(self.mode);
         let owner = (self.owner != Owner::default()).then_some(self.owner);
-        Some(FileSpec { content: Some(content), source: None, mode, owner })
+        Some(FileSpec { content: Some(content), mode, owner, ..FileSpec::default() })
     }
 
     /// Returns the attributes in which a desired file differs from the live one.
@@ -190,13 +194,23 @@ impl File {
         changes
     }
 
-    /// Returns the attributes for plans. The content is shown as its size, because a file can be long or secret.
+    /// Returns the attributes for plans. The content is shown as its size and a checksum, because a file can be long or secret.
     pub fn show(&self) -> Vec<(&'static str, Value)> {
-        let mut shown = vec![("size", json!(self.content.len()))];
+        let mut shown = vec![("size", json!(self.content.len())), (CHECKSUM, checksum(&self.content).into())];
         shown.extend((self.mode != Self::MODE).then(|| ("mode", String::from(self.mode).into())));
         shown.extend((self.owner != Owner::default()).then(|| ("owner", String::from(self.owner).into())));
         shown
     }
+}
+
+/// The attribute with the checksum of the content.
+pub const CHECKSUM: &str = "checksum";
+
+/// Returns the FNV-1a hash of 64 bits, in hexadecimal digits. A saved plan notices by it that a file has changed since.
+fn checksum(content: &[u8]) -> String {
+    let hash =
+        content.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// Describes where two contents differ: the first line that does, without its text.
@@ -230,6 +244,12 @@ mod tests {
         assert_eq!(owner("5").unwrap(), Owner { user: 5, group: 5 });
         assert_eq!(String::from(owner("1:2").unwrap()), "1:2");
         assert!(owner("root").is_err() && owner("4294967295").is_err());
+    }
+
+    #[test]
+    fn the_checksum_is_the_published_one() {
+        assert_eq!(checksum(b""), "cbf29ce484222325");
+        assert_eq!(checksum(b"foobar"), "85944171f73967e8");
     }
 
     #[test]

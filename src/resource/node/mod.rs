@@ -4,6 +4,7 @@
 //! its own. The parts live in the node's init, a process that keeps the namespaces.
 
 pub mod file;
+pub mod hosts;
 pub mod isolation;
 mod part;
 pub mod time;
@@ -30,6 +31,8 @@ pub enum Condition {
     Detached,
     /// Its init has ended, and with it the namespaces.
     Ended,
+    /// Its init runs, but cannot be reached.
+    Lost,
 }
 
 impl Condition {
@@ -39,6 +42,7 @@ impl Condition {
             Self::Running => None,
             Self::Detached => Some("its network namespace is gone"),
             Self::Ended => Some("its init has ended"),
+            Self::Lost => Some("the socket of its init is gone"),
         }
     }
 }
@@ -66,6 +70,10 @@ impl Node {
     /// Returns the attributes in which a desired node differs from the live one.
     pub fn compare(&self, live: &Self) -> Vec<FieldChange> {
         let mut changes = Vec::new();
+        if matches!(live.condition, Condition::Ended | Condition::Lost) {
+            // Nothing is known of what it was.
+            return changes;
+        }
         let mut add = |name: &str, before: Value, after: Value, forces_replacement: bool| {
             if before != after {
                 changes.push(FieldChange { forces_replacement, ..FieldChange::new(name, before, after) });

@@ -289,12 +289,16 @@ impl Writer<'_> {
             ("net.ipv6.conf.default.accept_ra", json!(settings.default_accept_ra)),
             ("net.ipv4.ip_default_ttl", json!(settings.ttl)),
         ]);
+        let file =
+            settings.file.filter(|_| space != HOST).map_or(Value::Null, |number| json!({ "content": format!("{number}") }));
         let members = object(vec![
             ("interfaces", interfaces.into()),
             ("routes", routes.into()),
             ("rules", rules.into()),
             ("neighbors", neighbors.into()),
             ("sysctls", sysctls),
+            ("hostname", json!(settings.hostname.filter(|_| space != HOST).map(|number| format!("h{number}")))),
+            ("files", object(vec![("/etc/motd", file)])),
         ]);
         (space != HOST || members != json!({})).then_some(members)
     }

@@ -7,7 +7,7 @@ use super::super::harness::{Feature, User, lacks, needs, with_users};
 use super::{PAIR, alone};
 
 /// The examples, each with a ping that answers, and a change to its file that leaves it so.
-const EXAMPLES: [(&str, &str, &str); 12] = [
+const EXAMPLES: [(&str, &str, &str); 13] = [
     ("blog", "blue", "192.168.10.11"),
     ("bridge-ports", "guest1", "10.0.0.1"),
     ("dhcp-client", "client", "10.99.0.1"),
@@ -15,6 +15,7 @@ const EXAMPLES: [(&str, &str, &str); 12] = [
     ("ipvlan", "ns0", "192.0.2.1"),
     ("leaf-spine", "server1", "172.16.3.10"),
     ("macvlan", "ns0", "172.29.0.1"),
+    ("namespaces", "lab", "10.20.0.2"),
     ("neighbors", "client", "192.0.2.80"),
     ("policy-routing", "guest", "198.51.100.80"),
     ("quickstart", "alice", "10.0.0.2"),

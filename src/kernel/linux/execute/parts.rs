@@ -84,6 +84,7 @@ pub(super) fn end(
     progress: &mut dyn Progress,
 ) -> Result<(), ExecuteError> {
     let failed = |position: usize| move |error: io::Error| refused(operations, position, Errno::from(&error));
+    linux.end_strays(operations[run.clone()].iter().map(Operation::namespace)).map_err(failed(run.start))?;
     let Some(nodes) = Nodes::open(&linux.lab).map_err(failed(run.start))? else {
         run.for_each(|position| progress.done(position));
         return Ok(());

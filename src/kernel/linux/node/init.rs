@@ -46,7 +46,7 @@ impl Embryo {
     /// # Errors
     /// Returns the step that the system refused. Nothing is left then.
     pub fn grow(self) -> Result<Init, Refusal> {
-        title::set(&format!("topo: init {}/{}", self.lab, self.name)).map_err(|error| Refusal::new("use /proc", &error))?;
+        title::set(&title::of(&self.lab, self.name.as_str())).map_err(|error| Refusal::new("use /proc", &error))?;
         let network = process::identity("/proc/self/ns/net").map_err(|error| Refusal::new("use /proc", &error))?;
         let isolation = &self.node.isolation;
         if isolation.has(NamespaceKind::Mount) {

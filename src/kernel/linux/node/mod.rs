@@ -12,7 +12,8 @@ pub mod init;
 mod mounts;
 mod protocol;
 pub mod spawner;
-mod title;
+pub mod stray;
+pub(super) mod title;
 mod view;
 
 pub use directory::Nodes;

@@ -1,20 +1,31 @@
 //! The title of a process, as ps(1) shows it.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 use nix::sys::prctl;
 
+use crate::name::LabName;
+
 /// The longest title in bytes. A process that sets its title must be started with arguments of at least this length.
 pub const LENGTH: usize = 160;
+
+/// The name of an init's thread (/proc/PID/comm).
+pub const COMMAND: &str = "topo-init";
+
+/// Returns the title of an init.
+pub fn of(lab: &LabName, node: &str) -> String {
+    format!("topo: init {lab}/{node}")
+}
 
 /// Sets the title of this process: writes over its arguments, and sets the name of its thread.
 ///
 /// # Errors
 /// Fails if /proc is not there.
 pub fn set(title: &str) -> io::Result<()> {
-    prctl::set_name(c"topo-init")?;
+    prctl::set_name(&CString::new(COMMAND)?)?;
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let (start, end) = arguments(&stat).ok_or_else(|| io::Error::other("/proc/self/stat is not as expected"))?;
     let length = usize::try_from(end - start).map_err(io::Error::other)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::process::{Process, identity, numbers};
+use crate::kernel::linux::node::title;
 use crate::name::NamespaceName;
 
 /// The time that a process has to end after SIGTERM.
@@ -25,6 +26,13 @@ pub struct ProcessInside {
     pub process: i32,
     /// The name of the command (/proc/PID/comm).
     pub command: String,
+}
+
+impl ProcessInside {
+    /// Returns whether it calls itself an init of a node.
+    pub fn is_init(&self) -> bool {
+        self.command == title::COMMAND
+    }
 }
 
 /// A namespace in which to find processes.
