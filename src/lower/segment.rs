@@ -41,6 +41,10 @@ pub(super) fn check(table: &Table<'_>, sysctls: &[((NamespaceName, SysctlKey), S
 struct Interfaces<'t, 'l> {
     /// Sorted.
     list: Vec<&'t Interface<'l>>,
+    /// The other end of each that is a veth.
+    peers: Vec<Option<usize>>,
+    /// The master of each that has one and exchanges frames over it.
+    masters: Vec<Option<usize>>,
     owners: OnceCell<Owners<'t>>,
 }
 
@@ -67,11 +71,20 @@ impl<'t, 'l> Interfaces<'t, 'l> {
     fn of(table: &'t Table<'l>) -> Self {
         let list: Vec<_> = all(table).filter(|interface| !interface.id.name.is_loopback()).collect();
         debug_assert!(list.is_sorted_by_key(|interface| &interface.id), "namespaces and their interfaces are sorted");
-        Self { list, owners: OnceCell::new() }
+        let peer = |interface: &&Interface<'_>| {
+            let peer = interface.link.kind.peer()?.resolve(&interface.id.namespace);
+            position(&list, &peer)
+        };
+        let master = |port: &&Interface<'_>| {
+            let master = LinkId::new(&port.id.namespace, port.link.settings.master?);
+            position(&list, &master).filter(|number| list[*number].link.kind.switching().is_some())
+        };
+        let (peers, masters) = (list.iter().map(peer).collect(), list.iter().map(master).collect());
+        Self { list, peers, masters, owners: OnceCell::new() }
     }
 
     fn number(&self, id: &LinkId) -> Option<usize> {
-        self.list.binary_search_by(|interface| interface.id.cmp(id)).ok()
+        position(&self.list, id)
     }
 
     /// The owners of all addresses, which only tunnels ask for.
@@ -93,7 +106,7 @@ impl<'t, 'l> Interfaces<'t, 'l> {
     fn segments(&self, passes: fn(&dyn LinkPort) -> bool) -> Sets {
         let mut sets = self.wires();
         for (number, port) in self.list.iter().enumerate() {
-            if let Some(master) = self.switch_of(port).filter(|_| port.passes(passes)) {
+            if let Some(master) = self.switch_of(number).filter(|_| port.passes(passes)) {
                 sets.union(number, master);
             }
         }
@@ -112,9 +125,7 @@ impl<'t, 'l> Interfaces<'t, 'l> {
     fn wires(&self) -> Sets {
         let mut sets = Sets::new(self.list.len());
         for (number, interface) in self.list.iter().enumerate() {
-            let peer = interface.link.kind.peer().map(|peer| peer.resolve(&interface.id.namespace));
-            let peer = peer.and_then(|peer| self.number(&peer));
-            if let Some(peer) = peer.filter(|peer| interface.is_up() && self.list[*peer].is_up()) {
+            if let Some(peer) = self.peers[number].filter(|peer| interface.is_up() && self.list[*peer].is_up()) {
                 sets.union(number, peer);
             }
         }
@@ -124,7 +135,7 @@ impl<'t, 'l> Interfaces<'t, 'l> {
     /// Joins the interfaces that continue the same segment, by the `labels` of the segments.
     fn join_uppers(&self, labels: &[usize], sets: &mut Sets, wanted: fn(&Key<'_>) -> bool) {
         let tagged = self.list.iter().filter(|interface| matches!(interface.link.kind.segment(), Segment::Tagged { .. }));
-        let on_ports = tagged.filter_map(|vlan| self.parent(vlan)).filter(|parent| self.switch_of(self.list[*parent]).is_some());
+        let on_ports = tagged.filter_map(|vlan| self.parent(vlan)).filter(|parent| self.switch_of(*parent).is_some());
         // There the tag ends at some ports, and passes others.
         let split: HashSet<usize> = on_ports.map(|parent| labels[parent]).collect();
         let mut first: HashMap<Key<'t>, usize> = HashMap::new();
@@ -162,17 +173,21 @@ impl<'t, 'l> Interfaces<'t, 'l> {
     }
 
     /// The master, if that exchanges frames between its ports.
-    fn master(&self, port: &Interface<'_>) -> Option<usize> {
-        let master = LinkId::new(&port.id.namespace, port.link.settings.master?);
-        self.number(&master).filter(|number| self.list[*number].link.kind.switching().is_some())
+    fn master(&self, port: usize) -> Option<usize> {
+        self.masters[port]
     }
 
     /// The master of a port, if it exchanges all frames with it.
-    fn switch_of(&self, port: &Interface<'_>) -> Option<usize> {
+    fn switch_of(&self, port: usize) -> Option<usize> {
         let by_vlan = |master: &Interface<'_>| master.link.kind.switching().is_some_and(|switching| switching.by_vlan);
-        let master = self.master(port).map(|number| (number, self.list[number]));
-        master.filter(|(_, master)| port.is_up() && master.is_up() && !by_vlan(master)).map(|(number, _)| number)
+        let is_up = |number: usize| self.list[number].is_up();
+        self.master(port).filter(|master| is_up(port) && is_up(*master) && !by_vlan(self.list[*master]))
     }
+}
+
+/// The number of an interface in the sorted list.
+fn position(list: &[&Interface<'_>], id: &LinkId) -> Option<usize> {
+    list.binary_search_by(|interface| interface.id.cmp(id)).ok()
 }
 
 impl Interface<'_> {

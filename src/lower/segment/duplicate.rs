@@ -27,7 +27,7 @@ fn check_macs(interfaces: &Interfaces<'_, '_>, segments: &Sets, problems: &mut P
         let own = !matches!(interface.link.kind.addressing(), Addressing::Parents(_));
         let Some(mac) = interface.link.settings.mac.filter(|_| own) else { continue };
         // A port sends nothing with its own address.
-        let station = interfaces.master(interface).is_none().then_some(*interface);
+        let station = interfaces.master(number).is_none().then_some(*interface);
         let holders = match seen.entry((segments.find(number), mac)) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Holders { first: interface, station });
@@ -48,7 +48,10 @@ fn check_macs(interfaces: &Interfaces<'_, '_>, segments: &Sets, problems: &mut P
 /// Whether it is usual that both have the same address, or an error of its own: a bridge and its port, siblings on one parent.
 fn may_share(interfaces: &Interfaces<'_, '_>, one: &Interface<'_>, other: &Interface<'_>) -> bool {
     let is_port_of = |port: &Interface<'_>, master: &Interface<'_>| {
-        interfaces.master(port).is_some_and(|number| interfaces.list[number].id == master.id)
+        interfaces
+            .number(&port.id)
+            .and_then(|port| interfaces.master(port))
+            .is_some_and(|number| interfaces.list[number].id == master.id)
     };
     let distinct = |interface: &Interface<'_>| interface.link.kind.addressing() == Addressing::Distinct;
     let siblings = distinct(one) && distinct(other) && interfaces.parent(one) == interfaces.parent(other);

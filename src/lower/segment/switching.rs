@@ -11,8 +11,8 @@ use crate::yaml::suggest::list;
 
 /// Warns of addresses of ports: what arrives for them goes to the master.
 pub(super) fn check_addresses(interfaces: &Interfaces<'_, '_>, problems: &mut Problems) {
-    for interface in &interfaces.list {
-        let Some(master) = interfaces.master(interface).map(|number| interfaces.list[number]) else { continue };
+    for (number, interface) in interfaces.list.iter().enumerate() {
+        let Some(master) = interfaces.master(number).map(|number| interfaces.list[number]) else { continue };
         if let Some((index, address)) = interface.addresses().next() {
             let (kind, id) = (with_article(master.link.kind.name()), &interface.id);
             let message = format!("`{id}` is a port of {kind}, which takes its packets: `{address}` is not reachable over it");
@@ -38,7 +38,7 @@ pub(super) fn check_loops(interfaces: &Interfaces<'_, '_>, problems: &mut Proble
     let mut forest = Forest { sets: Sets::new(interfaces.list.len()), edges: HashMap::new() };
     let mut closing: Vec<(usize, usize, usize)> = Vec::new();
     for (number, port) in interfaces.list.iter().enumerate() {
-        let Some(bridge) = interfaces.switch_of(port).filter(|_| port.passes(|port| port.passes_all())) else { continue };
+        let Some(bridge) = interfaces.switch_of(number).filter(|_| port.passes(|port| port.passes_all())) else { continue };
         let spanning_tree = interfaces.list[bridge].link.kind.switching().is_some_and(|switching| switching.spanning_tree);
         let wire = wires.find(number);
         if !spanning_tree && !forest.connect(wire, bridge) {
