@@ -14,8 +14,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use super::requests::REQUESTS;
 use crate::kernel::ObserveError;
 use crate::kernel::linux::system::netns::{self, Directory, Entry};
+use crate::kernel::linux::system::sysctl;
 use crate::kernel::linux::system::threads::{Answer, portions};
-use crate::kernel::linux::system::{sysctl, tells_address_makers};
 use crate::kernel::linux::wire::{DumpError, DumpRequest, Socket, decode, encode};
 use crate::kernel::linux::{Linux, OpenNamespace};
 use crate::live::foreign_namespace;
@@ -24,8 +24,7 @@ use crate::ownership;
 use crate::record::Record;
 use crate::resource::link::{Ifindex, Link, static_entry};
 use crate::resource::object::Message;
-use crate::resource::object::table::{self, Registered, Visit};
-use crate::resource::object::wire::{Found, Names, Notes, Reading};
+use crate::resource::object::wire::Names;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Snapshot};
 use crate::state::State;
@@ -273,70 +272,38 @@ fn read_rest(
     links: Vec<FoundLink>,
 ) -> Result<Snapshot, ObserveError> {
     let names = Names::new(links.iter().map(|link| (link.index, link.name)));
-    let snapshot = Snapshot { links, ..Snapshot::default() };
-    let mut reader = ObjectReader { namespace: name, names, socket, snapshot, outcome: Ok(()) };
-    table::visit(&mut reader);
-    let ObjectReader { socket, mut snapshot, outcome, .. } = reader;
-    outcome?;
+    let mut snapshot = Snapshot { links, ..Snapshot::default() };
+    read_objects(name, &names, socket, &mut snapshot)?;
     snapshot.notes.connected.sort_unstable();
     snapshot.notes.local.sort_unstable();
     snapshot.sysctls = read_sysctls(&wanted(interest, name, &snapshot), name, file, socket)?;
     Ok(snapshot)
 }
 
-/// Dumps the objects of one namespace, one type after the other.
-struct ObjectReader<'a> {
-    namespace: &'a NamespaceName,
-    names: Names,
-    socket: &'a mut Socket,
-    snapshot: Snapshot,
-    /// The first failure.
-    outcome: Result<(), ObserveError>,
-}
-
-impl Visit for ObjectReader<'_> {
-    fn visit<O: Registered>(&mut self) {
-        for (request, family) in REQUESTS.objects.of::<O>() {
-            if self.outcome.is_ok() {
-                self.outcome = self.read::<O>(request, *family);
-            }
-        }
-    }
-}
-
-impl ObjectReader<'_> {
-    /// Dumps objects; those of one family, unless it is `None`.
-    fn read<O: Registered>(&mut self, request: &DumpRequest, family: Option<u8>) -> Result<(), ObserveError> {
-        let (mut found, mut notes, mut messages) = (Vec::<Found<O>>::new(), Notes::default(), Vec::new());
-        let is_host = self.namespace.is_host();
-        let each = |message: Option<(u16, &[u8])>| {
-            match message {
-                None => {
-                    found.clear();
-                    messages.clear();
-                    notes = Notes::default();
-                }
-                Some((_, body)) if family.is_none_or(|family| body.first() == Some(&family)) => {
-                    let tells_address_makers = tells_address_makers();
-                    let mut reading = Reading { names: &self.names, tells_address_makers, notes: &mut notes };
-                    if let Some(object) = O::decode(body, &mut reading)? {
-                        found.push(object);
-                        messages.extend(is_host.then(|| Message(body.to_vec())));
-                    }
-                }
-                Some(_) => {}
-            }
+/// Dumps the objects of one namespace.
+fn read_objects(
+    namespace: &NamespaceName,
+    names: &Names,
+    socket: &mut Socket,
+    snapshot: &mut Snapshot,
+) -> Result<(), ObserveError> {
+    let dumps = &REQUESTS.objects;
+    let requests: Vec<_> = dumps.iter().map(|dump| &dump.request).collect();
+    let mut answers: Vec<_> = dumps.iter().map(|dump| (dump.answers)()).collect();
+    let keeps_messages = namespace.is_host();
+    let each = |dump: usize, message: Option<(u16, &[u8])>| match message {
+        None => {
+            answers[dump].clear();
             Ok(())
-        };
-        let what = || format!("the {} of `{}`", O::LIST, self.namespace);
-        self.socket.dump(request, each).map_err(|error| failed(what())(error))?;
-        self.snapshot.objects.of_mut::<O>().append(&mut found);
-        self.snapshot.messages.of_mut::<O>().append(&mut messages);
-        self.snapshot.notes.connected.append(&mut notes.connected);
-        self.snapshot.notes.tentative.append(&mut notes.tentative);
-        self.snapshot.notes.local.append(&mut notes.local);
-        Ok(())
+        }
+        Some((_, body)) => answers[dump].add(body, names, keeps_messages),
+    };
+    let outcome = socket.dump_all(&requests, each);
+    outcome.map_err(|(dump, error)| failed(format!("the {} of `{namespace}`", dumps[dump].list))(error))?;
+    for answers in answers {
+        answers.add_to(snapshot);
     }
+    Ok(())
 }
 
 /// Returns the sysctls of interest, with those that follow from what was read.

@@ -3,31 +3,27 @@
 //! It is synchronous, based on `netlink-sys`. An asynchronous connection sends one message at each poll. Here, many messages are sent in
 //! one system call, and the two messages that create and mark a link always in the same one.
 
+mod datagrams;
+mod dump;
 mod message;
 
-use std::cell::RefCell;
 use std::io;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::Socket as RawSocket;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
+use self::datagrams::Buffer;
+pub use self::dump::DumpRequest;
 use self::message::{HEADER, Messages, NLMSG_DONE, NLMSG_ERROR};
 use crate::kernel::Errno;
 use crate::resource::object::wire::Request;
 
-/// The maximum size of a datagram of answers (NLMSG_GOODSIZE is below 32 KiB).
-const BUFFER_LENGTH: usize = 64 * 1024;
 /// The maximum number of messages in one send. Their error answers must fit into the socket's receive buffer.
 const BATCH_MESSAGES: usize = 96;
 /// The maximum number of bytes in one send, well below the socket's send buffer.
 const BATCH_BYTES: usize = 48 * 1024;
-/// The maximum number of attempts of a dump that is interrupted by changes.
-const DUMP_ATTEMPTS: u32 = 50;
-
-const NLM_F_DUMP_INTR: u16 = 0x10;
-
 /// The failure of a request or dump.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
@@ -38,7 +34,7 @@ pub enum DumpError {
     #[error(transparent)]
     Socket(#[from] io::Error),
     /// The network changed during every attempt.
-    #[error("the network kept changing while it was read ({DUMP_ATTEMPTS} attempts)")]
+    #[error("the network kept changing while it was read ({} attempts)", dump::ATTEMPTS)]
     Interrupted,
     /// The kernel sent a malformed message.
     #[error("the kernel sent a malformed message: {0}")]
@@ -119,18 +115,6 @@ impl Batch {
     }
 }
 
-/// The encoded request of a dump. It can be sent many times.
-pub struct DumpRequest(Batch);
-
-impl DumpRequest {
-    /// Encodes a request.
-    pub fn new(message: RouteNetlinkMessage) -> Self {
-        let mut batch = Batch::default();
-        batch.push(message, NLM_F_DUMP);
-        Self(batch)
-    }
-}
-
 /// A request of the batch that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -146,28 +130,6 @@ pub struct Socket {
     sequence: u32,
     /// Whether the kernel explains the requests that it refuses (NETLINK_EXT_ACK).
     explains: bool,
-}
-
-thread_local! {
-    /// The receive buffer of the thread, shared by all sockets, because a lab has a socket for each namespace.
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The thread's receive buffer, taken for one exchange.
-struct Buffer(Vec<u8>);
-
-impl Buffer {
-    fn take() -> Self {
-        let mut bytes = BUFFER.take();
-        bytes.resize(BUFFER_LENGTH, 0);
-        Self(bytes)
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        BUFFER.set(std::mem::take(&mut self.0));
-    }
 }
 
 impl Socket {
@@ -253,39 +215,12 @@ impl Socket {
 
     fn exchange(&mut self, batch: &mut Batch, each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
         self.send_one(&mut batch.bytes)?;
-        self.read_answers(each).map(drop)
+        self.read_answers(each)
     }
 
-    /// Dumps a table: passes the type and body of every message to `each`. Calls it with `None` at the beginning of every attempt. A dump
-    /// that was interrupted by a change is read to its end, discarded and repeated.
-    ///
-    /// # Errors
-    /// Fails if the kernel refuses it, sends a malformed message, or the network changes during every attempt.
-    pub fn dump(
-        &mut self,
-        request: &DumpRequest,
-        mut each: impl FnMut(Option<(u16, &[u8])>) -> Result<(), String>,
-    ) -> Result<(), DumpError> {
-        let mut bytes = request.0.bytes.clone();
-        for _ in 0..DUMP_ATTEMPTS {
-            each(None).map_err(DumpError::Malformed)?;
-            self.send_one(&mut bytes)?;
-            match self.read_answers(|kind, body| each(Some((kind, body)))) {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                // Answers were lost, so the dump is repeated. The remaining answers have an old sequence number.
-                Err(DumpError::Socket(error)) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(DumpError::Interrupted)
-    }
-
-    /// Passes the answers to the last request to `each`, up to the final one. Returns whether they are consistent: no change interrupted a
-    /// dump.
-    fn read_answers(&mut self, mut each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<bool, DumpError> {
+    /// Passes the answers to the last request to `each`, up to the final one.
+    fn read_answers(&mut self, mut each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
         let sequence = self.sequence;
-        let mut consistent = true;
         let mut buffer = Buffer::take();
         loop {
             for message in self.receive(&mut buffer)? {
@@ -293,9 +228,8 @@ impl Socket {
                 if message.sequence != sequence {
                     continue;
                 }
-                consistent &= message.flags & NLM_F_DUMP_INTR == 0;
                 match message.kind {
-                    NLMSG_DONE | NLMSG_ERROR => return message.errno().map_or(Ok(consistent), |errno| Err(errno.into())),
+                    NLMSG_DONE | NLMSG_ERROR => return message.errno().map_or(Ok(()), |errno| Err(errno.into())),
                     kind => each(kind, message.body).map_err(DumpError::Malformed)?,
                 }
             }
@@ -309,8 +243,8 @@ impl Socket {
     }
 
     fn receive<'b>(&self, buffer: &'b mut Buffer) -> io::Result<Messages<'b>> {
-        let received = retry(|| self.raw.recv(&mut &mut buffer.0[..], nix::libc::MSG_TRUNC))?;
-        let received = buffer.0.get(..received).ok_or_else(|| io::Error::other("a netlink message was truncated"))?;
+        let received = retry(|| self.raw.recv(&mut buffer.whole(), nix::libc::MSG_TRUNC))?;
+        let received = buffer.whole().get(..received).ok_or_else(|| io::Error::other("a netlink message was truncated"))?;
         Ok(Messages(received))
     }
 }
