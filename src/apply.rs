@@ -18,7 +18,7 @@ use crate::name::{LabName, LinkId};
 use crate::operation::Operation;
 use crate::plan::{Plan, plan};
 use crate::record::{Others, Record};
-use crate::resource::object::table::{self, Registered, Tables, Visit};
+use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Ifindex, Live, ResourceId, State};
 
@@ -173,7 +173,7 @@ impl Goal {
     /// Returns the live state without what belongs to other labs, and with what the record says of foreign objects.
     fn own(&self, mut live: Live) -> Live {
         self.others.leave_out(&mut live, &self.desired);
-        live.lost_objects = self.record.missing(&live);
+        self.record.find_missing(&mut live, &self.others);
         live.taken_ports = self.record.ports.clone();
         live
     }
@@ -204,8 +204,10 @@ impl Goal {
     /// Returns the goal with the foreign objects recorded that the kernel removes with a plan.
     fn with_lost(&self, plan: &Plan) -> Cow<'_, Self> {
         let mut goal = Cow::Borrowed(self);
-        if plan.foreign.removed != Tables::default() || !plan.foreign.ports.is_empty() {
-            goal.to_mut().record.add_lost(&plan.foreign.removed, &plan.foreign.ports);
+        if !plan.foreign.removed.is_empty() || !plan.foreign.ports.is_empty() {
+            let goal = goal.to_mut();
+            goal.record.add_lost(&plan.foreign.removed, &plan.foreign.ports);
+            Arc::make_mut(&mut goal.interest).lost_in.extend(plan.foreign.removed.keys().cloned());
         }
         goal
     }

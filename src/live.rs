@@ -15,8 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use self::objects::Listed;
 use self::owner::Claim;
 use self::parents::{Elsewhere, Ends, Parents};
@@ -26,10 +24,10 @@ use crate::resource::ignore::IgnoredThere;
 use crate::resource::link::{Link, Marked};
 use crate::resource::node::{Part, PartKey};
 use crate::resource::object::Message;
-use crate::resource::object::table::{ForeignLists, Tables};
+use crate::resource::object::table::Tables;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
-use crate::state::{ForeignUpper, Ifindex, Live, ResourceId, State};
+use crate::state::{ForeignObjects, ForeignUpper, Ifindex, Live, ResourceId, State};
 
 /// What a lab has beside its namespaces, and the entries under /run/netns that are not namespaces of the lab.
 #[derive(Debug, Default)]
@@ -60,13 +58,13 @@ struct Findings {
     objects: Tables<Listed>,
     sysctls: Vec<((NamespaceName, SysctlKey), Sysctl)>,
     foreign_sysctls: Vec<(SysctlKey, Sysctl)>,
-    foreign_objects: Tables<ForeignLists>,
-    connected: Vec<IpNet>,
+    foreign_objects: BTreeMap<NamespaceName, ForeignObjects>,
     forwarding: BTreeMap<LinkId, Vec<Message>>,
-    promoting: Vec<LinkName>,
+    of_other_labs: BTreeSet<LinkName>,
     taken_indices: Vec<(LinkId, Ifindex)>,
     foreign: Vec<(ResourceId, String)>,
     foreign_uppers: Vec<ForeignUpper>,
+    foreign_ports: Vec<(LinkId, LinkName)>,
     group_is_shared: bool,
     idle: Vec<LinkId>,
     tentative: Vec<(LinkId, IpAddr)>,
@@ -103,11 +101,10 @@ impl Findings {
             foreign_sysctls: self.foreign_sysctls.into_iter().collect(),
             foreign_objects: self.foreign_objects,
             foreign_uppers: self.foreign_uppers,
-            lost_objects: Tables::default(),
-            connected: self.connected,
+            foreign_ports: self.foreign_ports,
             taken_ports: BTreeMap::new(),
             forwarding: self.forwarding,
-            promoting: self.promoting.into_iter().collect(),
+            of_other_labs: self.of_other_labs,
             taken_indices: self.taken_indices.into_iter().collect(),
             foreign: foreign_namespaces.chain(self.foreign).collect(),
             group_is_shared: self.group_is_shared,
@@ -119,6 +116,7 @@ impl Findings {
                 links: self.links.into_iter().map(|seen| (seen.id, seen.link)).collect(),
                 objects: self.objects.sorted(),
                 adopt: BTreeSet::new(),
+                lost_in: BTreeSet::new(),
                 ignore: desired.ignore.clone(),
                 parts: others.parts,
             },
@@ -185,27 +183,39 @@ impl<'a> Judging<'a> {
         self.add_foreign_altnames(&links, findings);
         self.add_objects(&links, findings);
         self.add_sysctls(&links, findings);
-        if self.endangered(&links) != Endangered::None {
-            findings.connected.extend(self.snapshot.notes.connected.iter().map(|(subnet, _)| *subnet));
+        if self.desired.lost_in.contains(self.namespace) {
+            self.foreign_objects(findings);
+        }
+        if self.is_host {
             for (index, entry) in self.snapshot.forwarding.iter().flatten() {
                 let external = self.with_index(*index).filter(|link| named(&links, link.name).is_some_and(|link| link.external));
                 if let Some(link) = external {
                     findings.forwarding.entry(LinkId::new(self.namespace, link.name)).or_default().push(entry.clone());
                 }
             }
-            let promoting = self.snapshot.links.iter().filter(|link| link.conf.is_on("promote_secondaries"));
-            findings.promoting.extend(promoting.map(|link| link.name));
         }
         findings.links.extend(links);
     }
 
-    /// Returns which foreign objects the kernel may remove with changes of the lab in `host`.
+    /// Returns the entry for the foreign objects of the namespace.
+    fn foreign_objects<'f>(&self, findings: &'f mut Findings) -> &'f mut ForeignObjects {
+        let promoting = || self.snapshot.links.iter().filter(|link| link.conf.is_on("promote_secondaries"));
+        findings.foreign_objects.entry(self.namespace.clone()).or_insert_with(|| ForeignObjects {
+            connected: self.snapshot.notes.connected.clone(),
+            local: self.snapshot.notes.local.clone(),
+            promoting: promoting().map(|link| link.name).collect(),
+            ..ForeignObjects::default()
+        })
+    }
+
+    /// Returns which foreign objects the kernel may remove with changes of the lab.
     fn endangered(&self, links: &[SeenLink]) -> Endangered {
         let sysctl = || self.desired.sysctls.keys().any(|(namespace, _)| namespace.is_host());
         match self.is_host {
+            false => Endangered::All,
             true if sysctl() => Endangered::All,
             true if links.iter().any(|link| !link.id.name.is_loopback()) => Endangered::OnLinks,
-            _ => Endangered::None,
+            true => Endangered::None,
         }
     }
 
@@ -219,6 +229,9 @@ impl<'a> Judging<'a> {
         for found in &self.snapshot.links {
             let id = LinkId::new(self.namespace, found.name);
             let mark = Mark { group: found.group, alias: found.alias.clone() };
+            if self.is_host && ownership::lab_of_link_alias(&found.alias).is_some_and(|other| other != *self.lab) {
+                findings.of_other_labs.insert(found.name);
+            }
             let marked = match Claim::of(self.lab, self.desired, &id, mark, found.index, found.link.kind.name()) {
                 Claim::Lab(marked) => marked,
                 Claim::Declared => Marked::Lab,
@@ -226,6 +239,8 @@ impl<'a> Judging<'a> {
                     findings.taken_indices.push((id.clone(), found.index));
                     findings.group_is_shared |= found.group == ownership::group(self.lab);
                     self.add_upper(found, &id, findings);
+                    let master = found.master.filter(|_| self.is_host).and_then(|master| self.with_index(master));
+                    findings.foreign_ports.extend(master.map(|master| (id.clone(), master.name)));
                     if self.desired.links.contains_key(&id) {
                         findings.foreign.push((ResourceId::Link(id), what));
                     }

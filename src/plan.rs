@@ -11,6 +11,7 @@ mod touched;
 
 pub use reach::last_touches;
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -62,9 +63,10 @@ impl Plan {
         self.changes.is_empty() && self.foreign.restores_nothing()
     }
 
-    /// Returns the side effects that cannot be undone.
+    /// Returns the side effects on `host` that cannot be undone. The lab's own namespaces are the user's to change.
     pub fn irreversible(&self) -> impl Iterator<Item = &SideEffect> {
-        self.side_effects.iter().filter(|effect| effect.remedy == Remedy::None)
+        let of_host = self.side_effects.iter().filter(|effect| effect.id.namespace().is_host());
+        of_host.filter(|effect| effect.remedy == Remedy::None)
     }
 
     /// Returns the names of the foreign objects that the plan adds again, although it does not remove them.
@@ -108,9 +110,27 @@ pub fn plan(lab: &LabName, desired: &State, live: &Live, difference: Difference,
     let Difference { changes, side_effects, foreign } = difference;
     let steps = match changes.is_empty() && foreign.restores_nothing() {
         true => Vec::new(),
-        false => build::steps(&Context::new(lab, desired, live, &changes, preferred), &changes, &foreign),
+        false => {
+            let preferred = with_known_indices(preferred, live, &foreign);
+            build::steps(&Context::new(lab, desired, live, &changes, &preferred), &changes, &foreign)
+        }
     };
     Plan { lab: lab.clone(), changes, side_effects, foreign, steps }
+}
+
+/// Adds the indices of links where foreign objects are removed: their messages have them, so that a replaced link must keep its own.
+fn with_known_indices<'a>(
+    preferred: &'a BTreeMap<LinkId, Ifindex>,
+    live: &Live,
+    foreign: &ForeignChanges,
+) -> Cow<'a, BTreeMap<LinkId, Ifindex>> {
+    if foreign.removed.is_empty() {
+        return Cow::Borrowed(preferred);
+    }
+    let known = live.indices.iter().filter(|(id, _)| foreign.removed.contains_key(&id.namespace));
+    let mut indices: BTreeMap<LinkId, Ifindex> = known.map(|(id, index)| (id.clone(), *index)).collect();
+    indices.extend(preferred.iter().map(|(id, index)| (id.clone(), *index)));
+    Cow::Owned(indices)
 }
 
 /// Returns the plan that creates a lab on an empty machine. `lab` is a lab file without the name.

@@ -8,6 +8,7 @@ mod lost;
 mod others;
 mod renamed;
 
+pub use lost::LostObjects;
 pub use others::Others;
 
 use std::borrow::Cow;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::{Ifindex, Link, LinkSettings, TakenPort};
 use crate::resource::object::Id;
-use crate::resource::object::table::{self, IdSets, Messages, Registered, Tables, Visit};
+use crate::resource::object::table::{self, IdSets, Registered, Tables, Visit};
 use crate::resource::sysctl::{Effect, Sysctl, SysctlKey};
 use crate::state::{Live, State};
 
@@ -35,8 +36,8 @@ pub struct Record {
     pub host_effects: BTreeMap<SysctlKey, BTreeMap<SysctlKey, String>>,
     /// External links that the lab took from another master, with what they had there.
     pub ports: BTreeMap<LinkId, TakenPort>,
-    /// Foreign objects of `host` that the kernel removes, or has removed, with changes of the lab.
-    pub lost: Tables<Messages>,
+    /// Foreign objects that the kernel removes, or has removed, with changes of the lab, by namespace.
+    pub lost: LostObjects,
     /// The numbers of the foreign links of `host` that the record names, by which they are found when they were renamed.
     pub indices: BTreeMap<LinkName, Ifindex>,
     /// The sysctls that the lab wrote in its own namespaces, and of its own links in `host`.
@@ -74,6 +75,7 @@ impl Record {
         let of_lab = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(|key| (namespace.clone(), key.clone())));
         let sysctls = of_host.chain(of_lab).filter(|id| !declared.sysctls.contains_key(id));
         interest.sysctls.extend(sysctls.map(|id| (id, Sysctl::new(""))));
+        interest.lost_in.extend(self.lost.keys().cloned());
         table::visit(&mut Interest { record: self, declared, others, interest: &mut interest });
         interest
     }
@@ -247,7 +249,7 @@ impl Record {
     /// Returns the record to write after the network matches the desired state. `missing` are foreign objects that can be added again
     /// later.
     #[must_use]
-    pub fn settled(&self, desired: &State, missing: &Tables<Messages>) -> Self {
+    pub fn settled(&self, desired: &State, missing: &LostObjects) -> Self {
         let host = NamespaceName::host();
         let mut record = self.clone();
         record.links = self
@@ -268,7 +270,8 @@ impl Record {
         record.ports.retain(|id, taken| master_of(desired, id).is_some_and(|master| master != taken.master));
         // Objects that are still missing when the lab has left come back with what the user changed.
         let has_left = record.links.is_empty() && record.host_sysctls.is_empty();
-        record.lost = if has_left { Tables::default() } else { missing.clone() };
+        record.lost = missing.clone();
+        record.lost.retain(|namespace, _| if namespace.is_host() { !has_left } else { desired.namespaces.contains(namespace) });
         record.forget_indices();
         record
     }
@@ -397,19 +400,19 @@ mod tests {
     fn the_value_before_the_first_change_is_restored() {
         let first = Record::default()
             .before(&with_mtu(Some(1400)), &live(1500), &Others::default())
-            .settled(&with_mtu(Some(1400)), &Tables::default());
+            .settled(&with_mtu(Some(1400)), &LostObjects::default());
         let second = first
             .before(&with_mtu(Some(1300)), &live(1400), &Others::default())
-            .settled(&with_mtu(Some(1300)), &Tables::default());
+            .settled(&with_mtu(Some(1300)), &LostObjects::default());
         assert_eq!(mtu(&second.restore(&State::default(), &live(1300), &BTreeMap::new(), &Others::default())), Some(1500));
-        assert!(second.settled(&State::default(), &Tables::default()).is_empty());
+        assert!(second.settled(&State::default(), &LostObjects::default()).is_empty());
     }
 
     #[test]
     fn a_removed_setting_of_a_declared_link_is_restored() {
         let record = Record::default().before(&with_mtu(Some(1400)), &live(1500), &Others::default());
         assert_eq!(mtu(&record.restore(&with_mtu(None), &live(1400), &BTreeMap::new(), &Others::default())), Some(1500));
-        assert!(record.settled(&with_mtu(None), &Tables::default()).is_empty());
+        assert!(record.settled(&with_mtu(None), &LostObjects::default()).is_empty());
     }
 
     #[test]

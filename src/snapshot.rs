@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::link::{Ifindex, Link};
 use crate::resource::object::Message;
-use crate::resource::object::table::{Dumped, Messages, Tables};
+use crate::resource::object::table::{Dumped, Reported, Tables};
 use crate::resource::object::wire::Notes;
 use crate::resource::sysctl::conf::LinkConf;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
@@ -45,8 +45,8 @@ pub struct Snapshot {
     pub links: Vec<FoundLink>,
     /// Its objects, in the kernel's order.
     pub objects: Tables<Dumped>,
-    /// The messages that reported the objects, in the same order; only of `host`.
-    pub messages: Tables<Messages>,
+    /// The messages that reported the objects that others may have added.
+    pub messages: Tables<Reported>,
     /// What messages of some objects tell about others. The lists are sorted.
     pub notes: Notes,
     /// The requests that add the static forwarding entries of ports of bridges, with the indices of the ports; only of `host`, and only

@@ -102,6 +102,8 @@ pub struct State {
     pub parts: BTreeMap<(NamespaceName, PartKey), Part>,
     /// Foreign links that the user asked to adopt.
     pub adopt: BTreeSet<LinkId>,
+    /// Namespaces with foreign objects that the kernel has removed with changes of the lab.
+    pub lost_in: BTreeSet<NamespaceName>,
     /// What others may add and change in the lab's namespaces.
     pub ignore: Ignore,
 }
@@ -153,6 +155,7 @@ impl State {
         self.sysctls.extend(other.sysctls);
         self.links.extend(other.links);
         self.adopt.extend(other.adopt);
+        self.lost_in.extend(other.lost_in);
         self.ignore.extend(other.ignore);
         self.parts.extend(other.parts);
         table::visit(&mut Extend { state: self, other: &other.objects });
@@ -259,6 +262,21 @@ pub struct ForeignUpper {
     pub below: LinkName,
 }
 
+/// The objects of a namespace that others added, and what the kernel tells of it.
+#[derive(Debug, Clone, Default)]
+pub struct ForeignObjects {
+    /// Those that the kernel may remove with changes of the lab.
+    pub present: Tables<ForeignLists>,
+    /// Those that the kernel has removed with changes of the lab, and that are not there.
+    pub lost: Tables<ForeignLists>,
+    /// The connected routes, of all addresses.
+    pub connected: Vec<(IpNet, LinkName)>,
+    /// The local addresses, those that the kernel made included.
+    pub local: Vec<(IpAddr, LinkName)>,
+    /// Links on which the next IPv4 address of a subnet takes the place of the first one when that is removed.
+    pub promoting: BTreeSet<LinkName>,
+}
+
 /// The live network, as far as a plan for one lab needs it.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
@@ -270,20 +288,18 @@ pub struct Live {
     pub group_is_shared: bool,
     /// Sysctls of `host` that the lab does not declare, but that the kernel can change with those that it declares.
     pub foreign_sysctls: BTreeMap<SysctlKey, Sysctl>,
-    /// Foreign objects of `host` that the kernel may remove with changes of the lab.
-    pub foreign_objects: Tables<ForeignLists>,
-    /// Foreign objects of `host` that the kernel has removed with changes of the lab, and that are not there.
-    pub lost_objects: Tables<ForeignLists>,
+    /// Foreign objects, in the namespaces where the kernel may remove some with changes of the lab, or has removed some.
+    pub foreign_objects: BTreeMap<NamespaceName, ForeignObjects>,
     /// External links that the lab took from another master before, with what they had there.
     pub taken_ports: BTreeMap<LinkId, TakenPort>,
     /// The requests that add the static forwarding entries of external links.
     pub forwarding: BTreeMap<LinkId, Vec<Message>>,
-    /// The destinations of connected routes of `host`.
-    pub connected: Vec<IpNet>,
-    /// Links in `host` on which the next IPv4 address of a subnet takes the place of the first one when that is removed.
-    pub promoting: BTreeSet<LinkName>,
+    /// Links in `host` with the mark of another lab.
+    pub of_other_labs: BTreeSet<LinkName>,
     /// Foreign links of `host` that stand on another link there.
     pub foreign_uppers: Vec<ForeignUpper>,
+    /// Foreign links of `host` that are ports, with the names of their masters.
+    pub foreign_ports: Vec<(LinkId, LinkName)>,
     /// The indices of foreign links in `host`. New links cannot have them, but can have these links as parents.
     pub taken_indices: BTreeMap<LinkId, Ifindex>,
     /// Namespaces of the lab that are incomplete because their creation or removal was interrupted.

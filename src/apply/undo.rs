@@ -30,6 +30,7 @@ const UNDO_ATTEMPTS: usize = 3;
 fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath {
     let mut interest = State::clone(&goal.interest);
     interest.extend(before.state.clone());
+    interest.lost_in.extend(goal.record.lost.keys().cloned());
     let mut desired = before.state.clone();
     let foreign = before.foreign_sysctls.iter().map(|(key, sysctl)| ((NamespaceName::host(), key.clone()), sysctl.clone()));
     desired.sysctls.extend(foreign);

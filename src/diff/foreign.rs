@@ -1,18 +1,20 @@
-//! Predicts which foreign objects of `host` the kernel removes along with the changes, and which of them can be added again afterwards.
+//! Predicts which foreign objects the kernel removes along with the changes, and which of them can be added again afterwards.
 
 mod prediction;
+mod reachable;
 
 use std::collections::BTreeMap;
 
 use super::{Differ, SideEffect, Subject};
-use crate::name::{LinkId, LinkName};
-use crate::resource::link::{LEAST_IPV6_MTU, Link, MasterChange, TakenPort};
+use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::record::LostObjects;
+use crate::resource::link::{LEAST_IPV6_MTU, Link, LinkSettings, MasterChange, TakenPort};
 use crate::resource::object::Message;
-use crate::resource::object::table::{Any, Messages, Places, Restorations, Tables};
+use crate::resource::object::table::{Any, Places, Restorations};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::ResourceId;
 
-/// What happens to foreign objects of `host`.
+/// What happens to foreign objects.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ForeignChanges {
     /// The objects that are removed for a while, so that those of the lab get their place.
@@ -20,9 +22,9 @@ pub struct ForeignChanges {
     /// The objects that are added again.
     pub restored: Vec<Any<Restorations>>,
     /// The objects that the kernel removes, as far as they can be added again now or later.
-    pub removed: Tables<Messages>,
+    pub removed: LostObjects,
     /// The objects that are missing after the plan and can be added again later.
-    pub missing: Tables<Messages>,
+    pub missing: LostObjects,
     /// The external links that the plan takes from another master.
     pub ports: BTreeMap<LinkId, TakenPort>,
     /// The forwarding entries of external links that are added again.
@@ -34,6 +36,11 @@ impl ForeignChanges {
     pub fn restores_nothing(&self) -> bool {
         self.restored.is_empty() && self.entries.is_empty()
     }
+
+    /// Returns the namespaces in which something is added again.
+    pub fn namespaces(&self) -> impl Iterator<Item = &NamespaceName> {
+        self.restored.iter().map(Any::<Restorations>::namespace).chain(self.entries.iter().map(|(link, _)| &link.namespace))
+    }
 }
 
 impl Differ<'_> {
@@ -44,11 +51,11 @@ impl Differ<'_> {
             side_effects.extend(SideEffect::of_port(id, taken));
         }
         changes.entries = self.restored_entries(side_effects);
-        let nothing = Tables::default();
-        if self.live.foreign_objects == nothing && self.live.lost_objects == nothing {
-            return changes;
+        // Those of a namespace that is removed go with it.
+        let staying = self.live.foreign_objects.iter().filter(|(namespace, _)| !self.namespaces.contains_key(namespace));
+        for (namespace, objects) in staying {
+            prediction::predict(self, namespace, objects, side_effects, &mut changes);
         }
-        prediction::predict(self, side_effects, &mut changes);
         changes
     }
 
@@ -87,20 +94,20 @@ impl Differ<'_> {
         entries
     }
 
-    /// Returns the links of `host` on which IPv6 ends, with the reason.
-    fn without_inet6(&self) -> BTreeMap<LinkName, String> {
+    /// Returns the links of a namespace on which IPv6 ends, with the reason.
+    fn without_inet6(&self, namespace: &NamespaceName) -> BTreeMap<LinkName, String> {
         let mut found = BTreeMap::new();
         for change in &self.changes {
             match (&change.id, &change.subject) {
-                (ResourceId::Sysctl(namespace, key), Subject::Sysctl(sides)) if namespace.is_host() => {
+                (ResourceId::Sysctl(of, key), Subject::Sysctl(sides)) if of == namespace => {
                     let is_on = |sysctl: &Sysctl| sysctl.value != "0";
                     let disables = !sides.before.as_ref().is_some_and(is_on) && sides.after.as_ref().is_some_and(is_on);
                     if disables && key.disables_ipv6() {
-                        let links = key.link().map_or_else(|| self.links_in_host(), |link| vec![link]);
+                        let links = key.link().map_or_else(|| self.links_in(namespace), |link| vec![link]);
                         found.extend(links.into_iter().map(|link| (link, format!("`{key}` changes"))));
                     }
                 }
-                (ResourceId::Link(id), Subject::Link(sides, delta)) if id.namespace.is_host() => {
+                (ResourceId::Link(id), Subject::Link(sides, delta)) if id.namespace == *namespace => {
                     let before = sides.before.as_ref().and_then(|link| link.settings.mtu).unwrap_or(u32::MAX);
                     let after = delta.written().mtu.unwrap_or(u32::MAX);
                     if before >= LEAST_IPV6_MTU && after < LEAST_IPV6_MTU {
@@ -113,30 +120,49 @@ impl Differ<'_> {
         found
     }
 
-    fn links_in_host(&self) -> Vec<LinkName> {
+    fn links_in(&self, namespace: &NamespaceName) -> Vec<LinkName> {
         let all = self.live.indices.keys().chain(self.live.taken_indices.keys());
-        all.filter(|id| id.namespace.is_host()).map(|id| id.name).collect()
+        all.filter(|id| id.namespace == *namespace).map(|id| id.name).collect()
     }
 
-    /// Returns whether the link is up after the changes. Links that the lab does not declare stay as they are.
+    /// Returns a setting of a link after the changes. Links of the lab get the default of what it does not declare, `None`; the others stay as
+    /// they are.
+    fn setting<T>(&self, link: &LinkId, of: impl Fn(&LinkSettings) -> Option<T>) -> Option<T> {
+        let desired = self.desired.link(link);
+        let live = || of(&self.live.state.link(link)?.settings);
+        match desired {
+            Some(desired) if !desired.external => of(&desired.settings),
+            _ => desired.and_then(|desired| of(&desired.settings)).or_else(live),
+        }
+    }
+
+    /// Returns whether the link is up after the changes.
     fn is_up(&self, link: &LinkId) -> bool {
-        let up = |link: Option<&Link>| link.and_then(|link| link.settings.up);
-        up(self.desired.link(link)).or_else(|| up(self.live.state.link(link))).unwrap_or(true)
+        self.setting(link, |settings| settings.up).unwrap_or(true)
     }
 
     /// Returns whether the link has IPv6 after the changes.
     fn has_inet6(&self, link: &LinkId) -> bool {
-        let mtu = |link: Option<&Link>| link.and_then(|link| link.settings.mtu);
-        let mtu = mtu(self.desired.link(link)).or_else(|| mtu(self.live.state.link(link)));
+        let mtu = self.setting(link, |settings| settings.mtu);
         let disabled = SysctlKey::disable_ipv6(link.name);
         let desired = |key: &SysctlKey| self.desired.sysctls.get(&(link.namespace.clone(), key.clone()));
-        let spread = || disabled.causes().into_iter().find_map(|(cause, _)| desired(&cause).filter(|_| self.is_written(&cause)));
+        let spread = || {
+            disabled
+                .causes()
+                .into_iter()
+                .find_map(|(cause, _)| desired(&cause).filter(|_| self.is_written(&link.namespace, &cause)))
+        };
         let value = desired(&disabled).or_else(spread).or_else(|| self.live.sysctl(&link.namespace, &disabled));
         mtu.is_none_or(|mtu| mtu >= LEAST_IPV6_MTU) && value.is_none_or(|value| value.value == "0")
     }
 
-    fn is_written(&self, sysctl: &SysctlKey) -> bool {
-        let written = |id: &ResourceId| matches!(id, ResourceId::Sysctl(namespace, key) if namespace.is_host() && key == sysctl);
+    /// Returns whether the kernel uses the link for a family after the changes.
+    fn is_usable(&self, link: &LinkId, is_ipv6: bool) -> bool {
+        self.is_up(link) && (!is_ipv6 || self.has_inet6(link))
+    }
+
+    fn is_written(&self, namespace: &NamespaceName, sysctl: &SysctlKey) -> bool {
+        let written = |id: &ResourceId| matches!(id, ResourceId::Sysctl(of, key) if of == namespace && key == sysctl);
         self.changes.iter().any(|change| written(&change.id))
     }
 }

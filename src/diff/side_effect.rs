@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::{Differ, Subject};
-use crate::name::{LinkId, NamespaceName};
+use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::{TakenPort, entry_title};
 use crate::resource::object::Message;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
@@ -105,6 +105,19 @@ impl SideEffect {
         Self::of_presence(id, title, [true, false], cause, Remedy::None)
     }
 
+    /// Returns a port whose master is removed.
+    fn of_released_port(id: &LinkId, master: LinkName) -> Self {
+        Self {
+            id: ResourceId::Link(id.clone()),
+            title: id.name.to_string(),
+            attribute: Some("master".to_owned()),
+            before: Some(json!(master.to_string())),
+            after: None,
+            cause: format!("`{master}` is removed"),
+            remedy: Remedy::None,
+        }
+    }
+
     /// Returns a forwarding entry that is lost, or added again.
     pub(super) fn of_entry(id: &LinkId, entry: &Message, before: bool) -> Self {
         let title = format!("forwarding entry {} on {}", entry_title(entry), id.name);
@@ -127,7 +140,8 @@ impl fmt::Display for SideEffect {
             (Some(attribute), before, _) => write!(f, "{attribute} {} -> {}", text(before), text(&self.after))?,
             (None, None, _) => return write!(f, "added again ({})", self.cause),
             (None, Some(_), Remedy::InPlan) => f.write_str("removed and added again")?,
-            (None, Some(_), Remedy::Later) => f.write_str("removed until the lab leaves")?,
+            (None, Some(_), Remedy::Later) if self.id.namespace().is_host() => f.write_str("removed until the lab leaves")?,
+            (None, Some(_), Remedy::Later) => f.write_str("removed until the change is undone")?,
             (None, Some(_), Remedy::None) => f.write_str("removed for good")?,
         }
         write!(f, " (side effect: {})", self.cause)
@@ -163,7 +177,8 @@ impl Differ<'_> {
         effects
     }
 
-    /// Predicts which foreign links of `host` the kernel removes together with those of the lab that they stand on.
+    /// Predicts which foreign links of `host` the kernel removes together with those of the lab that they stand on, and which lose their
+    /// master.
     pub(super) fn effects_on_uppers(&self) -> Vec<SideEffect> {
         let mut effects = Vec::new();
         let mut gone: HashSet<LinkId> = HashSet::new();
@@ -175,6 +190,10 @@ impl Differ<'_> {
                 pending.push(upper.id.clone());
             }
         }
+        let ports = self.live.foreign_ports.iter().filter(|(id, _)| !gone.contains(id));
+        let is_removed = |master: &LinkName| self.removed.contains_key(&LinkId::new(&NamespaceName::host(), *master));
+        let released = ports.filter(|(_, master)| is_removed(master));
+        effects.extend(released.map(|(id, master)| SideEffect::of_released_port(id, *master)));
         effects.sort_by(|one, other| one.id.cmp(&other.id));
         effects
     }

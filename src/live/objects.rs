@@ -6,7 +6,7 @@ use super::{Endangered, Findings, Judging, SeenLink, named};
 use crate::name::{LinkId, LinkName};
 use crate::resource::object::table::{self, Container, IntoSorted, Registered, Visit};
 use crate::resource::object::wire::Found;
-use crate::resource::object::{Excluded, Foreign, Id, Maker, Need, Object, Seen};
+use crate::resource::object::{Excluded, Foreign, Id, Maker, Message, Need, Object, Seen};
 use crate::state::ResourceId;
 
 /// The lab's objects with their identities, sorted.
@@ -49,9 +49,9 @@ impl Visit for Add<'_, '_> {
         let found = self.judging.snapshot.objects.of::<O>();
         let mut ours: Vec<(O::Key, O)> = Vec::with_capacity(found.len());
         let endangered = self.judging.endangered(self.links);
-        let mut messages = self.judging.snapshot.messages.of::<O>().iter();
-        for found in found {
-            let message = messages.next();
+        let messages = self.judging.snapshot.messages.of::<O>();
+        let mut foreign = Vec::new();
+        for (position, found) in found.iter().enumerate() {
             match self.owner(found) {
                 Owner::Lab(value) => ours.push((found.key.clone(), value)),
                 Owner::InTheWay(what) => {
@@ -59,12 +59,17 @@ impl Visit for Add<'_, '_> {
                 }
                 Owner::Other => {
                     self.note_clash::<O>(&found.key);
-                    if let Some(message) = message.filter(|_| self.is_endangered(found, endangered)) {
-                        let (key, value, message) = (found.key.clone(), found.value.clone(), message.clone());
-                        self.findings.foreign_objects.of_mut::<O>().push(Foreign { key, value, message });
+                    if self.is_endangered(found, endangered)
+                        && let Some(message) = messages.get(position)
+                    {
+                        let (key, value, message) = (found.key.clone(), found.value.clone(), Message(message.to_vec()));
+                        foreign.push(Foreign { key, value, maker: found.maker, message });
                     }
                 }
             }
+        }
+        if !foreign.is_empty() {
+            *self.judging.foreign_objects(self.findings).present.of_mut::<O>() = foreign;
         }
         if self.ignores_any_of::<O>() {
             self.keep_one_of_each(&mut ours);
@@ -144,7 +149,8 @@ impl Add<'_, '_> {
         let of_others = match found.maker {
             // Those of topo belong to other labs.
             Maker::Hand | Maker::Daemon(_) | Maker::Topo => true,
-            Maker::Kernel | Maker::Unknown => false,
+            Maker::Unknown => self.is_by_hand(found),
+            Maker::Kernel => false,
         };
         let is_at_risk = |need: &Need| match need {
             Need::Source(_) => true,
@@ -156,6 +162,12 @@ impl Add<'_, '_> {
             Endangered::OnLinks => of_others && on_links(),
             Endangered::All => of_others,
         }
+    }
+
+    fn is_by_hand<O: Registered>(&self, found: &Found<O>) -> bool {
+        let mut links = O::links(&found.key, &found.value).into_iter().flatten();
+        let link = links.next().and_then(|name| self.judging.snapshot.links.iter().find(|link| link.name == name));
+        link.is_some_and(|link| O::is_by_hand(&found.key, &found.value, &link.link))
     }
 
     fn is_as_declared<O: Registered>(&self, found: &Found<O>) -> bool {

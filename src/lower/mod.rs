@@ -51,7 +51,8 @@ pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let interfaces = table.into_values().flat_map(|namespace| namespace.interfaces.into_values());
     let links = interfaces.map(|interface| (interface.id, interface.link.into())).collect();
     let sysctls = sysctls.into_iter().collect();
-    let state = State { namespaces, sysctls, links, objects: objects.sorted(), adopt: BTreeSet::new(), ignore, parts: nodes };
+    let (adopt, lost_in) = (BTreeSet::new(), BTreeSet::new());
+    let state = State { namespaces, sysctls, links, objects: objects.sorted(), adopt, lost_in, ignore, parts: nodes };
     Lowered { state, problems: problems.collected }
 }
 

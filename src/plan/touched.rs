@@ -23,8 +23,7 @@ impl Plan {
                 pending.push(id.clone());
             }
         }
-        let host = NamespaceName::host();
-        touched.extend((!self.foreign.restores_nothing()).then_some(&host));
+        touched.extend(self.foreign.namespaces());
         touched.extend(&parents);
         let above = if pending.is_empty() { Vec::new() } else { self.namespaces_above(pending, before) };
         touched.extend(&above);

@@ -1,29 +1,39 @@
-//! Foreign objects of `host` that the kernel removes with changes of the lab, and ports that the lab takes from other masters.
+//! Foreign objects that the kernel removes with changes of the lab, and ports that the lab takes from other masters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::Record;
-use crate::name::{LinkId, NamespaceName};
+use super::{Others, Record};
+use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::TakenPort;
-use crate::resource::object::Foreign;
-use crate::resource::object::table::{self, ForeignLists, Messages, Registered, Tables, Visit};
+use crate::resource::object::table::{self, Messages, Registered, Tables, Visit};
 use crate::resource::object::wire::Names;
+use crate::resource::object::{Foreign, Maker, Message};
 use crate::state::Live;
+
+/// Messages that reported foreign objects, by namespace.
+pub type LostObjects = BTreeMap<NamespaceName, Tables<Messages>>;
 
 impl Record {
     /// Adds foreign objects that the kernel removes with the changes of a plan, and ports that the plan takes from other masters.
-    pub fn add_lost(&mut self, removed: &Tables<Messages>, ports: &BTreeMap<LinkId, TakenPort>) {
-        table::visit(&mut AddLost { lost: &mut self.lost, removed });
+    pub fn add_lost(&mut self, removed: &LostObjects, ports: &BTreeMap<LinkId, TakenPort>) {
+        for (namespace, removed) in removed {
+            table::visit(&mut AddLost { lost: self.lost.entry(namespace.clone()).or_default(), removed });
+        }
         for (id, taken) in ports {
             self.ports.entry(id.clone()).or_insert_with(|| taken.clone());
         }
     }
 
-    /// Returns the lost objects that are not there, as far as their links still exist.
-    pub fn missing(&self, live: &Live) -> Tables<ForeignLists> {
-        let mut missing = Missing { record: self, live, names: None, missing: Tables::default() };
-        table::visit(&mut missing);
-        missing.missing
+    /// Adds the lost objects that are not there to a live state, as far as their links still exist. Those of a lab that no longer needs
+    /// them are left out.
+    pub fn find_missing(&self, live: &mut Live, others: &Others) {
+        for (namespace, lost) in &self.lost {
+            if live.foreign_objects.contains_key(namespace) {
+                let of_namespace = live.indices.iter().chain(&live.taken_indices).filter(|(id, _)| id.namespace == *namespace);
+                let names = Names::new(of_namespace.map(|(id, index)| (*index, id.name)));
+                table::visit(&mut FindMissing { namespace, lost, names, live, others });
+            }
+        }
     }
 }
 
@@ -35,38 +45,70 @@ struct AddLost<'a> {
 impl Visit for AddLost<'_> {
     fn visit<O: Registered>(&mut self) {
         let lost = self.lost.of_mut::<O>();
-        let new: Vec<_> = self.removed.of::<O>().iter().filter(|message| !lost.contains(message)).cloned().collect();
+        let known: HashSet<&Message> = lost.iter().collect();
+        let new: Vec<_> = self.removed.of::<O>().iter().filter(|message| !known.contains(message)).cloned().collect();
         lost.extend(new);
     }
 }
 
-/// Finds lost objects that are not there.
-struct Missing<'a> {
-    record: &'a Record,
-    live: &'a Live,
-    /// The names of the links of `host`, if there are lost objects.
-    names: Option<Names>,
-    missing: Tables<ForeignLists>,
+/// Finds lost objects of one namespace that are not there.
+struct FindMissing<'a> {
+    namespace: &'a NamespaceName,
+    lost: &'a Tables<Messages>,
+    names: Names,
+    live: &'a mut Live,
+    others: &'a Others,
 }
 
-impl Visit for Missing<'_> {
+impl Visit for FindMissing<'_> {
     fn visit<O: Registered>(&mut self) {
-        let lost = self.record.lost.of::<O>();
+        let lost = self.lost.of::<O>();
         if lost.is_empty() {
             return;
         }
-        let live = self.live;
-        let names = self.names.get_or_insert_with(|| {
-            let of_host = live.indices.iter().chain(&live.taken_indices).filter(|(id, _)| id.namespace.is_host());
-            Names::new(of_host.map(|(id, index)| (*index, id.name)))
-        });
-        let host = NamespaceName::host();
+        let Some(there) = self.live.foreign_objects.get(self.namespace) else { return };
+        let mut present: HashMap<&O::Key, Vec<&Foreign<O>>> = HashMap::new();
+        for foreign in there.present.of::<O>() {
+            present.entry(&foreign.key).or_default().push(foreign);
+        }
         let is_there = |foreign: &Foreign<O>| {
-            let same = |other: &Foreign<O>| O::is_same((&foreign.key, &foreign.value), (&other.key, &other.value));
-            live.foreign_objects.of::<O>().iter().any(same)
-                || live.state.objects::<O>().contains_key(&(host.clone(), foreign.key.clone()))
+            let same = |other: &&Foreign<O>| O::is_same((&foreign.key, &foreign.value), (&other.key, &other.value));
+            present.get(&foreign.key).is_some_and(|others| others.iter().any(same))
+                || self.live.state.objects::<O>().contains_key(&(self.namespace.clone(), foreign.key.clone()))
         };
-        let missing = lost.iter().filter_map(|message| Foreign::<O>::decode(message, names)).filter(|foreign| !is_there(foreign));
-        self.missing.of_mut::<O>().extend(missing);
+        let missing = lost.iter().filter_map(|message| Foreign::<O>::decode(message, &self.names));
+        let missing: Vec<_> = missing.filter(|foreign| !is_there(foreign) && self.is_needed(foreign)).collect();
+        let missing = without_repetitions(missing);
+        if let Some(there) = self.live.foreign_objects.get_mut(self.namespace) {
+            there.lost.of_mut::<O>().extend(missing);
+        }
+    }
+}
+
+/// Leaves one message of each object, the latest: messages tell the rest of lifetimes, too.
+fn without_repetitions<O: Registered>(missing: Vec<Foreign<O>>) -> Vec<Foreign<O>> {
+    let mut kept: Vec<Foreign<O>> = Vec::with_capacity(missing.len());
+    let mut positions: HashMap<O::Key, Vec<usize>> = HashMap::new();
+    for foreign in missing {
+        let known = positions.entry(foreign.key.clone()).or_default();
+        let same = |at: &&usize| O::is_same((&foreign.key, &foreign.value), (&kept[**at].key, &kept[**at].value));
+        match known.iter().find(same).copied() {
+            Some(at) => kept[at] = foreign,
+            None => {
+                known.push(kept.len());
+                kept.push(foreign);
+            }
+        }
+    }
+    kept
+}
+
+impl FindMissing<'_> {
+    /// Returns whether somebody still needs the object: one of another lab is of no use when that lab has left.
+    fn is_needed<O: Registered>(&self, foreign: &Foreign<O>) -> bool {
+        let of_lab = |link: LinkName| self.live.of_other_labs.contains(&link);
+        foreign.maker != Maker::Topo
+            || self.others.object::<O>(&(self.namespace.clone(), foreign.key.clone())).is_some()
+            || O::links(&foreign.key, &foreign.value).into_iter().flatten().any(of_lab)
     }
 }

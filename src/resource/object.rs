@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::awaited::{Awaited, SettlingTime};
-pub use self::foreign::{Foreign, Message, Reach, Restoration};
+pub use self::foreign::{Bodies, Foreign, Gateway, Message, Reach, Restoration, Way};
 pub use self::maker::Maker;
 pub use self::need::{LinkLoss, Losses, Need};
 use self::site::{Item, Lowered, Site};
@@ -204,6 +204,12 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     }
 
     // Foreign objects that the kernel removes as a side effect.
+
+    /// Returns whether somebody added an object of an unknown creator, and not the kernel by itself. `link` is its interface.
+    fn is_by_hand(key: &Self::Key, value: &Self, link: &Link) -> bool {
+        let _ = (key, value, link);
+        false
+    }
 
     /// Returns which of the foreign objects the kernel removes with objects of the lab of this type, each with its position and the
     /// reason. What it removes with links follows from [`Self::needs`].

@@ -139,6 +139,9 @@ fn the_other_addresses_of_an_adopted_bridge_stay() {
         assert_eq!(others(), expected, "a change of the address");
         topo(&["apply", &file("", "")]).ok();
         assert_eq!(others(), expected, "no address");
-        topo(&["destroy", "lab"]).ok();
+        topo(&["destroy", "lab"])
+            .exits(1)
+            .says("address 192.0.2.2/24 on br0: removed for good (side effect: `host:br0` is deleted)");
+        topo(&["destroy", "lab", "--allow-side-effects"]).ok();
     });
 }

@@ -17,6 +17,7 @@ mod crash;
 mod drift;
 mod examples;
 mod failure;
+mod foreign_objects;
 mod hostile;
 mod ignore;
 mod interrupt;

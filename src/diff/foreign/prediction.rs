@@ -2,59 +2,46 @@
 //! whose gateways and sources they provide.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-use ipnet::IpNet;
 
 use super::ForeignChanges;
+use super::reachable::Reachable;
 use crate::diff::{Differ, Remedy, SideEffect, Subject};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::readiness;
 use crate::resource::address::Address;
 use crate::resource::object::table::{self, Places, Registered, Restorations, Verdicts, Visit};
-use crate::resource::object::{At, Fate, Foreign, Losses, Need, Reach, Replacement, Restoration};
-use crate::state::ResourceId;
+use crate::resource::object::{At, Fate, Foreign, Gateway, LinkLoss, Losses, Need, Reach, Replacement, Restoration, Way};
+use crate::state::{ForeignObjects, ResourceId};
 
-/// Adds what happens to the foreign objects.
-pub(super) fn predict(differ: &Differ<'_>, side_effects: &mut Vec<SideEffect>, changes: &mut ForeignChanges) {
-    let host = NamespaceName::host();
-    let losses = differ.losses.get(&host).cloned().unwrap_or_else(|| Losses::of_namespace(&host));
+/// Adds what happens to the foreign objects of a namespace.
+pub(super) fn predict(
+    differ: &Differ<'_>,
+    namespace: &NamespaceName,
+    objects: &ForeignObjects,
+    side_effects: &mut Vec<SideEffect>,
+    changes: &mut ForeignChanges,
+) {
+    let losses = differ.losses.get(namespace).cloned().unwrap_or_else(|| Losses::of_namespace(namespace));
     let mut prediction = Prediction {
         differ,
-        without_inet6: differ.without_inet6(),
+        namespace,
+        objects,
+        without_inet6: differ.without_inet6(namespace),
         losses,
-        now: Reachable { subnets: differ.live.connected.clone(), sources: BTreeSet::new() },
+        now: Reachable::default(),
         later: Reachable::default(),
         side_effects,
         changes,
-        host,
     };
-    prediction.forget_subnets_of_removed();
+    prediction.add_what_the_kernel_made();
     table::visit(&mut Declared(&mut prediction));
     table::visit(&mut prediction);
 }
 
-/// What can be reached from `host`.
-#[derive(Default)]
-struct Reachable {
-    subnets: Vec<IpNet>,
-    sources: BTreeSet<IpAddr>,
-}
-
-impl Reachable {
-    fn add(&mut self, reach: &Reach) {
-        self.subnets.extend(reach.subnet);
-        self.sources.extend(reach.source);
-    }
-
-    fn reaches(&self, gateway: &IpAddr) -> bool {
-        self.subnets.iter().any(|subnet| subnet.contains(gateway))
-    }
-}
-
 struct Prediction<'d, 's> {
     differ: &'d Differ<'s>,
-    host: NamespaceName,
+    namespace: &'d NamespaceName,
+    objects: &'d ForeignObjects,
     losses: Losses,
     without_inet6: BTreeMap<LinkName, String>,
     /// What can be reached after the plan.
@@ -84,15 +71,28 @@ impl Possible {
 }
 
 impl Prediction<'_, '_> {
-    /// Removes the subnets of those addresses that the plan removes.
-    fn forget_subnets_of_removed(&mut self) {
-        let removed = self.lab::<Address>();
-        let subnets = removed.iter().filter(|(.., removed)| *removed).map(|(key, value, _)| value.subnet(key.address));
-        let subnets: Vec<IpNet> = subnets.collect();
-        self.now.subnets.retain(|subnet| !subnets.contains(subnet));
+    /// Adds what the addresses make reachable that are neither the lab's nor among the foreign objects: they stay as long as their links do.
+    fn add_what_the_kernel_made(&mut self) {
+        let ours = self.differ.live.state.objects::<Address>().iter().filter(|((of, _), _)| of == self.namespace);
+        let ours = ours.map(|((_, key), value)| (key, value));
+        let foreign = self.objects.present.of::<Address>().iter().map(|foreign| (&foreign.key, &foreign.value));
+        let known: Vec<_> = ours.chain(foreign).collect();
+        let subnets: BTreeSet<_> = known.iter().map(|(key, value)| (value.subnet(key.address), key.link)).collect();
+        let sources: BTreeSet<_> = known.iter().map(|(key, _)| (key.ip(), key.link)).collect();
+        let ways = self.objects.connected.iter().filter(|connected| !subnets.contains(connected));
+        let ways = ways.map(|(to, dev)| Way { to: *to, dev: *dev, table: None, is_direct: true });
+        self.add_now(Reach { ways: ways.collect(), ..Reach::default() });
+        for source in self.objects.local.iter().filter(|source| !sources.contains(source)) {
+            self.add_now(Reach { source: Some(*source), ..Reach::default() });
+        }
     }
 
-    /// Returns the live objects of the lab in `host`, each with whether the plan removes it.
+    fn add_now(&mut self, reach: Reach) {
+        let (differ, namespace) = (self.differ, self.namespace);
+        self.now.add(reach, |dev, is_ipv6| differ.is_usable(&LinkId::new(namespace, dev), is_ipv6));
+    }
+
+    /// Returns the live objects of the lab in the namespace, each with whether the plan removes it.
     fn lab<O: Registered>(&self) -> Vec<(&O::Key, &O, bool)> {
         let is_removal = |fate| match fate {
             Fate::Delete | Fate::DeleteLast | Fate::Replace(Replacement::RemoveFirst | Replacement::PutFirst) => true,
@@ -106,27 +106,27 @@ impl Prediction<'_, '_> {
                 Subject::Object(object) => O::of_any::<Verdicts>(object),
                 _ => None,
             })
-            .filter(|(namespace, verdict)| namespace.is_host() && is_removal(verdict.fate))
+            .filter(|(namespace, verdict)| namespace == self.namespace && is_removal(verdict.fate))
             .map(|(_, verdict)| &verdict.key)
             .collect();
-        let live = self.differ.live.state.objects::<O>().iter().filter(|((namespace, _), _)| namespace.is_host());
+        let live = self.differ.live.state.objects::<O>().iter().filter(|((namespace, _), _)| namespace == self.namespace);
         live.map(|((_, key), value)| (key, value, removed.contains(key))).collect()
     }
 
-    /// Returns the objects of the lab in `host` that the plan adds.
+    /// Returns the objects of the lab in the namespace that the plan adds.
     fn added<O: Registered>(&self) -> Vec<(&O::Key, &O)> {
         let verdicts = self.differ.changes.iter().filter_map(|change| match &change.subject {
             Subject::Object(object) => O::of_any::<Verdicts>(object),
             _ => None,
         });
-        let added = verdicts.filter(|(namespace, verdict)| namespace.is_host() && verdict.fate != Fate::Update);
+        let added = verdicts.filter(|(namespace, verdict)| namespace == self.namespace && verdict.fate != Fate::Update);
         added.filter_map(|(_, verdict)| Some((&verdict.key, verdict.after.as_ref()?))).collect()
     }
 
     /// Returns why the kernel removes each of these objects, if it does.
     fn reasons<O: Registered>(&mut self, present: &[Foreign<O>]) -> Vec<Option<String>> {
         let mut reasons: Vec<Option<String>> = present.iter().map(|foreign| self.reason(foreign)).collect();
-        let promotes = |link: LinkName| self.differ.live.promoting.contains(&link);
+        let promotes = |link: LinkName| self.objects.promoting.contains(&link);
         for (position, reason) in O::taken_along(present, &self.lab::<O>(), &promotes) {
             reasons[position].get_or_insert(reason);
         }
@@ -135,8 +135,8 @@ impl Prediction<'_, '_> {
         // Those that depend on others first.
         for (position, reason) in displaced.into_iter().rev() {
             let Foreign { key, value, .. } = &present[position];
-            let index = |link: LinkName| self.differ.live.any_index(&LinkId::new(&self.host, link));
-            self.changes.displaced.push(O::any::<Places>(At::new(&self.host, key, value, index)));
+            let index = |link: LinkName| self.differ.live.any_index(&LinkId::new(self.namespace, link));
+            self.changes.displaced.push(O::any::<Places>(At::new(self.namespace, key, value, index)));
             self.losses.without_inet.extend(O::links(key, value).into_iter().flatten());
             reasons[position] = Some(reason);
         }
@@ -149,14 +149,22 @@ impl Prediction<'_, '_> {
         needs.iter().find_map(|need| self.losses.of(need).or_else(|| without_inet6(need)))
     }
 
-    /// Returns whether the object is on a link that is deleted or replaced, with which it goes whatever the plan does.
+    /// Returns whether the object is on a link that is deleted, with which it goes.
     fn goes_with_link<O: Registered>(&self, foreign: &Foreign<O>) -> bool {
-        O::links(&foreign.key, &foreign.value).into_iter().flatten().any(|link| self.losses.is_gone(link))
+        let is_deleted = |link| self.losses.links.get(&link) == Some(&LinkLoss::Deleted);
+        O::links(&foreign.key, &foreign.value).into_iter().flatten().any(is_deleted)
+    }
+
+    /// Returns whether the plan neither changes the link nor takes IPv6 from it, so that its gateways stay reachable. Routes over such a
+    /// link need not be among the foreign objects.
+    fn is_untouched(&self, link: LinkName) -> bool {
+        let is_ours = self.differ.live.state.link(&LinkId::new(self.namespace, link)).is_some();
+        !is_ours && !self.without_inet6.contains_key(&link)
     }
 
     fn possible<O: Registered>(&self, foreign: &Foreign<O>) -> Possible {
         let needs = O::needs(&foreign.key, &foreign.value);
-        let id = |link: &LinkName| LinkId::new(&self.host, *link);
+        let id = |link: &LinkName| LinkId::new(self.namespace, *link);
         let is_met = |need: &Need| match need {
             Need::Up(link) | Need::Inet6(link) if foreign.is_ipv6() => {
                 self.differ.is_up(&id(link)) && self.differ.has_inet6(&id(link))
@@ -167,11 +175,11 @@ impl Prediction<'_, '_> {
         let reach = O::reach(&foreign.key, &foreign.value);
         let sources = || needs.iter().filter_map(|need| if let Need::Source(ip) = need { Some(*ip) } else { None });
         let is_enough = |by: &[&Reachable]| {
-            reach.gateways.iter().all(|gateway| by.iter().any(|by| by.reaches(gateway)))
-                && sources().all(|source| by.iter().any(|by| by.sources.contains(&source)))
+            let is_reached = |gateway: &Gateway| self.is_untouched(gateway.dev) || by.iter().any(|by| by.reaches(gateway));
+            reach.gateways.iter().all(is_reached) && sources().all(|source| by.iter().any(|by| by.has_source(&source)))
         };
         match () {
-            () if O::again(&foreign.message).is_none() => Possible::Never,
+            () if O::again(&foreign.message).is_none() || self.goes_with_link(foreign) => Possible::Never,
             () if !needs.iter().all(is_met) => Possible::Later,
             () if is_enough(&[&self.now]) => Possible::Now,
             () if is_enough(&[&self.now, &self.later]) => Possible::Later,
@@ -182,14 +190,14 @@ impl Prediction<'_, '_> {
     fn restore<O: Registered>(&mut self, foreign: &Foreign<O>) {
         let Some(request) = O::again(&foreign.message) else { return };
         let source = O::awaits(&foreign.key, &foreign.value);
-        let awaited = source.map(|source| Box::new(readiness::awaited(self.differ.desired, &self.host, source)));
-        let restoration = Restoration { namespace: self.host.clone(), foreign: foreign.clone(), request, awaited };
+        let awaited = source.map(|source| Box::new(readiness::awaited(self.differ.desired, self.namespace, source)));
+        let restoration = Restoration { namespace: self.namespace.clone(), foreign: foreign.clone(), request, awaited };
         self.changes.restored.push(O::any::<Restorations>(restoration));
     }
 
     fn note<O: Registered>(&mut self, foreign: &Foreign<O>, before: bool, possible: Possible, cause: String) {
         let (id, title) = (
-            ResourceId::object::<O>(&self.host, &foreign.key),
+            ResourceId::object::<O>(self.namespace, &foreign.key),
             format!("{} {}", O::WORD, O::title(&foreign.key, &foreign.value)),
         );
         let there = [before, possible == Possible::Now];
@@ -200,8 +208,8 @@ impl Prediction<'_, '_> {
     fn provide<O: Registered>(&mut self, foreign: &Foreign<O>, possible: Possible) {
         let reach = O::reach(&foreign.key, &foreign.value);
         match possible {
-            Possible::Now => self.now.add(&reach),
-            Possible::Later => self.later.add(&reach),
+            Possible::Now => self.add_now(reach),
+            Possible::Later => self.later.add(reach, |_, _| true),
             Possible::Never => {}
         }
     }
@@ -214,10 +222,11 @@ impl Prediction<'_, '_> {
             self.restore(foreign);
         }
         if possible == Possible::Later {
-            self.changes.missing.of_mut::<O>().push(foreign.message.clone());
+            self.add_missing(foreign);
         }
-        self.losses.sources.extend(O::reach(&foreign.key, &foreign.value).source);
-        self.changes.removed.of_mut::<O>().push(foreign.message.clone());
+        self.losses.sources.extend(O::reach(&foreign.key, &foreign.value).source.map(|(ip, _)| ip));
+        let removed = self.changes.removed.entry(self.namespace.clone()).or_default();
+        removed.of_mut::<O>().push(foreign.message.clone());
     }
 
     fn lost_before<O: Registered>(&mut self, foreign: &Foreign<O>) {
@@ -227,8 +236,13 @@ impl Prediction<'_, '_> {
             self.note(foreign, false, possible, "the kernel removed it with an earlier change of the lab".to_owned());
             self.restore(foreign);
         } else {
-            self.changes.missing.of_mut::<O>().push(foreign.message.clone());
+            self.add_missing(foreign);
         }
+    }
+
+    fn add_missing<O: Registered>(&mut self, foreign: &Foreign<O>) {
+        let missing = self.changes.missing.entry(self.namespace.clone()).or_default();
+        missing.of_mut::<O>().push(foreign.message.clone());
     }
 
     /// Corrects which links lose all IPv4 addresses: those of others count, too.
@@ -244,15 +258,17 @@ impl Prediction<'_, '_> {
 
 impl Visit for Prediction<'_, '_> {
     fn visit<O: Registered>(&mut self) {
-        let live = self.differ.live;
-        let present = live.foreign_objects.of::<O>();
+        let objects = self.objects;
+        let present = objects.present.of::<O>();
         let reasons = self.reasons(present);
         self.find_without_inet(present, &reasons);
         let staying = present.iter().zip(&reasons).filter(|(_, reason)| reason.is_none());
         staying.for_each(|(foreign, _)| self.provide(foreign, Possible::Now));
         let removed = present.iter().zip(reasons).filter_map(|(foreign, reason)| Some((foreign, reason?)));
-        let removed: Vec<_> = removed.filter(|(foreign, _)| !self.goes_with_link(foreign)).collect();
-        let lost = live.lost_objects.of::<O>();
+        // What is on a deleted link of a namespace of the lab needs no line of its own.
+        let removed = removed.filter(|(foreign, _)| self.namespace.is_host() || !self.goes_with_link(foreign));
+        let removed: Vec<_> = removed.collect();
+        let lost = objects.lost.of::<O>();
         // Gateways may be reachable by other objects that are added again.
         for has_gateways in [false, true] {
             let is_next = |foreign: &Foreign<O>| O::reach(&foreign.key, &foreign.value).gateways.is_empty() != has_gateways;
@@ -265,12 +281,13 @@ impl Visit for Prediction<'_, '_> {
     }
 }
 
-/// Adds what the objects that the lab declares in `host` make reachable.
+/// Adds what the objects that the lab declares in the namespace make reachable.
 struct Declared<'a, 'd, 's>(&'a mut Prediction<'d, 's>);
 
 impl Visit for Declared<'_, '_, '_> {
     fn visit<O: Registered>(&mut self) {
-        let declared = self.0.differ.desired.objects::<O>().iter().filter(|((namespace, _), _)| namespace.is_host());
-        declared.for_each(|((_, key), value)| self.0.now.add(&O::reach(key, value)));
+        let namespace = self.0.namespace;
+        let declared = self.0.differ.desired.objects::<O>().iter().filter(|((of, _), _)| of == namespace);
+        declared.for_each(|((_, key), value)| self.0.add_now(O::reach(key, value)));
     }
 }

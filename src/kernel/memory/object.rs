@@ -8,15 +8,19 @@ use super::network::{Author, Namespace, Network, said};
 use crate::kernel::Errno;
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
+use crate::resource::neighbor::Neighbor;
 use crate::resource::object::table::{self, Any, Container, Inspect, Places, Puts, Registered, Restorations, Visit};
-use crate::resource::object::wire::{Found, Names, Notes};
-use crate::resource::object::{At, Foreign, Maker, Message, Need, Object, Over, Put, Restoration, Seen, Simulation};
+use crate::resource::object::wire::{Found, Names, Notes, attributes};
+use crate::resource::object::{At, Bodies, Foreign, Maker, Need, Object, Over, Put, Restoration, Seen, Simulation};
 use crate::resource::route::Route;
 use crate::state::Ifindex;
 use crate::value::Mac;
 
 /// The position of `rtm_protocol` in the body of a message.
 const ROUTE_PROTOCOL: usize = 5;
+/// The attributes of addresses and neighbours with their protocols.
+const IFA_PROTO: u16 = 11;
+const NDA_PROTOCOL: u16 = 12;
 
 /// Objects in the in-memory kernel.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,8 +136,8 @@ pub(super) fn messages<O: Registered>(
     namespace: &NamespaceName,
     found: &[Found<O>],
     index: &dyn Fn(LinkName) -> Option<Ifindex>,
-) -> Vec<Message> {
-    let message = |found: &Found<O>| {
+) -> Bodies {
+    let body = |found: &Found<O>| {
         let at = At::new(namespace, &found.key, &found.value, index);
         let request = O::put(&at, &Over::Nothing).into_iter().next();
         let mut body = request.map(|request| {
@@ -141,12 +145,34 @@ pub(super) fn messages<O: Registered>(
             request.message.serialize(&mut body);
             body
         });
-        if let (Some(body), true) = (&mut body, O::LIST == Route::LIST) {
-            body[ROUTE_PROTOCOL] = found.maker.protocol();
+        if let Some(protocol) = body.as_mut().and_then(|body| protocol_in::<O>(body)) {
+            // Of addresses and neighbours those that are added by hand have none.
+            let has_none = found.maker == Maker::Hand && O::LIST != Route::LIST;
+            *protocol = if has_none { 0 } else { found.maker.protocol() };
         }
-        Message(body.unwrap_or_default())
+        body.unwrap_or_default()
     };
-    found.iter().map(message).collect()
+    let mut bodies = Bodies::default();
+    for (position, found) in found.iter().enumerate() {
+        if found.maker.may_be_foreign(namespace.is_host()) {
+            bodies.push(position, &body(found));
+        }
+    }
+    bodies
+}
+
+/// Returns the byte of a message that tells who added the object.
+fn protocol_in<O: Registered>(body: &mut [u8]) -> Option<&mut u8> {
+    let (header, wanted) = match O::LIST {
+        Route::LIST => return body.get_mut(ROUTE_PROTOCOL),
+        Address::LIST => (8, IFA_PROTO),
+        Neighbor::LIST => (12, NDA_PROTOCOL),
+        _ => return None,
+    };
+    let start = body.as_ptr().addr();
+    let (_, value) = attributes(body.get(header..)?).flatten().find(|(kind, _)| *kind == wanted)?;
+    let position = value.as_ptr().addr() - start;
+    body.get_mut(position)
 }
 
 impl Simulation for Network {

@@ -77,9 +77,7 @@ impl Reader<'_> {
         self.add_addresses(&mut snapshot);
         self.add_routes(&mut snapshot);
         table::visit(&mut AddKept { namespace: self.namespace, snapshot: &mut snapshot });
-        if self.name.is_host() {
-            table::visit(&mut AddMessages { reader: self, snapshot: &mut snapshot });
-        }
+        table::visit(&mut AddMessages { reader: self, snapshot: &mut snapshot });
         snapshot.notes.connected.sort_unstable();
         snapshot.notes.local.sort_unstable();
         let wanted = desired.sysctls.keys().filter(|(namespace, _)| namespace == self.name).map(|(_, key)| key.clone());

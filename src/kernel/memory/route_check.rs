@@ -123,7 +123,7 @@ impl Network {
                     let hop = entry.hops.iter().find(|hop| !hop.dead && fits(hop.index));
                     return hop.map(|hop| hop.index).ok_or_else(|| invalid(libc::ENETUNREACH));
                 }
-                RouteType::Blackhole => return Err(invalid(libc::EINVAL)),
+                RouteType::Blackhole | RouteType::Multicast => return Err(invalid(libc::EINVAL)),
                 RouteType::Unreachable => return Err(invalid(libc::EHOSTUNREACH)),
                 RouteType::Prohibit => return Err(invalid(libc::EACCES)),
                 RouteType::Throw => {}

@@ -24,7 +24,7 @@ pub use self::spec::{AddressSpec, LongAddress};
 pub use self::wire::{Step, protocol, steps};
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Excluded, Foreign, Group, Need, Object, Over, Reach, Seen, Surroundings, Verdict};
+use super::object::{At, Excluded, Foreign, Group, Need, Object, Over, Reach, Seen, Surroundings, Verdict, Way};
 use super::route::{IPV6_CONNECTED_METRIC, LOCAL_TABLE, MAIN_TABLE, Scope};
 use super::{FieldChange, owner_change};
 use crate::name::{LinkName, NamespaceName};
@@ -239,8 +239,9 @@ impl Object for Address {
     }
 
     fn reach(key: &AddressKey, value: &Self) -> Reach {
-        let subnet = Some(value.subnet(key.address)).filter(|_| !value.noprefixroute);
-        Reach { subnet, source: Some(key.ip()), gateways: Vec::new() }
+        let way = || Way { to: value.subnet(key.address), dev: key.link, table: None, is_direct: true };
+        let ways = (!value.noprefixroute).then(way).into_iter().collect();
+        Reach { ways, source: Some((key.ip(), key.link)), gateways: Vec::new() }
     }
 
     /// Every difference that the kernel shows. An address that failed duplicate address detection is replaced, so that detection is

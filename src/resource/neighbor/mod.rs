@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 pub use self::spec::{LinkAddress, NeighborSpec, Nud};
 use super::FieldChange;
+use super::link::Link;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
 use super::object::{At, Message, Need, Object, Over};
@@ -120,6 +121,15 @@ impl Object for Neighbor {
         needs.extend((!key.proxy).then_some(Need::Hardware(dev)));
         needs.extend(value.depends_on_carrier(key).then_some(Need::Carrier(dev)));
         needs
+    }
+
+    /// The kernel makes entries that are never resolved for broadcast addresses, and on links without ARP or headers; these have the
+    /// link's own address, if any (`arp_constructor`, `ndisc_constructor`).
+    fn is_by_hand(_: &NeighborKey, value: &Self, link: &Link) -> bool {
+        let lladdr = value.lladdr.as_ref().map_or(&[][..], |lladdr| &lladdr.0);
+        let is_own = link.settings.mac.is_some_and(|mac| mac.0 == lladdr);
+        let is_broadcast = lladdr.iter().all(|byte| *byte == u8::MAX);
+        value.nud == Nud::Noarp && link.settings.arp != Some(false) && !is_own && !is_broadcast
     }
 
     /// The kernel may have learnt an entry meanwhile.

@@ -59,8 +59,13 @@ pub(super) fn decode(body: &[u8], names: &Names) -> Result<Option<Found<Neighbor
     if !proxy {
         let Some(nud) = nud(state, value.managed) else { return Ok(None) };
         value.nud = nud;
-        if maker != Maker::Topo && (value.managed || nud != Nud::Permanent) {
+        let may_be_by_hand = !value.managed && (nud == Nud::Permanent || nud == Nud::Noarp && !to.is_multicast());
+        if maker != Maker::Topo && !may_be_by_hand {
             return Ok(None);
+        }
+        // Of entries that are never resolved, the kernel makes some by itself.
+        if nud == Nud::Noarp && maker == Maker::Hand {
+            return Ok(Some(Found { key: NeighborKey { proxy, dev, to }, value, maker: Maker::Unknown }));
         }
     }
     if proxy || value.managed {
@@ -197,10 +202,12 @@ mod tests {
         let mut message = message_of(&put(&at(&key("10.0.0.7"), &entry(Nud::Permanent)))[0]);
         message.attributes.retain(|attribute| !matches!(attribute, NeighbourAttribute::Protocol(_)));
         assert_eq!(read(&message).unwrap().maker, Maker::Hand);
-        for state in [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Noarp] {
+        for state in [NeighbourState::Reachable, NeighbourState::Stale] {
             message.header.state = state;
             assert_eq!(read(&message), None);
         }
+        message.header.state = NeighbourState::Noarp;
+        assert_eq!(read(&message).unwrap().maker, Maker::Unknown);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Foreign objects: objects of `host` that do not belong to the lab. The kernel may remove them as a side effect of the lab's changes.
+//! Foreign objects: objects that do not belong to the lab, of `host` or of a namespace of the lab. The kernel may remove them as a side
+//! effect of the lab's changes.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -7,13 +8,49 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::wire::{Names, Notes, Reading};
-use super::{Awaited, Object};
-use crate::name::NamespaceName;
+use super::{Awaited, Maker, Object};
+use crate::name::{LinkName, NamespaceName};
 
 /// The body of the message in which the kernel reported an object, or that adds it again. It has attributes that topo does not know, too.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Message(pub Vec<u8>);
+
+/// Bodies of messages by the positions of the objects that they reported, one after the other in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bodies {
+    bytes: Vec<u8>,
+    /// The position of each object, and the end of its message.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Bodies {
+    /// Adds the message that reported the object at a position, which must be higher than those so far.
+    pub fn push(&mut self, position: usize, body: &[u8]) {
+        self.bytes.extend_from_slice(body);
+        self.ends.push((position, self.bytes.len()));
+    }
+
+    /// Adds the messages of a list of objects that begins at a position.
+    pub fn append(&mut self, start: usize, others: &Self) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&others.bytes);
+        self.ends.extend(others.ends.iter().map(|(position, end)| (start + position, offset + end)));
+    }
+
+    /// Removes all messages.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Returns the message that reported the object at a position, if it was kept.
+    pub fn get(&self, position: usize) -> Option<&[u8]> {
+        let at = self.ends.binary_search_by_key(&position, |(position, _)| *position).ok()?;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before].1);
+        self.bytes.get(start..self.ends[at].1)
+    }
+}
 
 /// A text that is not the hexadecimal form of a message.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +83,8 @@ pub struct Foreign<O: Object> {
     pub key: O::Key,
     /// The object, as far as topo knows its attributes.
     pub value: O,
+    /// Who added it.
+    pub maker: Maker,
     /// The message that reported it.
     pub message: Message,
 }
@@ -57,7 +96,7 @@ impl<O: Object> Foreign<O> {
         let mut reading = Reading { names, tells_address_makers: true, notes: &mut notes };
         let found = O::decode(&message.0, &mut reading).ok()??;
         let is_known = O::links(&found.key, &found.value).iter().all(Option::is_some);
-        is_known.then(|| Self { key: found.key, value: found.value, message: message.clone() })
+        is_known.then(|| Self { key: found.key, value: found.value, maker: found.maker, message: message.clone() })
     }
 
     /// Returns whether this is the IPv6 family.
@@ -69,7 +108,7 @@ impl<O: Object> Foreign<O> {
 /// A foreign object to be added again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Restoration<O: Object> {
-    /// The namespace, which is `host`.
+    /// The namespace.
     pub namespace: NamespaceName,
     /// The object.
     pub foreign: Foreign<O>,
@@ -82,12 +121,36 @@ pub struct Restoration<O: Object> {
 /// What an object contributes to the reachability of gateways, and needs of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// A subnet whose addresses it makes reachable without a gateway.
-    pub subnet: Option<IpNet>,
-    /// A local address.
-    pub source: Option<IpAddr>,
+    /// The ways that the kernel finds when it looks up a gateway.
+    pub ways: Vec<Way>,
+    /// A local address, and its interface.
+    pub source: Option<(IpAddr, LinkName)>,
     /// Gateways that must be reachable.
-    pub gateways: Vec<IpAddr>,
+    pub gateways: Vec<Gateway>,
+}
+
+/// One next hop of a route, as the kernel looks for gateways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// The destination.
+    pub to: IpNet,
+    /// The interface.
+    pub dev: LinkName,
+    /// The table of the route; `None` for the route to the subnet of an address, whose table depends on the VRF of its interface.
+    pub table: Option<u32>,
+    /// Whether a gateway may be there: the route leads straight to the interface.
+    pub is_direct: bool,
+}
+
+/// A gateway of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its address.
+    pub via: IpAddr,
+    /// The interface.
+    pub dev: LinkName,
+    /// The table of the route.
+    pub table: u32,
 }
 
 #[cfg(test)]

@@ -33,6 +33,15 @@ impl Maker {
         }
     }
 
+    /// Returns whether such an object of a namespace may be somebody else's: in `host`, other labs use the protocol of topo as well.
+    pub fn may_be_foreign(self, is_host: bool) -> bool {
+        match self {
+            Self::Topo => is_host,
+            Self::Hand | Self::Daemon(_) | Self::Unknown => true,
+            Self::Kernel => false,
+        }
+    }
+
     /// Returns the creator of an object with that protocol (`rtm_protocol` and the like).
     pub fn of_protocol(protocol: u8) -> Self {
         match protocol {

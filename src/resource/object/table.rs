@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::wire::Request;
-use super::{At, Awaited, Foreign, Id, Message, Object, Put, Restoration, Verdict};
+use super::{At, Awaited, Bodies, Foreign, Id, Message, Object, Put, Restoration, Verdict};
 use crate::name::NamespaceName;
 
 /// A family of types: one for each type of object.
@@ -41,11 +41,13 @@ containers! {
     Places<O> = At<O>;
     /// Objects to be added or changed.
     Puts<O> = Put<O>;
-    /// Foreign objects of `host`, in the kernel's order.
+    /// Foreign objects of a namespace, in the kernel's order.
     ForeignLists<O> = Vec<Foreign<O>>;
-    /// Messages that reported foreign objects of `host`.
+    /// Messages that reported foreign objects of a namespace.
     Messages<O> = Vec<Message>;
-    /// Foreign objects of `host` to be added again.
+    /// Messages of a snapshot by the positions of their objects.
+    Reported<O> = Bodies;
+    /// Foreign objects to be added again.
     Restorations<O> = Restoration<O>;
     /// Objects as the kernel reports them.
     Dumped<O> = Vec<super::wire::Found<O>>;
@@ -232,7 +234,7 @@ macro_rules! define_tables {
                 }
             }
 
-            /// Returns the namespace of the object, which is `host`.
+            /// Returns the namespace of the object.
             pub fn namespace(&self) -> &NamespaceName {
                 match self {
                     $(Self::$variant(again) => &again.namespace,)+

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 
 pub use self::spec::{Family, RouteSpec, Table};
 use super::FieldChange;
+use super::link::Link;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
 use super::object::{At, Group, Message, Need, Object, Over, Reach, Seen, Surroundings, Verdict};
@@ -107,6 +108,9 @@ pub enum RouteType {
     Throw,
     /// Takes it for the machine's own.
     Local,
+    /// Sends it to a group; of live routes only.
+    #[serde(skip_deserializing)]
+    Multicast,
 }
 
 impl fmt::Display for RouteType {
@@ -118,6 +122,7 @@ impl fmt::Display for RouteType {
             Self::Prohibit => "prohibit",
             Self::Throw => "throw",
             Self::Local => "local",
+            Self::Multicast => "multicast",
         })
     }
 }
@@ -127,7 +132,7 @@ impl RouteType {
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Blackhole | Self::Unreachable | Self::Prohibit | Self::Throw => true,
-            Self::Unicast | Self::Local => false,
+            Self::Unicast | Self::Local | Self::Multicast => false,
         }
     }
 }
@@ -299,6 +304,11 @@ impl Object for Route {
         one.0 == other.0 && one.1.kind == other.1.kind && one.1.has_nexthops_of(other.1)
     }
 
+    /// The kernel makes multicast routes with its own protocol.
+    fn is_by_hand(_: &RouteKey, value: &Self, _: &Link) -> bool {
+        value.kind == RouteType::Multicast
+    }
+
     fn again(message: &Message) -> Option<Message> {
         wire::again(message)
     }
@@ -310,10 +320,7 @@ impl Object for Route {
     }
 
     fn reach(key: &RouteKey, value: &Self) -> Reach {
-        let direct = value.kind == RouteType::Unicast && value.nexthops.iter().any(|hop| hop.via.is_none());
-        let is_link_local = |via: &IpAddr| matches!(via, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let gateways = value.nexthops.iter().filter(|hop| !hop.onlink).filter_map(|hop| hop.via);
-        Reach { subnet: direct.then_some(key.to), source: None, gateways: gateways.filter(|via| !is_link_local(via)).collect() }
+        reach::of_live(key, value)
     }
 
     /// Every difference; all of them are changed in place by one message that replaces the route.
@@ -358,9 +365,9 @@ impl Object for Route {
     }
 
     fn title(key: &RouteKey, value: &Self) -> String {
-        match value.kind.is_terminal() {
-            true => format!("{} {key}", value.kind),
-            false => key.to_string(),
+        match value.kind {
+            RouteType::Unicast | RouteType::Local => key.to_string(),
+            kind => format!("{kind} {key}"),
         }
     }
 

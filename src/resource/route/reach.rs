@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{MAIN_TABLE, RouteSpec};
+use super::{MAIN_TABLE, Route, RouteKey, RouteSpec, RouteType, Scope};
 use crate::name::{LinkName, NamespaceName};
+use crate::resource::object;
 use crate::resource::object::site::{Assigned, Site};
 
 /// What is reached, from which interface, by which means.
@@ -136,6 +137,26 @@ impl Reach {
             (false, more) => format!("`{namespace}` reaches {}; and {more} more", shown.join("; ")),
         }
     }
+}
+
+/// Returns what a live route contributes to the look-up of gateways, and its own gateways. For an IPv4 gateway the kernel sees only routes
+/// of scope `link` or `host` (`fib_check_nh_v4_gw`); for an IPv6 gateway, all routes (`ip6_route_check_nh`). A gateway that is said to be
+/// on the link, or has a link-local address, needs no route.
+pub(super) fn of_live(key: &RouteKey, route: &Route) -> object::Reach {
+    let is_local = |scope: Scope| matches!(scope, Scope::Link | Scope::Host);
+    let counts = match key.is_ipv6() {
+        true => true,
+        false => matches!(route.kind, RouteType::Unicast | RouteType::Local) && is_local(route.complete_scope(false)),
+    };
+    let ways = route.nexthops.iter().filter(|_| counts).filter_map(|hop| {
+        let is_direct = !key.is_ipv6() || hop.via.is_none();
+        Some(object::Way { to: key.to, dev: hop.dev?, table: Some(key.table), is_direct })
+    });
+    let is_link_local = |via: &IpAddr| matches!(via, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    let gateways = route.nexthops.iter().filter(|hop| !hop.onlink).filter_map(|hop| hop.via.zip(hop.dev));
+    let gateways = gateways.filter(|(via, _)| !is_link_local(via));
+    let gateways = gateways.map(|(via, dev)| object::Gateway { via, dev, table: key.table });
+    object::Reach { ways: ways.collect(), source: None, gateways: gateways.collect() }
 }
 
 fn family(ip: &IpAddr) -> usize {

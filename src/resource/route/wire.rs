@@ -23,14 +23,17 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_MULTIPATH: u16 = 9;
+const RTA_CACHEINFO: u16 = 12;
 const RTA_VIA: u16 = 18;
+const RTA_EXPIRES: u16 = 23;
 const RTA_NH_ID: u16 = 30;
 const RTNH_F_ONLINK: u8 = 4;
 /// The length of `struct rtmsg`.
 const ROUTE_HEADER: usize = 12;
 const RTM_F_CLONED: u32 = 0x200;
-/// `rtm_type` of what topo manages: unicast, local, blackhole, unreachable, prohibit, throw.
-const MANAGED_TYPES: [u8; 6] = [1, 2, 6, 7, 8, 9];
+/// `rtm_type` of what topo reads: unicast, local, multicast, blackhole, unreachable, prohibit, throw.
+const MANAGED_TYPES: [u8; 7] = [1, 2, RTN_MULTICAST, 6, 7, 8, 9];
+const RTN_MULTICAST: u8 = 5;
 const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
 
@@ -54,7 +57,11 @@ pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Fo
     if cloned || !MANAGED_TYPES.contains(&header[7]) {
         return Ok(None);
     }
-    let maker = Maker::of_protocol(header[5]);
+    let maker = match Maker::of_protocol(header[5]) {
+        // No lab declares such a route: it is not the lab's, whoever added it.
+        Maker::Hand if header[7] == RTN_MULTICAST => Maker::Unknown,
+        maker => maker,
+    };
     if header[5] == RTPROT_KERNEL {
         match connected(body, reading.names)? {
             Automatic::Connected(connected) => reading.notes.connected.push(connected),
@@ -115,6 +122,7 @@ fn route(message: &RouteMessage, names: &Names) -> Result<(RouteKey, Route), Str
         WireType::Prohibit => RouteType::Prohibit,
         WireType::Throw => RouteType::Throw,
         WireType::Local => RouteType::Local,
+        WireType::Multicast => RouteType::Multicast,
         _ => RouteType::Unicast,
     };
     let (mut table, mut metric) = (u32::from(header.table), 0);
@@ -172,9 +180,11 @@ fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
 }
 
 /// The request that adds a reported route again: without flags that the kernel sets by the state of links, and refuses in requests
-/// (`fib_get_nhs`). A route over a nexthop object needs the object, which the kernel may have removed with the link.
+/// (`fib_get_nhs`). A route over a nexthop object needs the object, which the kernel may have removed with the link. A route that expires
+/// keeps the rest of its time.
 pub(super) fn again(message: &Message) -> Option<Message> {
     let mut body = message.0.clone();
+    let mut seconds = None;
     let flags = number(body.get(8..12)?).ok()? & u32::from(RTNH_F_ONLINK);
     body[8..12].copy_from_slice(&flags.to_ne_bytes());
     let mut at = ROUTE_HEADER;
@@ -183,11 +193,25 @@ pub(super) fn again(message: &Message) -> Option<Message> {
         match u16::from_ne_bytes([k0, k1]) & NLA_TYPE_MASK {
             RTA_NH_ID => return None,
             RTA_MULTIPATH => clear_hop_flags(body.get_mut(at + 4..at + length)?),
+            RTA_CACHEINFO => seconds = rest_of_time(body.get(at + 4..at + length)?),
             _ => {}
         }
         at += length.next_multiple_of(4);
     }
+    if let Some(seconds) = seconds {
+        body.resize(body.len().next_multiple_of(4), 0);
+        body.extend([8_u16, RTA_EXPIRES].into_iter().flat_map(u16::to_ne_bytes).chain(seconds.to_ne_bytes()));
+    }
     Some(Message(body))
+}
+
+/// Returns the seconds until a route expires, at least one; `None` if it does not (`rta_expires` of `struct rta_cacheinfo`, in units of
+/// USER_HZ).
+fn rest_of_time(cache_info: &[u8]) -> Option<u32> {
+    const EXPIRES: std::ops::Range<usize> = 8..12;
+    const USER_HZ: u32 = 100;
+    let left = number(cache_info.get(EXPIRES)?).ok()?;
+    (left != 0).then(|| u32::try_from(left.cast_signed()).map_or(1, |left| left.div_ceil(USER_HZ)))
 }
 
 /// Clears the flags in a list of `struct rtnexthop`, but for RTNH_F_ONLINK.
@@ -239,6 +263,7 @@ fn message(at: &At<Route>) -> RouteMessage {
             RouteType::Prohibit => WireType::Prohibit,
             RouteType::Throw => WireType::Throw,
             RouteType::Local => WireType::Local,
+            RouteType::Multicast => WireType::Multicast,
         },
         ..RouteHeader::default()
     };

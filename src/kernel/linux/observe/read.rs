@@ -290,13 +290,13 @@ fn read_objects(
     let dumps = &REQUESTS.objects;
     let requests: Vec<_> = dumps.iter().map(|dump| &dump.request).collect();
     let mut answers: Vec<_> = dumps.iter().map(|dump| (dump.answers)()).collect();
-    let keeps_messages = namespace.is_host();
+    let is_host = namespace.is_host();
     let each = |dump: usize, message: Option<(u16, &[u8])>| match message {
         None => {
             answers[dump].clear();
             Ok(())
         }
-        Some((_, body)) => answers[dump].add(body, names, keeps_messages),
+        Some((_, body)) => answers[dump].add(body, names, is_host),
     };
     let outcome = socket.dump_all(&requests, each);
     outcome.map_err(|(dump, error)| failed(format!("the {} of `{namespace}`", dumps[dump].list))(error))?;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::kernel::linux::system::tells_address_makers;
 use crate::kernel::linux::wire::{DumpRequest, encode};
-use crate::resource::object::Message;
+use crate::resource::object::Bodies;
 use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::object::wire::{Found, Names, Notes, Reading};
 use crate::snapshot::Snapshot;
@@ -35,11 +35,11 @@ pub(super) trait Answers {
     /// Discards them.
     fn clear(&mut self);
 
-    /// Decodes one more. `keeps` says whether to keep the message itself.
+    /// Decodes one more. `is_host` says whether it is of `host`.
     ///
     /// # Errors
     /// Fails if it is malformed.
-    fn add(&mut self, body: &[u8], names: &Names, keeps: bool) -> Result<(), String>;
+    fn add(&mut self, body: &[u8], names: &Names, is_host: bool) -> Result<(), String>;
 
     /// Adds them to a snapshot.
     fn add_to(self: Box<Self>, snapshot: &mut Snapshot);
@@ -68,13 +68,13 @@ struct Objects<O: Registered> {
     /// The family of the answers, unless it is `None`.
     family: Option<u8>,
     found: Vec<Found<O>>,
-    messages: Vec<Message>,
+    messages: Bodies,
     notes: Notes,
 }
 
 impl<O: Registered> Objects<O> {
     fn of(family: Option<u8>) -> Self {
-        Self { family, found: Vec::new(), messages: Vec::new(), notes: Notes::default() }
+        Self { family, found: Vec::new(), messages: Bodies::default(), notes: Notes::default() }
     }
 }
 
@@ -83,21 +83,23 @@ impl<O: Registered> Answers for Objects<O> {
         *self = Self::of(self.family);
     }
 
-    fn add(&mut self, body: &[u8], names: &Names, keeps: bool) -> Result<(), String> {
+    fn add(&mut self, body: &[u8], names: &Names, is_host: bool) -> Result<(), String> {
         if self.family.is_some_and(|family| body.first() != Some(&family)) {
             return Ok(());
         }
         let mut reading = Reading { names, tells_address_makers: tells_address_makers(), notes: &mut self.notes };
         if let Some(object) = O::decode(body, &mut reading)? {
+            if object.maker.may_be_foreign(is_host) {
+                self.messages.push(self.found.len(), body);
+            }
             self.found.push(object);
-            self.messages.extend(keeps.then(|| Message(body.to_vec())));
         }
         Ok(())
     }
 
     fn add_to(self: Box<Self>, snapshot: &mut Snapshot) {
+        snapshot.messages.of_mut::<O>().append(snapshot.objects.of::<O>().len(), &self.messages);
         append(snapshot.objects.of_mut::<O>(), self.found);
-        append(snapshot.messages.of_mut::<O>(), self.messages);
         append(&mut snapshot.notes.connected, self.notes.connected);
         append(&mut snapshot.notes.tentative, self.notes.tentative);
         append(&mut snapshot.notes.local, self.notes.local);
