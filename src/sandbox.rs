@@ -19,7 +19,7 @@ pub mod uplink;
 
 use std::fs::File;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
@@ -35,6 +35,10 @@ use crate::runtime::unlock;
 pub const DEFAULT: &str = "default";
 /// How long to wait for a process that seems to be exiting.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a command that reads a sandbox may take before another one gives up stopping it.
+const READING_TIMEOUT: Duration = Duration::from_millis(500);
+/// Interval between two attempts to lock a PID file.
+const LOCK_INTERVAL: Duration = Duration::from_millis(5);
 /// How long to wait for a process that was killed.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -105,20 +109,20 @@ pub struct Sandbox {
     name: SandboxName,
     /// The holder, except in a temporary sandbox.
     holder: Option<Process>,
-    /// The PID file with a shared lock, which every process holds that changes the sandbox.
+    /// The PID file with a shared lock, which every process holds that changes or reads the sandbox.
     in_use: Option<Flock<File>>,
     /// The holder of a temporary sandbox.
     temporary: Option<Holder>,
 }
 
 impl Sandbox {
-    /// Joins an existing sandbox. With `changes`, no other process stops it for lack of labs until this value is dropped.
+    /// Joins an existing sandbox. With `uses`, no other process stops it for lack of labs until this value is dropped.
     ///
     /// # Errors
     /// [`SandboxError::Ended`] if it has ended meanwhile; others if it belongs to another user.
-    pub fn join(name: SandboxName, holder: Process, pid_file: File, changes: bool) -> Result<Self, SandboxError> {
+    pub fn join(name: SandboxName, holder: Process, pid_file: File, uses: bool) -> Result<Self, SandboxError> {
         let failed = |source| SandboxError::Join { name: name.clone(), source };
-        let in_use = match changes {
+        let in_use = match uses {
             true => Some(Flock::lock(pid_file, FlockArg::LockShared).map_err(|(_, error)| failed(error.into()))?),
             false => None,
         };
@@ -145,7 +149,7 @@ impl Sandbox {
         &self.name
     }
 
-    /// Whether it was joined to change something in it.
+    /// Whether it was joined to change or read something in it.
     pub fn is_in_use(&self) -> bool {
         self.in_use.is_some()
     }
@@ -167,8 +171,8 @@ impl Sandbox {
         }
     }
 
-    /// Stops the sandbox if no other process is changing it and `is_empty` returns true. Ends the processes in it, except for those that
-    /// led to this one. Returns their number if it was stopped.
+    /// Stops the sandbox if no other process is changing or reading it and `is_empty` returns true. Waits a moment for others, since reading
+    /// takes no longer. Ends the processes in it, except for those that led to this one. Returns their number if it was stopped.
     ///
     /// # Errors
     /// If it cannot be stopped.
@@ -180,7 +184,7 @@ impl Sandbox {
             std::mem::forget(in_use);
             failed(error.into())
         })?;
-        let Ok(exclusive) = Flock::lock(pid_file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+        let Some(exclusive) = lock_within(pid_file, READING_TIMEOUT) else { return Ok(None) };
         let stop = || {
             let ended = list::end_processes(&holder, &process::ancestors())?;
             kill_holder(lock, &holder).map(|()| ended)
@@ -194,6 +198,19 @@ impl Sandbox {
 /// Whether a holder's sandbox is a throw-away one, in which this process is then: the holder is the first process of its PID namespace.
 fn is_throw_away(holder: &Process) -> bool {
     holder.number() == 1
+}
+
+/// Locks a file exclusively; `None` if others keep it locked.
+fn lock_within(mut file: File, time: Duration) -> Option<Flock<File>> {
+    let start = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Some(locked),
+            Err(_) if start.elapsed() > time => return None,
+            Err((unlocked, _)) => file = unlocked,
+        }
+        std::thread::sleep(LOCK_INTERVAL);
+    }
 }
 
 /// Kills the holder and removes its files.

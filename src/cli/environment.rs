@@ -151,8 +151,9 @@ fn join_existing(
     let found = lock.as_ref().map(sandbox::find_or_clean_up).transpose().map_err(explain_directory)?.flatten();
     match found {
         Some(Found::Running(holder, pid_file)) => {
-            let (changes, elsewhere) = (matches!(access, Access::Write { .. }), elsewhere(name, lock.as_ref(), hints));
-            let sandbox = Sandbox::join(name.clone(), holder, pid_file, changes);
+            let uses = matches!(access, Access::Write { .. } | Access::Read);
+            let elsewhere = elsewhere(name, lock.as_ref(), hints);
+            let sandbox = Sandbox::join(name.clone(), holder, pid_file, uses);
             return Ok(Joined { sandbox, notice: None, elsewhere });
         }
         Some(Found::Dead) => report_dead(name, output),
@@ -185,7 +186,7 @@ fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, hints: bool, outpu
             }
         }
     };
-    let opened = uplink.map(|wanted| uplink::start(&lock, &holder, wanted, created, output)).transpose()?.flatten();
+    let opened = uplink.map(|wanted| uplink::start(&lock, &holder, wanted, created, output)).transpose()?;
     let elsewhere = elsewhere(name, Some(&lock), hints);
     let sandbox = Sandbox::join(name.clone(), holder, pid_file, true);
     if let (Ok(_), Some(opened)) = (&sandbox, opened) {
@@ -193,9 +194,11 @@ fn join_or_create(name: &SandboxName, uplink: Option<Uplink>, hints: bool, outpu
         opened.set_up().map_err(|error| Failure::with_cause(message(), error))?;
     }
     let notice = match (created, opened) {
-        (_, Some(opened)) => Some(format!("Sandbox `{name}` is connected to the outside by {}.", opened.program)),
-        (true, None) => Some(format!("Created sandbox `{name}`. It is not connected to the outside; `--uplink` does that.")),
-        (false, None) => None,
+        (_, Some(opened)) if opened.is_new => {
+            Some(format!("Sandbox `{name}` is connected to the outside by {}.", opened.program))
+        }
+        (true, _) => Some(format!("Created sandbox `{name}`. It is not connected to the outside; `--uplink` does that.")),
+        (false, _) => None,
     };
     Ok(Joined { sandbox, notice, elsewhere })
 }

@@ -55,14 +55,14 @@ pub fn start(
     wanted: Uplink,
     created: bool,
     output: &mut Output,
-) -> Result<Option<Opened>, Failure> {
+) -> Result<Opened, Failure> {
     let opened = uplink::open(lock, holder, wanted.program()).map_err(|error| {
         if created {
             let _ = sandbox::stop(lock, holder);
         }
         explain(error)
     })?;
-    if let Some(opened) = opened {
+    if opened.is_new {
         warn(opened, wanted, output);
     }
     Ok(opened)

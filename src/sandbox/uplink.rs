@@ -82,9 +82,13 @@ pub enum UplinkError {
 /// # Errors
 /// If its PID file cannot be read.
 pub fn find(lock: &SandboxLock) -> Result<Option<Program>, DirectoryError> {
+    Ok(find_supervisor(lock)?.map(|(program, _)| program))
+}
+
+fn find_supervisor(lock: &SandboxLock) -> Result<Option<(Program, Process)>, DirectoryError> {
     let Some((pid_file, _)) = lock.read(SandboxFile::Uplink)? else { return Ok(None) };
-    let is_running = pid_file.process().map_err(lock.error(SandboxFile::Uplink))?.is_some();
-    Ok(pid_file.program.as_deref().and_then(Program::from_name).filter(|_| is_running))
+    let process = pid_file.process().map_err(lock.error(SandboxFile::Uplink))?;
+    Ok(pid_file.program.as_deref().and_then(Program::from_name).zip(process))
 }
 
 /// Whether a process is the program of an uplink. It ends with the sandbox.
@@ -98,6 +102,8 @@ pub(super) fn is_program(process: i32) -> bool {
 pub struct Opened {
     /// The program.
     pub program: Program,
+    /// Whether it was not running before.
+    pub is_new: bool,
     /// Whether the machine reaches the outside over IPv6.
     inet6: bool,
 }
@@ -112,37 +118,69 @@ impl Opened {
     /// Parses what follows the first [two](SET_UP_ARGUMENTS) of these arguments.
     pub fn parse(arguments: &[String]) -> Option<Self> {
         let [program, families] = arguments else { return None };
-        Some(Self { program: Program::from_name(program)?, inet6: families == INET6 })
+        Some(Self { program: Program::from_name(program)?, is_new: true, inet6: families == INET6 })
     }
 
-    /// Sets up the calling process's sandbox for the uplink: its name server, and IPv6 if the program leaves that to others.
+    /// Sets up the calling process's sandbox for the uplink: IPv6 if the program leaves that to others, and last the name server. Does
+    /// nothing if the sandbox has that name server: an earlier command that started the uplink may have been killed before this.
     ///
     /// # Errors
     /// If that fails.
     pub fn set_up(self) -> io::Result<()> {
-        isolate::use_name_server(self.program.name_server())?;
-        match self.program.inet6().filter(|_| self.inet6) {
-            Some((address, gateway)) => inet6::configure(INTERFACE, address, gateway),
-            None => Ok(()),
+        let name_server = self.program.name_server();
+        if isolate::uses_name_server(name_server) {
+            return Ok(());
+        }
+        if let Some((address, gateway)) = self.program.inet6().filter(|_| self.inet6) {
+            inet6::configure(INTERFACE, address, gateway)?;
+        }
+        isolate::use_name_server(name_server)
+    }
+}
+
+/// A supervisor that is ended, and its PID file removed, unless the uplink becomes usable.
+struct Starting<'l> {
+    lock: &'l SandboxLock,
+    supervisor: Process,
+    is_usable: bool,
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        if !self.is_usable {
+            let _ = self.supervisor.signal(Signal::SIGTERM);
+            let _ = self.lock.remove(SandboxFile::Uplink);
         }
     }
 }
 
-/// Starts the uplink of a sandbox, unless it is running. Returns it if it was started. Call it before joining the sandbox.
+/// Starts the uplink of a sandbox, unless it is running, and waits until it is usable. Call it before joining the sandbox.
 ///
 /// # Errors
 /// If the program is missing or fails.
-pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Result<Option<Opened>, UplinkError> {
-    if find(lock)?.is_some() {
-        return Ok(None);
-    }
-    lock.remove(SandboxFile::Uplink)?;
-    let (opened, supervisor) = connect(holder, wanted)?;
-    let program = opened.program;
+pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Result<Opened, UplinkError> {
+    let found = find_supervisor(lock)?;
+    let is_new = found.is_none();
+    let (program, supervisor, stderr) = match found {
+        Some((program, supervisor)) => (program, supervisor, None),
+        None => {
+            let program = wanted.map_or_else(Program::choose, Ok)?;
+            lock.remove(SandboxFile::Uplink)?;
+            let (supervisor, stderr) = start_new(holder, program)?;
+            (program, supervisor, Some(stderr))
+        }
+    };
+    let mut starting = Starting { lock, supervisor, is_usable: false };
     let failed = |source| UplinkError::Start { program, source };
-    let pid_file = PidFile { program: Some(program.name().to_owned()), ..PidFile::of(supervisor.number()).map_err(failed)? };
-    lock.write(SandboxFile::Uplink, &pid_file)?;
-    Ok(Some(opened))
+    if is_new {
+        let number = starting.supervisor.number();
+        let pid_file = PidFile { program: Some(program.name().to_owned()), ..PidFile::of(number).map_err(failed)? };
+        // Written at once: a later command finds the supervisor if this process is killed.
+        lock.write(SandboxFile::Uplink, &pid_file)?;
+    }
+    let opened = wait(&starting.supervisor, holder, program, stderr)?;
+    starting.is_usable = true;
+    Ok(Opened { is_new, ..opened })
 }
 
 /// Starts an uplink that ends with the holder. Returns it with its supervisor, a child of the caller.
@@ -151,6 +189,30 @@ pub fn open(lock: &SandboxLock, holder: &Process, wanted: Option<Program>) -> Re
 /// If the program is missing or fails.
 pub(super) fn connect(holder: &Process, wanted: Option<Program>) -> Result<(Opened, Process), UplinkError> {
     let program = wanted.map_or_else(Program::choose, Ok)?;
+    let (supervisor, stderr) = start_new(holder, program)?;
+    match wait(&supervisor, holder, program, Some(stderr)) {
+        Ok(opened) => Ok((opened, supervisor)),
+        Err(error) => {
+            let _ = supervisor.signal(Signal::SIGTERM);
+            Err(error)
+        }
+    }
+}
+
+/// Waits until an uplink is usable. `stderr` is the program's standard error, if the caller has started it.
+fn wait(supervisor: &Process, holder: &Process, program: Program, stderr: Option<OwnedFd>) -> Result<Opened, UplinkError> {
+    let machine = Families::of("self");
+    let inet6 = machine.inet6;
+    // slirp4netns always provides IPv4, and leaves IPv6 to `Opened::set_up`.
+    let families = if program.inet6().is_none() { machine } else { Families { inet: true, inet6: false } };
+    match is_ready(supervisor, holder, &families).map_err(|source| UplinkError::Start { program, source })? {
+        true => Ok(Opened { program, is_new: true, inet6 }),
+        false => Err(UplinkError::Failed { program, message: stderr.and_then(|stderr| last_line(stderr.into())) }),
+    }
+}
+
+/// Starts the supervisor with a file for the program's standard error.
+fn start_new(holder: &Process, program: Program) -> Result<(Process, OwnedFd), UplinkError> {
     if !program.is_installed() {
         return Err(UplinkError::Missing);
     }
@@ -158,15 +220,7 @@ pub(super) fn connect(holder: &Process, wanted: Option<Program>) -> Result<(Open
     let failed = |source| UplinkError::Start { program, source };
     let stderr = memfd_create(c"uplink", MFdFlags::MFD_CLOEXEC).map_err(|error| failed(error.into()))?;
     let supervisor = start(holder, program, &stderr).map_err(failed)?;
-    let machine = Families::of("self");
-    let inet6 = machine.inet6;
-    // slirp4netns always provides IPv4, and leaves IPv6 to `Opened::set_up`.
-    let wanted = if program.inet6().is_none() { machine } else { Families { inet: true, inet6: false } };
-    if !is_ready(&supervisor, holder, &wanted).map_err(failed)? {
-        let _ = supervisor.signal(Signal::SIGTERM);
-        return Err(UplinkError::Failed { program, message: last_line(stderr.into()) });
-    }
-    Ok((Opened { program, inet6 }, supervisor))
+    Ok((supervisor, stderr))
 }
 
 /// Waits until the sandbox has the default routes. Returns false if the program ends or takes too long.

@@ -38,12 +38,6 @@ impl Bodies {
         self.ends.extend(others.ends.iter().map(|(position, end)| (start + position, offset + end)));
     }
 
-    /// Removes all messages.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
     /// Returns the message that reported the object at a position, if it was kept.
     pub fn get(&self, position: usize) -> Option<&[u8]> {
         let at = self.ends.binary_search_by_key(&position, |(position, _)| *position).ok()?;

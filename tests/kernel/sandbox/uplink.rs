@@ -280,7 +280,10 @@ fn host_reaches_out_and_nothing_reaches_in() {
             }
             user.topo(&["exec", "host", "--", "getent", "ahostsv4", "www.example.test"]).ok().says("203.0.113.7");
             assert_eq!(user.sandbox_processes().len(), 2);
+            // As if the first command had been killed before it set up the name server.
+            user.topo(&["exec", "host", "--", "umount", "/etc/resolv.conf"]).ok();
             user.topo(&["apply", "--uplink", &file]).ok();
+            user.topo(&["exec", "host", "--", "getent", "ahostsv4", "www.example.test"]).ok().says("203.0.113.7");
             assert_eq!(user.sandbox_processes().len(), 2, "one uplink is enough");
             user.topo(&["destroy", "pair"]).ok();
             eventually("the end of the program", || {

@@ -219,9 +219,18 @@ pub fn mount_sysfs(source: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// The sandbox's own resolv.conf(5).
+const NAME_SERVER: &str = "/run/topo-resolv.conf";
+
+/// Returns whether that is the only name server of the caller's sandbox.
+pub fn uses_name_server(address: &str) -> bool {
+    let names = |path: &str| std::fs::read_to_string(path).is_ok_and(|text| text == format!("nameserver {address}\n"));
+    names(NAME_SERVER) && names("/etc/resolv.conf")
+}
+
 /// Sets the only name server, resolv.conf(5), of the caller's sandbox.
 pub fn use_name_server(address: &str) -> io::Result<()> {
-    let own = Path::new("/run/topo-resolv.conf");
+    let own = Path::new(NAME_SERVER);
     std::fs::write(own, format!("nameserver {address}\n"))?;
     Ok(mount(Some(own), "/etc/resolv.conf", NOTHING, MsFlags::MS_BIND, NOTHING)?)
 }
