@@ -67,7 +67,8 @@ impl Snapshot {
     fn effects(&self, sysctls: &[SysctlKey]) -> Vec<SysctlKey> {
         let links = || self.links.iter().map(|link| link.name);
         let effects: BTreeSet<SysctlKey> = sysctls.iter().flat_map(|key| key.effects(links())).collect();
-        effects.into_iter().filter(|key| !sysctls.contains(key)).collect()
+        let known: BTreeSet<&SysctlKey> = sysctls.iter().collect();
+        effects.into_iter().filter(|key| !known.contains(key)).collect()
     }
 
     /// Returns the sysctls of `all` that somebody may have changed, without the `known` ones.

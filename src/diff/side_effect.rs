@@ -1,6 +1,6 @@
 //! Side effects: what the kernel does to foreign resources of `host` when it makes the lab's changes there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -183,8 +183,12 @@ impl Differ<'_> {
         let mut effects = Vec::new();
         let mut gone: HashSet<LinkId> = HashSet::new();
         let mut pending: Vec<LinkId> = self.removed.keys().filter(|id| id.namespace.is_host()).cloned().collect();
+        let mut uppers: HashMap<LinkName, Vec<&ForeignUpper>> = HashMap::new();
+        for upper in &self.live.foreign_uppers {
+            uppers.entry(upper.below).or_default().push(upper);
+        }
         while let Some(id) = pending.pop() {
-            let uppers = self.live.foreign_uppers.iter().filter(|upper| upper.below == id.name);
+            let uppers = uppers.get(&id.name).into_iter().flatten();
             for upper in uppers.filter(|upper| gone.insert(upper.id.clone())) {
                 effects.push(SideEffect::of_upper(upper, &id));
                 pending.push(upper.id.clone());

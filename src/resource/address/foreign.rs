@@ -1,5 +1,9 @@
 //! Foreign addresses beside those of the lab: the kernel removes the secondary addresses of an IPv4 subnet with the first one.
 
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
 use super::{Address, AddressKey};
 use crate::name::LinkName;
 use crate::resource::object::Foreign;
@@ -13,15 +17,13 @@ pub(super) fn taken_along(
 ) -> Vec<(usize, String)> {
     let secondary =
         foreign.iter().enumerate().filter(|(_, foreign)| foreign.value.secondary == Some(true) && !promotes(foreign.key.link));
+    let mut primaries: BTreeMap<(LinkName, IpNet), &AddressKey> = BTreeMap::new();
+    let is_primary = |value: &Address| value.secondary != Some(true);
+    for (key, value, _) in lab.iter().filter(|(key, value, removed)| *removed && key.ip().is_ipv4() && is_primary(value)) {
+        primaries.entry((key.link, value.subnet(key.address))).or_insert(key);
+    }
     let taken = secondary.filter_map(|(position, foreign)| {
-        let subnet = foreign.value.subnet(foreign.key.address);
-        let mut primaries = lab.iter().filter(|(key, value, _)| {
-            key.link == foreign.key.link
-                && key.ip().is_ipv4()
-                && value.secondary != Some(true)
-                && value.subnet(key.address) == subnet
-        });
-        let (primary, _, _) = primaries.find(|(_, _, removed)| *removed)?;
+        let primary = primaries.get(&(foreign.key.link, foreign.value.subnet(foreign.key.address)))?;
         Some((position, format!("the kernel removes it with {}, the first address of its subnet", primary.address)))
     });
     taken.collect()
@@ -29,14 +31,14 @@ pub(super) fn taken_along(
 
 /// Returns the foreign addresses that must be removed, so that addresses of the lab become the first of their subnets again.
 pub(super) fn displaced(foreign: &[Foreign<Address>], added: &[(&AddressKey, &Address)]) -> Vec<(usize, String)> {
-    let first = |(_, value): &&(&AddressKey, &Address)| value.secondary == Some(false);
-    let displaced =
-        foreign.iter().enumerate().filter(|(_, foreign)| foreign.key.ip().is_ipv4()).filter_map(|(position, foreign)| {
-            let subnet = foreign.value.subnet(foreign.key.address);
-            let same =
-                |(key, value): &&(&AddressKey, &Address)| key.link == foreign.key.link && value.subnet(key.address) == subnet;
-            let (first, _) = added.iter().filter(first).find(same)?;
-            Some((position, format!("{} becomes the first address of its subnet again", first.address)))
-        });
+    let mut firsts: BTreeMap<(LinkName, IpNet), &AddressKey> = BTreeMap::new();
+    for (key, value) in added.iter().filter(|(_, value)| value.secondary == Some(false)) {
+        firsts.entry((key.link, value.subnet(key.address))).or_insert(key);
+    }
+    let ipv4 = foreign.iter().enumerate().filter(|(_, foreign)| foreign.key.ip().is_ipv4());
+    let displaced = ipv4.filter_map(|(position, foreign)| {
+        let first = firsts.get(&(foreign.key.link, foreign.value.subnet(foreign.key.address)))?;
+        Some((position, format!("{} becomes the first address of its subnet again", first.address)))
+    });
     displaced.collect()
 }
