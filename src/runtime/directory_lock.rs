@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{DIRECTORY, DirectoryError, unlock};
+use crate::kernel::linux::node::Nodes;
 
 /// A shared lock on the directory.
 pub(super) struct DirectoryLock {
@@ -60,6 +61,7 @@ impl Drop for DirectoryLock {
     fn drop(&mut self) {
         let Some(directory) = self.directory.take().and_then(unlock) else { return };
         let Ok(exclusive) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) else { return };
+        Nodes::clean_up();
         super::remove_namespace_directory();
         // Fails if it still has records.
         let _ = std::fs::remove_dir(DIRECTORY);

@@ -18,8 +18,8 @@ use super::harness::fingerprint::{difference, fingerprint};
 use super::harness::tools::Outcome;
 use super::harness::{Feature, in_namespaces, lab, needs, settled_fingerprint, sh, strace, topo};
 use labs::{
-    BEFORE_REFUSED, BLOG, BLOG_LATER, CROSSING, DRAGGING, DRAGGING_LATER, ENDANGERED, EXTERNAL, EXTERNAL_LATER, OCCUPIED_UPLINK,
-    REFUSED, ROUTER, ROUTER_LATER, UPLINK,
+    BEFORE_REFUSED, BLOG, BLOG_LATER, CROSSING, DRAGGING, DRAGGING_LATER, ENDANGERED, EXTERNAL, EXTERNAL_LATER, NODES,
+    NODES_LATER, OCCUPIED_UPLINK, REFUSED, ROUTER, ROUTER_LATER, UPLINK,
 };
 use points::{Point, earlier, points_of, sample};
 
@@ -79,7 +79,7 @@ impl Scenario {
     fn points(&self) -> Vec<Point> {
         self.prepare();
         let trace = lab("");
-        strace(&["-o", &trace, "-s", "64"], &self.arguments()).exits(self.status);
+        strace(&["-o", &trace, "-s", "64", "-b", "execve"], &self.arguments()).exits(self.status);
         let text = fs::read_to_string(&trace).expect("strace wrote its output");
         destroy_all(self.name);
         let points = points_of(&text);
@@ -100,7 +100,8 @@ fn disturb(scenario: &Scenario, point: &Point, what: &str) -> Disturbed {
     let Point { call, when } = point;
     let (calls, inject) = (format!("trace={call}"), format!("inject={call}:{what}:when={when}"));
     let trace = lab("");
-    let outcome = strace(&["-o", &trace, "-e", &calls, "-e", &inject], &scenario.arguments());
+    // Inits, which outlive the run, are copies of a process that topo starts.
+    let outcome = strace(&["-o", &trace, "-b", "execve", "-e", &calls, "-e", &inject], &scenario.arguments());
     let text = fs::read_to_string(&trace).expect("strace wrote its output");
     fs::remove_file(&trace).expect("the trace is this test's");
     let reached = outcome.status == KILLED || text.contains("(INJECTED)");
@@ -335,6 +336,10 @@ tests! {
     kill_update_with_side_effects: killed(with_side_effects(Scenario::update("crash", DRAGGING, DRAGGING_LATER))) needs [Feature::Ipv6];
     kill_destroy_with_side_effects: killed(with_side_effects(Scenario::destroy("crash", DRAGGING))) needs [Feature::Ipv6];
     refuse_update_with_side_effects: refused(with_side_effects(Scenario::update("crash", DRAGGING, DRAGGING_LATER))) needs [Feature::Ipv6];
+    kill_apply_of_nodes: killed(Scenario::apply("crash", NODES)) needs [];
+    kill_update_of_nodes: killed(Scenario::update("crash", NODES, NODES_LATER)) needs [];
+    kill_destroy_of_nodes: killed(Scenario::destroy("crash", NODES)) needs [];
+    refuse_update_of_nodes: refused(Scenario::update("crash", NODES, NODES_LATER)) needs [];
     kill_rollback: killed(rollback()) needs [Feature::Macvlan];
     refuse_apply_of_a_bridge: refused(Scenario::apply("crash", BLOG)) needs [Feature::Bridge];
     refuse_update_of_a_bridge: refused(Scenario::update("crash", BLOG, BLOG_LATER)) needs [Feature::Bridge];

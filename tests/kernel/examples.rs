@@ -271,7 +271,8 @@ fn namespaces() {
             assert_eq!(inside("cat /etc/resolv.conf"), "search example\nnameserver 10.20.0.2\n");
             assert!(inside("cat /etc/hosts").contains("\n2001:db8:20::2 web.example web\n"));
             topo(&["exec", "lab", "ping", "-c", "1", "-W", "5", "web"]).ok();
-            topo(&["exec", "lab", "ping", "-6", "-c", "1", "-W", "5", "web"]).ok();
+            let reaches = || topo(&["exec", "lab", "ping", "-6", "-c", "1", "-W", "1", "web"]).status == 0;
+            eventually("IPv6 addresses are ready", reaches);
             assert_eq!(topo(&["exec", "web", "hostname"]).ok().stdout.trim(), "web.example");
         });
     });

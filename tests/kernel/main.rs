@@ -27,6 +27,7 @@ mod link_settings;
 mod links;
 mod lookalike;
 mod neighbors;
+mod nodes;
 mod ownership;
 mod privilege;
 mod processes_inside;

@@ -13,7 +13,6 @@ use nix::libc;
 
 use super::Linux;
 use super::early::{EarlyNamespaces, Follower};
-use super::node::Nodes;
 use super::wire::{Batch, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
@@ -91,7 +90,6 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
     let outcome = carry_out(linux, operations, progress);
     // The next plan, which may be a rollback, does not need the namespaces of this one.
     linux.early_namespaces = EarlyNamespaces::default();
-    Nodes::clean_up(&linux.lab);
     outcome
 }
 

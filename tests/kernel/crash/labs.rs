@@ -167,3 +167,23 @@ namespaces:
       up0: { external: true, txqueuelen: 77, addresses: [192.0.3.10/24] }
       up1: { external: true, addresses: [192.0.2.11/24] }
 ";
+
+/// Nodes with namespaces and files of their own, one without, and what the next lab keeps, changes, replaces and removes.
+pub(super) const NODES: &str = "
+name: crash
+namespaces:
+  a: { isolation: [pid, mount, uts], hostname: first, files: { /etc/topo-test: { content: one }, /etc/motd: { content: m } } }
+  b: { isolation: full, files: { /tmp/x: { content: y } } }
+  c: { hostname: c }
+  d: {}
+links: [{ endpoints: [a:eth0, b:eth0] }, { endpoints: [c:eth0, d:eth0] }]
+";
+
+pub(super) const NODES_LATER: &str = "
+name: crash
+namespaces:
+  a: { isolation: [pid, mount, uts], hostname: second, files: { /etc/topo-test: { content: two } } }
+  b: { isolation: [user, pid], interfaces: { lo: { mtu: 9000 } } }
+  d: { hostname: d }
+links: [{ endpoints: [a:eth0, b:eth0] }]
+";

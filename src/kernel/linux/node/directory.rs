@@ -103,10 +103,12 @@ impl Nodes {
         Ok(())
     }
 
-    /// Removes the directory of a lab if it is empty, and that of all labs with the last one.
-    pub fn clean_up(lab: &LabName) {
-        // Fails while there are others.
-        let _ = std::fs::remove_dir(Path::new(DIRECTORY).join(lab.as_str())).and_then(|()| std::fs::remove_dir(DIRECTORY));
+    /// Removes the directories of labs without nodes. The caller sees to it that nobody uses them.
+    pub fn clean_up() {
+        let labs = names(Path::new(DIRECTORY)).unwrap_or_default();
+        // Fails for those that are not empty.
+        labs.iter().for_each(|lab| drop(std::fs::remove_dir(Path::new(DIRECTORY).join(lab))));
+        let _ = std::fs::remove_dir(DIRECTORY);
     }
 
     /// Returns whether any lab has nodes.
