@@ -45,6 +45,8 @@
 //! * `state`: a network as typed maps. `graph`: what needs what. `readiness`: what the kernel does later, and how long that takes. `spec`, `lower`, `raise`: the lab file, the
 //!   state that it asks for, and back. `diff`, `plan`, `report`: the difference of two states, the operations in their order, and how they are shown.
 //! * `snapshot`, `live`: what a kernel reported, and which part of that belongs to a lab.
+//! * `resource/node`: nodes, what a namespace has beyond its network; its parts are resources of one type, see `resource/node/part`. Each node
+//!   has an init, `kernel/linux/node`.
 //! * `kernel`: both kernels. `apply`: executes a plan, and rolls back. `runtime`, `sandbox`, `cli`: the command.
 //!
 //! A new kind of link, or a new sort of object, is one new file or folder and a line in its registry: CONTRIBUTING.md has the steps.

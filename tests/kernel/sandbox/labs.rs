@@ -15,7 +15,7 @@ const EXAMPLES: [(&str, &str, &str); 13] = [
     ("ipvlan", "ns0", "192.0.2.1"),
     ("leaf-spine", "server1", "172.16.3.10"),
     ("macvlan", "ns0", "172.29.0.1"),
-    ("namespaces", "lab", "10.20.0.2"),
+    ("namespaces", "web", "10.20.0.1"),
     ("neighbors", "client", "192.0.2.80"),
     ("policy-routing", "guest", "198.51.100.80"),
     ("quickstart", "alice", "10.0.0.2"),

@@ -6,6 +6,7 @@
 //! [`protocol`]). Nothing about a node is written down: its init is asked.
 
 pub mod client;
+mod datagram;
 mod directory;
 pub mod enter;
 pub mod init;

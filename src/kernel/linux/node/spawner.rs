@@ -6,26 +6,22 @@
 //! for those that are still coming.
 
 use std::fs::File;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg, shutdown,
-    socketpair,
-};
+use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::{ForkResult, fork, pipe, read};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::datagram::{self, receive, send};
 use super::directory::Nodes;
 use super::init::Embryo;
 use super::protocol::Refusal;
@@ -40,8 +36,6 @@ use crate::resource::node::isolation::{Isolation, NamespaceKind};
 pub const ARGUMENTS: [&str; 2] = ["node", "spawn"];
 /// How long a step may take, in milliseconds.
 const TIMEOUT: u16 = 20_000;
-/// The longest message.
-const MESSAGE: usize = 1 << 15;
 
 /// What the spawner is asked for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,7 +68,7 @@ impl Spawner {
     /// # Errors
     /// Fails if there are no more processes or descriptors.
     pub fn start() -> io::Result<Self> {
-        let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (socket, theirs) = datagram::pair()?;
         // This works even if the program's file was replaced.
         let mut command = Command::new("/proc/self/exe");
         // Inits write their titles over the arguments.
@@ -148,40 +142,6 @@ impl Drop for Spawner {
     fn drop(&mut self) {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
         let _ = self.child.wait();
-    }
-}
-
-fn send(socket: BorrowedFd<'_>, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let text = serde_json::to_vec(message)?;
-    let descriptors: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&descriptors)];
-    let rights = if descriptors.is_empty() { &rights[..0] } else { &rights };
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&text)], rights, MsgFlags::MSG_NOSIGNAL, None)?;
-    Ok(())
-}
-
-/// Receives a message and its descriptors; `None` at the end.
-fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; MESSAGE];
-    let mut space = cmsg_space!([RawFd; 2]);
-    let (length, descriptors) = loop {
-        let mut parts = [IoSliceMut::new(&mut bytes)];
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(message) => {
-                let rights = message.cmsgs()?.flat_map(|part| match part {
-                    ControlMessageOwned::ScmRights(rights) => rights,
-                    _ => Vec::new(),
-                });
-                // SAFETY: the kernel has just made these descriptors for this process, and nobody else knows them.
-                break (message.bytes, rights.map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) }).collect());
-            }
-        }
-    };
-    match bytes.get(..length) {
-        None | Some([]) => Ok(None),
-        Some(text) => Ok(Some((serde_json::from_slice(text)?, descriptors))),
     }
 }
 

@@ -1,21 +1,29 @@
 //! The files of a node. They are in an overlay of the node's own over a directory of the machine, whose files stay as they are.
+//!
+//! In the sandbox of an ordinary user, root has no power over files in spite of their permissions, which the kernel needs for an overlay. A
+//! child in a user namespace of its own, where it has that power over the files of the node, mounts it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::errno::Errno as SystemErrno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open, openat, readlinkat};
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode as Permissions, fstatat};
+use nix::sys::wait::waitpid;
+use nix::unistd::{AccessFlags, ForkResult, access, fork};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
+use super::datagram;
 use super::mounts::SOURCE;
 use super::protocol::{FoundFile, Refusal};
-use crate::kernel::linux::system::isolate::{bind, mounts, mounts_below};
+use crate::kernel::Errno;
+use crate::kernel::linux::system::isolate::{self, bind, mounts, mounts_below};
 use crate::resource::node::file::{LIMIT, Mode, NodePath, Owner};
 
 /// Where the store of a new overlay is mounted for a moment.
@@ -78,12 +86,15 @@ impl View {
 
     /// Makes the directory of a file, in a file system of the node. Returns the path of the file without symbolic links.
     fn prepare(&mut self, path: &Path) -> io::Result<PathBuf> {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::EISDIR.into()) };
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(SystemErrno::EISDIR.into()) };
         // The part that exists, and the rest, which must be made.
         let existing = directory.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"));
         let rest = directory.strip_prefix(existing).unwrap_or(Path::new(""));
         let existing = std::fs::canonicalize(existing)?;
         self.cover(&existing)?;
+        if access(&existing, AccessFlags::W_OK) == Err(SystemErrno::EACCES) {
+            self.overlays.push(Overlay::mount(&existing)?);
+        }
         let mut directory = existing;
         for component in rest.components() {
             directory.push(component);
@@ -105,7 +116,7 @@ impl View {
         let closest = closest.map_or(Path::new("/"), |mounted| mounted.path.as_path());
         let base = if closest.starts_with(&top) { closest } else { &top };
         if base == Path::new("/") {
-            return Err(Errno::EROFS.into());
+            return Err(SystemErrno::EROFS.into());
         }
         let overlay = Overlay::mount(base)?;
         self.overlays.push(overlay);
@@ -141,11 +152,13 @@ impl View {
 impl Overlay {
     /// Mounts a new overlay over a directory. The mounts below it stay where they are.
     fn mount(path: &Path) -> io::Result<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let below = open(path, flags, Permissions::empty())?;
+        let below = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Permissions::empty())?;
         let inner: Vec<_> = mounts_below(path).into_iter().filter_map(|path| Some((open_path(&path).ok()?, path))).collect();
         std::fs::DirBuilder::new().mode(0o700).recursive(true).create(STORE)?;
-        let mounted = Self::mount_with_store(path, &below);
+        let mounted = match mount_with_store(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => mount_by_child(path),
+            other => other,
+        };
         std::fs::remove_dir(STORE)?;
         mounted?;
         for (old, path) in inner {
@@ -153,19 +166,49 @@ impl Overlay {
         }
         Ok(Self { path: path.to_owned(), below })
     }
+}
 
-    fn mount_with_store(path: &Path, below: &OwnedFd) -> io::Result<()> {
-        mount(Some(SOURCE), STORE, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=755"))?;
-        let permissions = std::fs::metadata(path)?.permissions();
-        let made = ["upper", "work"].into_iter().try_for_each(|name| std::fs::create_dir(Path::new(STORE).join(name)));
-        let made = made.and_then(|()| std::fs::set_permissions(Path::new(STORE).join("upper"), permissions));
-        let options = format!("lowerdir=/proc/self/fd/{},upperdir={STORE}/upper,workdir={STORE}/work", below.as_raw_fd());
-        let mounted = made.and_then(|()| {
-            Ok(mount(Some(SOURCE), path, Some("overlay"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))?)
-        });
-        // The overlay keeps what it needs.
-        umount2(STORE, MntFlags::MNT_DETACH)?;
-        mounted
+/// Mounts an overlay over a directory, with a store of its own for what changes.
+fn mount_with_store(path: &Path) -> io::Result<()> {
+    let below = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Permissions::empty())?;
+    mount(Some(SOURCE), STORE, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=755"))?;
+    let permissions = std::fs::metadata(path)?.permissions();
+    let made = ["upper", "work"].into_iter().try_for_each(|name| std::fs::create_dir(Path::new(STORE).join(name)));
+    let made = made.and_then(|()| std::fs::set_permissions(Path::new(STORE).join("upper"), permissions));
+    let options = format!("lowerdir=/proc/self/fd/{},upperdir={STORE}/upper,workdir={STORE}/work", below.as_raw_fd());
+    let mounted = made.and_then(|()| {
+        Ok(mount(Some(SOURCE), path, Some("overlay"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))?)
+    });
+    // The overlay keeps what it needs.
+    umount2(STORE, MntFlags::MNT_DETACH)?;
+    mounted
+}
+
+/// Does the same by a child in a user namespace of its own, which hands the mount over.
+fn mount_by_child(path: &Path) -> io::Result<()> {
+    let (ours, theirs) = datagram::pair()?;
+    // SAFETY: an init has a single thread, so the child finds all locks released.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            drop(theirs);
+            let answer = datagram::receive::<i32>(ours.as_fd());
+            waitpid(child, None)?;
+            let (number, mounted) = answer?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            let mounted = mounted.into_iter().next().ok_or_else(|| io::Error::from_raw_os_error(number))?;
+            Ok(move_mount(mounted, "", AT_FDCWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+        }
+        ForkResult::Child => {
+            let made = isolate::leave_as_root().and_then(|()| mount_with_store(path)).and_then(|()| {
+                let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+                Ok(open_tree(AT_FDCWD, path, flags)?)
+            });
+            let _ = match &made {
+                Ok(mounted) => datagram::send(theirs.as_fd(), &0, &[mounted.as_fd()]),
+                Err(error) => datagram::send(theirs.as_fd(), &Errno::from(error).number, &[]),
+            };
+            // SAFETY: _exit(2) takes a number. What exit(3) would do belongs to the init.
+            unsafe { libc::_exit(0) }
+        }
     }
 }
 
