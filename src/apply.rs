@@ -174,6 +174,8 @@ impl Goal {
     fn own(&self, mut live: Live) -> Live {
         self.others.leave_out(&mut live, &self.desired);
         self.record.find_missing(&mut live, &self.others);
+        self.others.find_missing(&mut live);
+        self.others.keep_impaired(&mut live);
         live.taken_ports = self.record.ports.clone();
         live
     }
@@ -193,6 +195,7 @@ impl Goal {
     pub fn record_before(&self, live: &Live, plan: &Plan) -> Record {
         let mut record = self.record.before(&self.desired, live, &self.others);
         record.add_lost(&plan.foreign.removed, &plan.foreign.ports);
+        record.add_lost(&plan.foreign.missing, &BTreeMap::new());
         record
     }
 
@@ -212,16 +215,19 @@ impl Goal {
         goal
     }
 
-    /// Adds the record of the last change, and what other labs hold.
-    #[must_use]
-    pub fn with_records(mut self, record: Record, others: Others) -> Self {
+    /// Adds the record of the last change, with the present names of external links that were renamed, and what other labs hold.
+    ///
+    /// # Errors
+    /// Fails if the names of the links of `host` cannot be read.
+    pub fn with_records(mut self, record: Record, others: Others, kernel: &mut impl Kernel) -> Result<Self, ObserveError> {
+        let record = if record.indices.is_empty() { record } else { record.with_present_names(&kernel.names_in_host()?) };
         let further = record.interest(&self.interest, &others);
         if further != State::default() {
             Arc::make_mut(&mut self.interest).extend(further);
         }
         self.record = record;
         self.others = others;
-        self
+        Ok(self)
     }
 }
 
@@ -236,14 +242,6 @@ impl Visit for Relinquish<'_> {
         let declared = self.desired.objects::<O>();
         self.interest.objects.of_mut::<O>().retain(|id, _| id.0.is_host() || declared.contains_key(id));
     }
-}
-
-/// Returns the record with the present names of external links that were renamed.
-///
-/// # Errors
-/// Fails if the names of the links of `host` cannot be read.
-pub fn with_present_names(record: Record, kernel: &mut impl Kernel) -> Result<Record, ObserveError> {
-    if record.indices.is_empty() { Ok(record) } else { Ok(record.with_present_names(&kernel.names_in_host()?)) }
 }
 
 /// Observes the network and plans. Writes nothing.

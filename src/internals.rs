@@ -4,7 +4,7 @@ pub use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, app
 pub use crate::cli::{main, schema_text};
 pub use crate::diff::{Change, diff};
 pub use crate::kernel::memory::Memory;
-pub use crate::kernel::{Kernel, Unattended};
+pub use crate::kernel::{Kernel, Progress, Unattended};
 pub use crate::lower::{check, diagnostics, lower};
 pub use crate::name::{LabName, LinkId, LinkName};
 pub use crate::plan::{Plan, plan};

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::apply::{ApplyError, Goal, OnFailure, PrepareError, prepare, with_present_names};
+use crate::apply::{ApplyError, Goal, OnFailure, PrepareError, prepare};
 use crate::kernel::linux::{ConnectError, Linux};
 use crate::kernel::{Kernel, ObserveError, Unattended};
 use crate::lower::{self, lower};
 use crate::name::LabName;
+use crate::plan::IRREVERSIBLE;
 use crate::raise::raise;
 use crate::report::{json, text};
 use crate::runtime::change::{self, ChangeError};
@@ -67,8 +68,7 @@ impl Lab {
     /// If the network cannot be read, or a foreign object is in the way.
     pub fn plan(&self) -> Result<Plan, Error> {
         let mut kernel = Linux::read_only(self.name.clone())?;
-        let record = with_present_names(records::read(&self.name)?, &mut kernel)?;
-        let goal = self.goal().with_records(record, records::others(&self.name)?);
+        let goal = self.goal().with_records(records::read(&self.name)?, records::others(&self.name)?, &mut kernel)?;
         Ok(Plan { plan: prepare(&mut kernel, &goal)?.1, lost: Vec::new() })
     }
 
@@ -110,9 +110,8 @@ fn change_to(goal: Goal, allows_side_effects: bool) -> Result<Plan, Error> {
     let lock = LabLock::acquire(&goal.lab, LOCK_TIMEOUT, || false)?;
     kernel.hold(lock.duplicate().map_err(|source| LockError::Io { lab: goal.lab.clone(), source })?);
     records::discard_unfinished(&goal.lab)?;
-    let record = with_present_names(records::read(&goal.lab)?, &mut kernel)?;
-    let others = records::others(&goal.lab)?;
-    let goal = goal.with_records(record, others);
+    let (record, others) = (records::read(&goal.lab)?, records::others(&goal.lab)?);
+    let goal = goal.with_records(record, others, &mut kernel)?;
     let (live, plan) = prepare(&mut kernel, &goal)?;
     let lost: Vec<_> = plan.irreversible().map(ToString::to_string).collect();
     if !lost.is_empty() && !allows_side_effects {
@@ -178,7 +177,7 @@ pub enum Error {
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     /// The kernel would remove what is not the lab's, and it could not be put back. [`Lab::allowing_side_effects`] accepts that.
-    #[error("the kernel would remove what is not the lab's: {}", .0.join(", "))]
+    #[error("{IRREVERSIBLE}: {}", .0.join(", "))]
     SideEffects(Vec<String>),
     /// Another process changes the lab.
     #[error(transparent)]

@@ -199,11 +199,14 @@ impl<'a> Judging<'a> {
 
     /// Returns the entry for the foreign objects of the namespace.
     fn foreign_objects<'f>(&self, findings: &'f mut Findings) -> &'f mut ForeignObjects {
-        let promoting = || self.snapshot.links.iter().filter(|link| link.conf.is_on("promote_secondaries"));
+        let names = |of: fn(&FoundLink) -> bool| self.snapshot.links.iter().filter(move |link| of(link)).map(|link| link.name);
+        let in_host = |of| self.is_host.then(|| names(of)).into_iter().flatten().collect();
         findings.foreign_objects.entry(self.namespace.clone()).or_insert_with(|| ForeignObjects {
             connected: self.snapshot.notes.connected.clone(),
             local: self.snapshot.notes.local.clone(),
-            promoting: promoting().map(|link| link.name).collect(),
+            promoting: names(|link| link.conf.is_on("promote_secondaries")).collect(),
+            down: in_host(|link| link.link.settings.up == Some(false)),
+            without_inet6: in_host(|link| !link.conf.has_inet6),
             ..ForeignObjects::default()
         })
     }

@@ -22,6 +22,9 @@ use crate::operation::Operation;
 use crate::ownership;
 use crate::state::{Ifindex, Live, ResourceId, State};
 
+/// Why a plan with side effects that cannot be undone is refused.
+pub const IRREVERSIBLE: &str = "the kernel would remove what is not the lab's, and it could not be put back";
+
 /// One operation with the change that it belongs to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {

@@ -71,11 +71,19 @@ impl Record {
             let settings = LinkSettings { master: Some(taken.master), ..LinkSettings::default() };
             interest.insert_link(id.clone(), Link::external(settings));
         }
-        let of_host = self.host_sysctls.keys().filter(|key| others.sysctl(key).is_none()).map(|key| (host.clone(), key.clone()));
+        let of_host = self.host_sysctls.keys().map(|key| (host.clone(), key.clone()));
         let of_lab = self.sysctls.iter().flat_map(|(namespace, keys)| keys.iter().map(|key| (namespace.clone(), key.clone())));
         let sysctls = of_host.chain(of_lab).filter(|id| !declared.sysctls.contains_key(id));
         interest.sysctls.extend(sysctls.map(|id| (id, Sysctl::new(""))));
         interest.lost_in.extend(self.lost.keys().cloned());
+        // The lab may keep away what others have lost.
+        let changes_host = || {
+            declared.links.keys().any(|id| id.namespace.is_host())
+                || declared.sysctls.keys().any(|(namespace, _)| namespace.is_host())
+        };
+        if others.lost_in_host().next().is_some() && changes_host() {
+            interest.lost_in.insert(host);
+        }
         table::visit(&mut Interest { record: self, declared, others, interest: &mut interest });
         interest
     }

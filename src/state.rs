@@ -269,12 +269,18 @@ pub struct ForeignObjects {
     pub present: Tables<ForeignLists>,
     /// Those that the kernel has removed with changes of the lab, and that are not there.
     pub lost: Tables<ForeignLists>,
+    /// Those of `host` that the kernel has removed with changes of other labs. They come back with the last lab that keeps them away.
+    pub lost_with_others: Tables<ForeignLists>,
     /// The connected routes, of all addresses.
     pub connected: Vec<(IpNet, LinkName)>,
     /// The local addresses, those that the kernel made included.
     pub local: Vec<(IpAddr, LinkName)>,
     /// Links on which the next IPv4 address of a subnet takes the place of the first one when that is removed.
     pub promoting: BTreeSet<LinkName>,
+    /// Links in `host` that other labs keep down.
+    pub down: BTreeSet<LinkName>,
+    /// Links in `host` that have no IPv6 because of an mtu that other labs set.
+    pub without_inet6: BTreeSet<LinkName>,
 }
 
 /// The live network, as far as a plan for one lab needs it.

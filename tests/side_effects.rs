@@ -7,7 +7,7 @@
 mod lab;
 
 use lab::{Lab, Machine};
-use topo::internals::{Neighbor, NeighborKey, OnFailure, Over, SysctlKey};
+use topo::internals::{Neighbor, NeighborKey, OnFailure, Over, State, SysctlKey};
 
 /// A lab with these keys of an external `eth0`, and these sysctls of `host`.
 fn file(eth0: &str, sysctls: &str) -> Lab {
@@ -104,4 +104,70 @@ fn settings_of_all_interfaces_return_to_those_of_each() {
     let plan = check(&file("", ""), &file("", "net.ipv4.ip_forward: 1, net.ipv6.conf.all.forwarding: 1"));
     assert!(plan.contains("! eth0: ipv6.forwarding 0 -> 1"), "{plan}");
     check(&file("", ""), &file("up: false", "net.ipv4.ip_forward: 1, net.ipv6.conf.all.forwarding: 1"));
+}
+
+/// All orders of three.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+
+/// Three labs with these keys of `eth0` and sysctls of `host`.
+fn three(settings: [(&str, &str); 3]) -> Vec<Lab> {
+    let lab =
+        |(name, (eth0, sysctls)): (&str, (&str, &str))| Lab { name: name.parse().unwrap(), desired: file(eth0, sysctls).desired };
+    ["one", "two", "three"].into_iter().zip(settings).map(lab).collect()
+}
+
+/// Lets a lab leave, killed after this number of operations. Returns whether it has left.
+fn leave(machine: &mut Machine, lab: &Lab, killed_at: Option<usize>) -> bool {
+    machine.act_for(&lab.name);
+    if killed_at.is_some_and(|operations| !machine.destroy_until(operations)) {
+        return false;
+    }
+    machine.must_destroy(&Lab { name: lab.name.clone(), desired: State::default() }).unwrap();
+    true
+}
+
+/// Applies three labs and lets them leave in any order; one of them is killed on its way, and leaves last.
+fn check_three(settings: [(&str, &str); 3]) {
+    let labs = three(settings);
+    for (joining, leaving) in ORDERS.iter().flat_map(|joining| ORDERS.map(|leaving| (joining, leaving))) {
+        let mut machine = Machine::with_uplink(&labs[0].name);
+        add_foreign(&mut machine);
+        let alone = sorted(&machine);
+        for lab in joining.map(|at| &labs[at]) {
+            machine.act_for(&lab.name);
+            machine.must_apply(lab).unwrap();
+        }
+        let joined = machine;
+        let kills =
+            [Some(0), Some(1), Some(2)].into_iter().flat_map(|killed| (0..=6).map(move |operations| (killed, operations)));
+        for (killed, operations) in kills.filter(|_| *joining == ORDERS[0]).chain([(None, 0)]) {
+            {
+                let mut machine = joined.clone();
+                let mut interrupted = Vec::new();
+                for at in leaving {
+                    let killed_at = (killed == Some(at)).then_some(operations);
+                    if !leave(&mut machine, &labs[at], killed_at) {
+                        interrupted.push(at);
+                    }
+                }
+                for at in interrupted {
+                    leave(&mut machine, &labs[at], None);
+                }
+                let when = format!("{settings:?} joined {joining:?}, left {leaving:?}, {killed:?} killed after {operations}");
+                assert_same(&sorted(&machine), &alone, &when);
+                assert!(machine.records_nothing(), "{when}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_lab_that_keeps_something_away_puts_it_back() {
+    let (down, small, off) = (("up: false", ""), ("mtu: 1000", ""), ("", "net.ipv6.conf.all.disable_ipv6: 1"));
+    for same in [down, small, off] {
+        check_three([same; 3]);
+    }
+    check_three([down, small, off]);
+    check_three([("up: false, mtu: 1000", ""), small, down]);
+    check_three([("", ""), off, small]);
 }

@@ -16,12 +16,12 @@ use super::remedy::{self, Remedy};
 use super::session::{Intent, Session};
 use super::signals::{Interruptible, Signals};
 use super::wait;
-use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, with_present_names};
+use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError};
 use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::{Linux, ProcessInside, labs};
 use crate::name::{LabName, escape};
-use crate::plan::Plan;
+use crate::plan::{IRREVERSIBLE, Plan};
 use crate::report::{json, text};
 use crate::runtime::change::{self, ChangeError};
 use crate::runtime::records;
@@ -73,7 +73,7 @@ impl<'a> Options<'a> {
 pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Output) -> Result<u8, Failure> {
     let Session { mut kernel, signals, lock: _lock, record, mut start } = session;
     let others = records::others(&goal.lab)?;
-    let goal = goal.with_records(with_present_names(record, &mut kernel)?, others);
+    let goal = goal.with_records(record, others, &mut kernel)?;
     let (live, plan) = prepare(&mut kernel, &goal, options.source, output)?;
     if options.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
@@ -139,9 +139,6 @@ fn refuse_side_effects(plan: &Plan) -> Result<(), Failure> {
     failure.notes.push("Nothing was changed.".to_owned());
     Err(failure)
 }
-
-/// The error of a plan with side effects that cannot be undone.
-pub const IRREVERSIBLE: &str = "the kernel would remove what is not the lab's, and it could not be put back";
 
 fn show(plan: &Plan, goal: &Goal, output: &mut Output) -> Result<(), Failure> {
     if plan.is_empty() && *goal.desired == State::default() {

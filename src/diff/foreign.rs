@@ -3,7 +3,7 @@
 mod prediction;
 mod reachable;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Differ, SideEffect, Subject};
 use crate::name::{LinkId, LinkName, NamespaceName};
@@ -12,7 +12,7 @@ use crate::resource::link::{LEAST_IPV6_MTU, Link, LinkSettings, MasterChange, Ta
 use crate::resource::object::Message;
 use crate::resource::object::table::{Any, Places, Restorations};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::state::ResourceId;
+use crate::state::{ForeignObjects, ResourceId};
 
 /// What happens to foreign objects.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -100,8 +100,8 @@ impl Differ<'_> {
         for change in &self.changes {
             match (&change.id, &change.subject) {
                 (ResourceId::Sysctl(of, key), Subject::Sysctl(sides)) if of == namespace => {
-                    let is_on = |sysctl: &Sysctl| sysctl.value != "0";
-                    let disables = !sides.before.as_ref().is_some_and(is_on) && sides.after.as_ref().is_some_and(is_on);
+                    let is_on = |side: &Option<Sysctl>| side.as_ref().is_some_and(Sysctl::is_on);
+                    let disables = !is_on(&sides.before) && is_on(&sides.after);
                     if disables && key.disables_ipv6() {
                         let links = key.link().map_or_else(|| self.links_in(namespace), |link| vec![link]);
                         found.extend(links.into_iter().map(|link| (link, format!("`{key}` changes"))));
@@ -136,14 +136,39 @@ impl Differ<'_> {
         }
     }
 
+    /// Returns whether the link is in a list of links that other labs impair, and not one that the lab declares.
+    fn is_impaired(&self, link: &LinkId, of: impl Fn(&ForeignObjects) -> &BTreeSet<LinkName>) -> bool {
+        let objects = self.live.foreign_objects.get(&link.namespace);
+        objects.is_some_and(|objects| of(objects).contains(&link.name)) && self.desired.link(link).is_none()
+    }
+
     /// Returns whether the link is up after the changes.
     fn is_up(&self, link: &LinkId) -> bool {
-        self.setting(link, |settings| settings.up).unwrap_or(true)
+        let up = self.setting(link, |settings| settings.up);
+        up.unwrap_or_else(|| !self.is_impaired(link, |objects| &objects.down))
+    }
+
+    /// Returns whether the desired state keeps IPv6 objects off the link, or all objects that need it to be up.
+    fn keeps_off(&self, link: &LinkId, is_ipv6: bool) -> bool {
+        let settings = self.desired.link(link).map(|link| &link.settings);
+        let is_small = || settings.is_some_and(|settings| settings.mtu.is_some_and(|mtu| mtu < LEAST_IPV6_MTU));
+        let disables_ipv6 = || self.desired_disable_ipv6(link).is_some_and(Sysctl::is_on);
+        settings.is_some_and(|settings| settings.up == Some(false)) || is_ipv6 && (is_small() || disables_ipv6())
+    }
+
+    /// Returns the desired value of the sysctl that disables IPv6 on a link, or of that for all links.
+    fn desired_disable_ipv6(&self, link: &LinkId) -> Option<&Sysctl> {
+        let own = SysctlKey::disable_ipv6(link.name);
+        let desired = |key: SysctlKey| self.desired.sysctls.get(&(link.namespace.clone(), key));
+        let causes = own.causes();
+        desired(own).or_else(|| causes.into_iter().find_map(|(cause, _)| desired(cause)))
     }
 
     /// Returns whether the link has IPv6 after the changes.
     fn has_inet6(&self, link: &LinkId) -> bool {
         let mtu = self.setting(link, |settings| settings.mtu);
+        let is_small = || self.is_impaired(link, |objects| &objects.without_inet6);
+        let is_large = mtu.map_or_else(|| !is_small(), |mtu| mtu >= LEAST_IPV6_MTU);
         let disabled = SysctlKey::disable_ipv6(link.name);
         let desired = |key: &SysctlKey| self.desired.sysctls.get(&(link.namespace.clone(), key.clone()));
         let spread = || {
@@ -152,8 +177,11 @@ impl Differ<'_> {
                 .into_iter()
                 .find_map(|(cause, _)| desired(&cause).filter(|_| self.is_written(&link.namespace, &cause)))
         };
-        let value = desired(&disabled).or_else(spread).or_else(|| self.live.sysctl(&link.namespace, &disabled));
-        mtu.is_none_or(|mtu| mtu >= LEAST_IPV6_MTU) && value.is_none_or(|value| value.value == "0")
+        // A link that gets IPv6 inherits its sysctls.
+        let inherited = || self.desired_disable_ipv6(link);
+        let value =
+            desired(&disabled).or_else(spread).or_else(|| self.live.sysctl(&link.namespace, &disabled)).or_else(inherited);
+        is_large && !value.is_some_and(Sysctl::is_on)
     }
 
     /// Returns whether the kernel uses the link for a family after the changes.

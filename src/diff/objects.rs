@@ -84,5 +84,5 @@ fn connected(desired: &State, namespace: &NamespaceName, ip: IpAddr) -> Option<u
 
 fn disables_ipv6(desired: &State, namespace: &NamespaceName) -> bool {
     let mut sysctls = desired.sysctls.iter().filter(|((at, _), _)| at == namespace);
-    sysctls.any(|((_, key), sysctl)| key.path().ends_with("/disable_ipv6") && sysctl.value != "0")
+    sysctls.any(|((_, key), sysctl)| key.path().ends_with("/disable_ipv6") && sysctl.is_on())
 }

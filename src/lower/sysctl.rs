@@ -160,7 +160,7 @@ fn inherit(namespace: &Namespace<'_>, settings: &mut Settings<'_>) {
 fn has_ipv6(settings: &Settings<'_>, link: LinkName) -> bool {
     let value = |name: &str| {
         let key = SysctlKey::of_namespace(&format!("net/ipv6/conf/{name}/disable_ipv6")).ok()?;
-        settings.get(&key).map(|(sysctl, _)| sysctl.value == "0")
+        settings.get(&key).map(|(sysctl, _)| !sysctl.is_on())
     };
     value(&link.as_str()).or_else(|| value("all")).unwrap_or(true)
 }

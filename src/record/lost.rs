@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{Others, Record};
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::TakenPort;
-use crate::resource::object::table::{self, Messages, Registered, Tables, Visit};
+use crate::resource::object::table::{self, ForeignLists, Messages, Registered, Tables, Visit};
 use crate::resource::object::wire::Names;
-use crate::resource::object::{Foreign, Maker, Message};
+use crate::resource::object::{ByKey, Foreign, Maker, Message};
 use crate::state::Live;
 
 /// Messages that reported foreign objects, by namespace.
@@ -28,13 +28,41 @@ impl Record {
     /// them are left out.
     pub fn find_missing(&self, live: &mut Live, others: &Others) {
         for (namespace, lost) in &self.lost {
-            if live.foreign_objects.contains_key(namespace) {
-                let of_namespace = live.indices.iter().chain(&live.taken_indices).filter(|(id, _)| id.namespace == *namespace);
-                let names = Names::new(of_namespace.map(|(id, index)| (*index, id.name)));
-                table::visit(&mut FindMissing { namespace, lost, names, live, others });
+            let missing = missing(namespace, lost, live, others);
+            if let Some(objects) = live.foreign_objects.get_mut(namespace) {
+                objects.lost = missing;
             }
         }
     }
+}
+
+impl Others {
+    /// Adds the objects of `host` that the kernel has removed with changes of other labs, like [`Record::find_missing`].
+    pub fn find_missing(&self, live: &mut Live) {
+        let host = NamespaceName::host();
+        if !live.foreign_objects.contains_key(&host) {
+            return;
+        }
+        let mut lost = Tables::default();
+        for removed in self.lost_in_host() {
+            table::visit(&mut AddLost { lost: &mut lost, removed });
+        }
+        let missing = missing(&host, &lost, live, self);
+        if let Some(objects) = live.foreign_objects.get_mut(&host) {
+            objects.lost_with_others = missing;
+        }
+    }
+}
+
+fn missing(namespace: &NamespaceName, lost: &Tables<Messages>, live: &Live, others: &Others) -> Tables<ForeignLists> {
+    if !live.foreign_objects.contains_key(namespace) || *lost == Tables::default() {
+        return Tables::default();
+    }
+    let of_namespace = live.indices.iter().chain(&live.taken_indices).filter(|(id, _)| id.namespace == *namespace);
+    let names = Names::new(of_namespace.map(|(id, index)| (*index, id.name)));
+    let mut find = FindMissing { namespace, lost, names, live, others, missing: Tables::default() };
+    table::visit(&mut find);
+    find.missing
 }
 
 struct AddLost<'a> {
@@ -56,8 +84,9 @@ struct FindMissing<'a> {
     namespace: &'a NamespaceName,
     lost: &'a Tables<Messages>,
     names: Names,
-    live: &'a mut Live,
+    live: &'a Live,
     others: &'a Others,
+    missing: Tables<ForeignLists>,
 }
 
 impl Visit for FindMissing<'_> {
@@ -67,21 +96,14 @@ impl Visit for FindMissing<'_> {
             return;
         }
         let Some(there) = self.live.foreign_objects.get(self.namespace) else { return };
-        let mut present: HashMap<&O::Key, Vec<&Foreign<O>>> = HashMap::new();
-        for foreign in there.present.of::<O>() {
-            present.entry(&foreign.key).or_default().push(foreign);
-        }
+        let present = ByKey::new(there.present.of::<O>());
         let is_there = |foreign: &Foreign<O>| {
-            let same = |other: &&Foreign<O>| O::is_same((&foreign.key, &foreign.value), (&other.key, &other.value));
-            present.get(&foreign.key).is_some_and(|others| others.iter().any(same))
+            present.includes(foreign)
                 || self.live.state.objects::<O>().contains_key(&(self.namespace.clone(), foreign.key.clone()))
         };
         let missing = lost.iter().filter_map(|message| Foreign::<O>::decode(message, &self.names));
         let missing: Vec<_> = missing.filter(|foreign| !is_there(foreign) && self.is_needed(foreign)).collect();
-        let missing = without_repetitions(missing);
-        if let Some(there) = self.live.foreign_objects.get_mut(self.namespace) {
-            there.lost.of_mut::<O>().extend(missing);
-        }
+        *self.missing.of_mut::<O>() = without_repetitions(missing);
     }
 }
 

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::Record;
-use crate::name::{LabName, LinkId};
+use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::link::LinkSettings;
 use crate::resource::object::Id;
-use crate::resource::object::table::{self, Registered, Visit};
+use crate::resource::object::table::{self, Messages, Registered, Tables, Visit};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, State};
 
@@ -21,6 +21,12 @@ impl Others {
     /// Takes the records of the other labs of the machine.
     pub fn new(records: Vec<(LabName, Record)>) -> Self {
         Self(records)
+    }
+
+    /// Returns the objects of `host` that the kernel removes, or has removed, with changes of each of them.
+    pub(super) fn lost_in_host(&self) -> impl Iterator<Item = &Tables<Messages>> {
+        let host = NamespaceName::host();
+        self.0.iter().filter_map(move |(_, record)| record.lost.get(&host))
     }
 
     /// Returns a lab that set a sysctl of `host`, and the value before.
@@ -37,6 +43,16 @@ impl Others {
     pub fn settings(&self, link: &LinkId) -> LinkSettings {
         let held = self.0.iter().filter_map(|(_, record)| record.links.get(link));
         held.fold(LinkSettings::default(), |all, settings| all.or(settings))
+    }
+
+    /// Removes the links from a live state's lists of impaired ones that other labs have not changed: they are as their owner wants.
+    pub fn keep_impaired(&self, live: &mut Live) {
+        let host = NamespaceName::host();
+        let settings = |name: &LinkName| self.settings(&LinkId::new(&host, *name));
+        if let Some(objects) = live.foreign_objects.get_mut(&host) {
+            objects.down.retain(|name| settings(name).up.is_some());
+            objects.without_inet6.retain(|name| settings(name).mtu.is_some());
+        }
     }
 
     /// Returns a lab that changed one of these settings of an external link.

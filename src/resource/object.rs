@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::awaited::{Awaited, SettlingTime};
-pub use self::foreign::{Bodies, Foreign, Gateway, Message, Reach, Restoration, Way};
+pub use self::foreign::{Bodies, ByKey, Foreign, Gateway, Message, Reach, Restoration, Way};
 pub use self::maker::Maker;
 pub use self::need::{LinkLoss, Losses, Need};
 use self::site::{Item, Lowered, Site};

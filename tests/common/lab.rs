@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 pub use topo::internals::Plan;
 use topo::internals::{
-    ApplyError, Colour, Goal, LabName, Memory, OnFailure, Others, PlanColour, PrepareError, Record, Severity, State, Unattended,
-    apply, diagnostics, load, lower, prepare, render,
+    ApplyError, Colour, Goal, LabName, Memory, OnFailure, Others, PlanColour, PrepareError, Progress, Record, Severity, State,
+    Unattended, apply, diagnostics, load, lower, prepare, render,
 };
 
 /// A valid lab.
@@ -68,18 +68,32 @@ pub fn schema() -> String {
     topo::internals::schema_text()
 }
 
-/// A machine in memory, and what is recorded there about a lab.
+/// Stops after a number of operations.
+struct Until(usize);
+
+impl Progress for Until {
+    fn stop(&self) -> bool {
+        self.0 == 0
+    }
+
+    fn done(&mut self, _: usize) {
+        self.0 = self.0.saturating_sub(1);
+    }
+}
+
+/// A machine in memory, and what is recorded there about labs. One of them acts.
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub memory: Memory,
     name: LabName,
     record: Record,
+    others: BTreeMap<LabName, Record>,
 }
 
 impl Machine {
     /// A machine with nothing but `lo`, for a lab of this name.
     pub fn empty(name: &LabName) -> Self {
-        Self { memory: Memory::new(name.clone()), name: name.clone(), record: Record::default() }
+        Self { memory: Memory::new(name.clone()), name: name.clone(), record: Record::default(), others: BTreeMap::new() }
     }
 
     /// A machine with an `eth0` of its own.
@@ -89,6 +103,28 @@ impl Machine {
         machine
     }
 
+    /// Lets another lab act.
+    pub fn act_for(&mut self, name: &LabName) {
+        if *name == self.name {
+            return;
+        }
+        let record = self.others.remove(name).unwrap_or_default();
+        let former = std::mem::replace(&mut self.name, name.clone());
+        self.others.insert(former, std::mem::replace(&mut self.record, record));
+        self.memory = Memory::with_network(name.clone(), self.memory.network.clone());
+    }
+
+    /// Whether nothing is recorded about any lab.
+    pub fn records_nothing(&self) -> bool {
+        self.record.is_empty() && self.others.values().all(Record::is_empty)
+    }
+
+    /// Adds what is recorded.
+    fn recorded(&mut self, goal: Goal) -> Result<Goal, PrepareError> {
+        let others = self.others.iter().map(|(name, record)| (name.clone(), record.clone()));
+        Ok(goal.with_records(self.record.clone(), Others::new(others.collect()), &mut self.memory)?)
+    }
+
     /// All that can be seen of its network.
     pub fn fingerprint(&self) -> String {
         self.memory.network.fingerprint()
@@ -96,26 +132,37 @@ impl Machine {
 
     /// What has to be done to make the network the one that is desired.
     pub fn plan(&mut self, desired: &State) -> Result<Plan, PrepareError> {
-        let goal = Goal::apply(self.name.clone(), desired.clone()).with_records(self.record.clone(), Others::default());
+        let goal = self.recorded(Goal::apply(self.name.clone(), desired.clone()))?;
         Ok(prepare(&mut self.memory, &goal)?.1)
     }
 
     /// Makes the network the one that is desired; the inner result says what became of it.
     pub fn apply(&mut self, desired: &State, on_failure: OnFailure) -> Result<Result<(), ApplyError>, PrepareError> {
-        self.change(Goal::apply(self.name.clone(), desired.clone()), on_failure)
+        self.change(Goal::apply(self.name.clone(), desired.clone()), on_failure, &mut Unattended)
     }
 
     /// Removes what the lab owns, and puts back what it has changed; of a lab whose file is lost, nothing is declared.
     pub fn destroy(&mut self, declared: &State) -> Result<Result<(), ApplyError>, PrepareError> {
-        self.change(Goal::destroy(self.name.clone(), declared.clone()), OnFailure::Keep)
+        self.change(Goal::destroy(self.name.clone(), declared.clone()), OnFailure::Keep, &mut Unattended)
+    }
+
+    /// Destroys the lab by name, and is killed after this number of operations. Returns whether it was done before.
+    pub fn destroy_until(&mut self, operations: usize) -> bool {
+        let goal = Goal::destroy(self.name.clone(), State::default());
+        self.change(goal, OnFailure::Keep, &mut Until(operations)).is_ok_and(|outcome| outcome.is_ok())
     }
 
     /// Records, changes, and records again, in the command line's order.
-    fn change(&mut self, goal: Goal, on_failure: OnFailure) -> Result<Result<(), ApplyError>, PrepareError> {
-        let goal = goal.with_records(self.record.clone(), Others::default());
+    fn change(
+        &mut self,
+        goal: Goal,
+        on_failure: OnFailure,
+        progress: &mut dyn Progress,
+    ) -> Result<Result<(), ApplyError>, PrepareError> {
+        let goal = self.recorded(goal)?;
         let (before, plan) = prepare(&mut self.memory, &goal)?;
         self.record = goal.record_before(&before, &plan);
-        let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, &mut Unattended);
+        let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, progress);
         match &outcome {
             Ok(_) => self.record = goal.record_after(&self.record, &plan),
             Err(error) if error.rolled_back() => self.record = goal.record,
@@ -137,7 +184,8 @@ impl Machine {
     pub fn must_destroy(&mut self, lab: &Lab) -> Result<(), String> {
         let outcome = self.destroy(&lab.desired).map_err(|error| format!("{error:?}"))?;
         outcome.map_err(|error| format!("{error:?}"))?;
-        let goal = Goal::destroy(self.name.clone(), lab.desired.clone()).with_records(self.record.clone(), Others::default());
+        let goal = Goal::destroy(self.name.clone(), lab.desired.clone());
+        let goal = self.recorded(goal).map_err(|error| format!("{error:?}"))?;
         let (_, rest) = prepare(&mut self.memory, &goal).map_err(|error| format!("{error:?}"))?;
         if rest.is_empty() { Ok(()) } else { Err(format!("left after destroy:\n{}", plan_text(&rest))) }
     }

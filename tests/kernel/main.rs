@@ -21,6 +21,7 @@ mod foreign_objects;
 mod hostile;
 mod ignore;
 mod interrupt;
+mod labs_in_host;
 mod later;
 mod library;
 mod link_settings;

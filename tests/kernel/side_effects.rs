@@ -157,7 +157,7 @@ fn restored_after(settings: &str, says: &[&str]) {
 }
 
 /// Waits until the machine's network is as it was, apart from the files of topo and the order of forwarding entries.
-fn eventually_as(before: &str) {
+pub fn eventually_as(before: &str) {
     let lines = |text: &str| {
         let (network, _) = text.split_once("## files").unwrap();
         let mut lines: Vec<_> = network.lines().map(str::to_owned).collect();

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::apply::{Goal, with_present_names};
+use crate::apply::Goal;
 use crate::cli::args::{AdoptArgs, LabFileArgs, SideEffectArgs};
-use crate::cli::change::{IRREVERSIBLE, hint_elsewhere, prepare};
+use crate::cli::change::{hint_elsewhere, prepare};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::input::{self, Lab};
@@ -15,7 +15,7 @@ use crate::cli::{Context, Run};
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::kernel::linux::{Linux, Listing};
 use crate::name::LabName;
-use crate::plan::Plan;
+use crate::plan::{IRREVERSIBLE, Plan};
 use crate::record::Record;
 use crate::report::{json, text};
 use crate::runtime::records;
@@ -77,9 +77,9 @@ impl Run for PlanArgs {
             Some(early) => early,
             None => (Linux::read_only(lab.name.clone())?, records::read(&lab.name)?),
         };
-        let record = with_present_names(record, &mut kernel)?;
         let goal = Goal::apply(lab.name.clone(), std::mem::take(&mut lab.desired));
-        let goal = goal.adopting(self.adopt.links.clone()).with_records(record, records::others(&lab.name)?);
+        let goal = goal.adopting(self.adopt.links.clone());
+        let goal = goal.with_records(record, records::others(&lab.name)?, &mut kernel)?;
         let (live, plan) = prepare(&mut kernel, &goal, Some(&lab.source), context.output)?;
         hint_elsewhere(&goal, &live, context.elsewhere, context.output);
         if let Some(path) = &self.out {

@@ -10,7 +10,7 @@ use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::readiness;
 use crate::resource::address::Address;
 use crate::resource::object::table::{self, Places, Registered, Restorations, Verdicts, Visit};
-use crate::resource::object::{At, Fate, Foreign, Gateway, LinkLoss, Losses, Need, Reach, Replacement, Restoration, Way};
+use crate::resource::object::{At, ByKey, Fate, Foreign, Gateway, LinkLoss, Losses, Need, Reach, Replacement, Restoration, Way};
 use crate::state::{ForeignObjects, ResourceId};
 
 /// Adds what happens to the foreign objects of a namespace.
@@ -229,15 +229,39 @@ impl Prediction<'_, '_> {
         removed.of_mut::<O>().push(foreign.message.clone());
     }
 
-    fn lost_before<O: Registered>(&mut self, foreign: &Foreign<O>) {
+    /// Another lab puts back those `of_others` that this lab does not keep away.
+    fn lost_before<O: Registered>(&mut self, foreign: &Foreign<O>, of_others: &ByKey<'_, O>) {
         let possible = self.possible(foreign);
         self.provide(foreign, possible);
         if possible == Possible::Now {
             self.note(foreign, false, possible, "the kernel removed it with an earlier change of the lab".to_owned());
             self.restore(foreign);
-        } else {
+        } else if self.is_kept_away(foreign) || !of_others.includes(foreign) {
             self.add_missing(foreign);
         }
+    }
+
+    /// Takes over an object that the kernel removed with a change of another lab, if this lab keeps it away, too: the last lab that does
+    /// puts it back.
+    fn lost_with_another<O: Registered>(&mut self, foreign: &Foreign<O>) {
+        if self.is_kept_away(foreign) {
+            self.provide(foreign, Possible::Later);
+            self.add_missing(foreign);
+        }
+    }
+
+    /// Returns whether the kernel would refuse an object, or one that it needs, because of what the lab desires.
+    fn is_kept_away<O: Registered>(&self, foreign: &Foreign<O>) -> bool {
+        let is_unmet = |need: &Need| match need {
+            Need::Up(link) | Need::Inet(link) | Need::Inet6(link) => {
+                self.differ.keeps_off(&LinkId::new(self.namespace, *link), foreign.is_ipv6())
+            }
+            Need::Source(source) => !self.now.has_source(source) && self.later.has_source(source),
+            Need::Link(_) | Need::Hardware(_) | Need::Carrier(_) => false,
+        };
+        let is_unreachable = |gateway: &Gateway| !self.now.reaches(gateway) && self.later.reaches(gateway);
+        O::needs(&foreign.key, &foreign.value).iter().any(is_unmet)
+            || O::reach(&foreign.key, &foreign.value).gateways.iter().any(is_unreachable)
     }
 
     fn add_missing<O: Registered>(&mut self, foreign: &Foreign<O>) {
@@ -269,6 +293,8 @@ impl Visit for Prediction<'_, '_> {
         let removed = removed.filter(|(foreign, _)| self.namespace.is_host() || !self.goes_with_link(foreign));
         let removed: Vec<_> = removed.collect();
         let lost = objects.lost.of::<O>();
+        let lost_with_others = objects.lost_with_others.of::<O>();
+        let (ours, of_others) = (ByKey::new(lost), ByKey::new(lost_with_others));
         // Gateways may be reachable by other objects that are added again.
         for has_gateways in [false, true] {
             let is_next = |foreign: &Foreign<O>| O::reach(&foreign.key, &foreign.value).gateways.is_empty() != has_gateways;
@@ -276,7 +302,9 @@ impl Visit for Prediction<'_, '_> {
                 .iter()
                 .filter(|(foreign, _)| is_next(foreign))
                 .for_each(|(foreign, reason)| self.removed(foreign, reason.clone()));
-            lost.iter().filter(|foreign| is_next(foreign)).for_each(|foreign| self.lost_before(foreign));
+            lost.iter().filter(|foreign| is_next(foreign)).for_each(|foreign| self.lost_before(foreign, &of_others));
+            let taken_over = lost_with_others.iter().filter(|foreign| is_next(foreign) && !ours.includes(foreign));
+            taken_over.for_each(|foreign| self.lost_with_another(foreign));
         }
     }
 }

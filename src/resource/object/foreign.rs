@@ -1,6 +1,7 @@
 //! Foreign objects: objects that do not belong to the lab, of `host` or of a namespace of the lab. The kernel may remove them as a side
 //! effect of the lab's changes.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -96,6 +97,26 @@ impl<O: Object> Foreign<O> {
     /// Returns whether this is the IPv6 family.
     pub fn is_ipv6(&self) -> bool {
         self.message.0.first() == Some(&super::wire::AF_INET6)
+    }
+}
+
+/// Foreign objects by their keys, to look them up.
+pub struct ByKey<'a, O: Object>(HashMap<&'a O::Key, Vec<&'a Foreign<O>>>);
+
+impl<'a, O: Object> ByKey<'a, O> {
+    /// Takes a list of objects.
+    pub fn new(objects: &'a [Foreign<O>]) -> Self {
+        let mut by_key: HashMap<_, Vec<_>> = HashMap::new();
+        for foreign in objects {
+            by_key.entry(&foreign.key).or_default().push(foreign);
+        }
+        Self(by_key)
+    }
+
+    /// Returns whether the list contains the same object, [`Object::is_same`].
+    pub fn includes(&self, foreign: &Foreign<O>) -> bool {
+        let is_same = |other: &&Foreign<O>| O::is_same((&foreign.key, &foreign.value), (&other.key, &other.value));
+        self.0.get(&foreign.key).is_some_and(|others| others.iter().any(is_same))
     }
 }
 

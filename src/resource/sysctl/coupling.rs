@@ -27,7 +27,7 @@ impl Effect {
     pub fn value(self, cause: &str) -> String {
         match self {
             Self::Copy => cause.to_owned(),
-            Self::Opposite => if Sysctl::new(cause).agrees(&Sysctl::new("0")) { "1" } else { "0" }.to_owned(),
+            Self::Opposite => if Sysctl::new(cause).is_on() { "0" } else { "1" }.to_owned(),
             Self::StablePrivacy => STABLE_PRIVACY.to_owned(),
         }
     }

@@ -27,6 +27,11 @@ impl Sysctl {
             || same(&self.value, &live.value, ranges)
     }
 
+    /// Returns whether the kernel reads it as a number other than 0.
+    pub fn is_on(&self) -> bool {
+        !self.agrees(&Self::new("0"))
+    }
+
     /// Returns all attributes that are set.
     pub fn show(&self) -> Vec<(String, serde_json::Value)> {
         vec![("value".into(), self.value.clone().into())]
