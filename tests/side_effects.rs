@@ -171,3 +171,19 @@ fn the_last_lab_that_keeps_something_away_puts_it_back() {
     check_three([("up: false, mtu: 1000", ""), small, down]);
     check_three([("", ""), off, small]);
 }
+
+#[test]
+fn two_names_of_a_sysctl_are_one_sysctl() {
+    let names = ["net.ipv4.ip_forward: 1", "net.ipv4.conf.all.forwarding: 1"];
+    check_three([("", names[0]), ("", names[1]), ("", "net.ipv4.ip_forward: 1, net.ipv4.conf.all.forwarding: 1")]);
+    for (one, other) in [(names[0], names[1]), (names[1], names[0])] {
+        let [one, other] = [one, other].map(|sysctls| file("", sysctls));
+        let mut machine = Machine::with_uplink(&one.name);
+        add_foreign(&mut machine);
+        let alone = sorted(&machine);
+        machine.must_apply(&one).unwrap();
+        assert_eq!(machine.must_apply(&other).unwrap(), "No changes. The network matches the lab.\n");
+        machine.must_destroy(&other).unwrap();
+        assert_same(&sorted(&machine), &alone, "the lab has left");
+    }
+}

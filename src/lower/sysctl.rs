@@ -19,6 +19,17 @@ enum Place<'s> {
 }
 
 impl Place<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::Namespace(text) | Self::Interface(_, _, text) => text,
+        }
+    }
+
+    /// Returns the last word of the setting's name.
+    fn name(&self) -> &str {
+        self.text().rsplit(['.', '/']).next().unwrap_or_default()
+    }
+
     fn path(self, namespace: &Namespace<'_>) -> Path {
         match self {
             Self::Namespace(key) => namespace.path().then("sysctls").then(key),
@@ -135,12 +146,18 @@ fn take<'s>(
             return;
         }
     };
+    let sysctl = Sysctl::new(&value.0);
     match settings.get(&key) {
-        Some((_, first)) => {
-            let problem = problems.error(place.path(namespace), format!("`{key}` is set twice"));
-            problem.also(first.path(namespace), "also set here").hint("remove one of the two");
+        Some((first, at)) => {
+            let message = match at.name() == place.name() {
+                true => format!("`{key}` is set twice"),
+                false if first.agrees(&sysctl) => return,
+                false => format!("`{}` and `{}` are the same setting", escape(at.text()), escape(place.text())),
+            };
+            let problem = problems.error(place.path(namespace), message);
+            problem.also(at.path(namespace), "also set here").hint("remove one of the two");
         }
-        None => drop(settings.insert(key, (Sysctl::new(&value.0), place))),
+        None => drop(settings.insert(key, (sysctl, place))),
     }
 }
 

@@ -20,7 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::LinkName;
 
-/// The path of a setting below /proc/sys, with slashes, since names of interfaces may hold dots.
+/// The name of the one value in the kernel that has two names: `net.ipv4.conf.all.forwarding` is `net.ipv4.ip_forward`.
+const IP_FORWARD: &str = "net/ipv4/ip_forward";
+const ALL_FORWARDING: &str = "net/ipv4/conf/all/forwarding";
+
+/// The path of a setting below /proc/sys, with slashes, since names of interfaces may hold dots. Two names of the same value are one key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SysctlKey(String);
@@ -81,7 +85,11 @@ impl SysctlKey {
                 && !word.starts_with('.')
                 && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         };
-        if path.len() <= 200 && path.split('/').all(word) { Ok(Self(path)) } else { Err(SysctlError::Syntax) }
+        if path.len() <= 200 && path.split('/').all(word) { Ok(Self::of_path(path)) } else { Err(SysctlError::Syntax) }
+    }
+
+    fn of_path(path: String) -> Self {
+        Self(if path == ALL_FORWARDING { IP_FORWARD.to_owned() } else { path })
     }
 
     /// Returns the key that sorts before all others, for searches.
@@ -141,7 +149,8 @@ impl SysctlKey {
 
     /// The path as directory, last but one and last word.
     fn parts(&self) -> Option<(&str, &str, &str)> {
-        let (rest, name) = self.0.rsplit_once('/')?;
+        let path = if self.0 == IP_FORWARD { ALL_FORWARDING } else { &self.0 };
+        let (rest, name) = path.rsplit_once('/')?;
         let (directory, link) = rest.rsplit_once('/')?;
         Some((directory, link, name))
     }
@@ -193,6 +202,14 @@ mod tests {
         assert_eq!(SysctlKey::of_namespace(&key.to_string()).unwrap(), key);
         assert_eq!(key.link(), Some(link));
         assert_eq!(key.of_default().unwrap().path(), "net/ipv4/conf/default/rp_filter");
+    }
+
+    #[test]
+    fn two_names_of_a_value_are_one_key() {
+        let key = |text: &str| SysctlKey::of_namespace(text).unwrap();
+        assert_eq!(key("net.ipv4.conf.all.forwarding"), key("net.ipv4.ip_forward"));
+        assert_eq!(key("net/ipv4/conf/all/forwarding").to_string(), "net.ipv4.ip_forward");
+        assert_ne!(key("net.ipv6.conf.all.forwarding"), key("net.ipv4.ip_forward"));
     }
 
     #[test]

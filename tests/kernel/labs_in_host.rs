@@ -65,3 +65,21 @@ fn the_last_lab_that_keeps_something_of_the_machine_away_puts_it_back() {
         check([off, &up0("up: false, mtu: 1200"), &small], &ORDERS);
     });
 }
+
+#[test]
+fn labs_share_a_sysctl_under_its_two_names() {
+    in_namespaces(|| {
+        sh("ip link add up0 type veth peer name up1; echo 1 > /proc/sys/net/ipv4/conf/up0/forwarding");
+        let names = ["sysctls: { net.ipv4.ip_forward: 1 }", "sysctls: { net.ipv4.conf.all.forwarding: 1 }"];
+        let before = settled_fingerprint();
+        let [one, other] = names.map(|host| lab(&format!("name: one\nnamespaces: {{ host: {{ {host} }} }}\n")));
+        topo(&["apply", &one]).ok();
+        assert_no_changes(&other);
+        topo(&["apply", &other]).ok();
+        let off = lab("name: off\nnamespaces: { host: { sysctls: { net.ipv4.ip_forward: 0 } } }\n");
+        topo(&["apply", &off]).exits(1).says("lab `one`");
+        destroy("one");
+        eventually_as(&before);
+        check([names[0], names[1], names[0]], &ORDERS[3..]);
+    });
+}

@@ -183,7 +183,7 @@ impl Setting {
 
     /// Returns the sysctl of `all`, `default`, or an interface.
     pub fn of(self, place: &str) -> SysctlKey {
-        SysctlKey(format!("{}/{place}/{}", self.family.directory(), self.name))
+        SysctlKey::of_path(format!("{}/{place}/{}", self.family.directory(), self.name))
     }
 
     /// Returns the setting that a sysctl of an interface, of `all` or of `default` has, with the kernel's value of that sysctl.
@@ -313,7 +313,7 @@ mod tests {
         let keys: Vec<_> = conf.changed.iter().map(|(setting, value)| format!("{} {value}", setting.of("eth0"))).collect();
         assert_eq!(keys, ["net.ipv4.conf.eth0.forwarding 1", "net.ipv6.conf.eth0.disable_ipv6 1"]);
         let suspects: Vec<_> = conf.suspects().iter().map(ToString::to_string).collect();
-        assert_eq!(suspects, ["net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.disable_ipv6"]);
+        assert_eq!(suspects, ["net.ipv4.ip_forward", "net.ipv6.conf.all.disable_ipv6"]);
         for (setting, _) in conf.changed {
             assert_eq!(Setting::of_key(&setting.of("eth0")), Some(setting));
         }
@@ -321,12 +321,7 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_compared_have_no_value() {
-        for text in [
-            "net.ipv6.conf.eth0.mtu",
-            "net.ipv4.conf.eth0.mc_forwarding",
-            "net.ipv4.neigh.eth0.proxy_qlen",
-            "net.ipv4.ip_forward",
-        ] {
+        for text in ["net.ipv6.conf.eth0.mtu", "net.ipv4.conf.eth0.mc_forwarding", "net.ipv4.neigh.eth0.proxy_qlen"] {
             assert_eq!(Setting::of_key(&SysctlKey::of_namespace(text).unwrap()), None, "{text}");
         }
     }

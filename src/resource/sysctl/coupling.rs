@@ -1,7 +1,7 @@
 //! Sysctls that the kernel changes when another one is written.
 
 use super::conf::Setting;
-use super::{Sysctl, SysctlKey};
+use super::{IP_FORWARD, Sysctl, SysctlKey};
 use crate::name::LinkName;
 
 /// IPv6 sysctls that the kernel copies from `all` to `default` and to every interface (net/ipv6/addrconf.c).
@@ -39,8 +39,7 @@ impl SysctlKey {
     /// IPv4 copies `default` only to interfaces whose sysctl was never written (`devinet_copy_dflt_conf`).
     pub fn causes(&self) -> Vec<(Self, Effect)> {
         let key = |path: String| Self(path);
-        let forwarding =
-            |effect| ["net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding"].map(|path| (key(path.to_owned()), effect)).to_vec();
+        let forwarding = |effect| vec![(key(IP_FORWARD.to_owned()), effect)];
         match self.words().as_slice() {
             ["net", "ipv4", "conf", "all", "accept_redirects"] => forwarding(Effect::Opposite),
             ["net", _, "conf", "all", _] => Vec::new(),
@@ -64,7 +63,7 @@ impl SysctlKey {
     /// Returns the sysctls of the namespace that the kernel can change with this one, by [`Self::causes`], if these are its interfaces.
     pub fn effects(&self, links: impl Iterator<Item = LinkName>) -> Vec<Self> {
         let (families, name): (&[&str], &str) = match self.words().as_slice() {
-            ["net", "ipv4", "ip_forward"] | ["net", "ipv4", "conf", "all", "forwarding"] => (&["ipv4"], "forwarding"),
+            ["net", "ipv4", "ip_forward"] => (&["ipv4"], "forwarding"),
             ["net", "ipv4", "conf", "default", name] if *name != "forwarding" => (&["ipv4"], name),
             ["net", "ipv6", "conf", "all", name] if IPV6_SPREADING.contains(name) => (&["ipv6"], name),
             ["net", "ipv6", "conf", "default", "stable_secret"] => (&["ipv6"], "addr_gen_mode"),
@@ -86,18 +85,14 @@ impl SysctlKey {
 
     /// Returns the setting of interfaces that the kernel sets to the same value on all of them.
     pub fn spreads(&self) -> Option<Setting> {
-        let of_all = match self.path() {
-            "net/ipv4/ip_forward" => Setting::of_key(&Self("net/ipv4/conf/all/forwarding".into())),
-            path if path.contains("/conf/all/") => Setting::of_key(self),
-            _ => None,
-        };
-        of_all.filter(|setting| setting.spreads())
+        let is_of_all = self.parts().is_some_and(|(_, place, _)| place == "all");
+        Setting::of_key(self).filter(|setting| is_of_all && setting.spreads())
     }
 
     /// Returns the position among the sysctls of a namespace or of a link: causes are written before what they change.
     pub fn rank(&self) -> i64 {
         match self.words().as_slice() {
-            ["net", "ipv4", "ip_forward"] | ["net", "ipv4", "conf", "all", "forwarding"] => 0,
+            ["net", "ipv4", "ip_forward"] => 0,
             ["net", _, "conf", "all", _] => 1,
             ["net", _, "conf", _, "stable_secret"] => 2,
             _ => 3,
@@ -124,7 +119,7 @@ impl SysctlKey {
         matches!(self.words().as_slice(), ["net", "ipv6", "conf", _, "mtu"]) && self.link().is_some()
     }
 
-    /// Returns the other names of the same sysctl, in another unit or not.
+    /// Returns the other names of the same sysctl, in another unit.
     pub fn aliases(&self) -> Vec<Self> {
         const OF_NEIGHBOURS: [[&str; 2]; 3] = [
             ["base_reachable_time", "base_reachable_time_ms"],
@@ -132,8 +127,6 @@ impl SysctlKey {
             ["unres_qlen", "unres_qlen_bytes"],
         ];
         match self.words().as_slice() {
-            ["net", "ipv4", "ip_forward"] => vec![Self("net/ipv4/conf/all/forwarding".into())],
-            ["net", "ipv4", "conf", "all", "forwarding"] => vec![Self("net/ipv4/ip_forward".into())],
             ["net", family, "neigh", whose, name] => {
                 let names = OF_NEIGHBOURS.into_iter().filter(|names| names.contains(name)).flatten();
                 names.filter(|other| other != name).map(|other| Self(format!("net/{family}/neigh/{whose}/{other}"))).collect()
@@ -158,11 +151,11 @@ mod tests {
 
     #[test]
     fn a_change_of_forwarding_changes_other_sysctls() {
-        let copied = ["net.ipv4.ip_forward 1", "net.ipv4.conf.all.forwarding 1"];
+        let copied = ["net.ipv4.ip_forward 1"];
         assert_eq!(causes("net.ipv4.conf.eth0.forwarding"), copied);
         assert_eq!(causes("net.ipv4.conf.default.forwarding"), copied);
-        assert_eq!(causes("net.ipv4.conf.all.accept_redirects"), ["net.ipv4.ip_forward 0", "net.ipv4.conf.all.forwarding 0"]);
-        assert_eq!(causes("net.ipv4.conf.all.forwarding"), [""; 0]);
+        assert_eq!(causes("net.ipv4.conf.all.accept_redirects"), ["net.ipv4.ip_forward 0"]);
+        assert_eq!(causes("net.ipv4.ip_forward"), [""; 0]);
         assert_eq!(["0", "0x0", "2"].map(|cause| Effect::Opposite.value(cause)), ["1", "1", "0"]);
     }
 
@@ -214,7 +207,6 @@ mod tests {
     #[test]
     fn other_names_are_known() {
         let aliases = |text: &str| key(text).aliases().iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(aliases("net.ipv4.ip_forward"), ["net.ipv4.conf.all.forwarding"]);
         assert_eq!(aliases("net.ipv6.neigh.eth0.retrans_time_ms"), ["net.ipv6.neigh.eth0.retrans_time"]);
         assert_eq!(aliases("net.ipv4.conf.eth0.forwarding"), [""; 0]);
     }

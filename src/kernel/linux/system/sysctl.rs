@@ -43,7 +43,7 @@ pub fn ask(socket: &mut Socket, key: &SysctlKey) -> Option<Sysctl> {
     const AF_INET: u8 = 2;
     const AF_INET6: u8 = 10;
     let family = match key.path() {
-        "net/ipv4/ip_forward" | "net/ipv4/conf/all/forwarding" => AF_INET,
+        "net/ipv4/ip_forward" => AF_INET,
         "net/ipv6/conf/all/forwarding" => AF_INET6,
         _ => return None,
     };
