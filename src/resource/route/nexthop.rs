@@ -53,7 +53,9 @@ pub(super) fn resolve(context: &Context<'_>, hop: &Hop, problems: &mut Problems)
         check_reach(context, hop, via, dev, problems);
     }
     let clean = problems.count == before;
-    if let (true, true, Some(interface)) = (clean, context.ipv6, dev.and_then(|dev| context.site.interfaces.get(&dev))) {
+    // The kernel looks up an IPv6 gateway of an IPv4 route, too, with the interface's part of IPv6 (`fib_check_nh_v6_gw`).
+    let needs_ipv6 = context.ipv6 || hop.via.is_some_and(|via| via.is_ipv6());
+    if let (true, true, Some(interface)) = (clean, needs_ipv6, dev.and_then(|dev| context.site.interfaces.get(&dev))) {
         check_ipv6(context, hop, interface, problems);
     }
     let hop = NextHop { via: hop.via, dev, weight: hop.weight.unwrap_or(1), onlink: hop.onlink };
@@ -164,7 +166,8 @@ fn check_reach(context: &Context<'_>, hop: &Hop, via: IpAddr, dev: LinkName, pro
 fn check_ipv6(context: &Context<'_>, hop: &Hop, interface: &Interface, problems: &mut Problems) {
     context.site.refuse_small_mtu(interface, "a route", || hop.path(context), problems);
     if interface.without_ipv6 {
-        let message = format!("IPv6 is disabled on `{}`; the kernel rejects IPv6 routes over it", interface.id);
+        let routes = if context.ipv6 { "IPv6 routes" } else { "IPv6 gateways" };
+        let message = format!("IPv6 is disabled on `{}`; the kernel rejects {routes} over it", interface.id);
         problems.error(hop.path(context), message).hint("remove the sysctl `disable_ipv6` or the route");
     }
 }
