@@ -14,12 +14,13 @@ use self::wait::{VerifyError, verify};
 pub use self::wait::{WaitError, until_usable};
 use crate::diff::{Change, Conflict, diff, held_by_others};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress};
-use crate::name::{LabName, LinkId};
+use crate::name::{LabName, LinkId, NamespaceName};
 use crate::operation::Operation;
 use crate::plan::{Plan, plan};
 use crate::record::{Others, Record};
+use crate::resource::ignore::SYSCTLS;
 use crate::resource::object::table::{self, Registered, Visit};
-use crate::resource::sysctl::SysctlKey;
+use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::{Ifindex, Live, ResourceId, State};
 
 /// Why the network could not be compared with the lab.
@@ -256,7 +257,31 @@ pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), Pr
         live = goal.own(kernel.observe(&goal.interest)?);
         plan = plan_for(kernel, goal, &live)?;
     }
+    if let Some(interest) = with_defaults_of_new_links(goal, &live, &plan) {
+        live = goal.own(kernel.observe_again(&interest, &BTreeSet::new())?);
+        plan = plan_for(kernel, goal, &live)?;
+    }
     Ok((live, plan))
+}
+
+/// Returns what to observe in addition if the plan creates links in namespaces of the lab that exist: the sysctl with which somebody may
+/// have disabled IPv6 on new links. No other default keeps the kernel from making what the lab declares.
+fn with_defaults_of_new_links(goal: &Goal, live: &Live, plan: &Plan) -> Option<State> {
+    let exists = |namespace: &&NamespaceName| {
+        let is_there = live.state.namespaces.contains(*namespace) && !live.broken.contains(*namespace);
+        is_there && !goal.desired.ignore.includes(namespace, SYSCTLS, [])
+    };
+    let new = plan.changes.iter().filter(|change| change.action.creates()).filter_map(|change| match &change.id {
+        ResourceId::Link(id) => Some(&id.namespace),
+        ResourceId::Namespace(_) | ResourceId::Sysctl(..) | ResourceId::Object(_) | ResourceId::Part(..) => None,
+    });
+    let keys = new.filter(exists).map(|namespace| (namespace.clone(), SysctlKey::disable_ipv6_by_default()));
+    let unread: BTreeSet<_> = keys.filter(|id| !goal.interest.sysctls.contains_key(id)).collect();
+    (!unread.is_empty()).then(|| {
+        let mut interest = State::clone(&goal.interest);
+        interest.sysctls.extend(unread.into_iter().map(|id| (id, Sysctl::new(""))));
+        interest
+    })
 }
 
 fn plan_for(kernel: &mut impl Kernel, goal: &Goal, live: &Live) -> Result<Plan, PrepareError> {

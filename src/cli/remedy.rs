@@ -52,6 +52,10 @@ pub fn find(error: &ApplyError, plan: &Plan) -> Option<Remedy> {
         Operation::CreateLink(_) if errno == Errno::EACCES => {
             Some(only("a port below 1024 needs CAP_NET_BIND_SERVICE, which this process does not have"))
         }
+        // Nothing else of an object needs a permission that the namespace's administrator lacks (`ipv6_add_addr`, `fib6_nh_init`).
+        Operation::Put(_) if errno == Errno::EACCES => Some(only(
+            "IPv6 is disabled there: set the sysctl `ipv6.disable_ipv6: 0` of the interface in the lab file, or with sysctl(8)",
+        )),
         Operation::CreateLink(_) | Operation::Put(_) if matches!(errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) => {
             inet6::problem().map(Remedy::from)
         }

@@ -22,6 +22,7 @@ mod tables;
 mod tamper;
 mod update;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Errno, ExecuteError, Kernel, ObserveError, OperationError, Progress};
@@ -139,7 +140,11 @@ impl Kernel for Memory {
         let (snapshots, others) = observe::read(&self.network, &self.lab, desired);
         self.seen.retain(|namespace, _| snapshots.contains_key(namespace) && !touched.contains(namespace));
         for (namespace, snapshot) in snapshots {
-            self.seen.entry(namespace).or_insert(snapshot);
+            match self.seen.entry(namespace) {
+                Entry::Vacant(unseen) => drop(unseen.insert(snapshot)),
+                // An earlier snapshot lacks sysctls that are asked for now.
+                Entry::Occupied(mut seen) => seen.get_mut().sysctls = snapshot.sysctls,
+            }
         }
         Ok(self.live(desired, others))
     }

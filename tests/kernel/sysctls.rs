@@ -227,3 +227,32 @@ fn a_new_link_has_the_kernels_settings_in_a_namespace_that_somebody_configured()
         destroy("new");
     });
 }
+
+/// The kernel would refuse the address of a new link, so that the default is put back first; a plan that fails leaves it.
+#[test]
+fn a_new_link_has_ipv6_where_somebody_disabled_it_by_default() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge, Feature::Ipv6]) {
+            return;
+        }
+        let file = |links: &str, more: &str| {
+            lab(&format!("name: new\nnamespaces:\n  a: {{ {more} interfaces: {{ br0: {{ bridge: {{}} }}{links} }} }}\n"))
+        };
+        let new = ", br1: { bridge: {}, addresses: [\"2001:db8::1/64\"] }";
+        let default = || value("a", "ipv6/conf/default/disable_ipv6");
+        apply(&file("", ""));
+        sh("ip netns exec a sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
+        let before = settled_fingerprint();
+        topo(&["plan", &file(new, "")]).ok().says("~ sysctl net.ipv6.conf.default.disable_ipv6  # the lab does not set it");
+        let refused = ", br2: { bridge: {}, sysctls: { ipv6.mtu: rubbish } }";
+        topo(&["apply", &file(&format!("{new}{refused}"), "")]).exits(1).says("as it was before");
+        assert_restored(&before);
+        assert_eq!(default(), "1");
+        let ignored = "ignore: [sysctls],";
+        topo(&["apply", &file(new, ignored)]).exits(1).says("hint: IPv6 is disabled there");
+        apply(&file(new, ""));
+        assert_no_changes(&file(new, ""));
+        assert_eq!(default(), "0");
+        destroy("new");
+    });
+}

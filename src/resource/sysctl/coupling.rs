@@ -114,6 +114,11 @@ impl SysctlKey {
         Self(format!("net/ipv6/conf/{}/disable_ipv6", link.as_str()))
     }
 
+    /// Returns the sysctl that disables IPv6 on new interfaces.
+    pub fn disable_ipv6_by_default() -> Self {
+        Self("net/ipv6/conf/default/disable_ipv6".to_owned())
+    }
+
     /// Returns whether the kernel sets it to the link's mtu whenever that changes and whenever the link is set up (`addrconf_notify`).
     pub fn follows_mtu(&self) -> bool {
         matches!(self.words().as_slice(), ["net", "ipv6", "conf", _, "mtu"]) && self.link().is_some()
