@@ -160,7 +160,8 @@ impl Operation {
             Self::CreateNamespace(namespace)
             | Self::CreateUserNamespace(namespace)
             | Self::DeleteNamespace(namespace)
-            | Self::WriteSysctl { namespace, .. } => namespace,
+            | Self::WriteSysctl { namespace, .. }
+            | Self::RemovePart(namespace, _) => namespace,
             // Never empty, and all in `host`.
             Self::DeleteLinkGroup(links) => &links[0].id.namespace,
             Self::CreateLink(new) => &new.handle.id.namespace,
@@ -171,7 +172,6 @@ impl Operation {
             Self::Restore(again) => again.namespace(),
             Self::RestoreEntry(port, _) => &port.id.namespace,
             Self::PutPart(put) => &put.namespace,
-            Self::RemovePart(namespace, _) => namespace,
         }
     }
 }

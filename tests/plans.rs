@@ -42,6 +42,7 @@ subjects! {
     macvlan
     namespace
     neighbor
+    node
     order
     route
     rule

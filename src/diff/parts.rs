@@ -10,7 +10,7 @@ use crate::state::{ResourceId, side_by_side};
 /// The reason for changes of what is in a node that is replaced.
 const NODE_IS_REPLACED: &str = "the node is replaced";
 
-impl<'a> Differ<'a> {
+impl Differ<'_> {
     pub(super) fn parts(&mut self) {
         // The nodes that are removed, be it to make them again. What is in them is gone then.
         let mut removed: HashSet<&NamespaceName> = HashSet::new();

@@ -186,7 +186,10 @@ impl Network {
             // No entries are simulated, so none are lost.
             Operation::RestoreEntry(..) => Err(Errno::new(libc::EOPNOTSUPP)),
             Operation::PutPart(put) => self.put_part(put),
-            Operation::RemovePart(namespace, key) => self.remove_part(namespace, key),
+            Operation::RemovePart(namespace, key) => {
+                self.remove_part(namespace, key);
+                Ok(())
+            }
         }?;
         self.enable_ports();
         self.drop_unmet_objects();

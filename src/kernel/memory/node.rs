@@ -25,12 +25,11 @@ impl Network {
         Ok(())
     }
 
-    pub(super) fn remove_part(&mut self, namespace: &NamespaceName, key: &PartKey) -> Result<(), Errno> {
+    pub(super) fn remove_part(&mut self, namespace: &NamespaceName, key: &PartKey) {
         match key {
             PartKey::Node => self.remove_parts(namespace),
             PartKey::File(_) => drop(self.parts.remove(&(namespace.clone(), key.clone()))),
         }
-        Ok(())
     }
 
     fn node(&self, namespace: &NamespaceName) -> Option<&Node> {

@@ -213,12 +213,11 @@ fn checksum(content: &[u8]) -> String {
     format!("{hash:016x}")
 }
 
-/// Describes where two contents differ: the first line that does, without its text.
+/// Describes two contents: their sizes, and the first line that differs, without its text.
 fn differing_lines(before: &[u8], after: &[u8]) -> (String, String) {
-    let lines = |content: &[u8]| content.split(|byte| *byte == b'\n').count();
     let first = before.split(|byte| *byte == b'\n').zip(after.split(|byte| *byte == b'\n')).take_while(|(a, b)| a == b).count();
-    let describe = |content: &[u8]| format!("{} bytes, differs from line {}", content.len(), (first + 1).min(lines(content)));
-    (describe(before), describe(after))
+    let size = |content: &[u8]| format!("{} bytes", content.len());
+    (size(before), format!("{}, changed from line {}", size(after), first + 1))
 }
 
 #[cfg(test)]
@@ -257,7 +256,7 @@ mod tests {
         let [old, new] = ["a\nb\n", "a\nc\n"].map(|text| File::new(text.as_bytes()));
         let changes = new.compare(&old);
         assert_eq!(changes.len(), 1);
-        assert_eq!(changes[0].after, "4 bytes, differs from line 2");
+        assert_eq!(changes[0].after, "4 bytes, changed from line 2");
         assert_eq!(new.compare(&new), []);
     }
 }

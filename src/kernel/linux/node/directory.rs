@@ -107,7 +107,9 @@ impl Nodes {
     pub fn clean_up() {
         let labs = names(Path::new(DIRECTORY)).unwrap_or_default();
         // Fails for those that are not empty.
-        labs.iter().for_each(|lab| drop(std::fs::remove_dir(Path::new(DIRECTORY).join(lab))));
+        for lab in labs {
+            let _ = std::fs::remove_dir(Path::new(DIRECTORY).join(lab));
+        }
         let _ = std::fs::remove_dir(DIRECTORY);
     }
 

@@ -26,8 +26,8 @@ pub fn of(lab: &LabName, node: &str) -> String {
 /// Fails if /proc is not there.
 pub fn set(title: &str) -> io::Result<()> {
     prctl::set_name(&CString::new(COMMAND)?)?;
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (start, end) = arguments(&stat).ok_or_else(|| io::Error::other("/proc/self/stat is not as expected"))?;
+    let text = std::fs::read_to_string("/proc/self/stat")?;
+    let (start, end) = arguments(&text).ok_or_else(|| io::Error::other("/proc/self/stat is not as expected"))?;
     let length = usize::try_from(end - start).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];
     let shown = title.len().min(length.saturating_sub(1));
@@ -36,8 +36,8 @@ pub fn set(title: &str) -> io::Result<()> {
 }
 
 /// Parses where the arguments are in memory: fields 48 and 49 of proc_pid_stat(5).
-fn arguments(stat: &str) -> Option<(u64, u64)> {
-    let mut fields = stat.rsplit_once(") ")?.1.trim_end().split(' ').skip(45);
+fn arguments(text: &str) -> Option<(u64, u64)> {
+    let mut fields = text.rsplit_once(") ")?.1.trim_end().split(' ').skip(45);
     let (start, end) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     (start < end).then_some((start, end))
 }

@@ -125,8 +125,8 @@ impl View {
 
     /// Puts back what the machine has in the place of a file.
     fn restore(&self, target: &Path) -> io::Result<()> {
-        let overlays = self.overlays.iter().rev();
-        let below = overlays.filter_map(|overlay| Some((overlay, target.strip_prefix(&overlay.path).ok()?))).next();
+        let mut overlays = self.overlays.iter().rev();
+        let below = overlays.find_map(|overlay| Some((overlay, target.strip_prefix(&overlay.path).ok()?)));
         let original = below.and_then(|(overlay, rest)| {
             let status = fstatat(&overlay.below, rest, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
             Some((overlay, rest, status.st_mode & libc::S_IFMT))
