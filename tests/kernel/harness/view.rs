@@ -54,8 +54,12 @@ fn section() -> String {
     shown.extend(batch("ip", &["-6"], &["route show table all", "rule"]));
     shown.extend(batch("bridge", &[], &["link"]));
     let idle = without_carrier_of_their_own(&shown[0].1);
+    let silent = without_carrier(&shown[0].1);
     for (command, mut objects) in shown {
         objects.as_array_mut().into_iter().flatten().for_each(|object| forget_carrier(object, &idle));
+        if let Some(objects) = objects.as_array_mut() {
+            objects.retain_mut(|object| forget_detection(object, &silent));
+        }
         let mut lines: Vec<_> = objects.as_array().into_iter().flatten().cloned().filter_map(plain).collect();
         lines.sort();
         writeln!(out, "# {command}\n{}", lines.join("\n")).expect("a string");
@@ -86,6 +90,31 @@ fn without_carrier_of_their_own(links: &Value) -> BTreeSet<String> {
         }
     }
     idle
+}
+
+/// The links that have no carrier now.
+fn without_carrier(links: &Value) -> BTreeSet<String> {
+    let has_carrier = |link: &Value| link["flags"].as_array().is_some_and(|flags| flags.iter().any(|flag| flag == "LOWER_UP"));
+    let silent = links.as_array().into_iter().flatten().filter(|link| !has_carrier(link));
+    silent.filter_map(|link| link["ifname"].as_str().map(str::to_owned)).collect()
+}
+
+/// Removes what tells whether a link without carrier has had one before: then duplicate address detection has ended, the address has its
+/// local route, and a link that is down has a queueing discipline. Returns whether anything remains.
+fn forget_detection(object: &mut Value, silent: &BTreeSet<String>) -> bool {
+    let is_about = |key: &str| object[key].as_str().is_some_and(|name| silent.contains(name));
+    if is_about("dev") && object["type"] == "local" && object["dst"].as_str().is_some_and(|to| to.contains(':')) {
+        return false;
+    }
+    if is_about("ifname") {
+        for address in object["addr_info"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            address.remove("tentative");
+        }
+        if object["qdisc"] == "noop" {
+            object["qdisc"] = "noqueue".into();
+        }
+    }
+    true
 }
 
 /// Removes what follows from the carrier of these links.
