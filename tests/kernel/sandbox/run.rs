@@ -39,6 +39,15 @@ fn processes(user: &User) -> Vec<String> {
     found
 }
 
+/// The number of children of a process.
+fn children(parent: u32) -> usize {
+    let of = |entry: fs::DirEntry| {
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse::<u32>().ok()
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(of).filter(|found| *found == parent).count()
+}
+
 /// Insists that no process, no file and no mount of a run is left. `mounts` were there before.
 #[track_caller]
 fn assert_gone(user: &User, mounts: &str) {
@@ -153,7 +162,8 @@ fn signals_reach_the_command_once() {
         let slow = user
             .file("slow.yaml", &READY.replace("net.ipv6.conf.default.accept_dad: 0", "net.ipv6.conf.default.dad_transmits: 9"));
         let mut child = user.start(&["run", &slow, "--", "true"]);
-        eventually("the process that applies the lab", || processes(&user).iter().any(|name| name.ends_with("topo-sandbox")));
+        // The holder of the sandbox, and the process that applies the lab.
+        eventually("the process that applies the lab", || children(child.id()) == 2);
         sleep(Duration::from_millis(300));
         kill(number(&child), Signal::SIGTERM).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(143));
