@@ -81,7 +81,7 @@ impl Differ<'_> {
         }
     }
 
-    /// Takes links with `up: false` down again that the kernel brings up with their parent.
+    /// Takes links with `up: false` down again that the kernel brings up with their parent. They lose what every link loses that is set down.
     fn rewrite_down(&mut self) {
         let comes_up = |change: &super::Change| match &change.subject {
             Subject::Link(_, delta) => delta.settings.up == Some(true),
@@ -95,6 +95,7 @@ impl Differ<'_> {
         let down = LinkSettings { up: Some(false), ..LinkSettings::default() };
         for id in affected.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.rewrite(&id, &down, "the kernel brings it up with its parent");
+            self.set_down.insert(id);
         }
     }
 
