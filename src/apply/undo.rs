@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Aftermath, Goal, Leaving, OnFailure, PrepareError, Remains, plan_from};
+use super::{Aftermath, Goal, Leaving, OnFailure, PrepareError, Remains, plan_from, wait};
 use crate::diff::Change;
 use crate::graph::LinkGraph;
 use crate::kernel::{Kernel, Unattended};
@@ -78,7 +78,17 @@ impl Back {
     }
 }
 
+/// Plans the way back. Routes of addresses that the kernel adds a moment later are waited for.
 fn plan_back(kernel: &mut impl Kernel, back: &Goal, before: &Live) -> Result<Back, PrepareError> {
+    let found = look_back(kernel, back, before)?;
+    if !wait::lacks_routes(&found.rest) {
+        return Ok(found);
+    }
+    wait::let_routes_arrive(kernel);
+    look_back(kernel, back, before)
+}
+
+fn look_back(kernel: &mut impl Kernel, back: &Goal, before: &Live) -> Result<Back, PrepareError> {
     let live = back.own(kernel.observe(&back.interest)?);
     let plan = |desired: &State| plan_from(&back.lab, desired, &live, &before.indices);
     match without_halves(&back.desired, &live) {
