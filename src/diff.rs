@@ -3,6 +3,7 @@
 //!
 //! The plan decides about order and messages.
 
+mod conflict;
 mod foreign;
 mod held;
 mod links;
@@ -13,6 +14,7 @@ mod parts;
 mod side_effect;
 mod sysctls;
 
+pub use conflict::Conflict;
 pub use foreign::ForeignChanges;
 pub use held::held_by_others;
 pub use mtu::Inheritance;
@@ -26,11 +28,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::graph::LinkGraph;
-use crate::name::{LabName, LinkId, NamespaceName};
+use crate::name::{LinkId, NamespaceName};
 use crate::resource::FieldChange;
 use crate::resource::link::{Link, LinkDelta};
 use crate::resource::node::Part;
-use crate::resource::node::isolation::NamespaceKind;
 use crate::resource::object::table::{Any, Inspect, Registered, Verdicts};
 use crate::resource::object::{Losses, Verdict};
 use crate::resource::sysctl::Sysctl;
@@ -196,80 +197,6 @@ impl<'a> Inspect<'a, Verdicts> for Title {
     }
 }
 
-/// A conflict between the lab and the live network that topo does not resolve.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    /// A foreign resource has the name or key of a resource of the lab.
-    #[error("`{id}` is in the way: {what}")]
-    Foreign {
-        /// The resource of the lab.
-        id: ResourceId,
-        /// A description of the foreign resource.
-        what: String,
-    },
-    /// The user asked to adopt a link that the lab does not declare in `host`, or that it declares as external.
-    #[error("`{0}` cannot be adopted: the lab declares no such link of its own in `host`")]
-    NotToAdopt(LinkId),
-    /// The user asked to adopt a link that does not exist.
-    #[error("`{0}` cannot be adopted: it does not exist")]
-    NothingToAdopt(LinkId),
-    /// Another lab set a different value.
-    #[error("`{id}` belongs to lab `{lab}` too, which needs another value")]
-    Held {
-        /// What both labs declare.
-        id: ResourceId,
-        /// The other lab.
-        lab: LabName,
-    },
-    /// The lab wants another owner of a namespace than it has.
-    #[error("the isolation of `{namespace}` cannot {} a user namespace while `{namespace}` exists", if *.wanted { "get" } else { "lose" })]
-    User {
-        /// The namespace.
-        namespace: NamespaceName,
-        /// Whether the lab wants a user namespace.
-        wanted: bool,
-    },
-    /// topo was started inside of the lab, so that `host` is not where the lab was applied.
-    #[error("topo runs in `{0}`, a namespace of this lab, and not in the lab's `host`")]
-    Inside(NamespaceName),
-    /// The lab declares an external interface that does not exist.
-    #[error("the external interface `{0}` does not exist")]
-    MissingExternal(LinkId),
-}
-
-impl Conflict {
-    /// Returns what the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Foreign { id: ResourceId::Link(link), .. } if link.namespace.is_host() => Some(format!(
-                "to take it over, use `--adopt {link}`; to use it as it is, declare it `external: true`; or run in a sandbox with `--sandbox`"
-            )),
-            Self::Foreign { id: ResourceId::Namespace(name), .. } => Some(format!(
-                "choose another name, or run in a sandbox with `--sandbox`; if nothing needs it any more, remove it: `ip netns delete {name}`"
-            )),
-            Self::Held { .. } => Some(
-                "labs can share a setting of `host` with the same value; or run one of them in a sandbox with `--sandbox`"
-                    .to_owned(),
-            ),
-            Self::User { namespace, .. } => Some(format!(
-                "a user namespace owns the network namespace from its beginning: apply the lab without `{namespace}` first, or destroy it"
-            )),
-            Self::Inside(_) => Some("run it where the lab was applied".to_owned()),
-            Self::Foreign { .. } | Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::MissingExternal(_) => None,
-        }
-    }
-
-    /// Returns the declared resource of the conflict; `None` if the conflict is about a link that the user asked to adopt.
-    pub fn resource(&self) -> Option<ResourceId> {
-        match self {
-            Self::Foreign { id, .. } | Self::Held { id, .. } => Some(id.clone()),
-            Self::MissingExternal(link) => Some(ResourceId::Link(link.clone())),
-            Self::User { namespace, .. } => Some(ResourceId::Namespace(namespace.clone())),
-            Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::Inside(_) => None,
-        }
-    }
-}
-
 /// The difference of two states.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Difference {
@@ -286,7 +213,7 @@ pub struct Difference {
 /// # Errors
 /// Returns all conflicts.
 pub fn diff(desired: &State, live: &Live) -> Result<Difference, Vec<Conflict>> {
-    let conflicts = conflicts(desired, live);
+    let conflicts = conflict::find(desired, live);
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
@@ -302,33 +229,6 @@ pub fn diff(desired: &State, live: &Live) -> Result<Difference, Vec<Conflict>> {
     let mut changes = differ.changes;
     changes.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(Difference { changes, side_effects, foreign })
-}
-
-fn conflicts(desired: &State, live: &Live) -> Vec<Conflict> {
-    if let Some(namespace) = &live.inside {
-        return vec![Conflict::Inside(namespace.clone())];
-    }
-    let foreign = live.foreign.iter().filter(|(id, _)| desired.contains(id));
-    let mut conflicts: Vec<_> = foreign.map(|(id, what)| Conflict::Foreign { id: id.clone(), what: what.clone() }).collect();
-    let has_user =
-        |namespace: &NamespaceName| desired.node(namespace).is_some_and(|node| node.isolation.has(NamespaceKind::User));
-    let whole = live.state.namespaces.iter().filter(|name| desired.namespaces.contains(*name) && !live.broken.contains(*name));
-    conflicts.extend(whole.filter_map(|name| {
-        let wanted = has_user(name);
-        (wanted != live.user_owned.contains(name)).then(|| Conflict::User { namespace: name.clone(), wanted })
-    }));
-    let missing = desired.links.iter().filter(|(id, link)| link.external && live.state.link(id).is_none());
-    for id in &desired.adopt {
-        let wanted = id.namespace.is_host() && desired.link(id).is_some_and(|link| !link.external);
-        let refused = live.foreign.contains_key(&ResourceId::Link(id.clone()));
-        match live.state.link(id) {
-            _ if !wanted => conflicts.push(Conflict::NotToAdopt(id.clone())),
-            None if !refused => conflicts.push(Conflict::NothingToAdopt(id.clone())),
-            _ => {}
-        }
-    }
-    conflicts.extend(missing.map(|(id, _)| Conflict::MissingExternal(id.clone())));
-    conflicts
 }
 
 struct Differ<'a> {
