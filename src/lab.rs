@@ -122,7 +122,8 @@ fn change_to(goal: Goal, allows_side_effects: bool) -> Result<Plan, Error> {
         Vec::new()
     } else {
         let deleted = live.state.namespaces.difference(&goal.desired.namespaces);
-        kernel.end_strays(deleted).map_err(|error| Error::Change(ChangeError::Directory(error.into())))?;
+        let failed = |source: std::io::Error| ObserveError { what: "the inits of nodes".to_owned(), source: source.into() };
+        kernel.end_strays(deleted).map_err(failed)?;
         change::execute(&mut kernel, &goal, &live, &plan, OnFailure::RollBack, &mut Unattended)?
     };
     Ok(Plan { plan, lost })

@@ -115,13 +115,7 @@ fn detach() -> io::Result<Inherited> {
     let parent = io::stdin().as_fd().try_clone_to_owned()?;
     let directory = io::stdout().as_fd().try_clone_to_owned()?;
     let lock = io::stderr().as_fd().try_clone_to_owned()?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    nix::unistd::dup2_stdin(&null)?;
-    nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
-    nix::unistd::setsid()?;
-    std::env::set_current_dir("/")?;
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    process::detach()?;
     prctl::set_name(c"topo-sandbox")?;
     Ok(Inherited { parent: parent.into(), directory, lock })
 }

@@ -33,25 +33,19 @@ impl NamespaceKind {
     /// All kinds.
     pub const ALL: [Self; 7] = [Self::Pid, Self::Mount, Self::Uts, Self::Ipc, Self::Cgroup, Self::User, Self::Time];
 
+    /// The words for them in the lab file, in the same order.
+    const WORDS: [&str; 7] = ["pid", "mount", "uts", "ipc", "cgroup", "user", "time"];
+
     /// Returns the word for it in the lab file.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Pid => "pid",
-            Self::Mount => "mount",
-            Self::Uts => "uts",
-            Self::Ipc => "ipc",
-            Self::Cgroup => "cgroup",
-            Self::User => "user",
-            Self::Time => "time",
-        }
+        Self::WORDS[self as usize]
     }
 
     fn of_word<E: Error>(word: &str) -> Result<Self, E> {
-        const WORDS: &[&str] = &["pid", "mount", "uts", "ipc", "cgroup", "user", "time"];
         let found = Self::ALL.into_iter().find(|kind| kind.word() == word);
         found.ok_or_else(|| match word {
             "net" => E::custom("`net` need not be listed: every node has a network namespace of its own"),
-            _ => E::unknown_variant(word, WORDS),
+            _ => E::unknown_variant(word, &Self::WORDS),
         })
     }
 }
@@ -163,12 +157,11 @@ impl JsonSchema for Isolation {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let words: Vec<_> = NamespaceKind::ALL.into_iter().map(NamespaceKind::word).collect();
         json_schema!({
             "description": "The kinds of namespaces that the node has of its own besides its network: `full` for all, or a list.",
             "anyOf": [
                 { "const": Self::FULL },
-                { "type": "array", "items": { "type": "string", "enum": words }, "uniqueItems": true },
+                { "type": "array", "items": { "type": "string", "enum": NamespaceKind::WORDS }, "uniqueItems": true },
             ],
         })
     }

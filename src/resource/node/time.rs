@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn offsets_have_a_sign() {
         assert_eq!("24h".parse::<Offset>().unwrap(), Offset(86_400_000_000));
-        assert_eq!("-1.5s".parse::<Offset>().unwrap().to_string(), "-1.500ms".replace("1.500ms", "1.5s"));
+        assert_eq!("-1.5s".parse::<Offset>().unwrap().to_string(), "-1.5s");
         assert!("--1s".parse::<Offset>().is_err() && "1".parse::<Offset>().is_err());
     }
 

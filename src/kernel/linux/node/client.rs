@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use super::directory::Nodes;
 use super::protocol::{self, FoundFile, Reply, Request};
 use crate::kernel::Errno;
-use crate::kernel::linux::process::{Process, identity};
+use crate::kernel::linux::process::{Process, identity, identity_of};
 use crate::name::NamespaceName;
 use crate::operation::PutPart;
 use crate::resource::node::file::File as NodeFile;
@@ -56,8 +55,7 @@ impl Client {
     /// # Errors
     /// Fails if the init has ended.
     pub fn is_in(&self, network: &File) -> io::Result<bool> {
-        let status = network.metadata()?;
-        Ok(identity(&format!("/proc/{}/ns/net", self.process.number()))? == (status.dev(), status.ino()))
+        Ok(identity(&format!("/proc/{}/ns/net", self.process.number()))? == identity_of(network)?)
     }
 
     fn ask(&self, request: &Request, bytes: &[u8]) -> Result<(Reply, Vec<u8>), Errno> {
@@ -82,8 +80,8 @@ impl Client {
     fn describe(&self, place: Option<&File>) -> Result<BTreeMap<PartKey, Part>, Errno> {
         let (reply, bytes) = self.ask(&Request::Describe, &[])?;
         let Reply::Description { mut node, network, files } = reply else { return Err(unexpected()) };
-        let place = place.map(File::metadata).transpose().map_err(|error| Errno::from(&error))?;
-        if place.is_none_or(|place| (place.dev(), place.ino()) != network) {
+        let place = place.map(identity_of).transpose().map_err(|error| Errno::from(&error))?;
+        if place != Some(network) {
             node.condition = Condition::Detached;
         }
         let mut parts = BTreeMap::from([(PartKey::Node, Part::Node(node))]);

@@ -8,23 +8,11 @@ use std::process::Command;
 
 use nix::sched::{CloneFlags, setns};
 
+use super::KINDS;
 use super::client::Client;
 use super::directory::Nodes;
-use crate::kernel::linux::system::privilege;
 use crate::kernel::linux::system::process::Process;
 use crate::name::NamespaceName;
-
-/// Not known to the library.
-const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
-/// The kinds of namespaces besides that of the network and that of processes, with their names under /proc/PID/ns.
-const KINDS: [(&str, CloneFlags); 6] = [
-    ("mnt", CloneFlags::CLONE_NEWNS),
-    ("uts", CloneFlags::CLONE_NEWUTS),
-    ("ipc", CloneFlags::CLONE_NEWIPC),
-    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
-    ("user", CloneFlags::CLONE_NEWUSER),
-    ("time", NEWTIME),
-];
 
 /// A node whose namespaces can be entered.
 pub struct NodeEntry {
@@ -52,12 +40,13 @@ impl NodeEntry {
 
     fn of(init: Process) -> io::Result<Self> {
         let mut kinds = CloneFlags::CLONE_NEWNET;
-        for (name, kind) in KINDS {
+        for (_, name, kind) in KINDS {
             if !init.shares(name)? {
                 kinds |= kind;
             }
         }
-        Ok(Self { has_pid: !init.shares("pid")?, init, kinds })
+        let has_pid = kinds.contains(CloneFlags::CLONE_NEWPID);
+        Ok(Self { init, kinds: kinds - CloneFlags::CLONE_NEWPID, has_pid })
     }
 
     /// Returns whether only a child of this process can be in the node.
@@ -81,11 +70,7 @@ impl NodeEntry {
     /// Fails if the node has ended, or belongs to another user.
     pub fn enter(&self) -> io::Result<()> {
         let here = std::env::current_dir().ok();
-        let ignores_permissions = privilege::may_ignore_permissions()?;
-        setns(&self.init, self.kinds)?;
-        if !ignores_permissions {
-            privilege::respect_permissions()?;
-        }
+        self.init.move_into(self.kinds)?;
         if let Some(here) = here.filter(|_| self.has_mounts()) {
             // Otherwise it is the root directory.
             let _ = std::env::set_current_dir(here);

@@ -6,14 +6,14 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, gethostname, sethostname};
+use nix::unistd::{gethostname, sethostname};
 
 use super::protocol::{self, Refusal, Reply, Request};
 use super::view::View;
@@ -139,8 +139,10 @@ impl Init {
             drop(waiting);
             self.turn(&ready);
         }
-        if self.is_first {
-            self.end_processes();
+        if self.is_first && process::leave_no_zombies().is_ok() {
+            reap();
+            // The end of PID 1 kills the others.
+            process::end_all_others(GRACE);
         }
     }
 
@@ -207,35 +209,15 @@ impl Init {
         }
         node
     }
-
-    /// Ends the processes of the node, with SIGTERM and then, by the end of PID 1, with SIGKILL.
-    fn end_processes(&self) {
-        const ALL: Pid = Pid::from_raw(-1);
-        if kill(ALL, Signal::SIGTERM).is_err() {
-            return;
-        }
-        // Those that are stopped take the signal only when they go on.
-        let _ = kill(ALL, Signal::SIGCONT);
-        let deadline = Instant::now() + GRACE;
-        while reap() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-            let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], left);
-            while let Ok(Some(_)) = self.signals.read_signal() {}
-        }
-    }
 }
 
-/// Reaps the children that have ended. Returns whether there are others.
-fn reap() -> bool {
+/// Reaps the children that have ended.
+fn reap() {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return true,
+            Ok(WaitStatus::StillAlive) => return,
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return false,
+            Err(_) => return,
         }
     }
 }

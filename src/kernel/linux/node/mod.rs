@@ -18,3 +18,19 @@ pub(super) mod title;
 mod view;
 
 pub use directory::Nodes;
+
+use nix::sched::CloneFlags;
+
+use crate::resource::node::isolation::NamespaceKind;
+
+/// The kinds of namespaces besides that of the network, with their names under /proc/PID/ns and their flags. CLONE_NEWTIME is not known to
+/// the library.
+const KINDS: [(NamespaceKind, &str, CloneFlags); 7] = [
+    (NamespaceKind::Pid, "pid", CloneFlags::CLONE_NEWPID),
+    (NamespaceKind::Mount, "mnt", CloneFlags::CLONE_NEWNS),
+    (NamespaceKind::Uts, "uts", CloneFlags::CLONE_NEWUTS),
+    (NamespaceKind::Ipc, "ipc", CloneFlags::CLONE_NEWIPC),
+    (NamespaceKind::Cgroup, "cgroup", CloneFlags::CLONE_NEWCGROUP),
+    (NamespaceKind::User, "user", CloneFlags::CLONE_NEWUSER),
+    (NamespaceKind::Time, "time", CloneFlags::from_bits_retain(0x80)),
+];

@@ -7,8 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -25,9 +24,9 @@ use super::datagram::{self, receive, send};
 use super::directory::Nodes;
 use super::init::Embryo;
 use super::protocol::Refusal;
-use super::{mounts, title};
+use super::{KINDS, mounts, title};
 use crate::kernel::Errno as KernelErrno;
-use crate::kernel::linux::system::{isolate, process};
+use crate::kernel::linux::system::{isolate, netns, process};
 use crate::name::{LabName, NamespaceName};
 use crate::resource::node::Node;
 use crate::resource::node::isolation::{Isolation, NamespaceKind};
@@ -166,13 +165,8 @@ impl Workshop {
     fn open() -> io::Result<Self> {
         process::close_from(3)?;
         let orders = io::stdin().as_fd().try_clone_to_owned()?;
-        let null = File::options().read(true).write(true).open("/dev/null")?;
-        nix::unistd::dup2_stdin(&null)?;
-        nix::unistd::setsid()?;
-        std::env::set_current_dir("/")?;
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-        // SAFETY: a disposition that is no function of this program.
-        unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
+        process::detach()?;
+        process::leave_no_zombies()?;
         Ok(Self { orders: Some(orders), directory: None, lock: None, machine: None })
     }
 
@@ -252,7 +246,8 @@ impl Workshop {
             setns(machine, CloneFlags::CLONE_NEWNS).map_err(io::Error::from).map_err(refused("enter the mount namespace"))?;
         }
         if isolation.has(NamespaceKind::User) {
-            let owner = owner_of(network).map_err(refused("find the user namespace"))?;
+            let owner = netns::owner_of(network).and_then(|owner| owner.ok_or_else(|| Errno::EPERM.into()));
+            let owner = owner.map_err(refused("find the user namespace"))?;
             setns(owner, CloneFlags::CLONE_NEWUSER).map_err(io::Error::from).map_err(refused("enter the user namespace"))?;
         }
         let entered = setns(network, CloneFlags::CLONE_NEWNET).map_err(io::Error::from);
@@ -321,25 +316,8 @@ fn divide() -> Result<bool, Refusal> {
 
 /// Returns the flags of the new namespaces, apart from that of users.
 fn flags(isolation: &Isolation) -> CloneFlags {
-    /// Not known to the library.
-    const NEWTIME: CloneFlags = CloneFlags::from_bits_retain(0x80);
-    let flag = |kind| match kind {
-        NamespaceKind::Pid => CloneFlags::CLONE_NEWPID,
-        NamespaceKind::Mount => CloneFlags::CLONE_NEWNS,
-        NamespaceKind::Uts => CloneFlags::CLONE_NEWUTS,
-        NamespaceKind::Ipc => CloneFlags::CLONE_NEWIPC,
-        NamespaceKind::Cgroup => CloneFlags::CLONE_NEWCGROUP,
-        NamespaceKind::User => CloneFlags::empty(),
-        NamespaceKind::Time => NEWTIME,
-    };
-    isolation.kinds().fold(CloneFlags::empty(), |flags, kind| flags | flag(kind))
-}
-
-/// Opens the user namespace that owns a network namespace, ioctl_nsfs(2).
-fn owner_of(network: &impl AsRawFd) -> io::Result<OwnedFd> {
-    nix::ioctl_none_bad!(owner, libc::NS_GET_USERNS);
-    // SAFETY: NS_GET_USERNS takes no argument; the descriptor is open. The one that it returns is new, and nobody else knows it.
-    unsafe { Ok(OwnedFd::from_raw_fd(owner(network.as_raw_fd())?)) }
+    let new = KINDS.into_iter().filter(|(kind, ..)| *kind != NamespaceKind::User && isolation.has(*kind));
+    new.fold(CloneFlags::empty(), |flags, (.., flag)| flags | flag)
 }
 
 /// Returns whether another user namespace than that of this process owns a network namespace.
@@ -347,9 +325,8 @@ fn owner_of(network: &impl AsRawFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// Fails if the owner cannot be found. That of an outer user namespace counts as another one.
 pub fn has_own_user(network: &File) -> io::Result<bool> {
-    let status = match owner_of(network) {
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Ok(true),
-        owner => File::from(owner?).metadata()?,
-    };
-    Ok(process::identity("/proc/self/ns/user")? != (status.dev(), status.ino()))
+    match netns::owner_of(network)? {
+        Some(owner) => Ok(process::identity("/proc/self/ns/user")? != process::identity_of(&owner)?),
+        None => Ok(true),
+    }
 }

@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::title;
-use crate::kernel::linux::process::{Process, identity, numbers};
+use crate::kernel::linux::process::{Process, identity, identity_of, numbers};
 use crate::name::{LabName, NamespaceName};
 
 /// The time that a killed init has to end.
@@ -44,7 +43,7 @@ pub fn find(lab: &LabName) -> io::Result<Vec<Stray>> {
 impl Stray {
     /// Returns whether it is the init of the node with this name and network namespace.
     pub fn is_of(&self, name: &NamespaceName, network: &File) -> bool {
-        let place = network.metadata().map(|status| (status.dev(), status.ino())).ok();
+        let place = identity_of(network).ok();
         self.name == *name && place.is_some() && identity(&format!("/proc/{}/ns/net", self.process.number())).ok() == place
     }
 

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 use super::netns::{Directory, Entry};
-use super::process::{identity, numbers};
+use super::process::{identity, identity_of, numbers};
 use crate::name::NamespaceName;
 
 /// The kinds, by their names in /proc/PID/ns; the kind that every node has for itself comes first.
@@ -84,8 +83,7 @@ pub fn of_nodes(nodes: &[NamespaceName]) -> io::Result<Vec<NodeNamespace>> {
 
 /// The namespaces of one kind in which the processes of a node are; without processes, the one that is shared.
 fn of_node(node: &File, kind: usize, visible: &Visible, shared: Option<Identity>) -> io::Result<BTreeSet<Identity>> {
-    let status = node.metadata()?;
-    let network = (status.dev(), status.ino());
+    let network = identity_of(node)?;
     if kind == 0 {
         return Ok(BTreeSet::from([network]));
     }

@@ -7,7 +7,7 @@ mod hidden;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
@@ -213,6 +213,21 @@ pub(super) fn descriptor_path(descriptor: &impl AsRawFd) -> String {
 
 fn same_file(status: &FileStat, metadata: &std::fs::Metadata) -> bool {
     status.st_ino == metadata.ino() && status.st_dev == metadata.dev()
+}
+
+/// Opens the user namespace that owns a namespace, ioctl_nsfs(2); `None` for an outer one.
+///
+/// # Errors
+/// Fails for other reasons.
+pub fn owner_of(namespace: &impl AsRawFd) -> io::Result<Option<File>> {
+    nix::ioctl_none_bad!(owner, nix::libc::NS_GET_USERNS);
+    // SAFETY: NS_GET_USERNS takes no argument; the descriptor is open.
+    match unsafe { owner(namespace.as_raw_fd()) } {
+        // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
+        Ok(descriptor) => Ok(Some(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))),
+        Err(Errno::EPERM) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn is_network(file: &File) -> bool {

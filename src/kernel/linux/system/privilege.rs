@@ -1,7 +1,6 @@
 //! Drops the capabilities, capabilities(7), that topo does not need.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use nix::libc;
 
@@ -96,7 +95,7 @@ const FILES: [Capability; 2] = [Capability::IgnorePermissions, Capability::Ignor
 ///
 /// # Errors
 /// Fails if a system call fails.
-pub fn may_ignore_permissions() -> io::Result<bool> {
+pub(super) fn may_ignore_permissions() -> io::Result<bool> {
     may(&FILES[..1])
 }
 
@@ -105,7 +104,7 @@ pub fn may_ignore_permissions() -> io::Result<bool> {
 ///
 /// # Errors
 /// Fails if a system call fails.
-pub fn respect_permissions() -> io::Result<()> {
+pub(super) fn respect_permissions() -> io::Result<()> {
     for capability in FILES {
         // SAFETY: PR_CAPBSET_DROP takes a number.
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong, 0, 0, 0) };
@@ -125,19 +124,7 @@ fn may(wanted: &[Capability]) -> io::Result<bool> {
 
 /// Returns whether a namespace belongs to the caller's user namespace or to one inside of it.
 fn is_owned(namespace: &str) -> io::Result<bool> {
-    nix::ioctl_none_bad!(owner, libc::NS_GET_USERNS);
-    let namespace = std::fs::File::open(namespace)?;
-    // SAFETY: NS_GET_USERNS takes no argument; the descriptor is open.
-    match unsafe { owner(namespace.as_raw_fd()) } {
-        Ok(descriptor) => {
-            // SAFETY: the kernel has just made this descriptor, and nobody else knows it.
-            drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-            Ok(true)
-        }
-        // The owner is an outer user namespace.
-        Err(nix::errno::Errno::EPERM) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    Ok(super::netns::owner_of(&std::fs::File::open(namespace)?)?.is_some())
 }
 
 fn read() -> io::Result<[Half; 2]> {

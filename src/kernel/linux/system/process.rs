@@ -109,11 +109,7 @@ impl Process {
         // O_PATH works for directories without read permission, too.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let here = nix::fcntl::open(".", flags, Mode::empty()).map(File::from);
-        let ignores_permissions = privilege::may_ignore_permissions()?;
-        setns(&self.handle, namespaces)?;
-        if !ignores_permissions {
-            privilege::respect_permissions()?;
-        }
+        self.move_into(namespaces)?;
         if let Ok(here) = here {
             return_to(&here)?;
         }
@@ -129,12 +125,18 @@ impl Process {
     /// # Errors
     /// Fails if it has ended, or belongs to another user.
     pub fn join_for_children(&self) -> io::Result<()> {
+        self.move_into(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID)
+    }
+
+    /// Moves the calling process into its namespaces of these kinds, setns(2). The permissions of files remain in force for a user for whom
+    /// they were.
+    ///
+    /// # Errors
+    /// Fails if it has ended, or belongs to another user.
+    pub fn move_into(&self, kinds: CloneFlags) -> io::Result<()> {
         let ignores_permissions = privilege::may_ignore_permissions()?;
-        setns(&self.handle, CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID)?;
-        match ignores_permissions {
-            true => Ok(()),
-            false => privilege::respect_permissions(),
-        }
+        setns(&self.handle, kinds)?;
+        if ignores_permissions { Ok(()) } else { privilege::respect_permissions() }
     }
 
     /// Makes a program start in its namespaces. The caller, which must have a single thread, has called [`Self::join_for_children`].
@@ -176,12 +178,18 @@ pub fn identity(path: &str) -> io::Result<(u64, u64)> {
     Ok((status.dev(), status.ino()))
 }
 
+/// Returns the identity of an open namespace.
+pub fn identity_of(namespace: &File) -> io::Result<(u64, u64)> {
+    let status = namespace.metadata()?;
+    Ok((status.dev(), status.ino()))
+}
+
 /// Returns whether the user namespace of a process is one with this identity, or was created inside of it.
 pub fn is_below(number: i32, user_namespace: (u64, u64)) -> bool {
     nix::ioctl_none_bad!(outer, libc::NS_GET_PARENT);
     let mut namespace = File::open(format!("/proc/{number}/ns/user")).ok();
     while let Some(file) = namespace {
-        if file.metadata().is_ok_and(|status| (status.dev(), status.ino()) == user_namespace) {
+        if identity_of(&file).is_ok_and(|identity| identity == user_namespace) {
             return true;
         }
         // SAFETY: NS_GET_PARENT takes no argument; the descriptor is open. The one that it returns is new, and nobody else knows it.
@@ -269,6 +277,18 @@ pub fn numbers(path: &str) -> io::Result<Vec<i32>> {
 pub fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: close_range(2) takes numbers. Callers do not use these descriptors.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) })?;
+    Ok(())
+}
+
+/// Gives up what was inherited: standard input, output and error, the terminal, the working directory and the mask of new files.
+pub fn detach() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    nix::unistd::setsid()?;
+    std::env::set_current_dir("/")?;
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     Ok(())
 }
 

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::process::{Process, identity, numbers};
+use super::process::{Process, identity, identity_of, numbers};
 use crate::kernel::linux::node::title;
 use crate::name::NamespaceName;
 
@@ -107,8 +106,7 @@ fn search(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<(Proc
     }
     let mut identities = HashMap::new();
     for place in places {
-        let status = place.file.metadata()?;
-        identities.insert((status.dev(), status.ino()), place.namespace);
+        identities.insert(identity_of(place.file)?, place.namespace);
     }
     let itself = i32::try_from(std::process::id()).unwrap_or_default();
     let mut found = Vec::new();
@@ -116,10 +114,9 @@ fn search(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<(Proc
         // Skips processes that have ended, and those that this process has no permission to inspect.
         let Ok(handle) = Process::open(process) else { continue };
         let Ok(threads) = numbers(&format!("/proc/{process}/task")) else { continue };
-        let namespace = threads.into_iter().find_map(|thread| {
-            let status = std::fs::metadata(format!("/proc/{process}/task/{thread}/ns/net")).ok()?;
-            identities.get(&(status.dev(), status.ino())).copied()
-        });
+        let namespace = threads
+            .into_iter()
+            .find_map(|thread| identities.get(&identity(&format!("/proc/{process}/task/{thread}/ns/net")).ok()?).copied());
         if let Some(namespace) = namespace.filter(|_| !nodes.iter().any(|node| node.include(process))) {
             let command = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end().to_owned();
             found.push((ProcessInside { namespace: namespace.clone(), process, command }, handle));
