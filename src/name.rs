@@ -1,4 +1,4 @@
-//! Validated names of labs, namespaces and interfaces.
+//! Validated names of labs, namespaces, interfaces and processes.
 //!
 //! A parsed name is safe to use in a path under `/run/netns` and in a kernel attribute. Interface names reported by the kernel may
 //! contain any byte; [`LinkName::from_kernel`] accepts them unchanged and [`Display`](std::fmt::Display) escapes them.
@@ -7,11 +7,11 @@ mod link;
 mod shared;
 
 pub use link::{LinkId, LinkName, LinkRef};
-pub use shared::{LabName, NamespaceName, SandboxName};
+pub use shared::{LabName, NamespaceName, ProcessName, SandboxName};
 
 use std::borrow::Cow;
 
-/// The maximum length of the name of a lab or a namespace, in bytes.
+/// The maximum length of the name of a lab, a namespace or a process, in bytes.
 pub const NAME_LENGTH: usize = 63;
 /// The maximum length of the name of an interface, in bytes: `IFNAMSIZ` without the terminating zero.
 pub const LINK_NAME_LENGTH: usize = 15;

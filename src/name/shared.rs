@@ -1,4 +1,4 @@
-//! Names of labs, sandboxes and namespaces, stored as shared strings.
+//! Names of labs, sandboxes, namespaces and processes, stored as shared strings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,6 +67,10 @@ shared_name! {
 shared_name! {
     /// The name of a sandbox, unique for a user.
     SandboxName, "The name of a sandbox."
+}
+shared_name! {
+    /// The name of a process of a node.
+    ProcessName, "The name of a process of a node."
 }
 shared_name! {
     /// The name of a network namespace as shown by `ip netns`, or `host` for the namespace that topo runs in.

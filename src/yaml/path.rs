@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::name::{LinkName, NamespaceName, escape};
+use crate::name::{LinkName, NamespaceName, ProcessName, escape};
 
 /// One segment of a [`Path`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,12 @@ impl From<&String> for Segment {
 
 impl From<&NamespaceName> for Segment {
     fn from(name: &NamespaceName) -> Self {
+        Self::Key(name.as_str().to_owned())
+    }
+}
+
+impl From<&ProcessName> for Segment {
+    fn from(name: &ProcessName) -> Self {
         Self::Key(name.as_str().to_owned())
     }
 }

@@ -7,6 +7,7 @@ pub mod file;
 pub mod hosts;
 pub mod isolation;
 mod part;
+pub mod process;
 pub mod time;
 
 use serde::{Deserialize, Serialize};
