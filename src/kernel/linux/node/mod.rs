@@ -14,6 +14,7 @@ mod mounts;
 mod protocol;
 pub mod spawner;
 pub mod stray;
+pub mod supervisor;
 pub(super) mod title;
 mod view;
 

@@ -1,0 +1,169 @@
+//! The log of a process: what it writes to its standard output and error, and lines of topo.
+//!
+//! The process writes to the file itself, which is open for appending; there is no pipe that could fill up, and it keeps its log when the
+//! init is busy. A file of more than [`LIMIT`] bytes is copied to `NAME.log.1`, and emptied. The process goes on at the new end because
+//! it appends. What it writes between the last read and the truncation, a few microseconds, is lost: neither a file of tmpfs nor the
+//! descriptor of a process can be exchanged. Between two checks, a process can write more than the limit; the copy has the end of that.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use crate::resource::node::process::ProcessName;
+
+/// The size at which a log is moved to its copy, in bytes. The two together have twice that.
+pub(super) const LIMIT: u64 = 1 << 20;
+/// How lines of topo begin.
+pub(super) const MARK: &str = "[topo ";
+/// How many bytes at the end of a log [`Log::tail`] looks at.
+const TAIL: u64 = 4096;
+
+/// The log of a process in the directory of logs.
+pub(super) struct Log<'l> {
+    pub directory: &'l OwnedFd,
+    pub name: &'l ProcessName,
+}
+
+impl Log<'_> {
+    fn open(&self, suffix: &str, flags: OFlag) -> io::Result<File> {
+        use std::os::fd::AsFd;
+        let directory: BorrowedFd<'_> = self.directory.as_fd();
+        let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        Ok(openat(directory, format!("{}.log{suffix}", self.name).as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into())
+    }
+
+    /// Opens it for appending, as standard output.
+    pub(super) fn open_for_output(&self) -> io::Result<File> {
+        self.open("", OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT)
+    }
+
+    /// Adds a line of topo. If that fails, the line is missing; the process is more important.
+    pub(super) fn note(&self, text: impl fmt::Display) {
+        let write = || -> io::Result<()> {
+            let mut file = self.open("", OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_CREAT)?;
+            let size = file.metadata()?.len();
+            let mut last = [b'\n'];
+            if size > 0 {
+                file.read_at(&mut last, size - 1)?;
+            }
+            let separator = if last == *b"\n" { "" } else { "\n" };
+            // One write, so that no line of the process comes in between.
+            file.write_all(format!("{separator}{MARK}{}] {text}\n", timestamp(SystemTime::now())).as_bytes())
+        };
+        let _ = write();
+    }
+
+    /// Returns the size in bytes; 0 if there is no log.
+    pub(super) fn size(&self) -> u64 {
+        self.open("", OFlag::O_RDONLY).and_then(|file| Ok(file.metadata()?.len())).unwrap_or_default()
+    }
+
+    /// Returns the last lines of the process, without those of topo.
+    pub(super) fn tail(&self, lines: usize) -> Vec<String> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = self.open("", OFlag::O_RDONLY)?;
+            let size = file.metadata()?.len();
+            file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
+            let mut bytes = Vec::new();
+            file.take(TAIL).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let own: Vec<&str> = text.lines().filter(|line| !line.starts_with(MARK) && !line.is_empty()).collect();
+        own[own.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    /// Moves it to its copy if it is larger than the limit. Returns whether it was.
+    pub(super) fn bound(&self) -> io::Result<bool> {
+        let mut file = self.open("", OFlag::O_RDWR)?;
+        let size = file.metadata()?.len();
+        if size <= LIMIT {
+            return Ok(false);
+        }
+        let mut copy = self.open(".1", OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC)?;
+        file.seek(SeekFrom::Start(size.saturating_sub(LIMIT)))?;
+        io::copy(&mut (&file).take(LIMIT), &mut copy)?;
+        // The process may have written in the meantime. That is little, or it would never end.
+        io::copy(&mut (&file).take(LIMIT), &mut copy)?;
+        file.set_len(0)?;
+        Ok(true)
+    }
+
+    /// Looks for a text from an offset on. Returns where the next search has to begin, or `None` if the text was found.
+    pub(super) fn search(&self, text: &str, from: u64) -> io::Result<Option<u64>> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let mut file = self.open("", OFlag::O_RDONLY)?;
+        // A log that is shorter was moved to its copy.
+        let mut at = if file.metadata()?.len() < from { 0 } else { from };
+        file.seek(SeekFrom::Start(at))?;
+        let overlap = text.len() - 1;
+        let mut window: Vec<u8> = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = file.read(&mut buffer)?;
+            window.extend(&buffer[..count]);
+            if window.windows(text.len()).any(|part| part == text.as_bytes()) {
+                return Ok(None);
+            }
+            let surplus = window.len().saturating_sub(overlap);
+            window.drain(..surplus);
+            at += surplus as u64;
+            if count == 0 {
+                return Ok(Some(at));
+            }
+        }
+    }
+}
+
+/// Formats a time in UTC: `2026-01-02T03:04:05.678Z`.
+fn timestamp(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+}
+
+/// Returns year, month and day of the Gregorian calendar, given the days since 1970. Years begin in March here, so that the day that leap
+/// years have in addition is the last one.
+fn date(days: u64) -> (u64, u64, u64) {
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    // The days from March 1 of the year 0 to 1970.
+    let days = days + 719_468;
+    let (era, day) = (days / DAYS_OF_400_YEARS, days % DAYS_OF_400_YEARS);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let first = (153 * month + 2) / 5;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next_year, month, day - first + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, shown) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (1_767_323_045, "2026-01-02T03:04:05.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds)), shown);
+        }
+    }
+}
