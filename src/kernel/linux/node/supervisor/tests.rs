@@ -166,7 +166,9 @@ fn has_all_users() -> bool {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if std::thread::panicking() {
+            self.supervisor.entries.values().filter_map(|entry| entry.run.as_ref()).for_each(run::Run::kill);
+        } else {
             self.supervisor.shut_down(self.now());
             self.pass(Duration::from_secs(3600));
             self.until("all has ended", |node| node.supervisor.is_down());
