@@ -125,12 +125,14 @@ impl Entry {
         }
     }
 
-    /// Changes the definition of a process that runs, and waits for its new condition if that differs.
+    /// Changes the definition of a process that runs, and waits for its new condition if that differs. A process that was tried in vain
+    /// gets its time again.
     fn change(&mut self, definition: Process, settings: &Settings, now: Instant) {
         let when = |process: &Process| process.ready.as_ref().map(|ready| ready.when.clone());
         let differs = when(&definition) != when(&self.definition);
         self.definition = definition;
-        if differs && !self.definition.oneshot {
+        let begins = differs || self.failure.is_some();
+        if begins && !self.definition.oneshot {
             self.begin_anew();
             self.await_readiness(settings, now);
         }

@@ -45,7 +45,7 @@ impl NotifySocket {
         Ok(Self { socket, address })
     }
 
-    /// Returns the next notice; `None` if there is none. Only root and `uid` are listened to.
+    /// Returns the next notice; `None` if there is none. Those of other users than root and `uid` say nothing.
     pub(super) fn receive(&self, uid: u32) -> Option<Notice> {
         let mut buffer = [0; 4096];
         loop {
@@ -65,9 +65,7 @@ impl NotifySocket {
             });
             let length = message.bytes;
             let is_trusted = sender.is_some_and(|sender| sender == 0 || sender == uid);
-            if is_trusted {
-                return Some(parse(&String::from_utf8_lossy(&buffer[..length])));
-            }
+            return Some(if is_trusted { parse(&String::from_utf8_lossy(&buffer[..length])) } else { Notice::default() });
         }
     }
 }

@@ -18,6 +18,9 @@ use super::probe::Probe;
 use super::spawn::{Launch, SpawnError, spawn};
 use crate::resource::node::process::{self, Process, ProcessName};
 
+/// The number of notices that are read at once.
+const NOTICES: usize = 32;
+
 /// A run of a process.
 pub(super) struct Run {
     /// The main process; `None` when it has ended.
@@ -106,10 +109,11 @@ impl Run {
         self.notify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads all notices. Returns whether the process is ready.
+    /// Reads notices, but no more at once than the init has time for. Returns whether the process is ready.
     pub(super) fn read_notices(&mut self) -> bool {
         let mut is_ready = false;
-        while let Some(notice) = self.notify.as_ref().and_then(|socket| socket.receive(self.uid)) {
+        for _ in 0..NOTICES {
+            let Some(notice) = self.notify.as_ref().and_then(|socket| socket.receive(self.uid)) else { break };
             is_ready |= notice.is_ready;
             self.message = notice.message.or(self.message.take());
             // Only what belongs to the process can take its place.

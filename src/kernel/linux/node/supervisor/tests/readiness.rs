@@ -142,4 +142,8 @@ fn a_process_that_is_not_ready_in_time_is_ended() {
     assert_eq!(node.reason("r"), "comes after `p`, which failed");
     node.until("it is tried again", |node| node.state("q") == State::Starting && node.status("q").restarts == 1);
     assert!(node.reason("q").starts_with("was not ready"));
+    node.put("q", spec("on-failure"));
+    assert_eq!((node.state("q"), node.settled("q")), (State::Starting, Settled::Waiting), "a request gives it its time again");
+    node.pass(Duration::from_secs(21));
+    assert!(node.reason("q").starts_with("was not ready"));
 }
