@@ -7,7 +7,7 @@
 //!   migrate: { command: [./migrate], oneshot: true }
 //! ```
 //!
-//! [`spec`] has the keys of the lab file, [`lower()`] checks them and fills in the defaults, and [`raise`] is the inverse. The init gets a
+//! [`spec`] has the keys of the lab file, [`lower()`] checks them and fills in the defaults, and [`raise()`] is the inverse. The init gets a
 //! [`Process`] as JSON and returns it with the state of the process. Users, groups and commands are looked up in the node when the
 //! process starts.
 
