@@ -24,11 +24,14 @@ mod wait;
 
 mod commands {
     pub mod apply;
+    pub mod control;
     pub mod destroy;
     pub mod exec;
     pub mod list;
+    pub mod logs;
     pub mod namespaces;
     pub mod plan;
+    pub mod ps;
     pub mod run;
     pub mod sandbox;
     pub mod schema;
@@ -41,7 +44,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::commands::{apply, destroy, exec, list, namespaces, plan, run, sandbox, schema, shell, validate};
+use self::commands::{apply, control, destroy, exec, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, validate};
 use self::elsewhere::{Elsewhere, Sought};
 use self::environment::{Access, Environment};
 use self::error::Failure;
@@ -100,6 +103,11 @@ enum Command {
     Exec(exec::ExecArgs),
     Shell(shell::ShellArgs),
     Run(run::RunArgs),
+    Ps(ps::PsArgs),
+    Logs(logs::LogsArgs),
+    Start(control::StartArgs),
+    Stop(control::StopArgs),
+    Restart(control::RestartArgs),
     List(list::ListArgs),
     Namespaces(namespaces::NamespacesArgs),
     #[command(subcommand)]
@@ -117,6 +125,11 @@ impl Command {
             Self::Exec(command) => command,
             Self::Shell(command) => command,
             Self::Run(command) => command,
+            Self::Ps(command) => command,
+            Self::Logs(command) => command,
+            Self::Start(command) => command,
+            Self::Stop(command) => command,
+            Self::Restart(command) => command,
             Self::List(command) => command,
             Self::Namespaces(command) => command,
             Self::Sandbox(command) => command,

@@ -120,7 +120,7 @@ impl Change {
             Subject::Sysctl(sides) => sides.before.as_ref().map(Sysctl::show),
             Subject::Link(sides, _) => sides.before.as_ref().map(|link| link.show()),
             Subject::Object(object) => object.inspect(Shown { after: false }),
-            Subject::Part(sides) => sides.before.as_ref().map(part_attributes),
+            Subject::Part(sides) => sides.before.as_ref().map(Part::show),
         }
     }
 
@@ -131,7 +131,7 @@ impl Change {
             Subject::Sysctl(sides) => sides.after.as_ref().map(Sysctl::show),
             Subject::Link(sides, _) => sides.after.as_ref().map(|link| link.show()),
             Subject::Object(object) => object.inspect(Shown { after: true }),
-            Subject::Part(sides) => sides.after.as_ref().map(part_attributes),
+            Subject::Part(sides) => sides.after.as_ref().map(Part::show),
         }
     }
 
@@ -152,10 +152,6 @@ impl Change {
             (id, _) => format!("{} {id}", id.kind()),
         }
     }
-}
-
-fn part_attributes(part: &Part) -> Attributes {
-    part.show().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Returns attributes as a JSON object.

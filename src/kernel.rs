@@ -26,10 +26,10 @@ pub struct OperationError {
     pub source: Errno,
 }
 
-/// An error of the kernel.
+/// An error of the kernel, or, with the number 0, of a process that the lab declares.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Errno {
-    /// The error number, errno(3), positive.
+    /// The error number, errno(3), positive; 0 for what is told by the message alone.
     pub number: i32,
     /// The kernel's message (NLMSGERR_ATTR_MSG), if any.
     pub message: Option<String>,
@@ -55,6 +55,10 @@ impl From<&std::io::Error> for Errno {
 
 impl std::fmt::Display for Errno {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let (0, Some(message)) = (self.number, &self.message) {
+            let lines: Vec<_> = message.lines().map(crate::name::escape).collect();
+            return f.write_str(&lines.join("\n"));
+        }
         let text = plain(&std::io::Error::from_raw_os_error(self.number));
         match &self.message {
             Some(message) => write!(f, "{} ({text})", crate::name::escape(message)),

@@ -110,6 +110,8 @@ pub struct PutPart {
     pub part: Part,
     /// The live part, if it is changed in place.
     pub over: Option<Part>,
+    /// Whether a process must read its configuration again.
+    pub reload: bool,
 }
 
 /// An operation.
@@ -212,13 +214,16 @@ impl fmt::Display for Operation {
             Self::PutPart(put) => {
                 let verb = match (&put.key, &put.over) {
                     (_, Some(_)) => "change",
-                    (PartKey::Node, None) => "start",
+                    (PartKey::Node | PartKey::Process(_), None) => "start",
                     (PartKey::File(_), None) => "write",
                 };
                 write!(f, "{verb} {}", part_phrase(&put.namespace, &put.key))
             }
             Self::RemovePart(namespace, key) => {
-                let verb = if *key == PartKey::Node { "end" } else { "remove" };
+                let verb = match key {
+                    PartKey::Node | PartKey::Process(_) => "end",
+                    PartKey::File(_) => "remove",
+                };
                 write!(f, "{verb} {}", part_phrase(namespace, key))
             }
         }

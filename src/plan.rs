@@ -156,6 +156,8 @@ struct Context<'a> {
     deleted_namespaces: HashSet<&'a NamespaceName>,
     /// Nodes that are removed, be it to make them again.
     removed_nodes: HashSet<&'a NamespaceName>,
+    /// Files of nodes that are written or removed.
+    changed_files: HashSet<(&'a NamespaceName, &'a str)>,
     /// The interface indices of new links.
     new_indices: HashMap<&'a LinkId, Ifindex>,
     /// The mtus that links inherit from their parents or ports.
@@ -183,6 +185,7 @@ impl<'a> Context<'a> {
             links: HashMap::new(),
             deleted_namespaces: HashSet::new(),
             removed_nodes: parts::removed_nodes(changes),
+            changed_files: parts::changed_files(changes),
             new_indices: HashMap::new(),
             inheritance: Inheritance::new(desired, &live.state),
             live_links: OnceCell::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::name::{LabName, LinkId};
 use crate::resource::link::pattern::PortPattern;
 use crate::resource::link::{Kind, Link, LinkSettings, for_each_setting};
-use crate::resource::node::{Part, PartKey};
+use crate::resource::node::{Part, PartKey, process};
 use crate::resource::object::for_each_object;
 use crate::resource::object::table::Registered;
 use crate::spec::LabFile;
@@ -151,7 +151,10 @@ impl Raising<'_> {
                 (PartKey::File(path), Part::File(file)) => {
                     spec.files.extend(file.raise().map(|file| (path.clone(), file)));
                 }
-                (PartKey::Node, Part::File(_)) => {}
+                (PartKey::Process(name), Part::Process(process)) => {
+                    spec.processes.insert(name.clone(), process::raise(&process.definition));
+                }
+                (PartKey::Node, _) | (PartKey::File(_), Part::Process(_)) | (PartKey::Process(_), Part::File(_)) => {}
             }
         }
     }

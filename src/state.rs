@@ -135,7 +135,7 @@ impl State {
     pub fn node(&self, namespace: &NamespaceName) -> Option<&Node> {
         match self.parts.get(&(namespace.clone(), PartKey::Node)) {
             Some(Part::Node(node)) => Some(node),
-            Some(Part::File(_)) | None => None,
+            Some(_) | None => None,
         }
     }
 
@@ -186,10 +186,9 @@ impl State {
         let links = self.links.iter().map(|(id, link)| (ResourceId::Link(id.clone()), link.show()));
         let mut shown: Vec<_> = namespaces.chain(self.sysctls.iter().map(sysctl)).chain(links).collect();
         table::visit(&mut Show { state: self, shown: &mut shown });
-        shown.extend(self.parts.iter().map(|((namespace, key), part)| {
-            let attributes = part.show().into_iter().map(|(name, value)| (name.to_owned(), value));
-            (ResourceId::Part(namespace.clone(), key.clone()), attributes.collect())
-        }));
+        shown.extend(
+            self.parts.iter().map(|((namespace, key), part)| (ResourceId::Part(namespace.clone(), key.clone()), part.show())),
+        );
         shown
     }
 }

@@ -2,7 +2,7 @@
 
 mod names;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::names::Names;
@@ -13,7 +13,7 @@ use crate::resource::node::file::{File, FileSpec, LIMIT, NodePath};
 use crate::resource::node::hosts::{HOSTS, HostsSpec, RESOLV, ResolvSpec};
 use crate::resource::node::isolation::{Isolation, NamespaceKind};
 use crate::resource::node::time::TimeOffsets;
-use crate::resource::node::{Condition, HOSTNAME_LENGTH, Node, Part, PartKey, check_hostname};
+use crate::resource::node::{Condition, HOSTNAME_LENGTH, Node, Part, PartKey, Supervised, check_hostname, process};
 use crate::resource::object::table::Tables;
 use crate::spec::file::NamespaceSpec;
 use crate::yaml::Path;
@@ -69,6 +69,7 @@ impl Lowering<'_, '_> {
         self.files();
         self.hosts();
         self.resolv();
+        self.processes();
         if isolation.is_empty() {
             return;
         }
@@ -101,6 +102,8 @@ impl Lowering<'_, '_> {
             (!spec.files.is_empty(), NamespaceKind::Mount, "files"),
             (spec.hosts.is_some(), NamespaceKind::Mount, "hosts"),
             (spec.resolv.is_some(), NamespaceKind::Mount, "resolv"),
+            (!spec.processes.is_empty(), NamespaceKind::Pid, "processes"),
+            (!spec.processes.is_empty(), NamespaceKind::Mount, "processes"),
         ];
         keys.into_iter().filter(|(is_set, ..)| *is_set).map(|(_, kind, key)| (kind, key)).collect()
     }
@@ -192,6 +195,21 @@ impl Lowering<'_, '_> {
             None => {}
             Some(Ok(text)) => self.add_generated(RESOLV, "resolv", &text),
             Some(Err(message)) => drop(self.problems.error(self.path("resolv"), message)),
+        }
+    }
+
+    fn processes(&mut self) {
+        let of_node = self.parts.keys().filter(|(namespace, _)| *namespace == self.namespace.name);
+        let files: BTreeSet<String> = of_node
+            .filter_map(|(_, key)| match key {
+                PartKey::File(path) => Some(path.as_str().to_owned()),
+                PartKey::Node | PartKey::Process(_) => None,
+            })
+            .collect();
+        let (path, files_path) = (self.path("processes"), self.path("files"));
+        let site = process::Site { path, node: &self.namespace.name, files_path, files: &files };
+        for (name, definition) in process::lower(&self.spec.processes, &site, self.problems) {
+            self.add(PartKey::Process(name), Part::Process(Box::new(Supervised::new(definition))));
         }
     }
 

@@ -35,6 +35,9 @@ fn origin(parts: &Parts<'_>, id: &ResourceId) -> Option<Path> {
             Some(table.get(object.namespace())?.list(list, position.list).then(position.index))
         }
         ResourceId::Part(namespace, PartKey::Node) => declared(table, namespace).map(|namespace| namespace.path().key()),
+        ResourceId::Part(namespace, PartKey::Process(name)) => {
+            declared(table, namespace).map(|namespace| namespace.path().then("processes").then(name).key())
+        }
         ResourceId::Part(namespace, PartKey::File(path)) => {
             declared(table, namespace).map(|namespace| super::node::place_of_file(namespace, path))
         }

@@ -184,7 +184,7 @@ impl Context<'_> {
             }
             (_, Subject::Object(object)) => self.add_object_nodes(nodes, position, object),
             (ResourceId::Part(namespace, key), Subject::Part(sides)) => {
-                self.add_part_nodes(nodes, position, change.action, (namespace, key), sides);
+                self.add_part_nodes(nodes, position, change, (namespace, key), sides);
             }
             // A sysctl cannot be deleted. It disappears with its link or namespace.
             (ResourceId::Sysctl(..) | ResourceId::Link(_) | ResourceId::Object(_) | ResourceId::Part(..), _) => {}

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{DIRECTORY, DirectoryError, unlock};
-use crate::kernel::linux::node::Nodes;
+use crate::kernel::linux::node::{Nodes, logs};
 
 /// A shared lock on the directory.
 pub(super) struct DirectoryLock {
@@ -62,6 +62,7 @@ impl Drop for DirectoryLock {
         let Some(directory) = self.directory.take().and_then(unlock) else { return };
         let Ok(exclusive) = Flock::lock(directory, FlockArg::LockExclusiveNonblock) else { return };
         Nodes::clean_up();
+        logs::clean_up();
         super::remove_namespace_directory();
         // Fails if it still has records.
         let _ = std::fs::remove_dir(DIRECTORY);

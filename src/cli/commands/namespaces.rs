@@ -1,6 +1,6 @@
 //! `topo namespaces`: lists the namespaces of all kinds that the nodes of a lab use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -77,17 +77,7 @@ impl Run for NamespacesArgs {
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
-        let lab = match input::lab_name(&self.lab) {
-            Some(name) => {
-                privilege::keep(&[Capability::Trace])?;
-                name
-            }
-            None => {
-                let text = input::read(&self.lab)?;
-                privilege::keep(&[Capability::Trace])?;
-                input::parse(text, &input::display(&self.lab), context.output)?.name
-            }
-        };
+        let lab = lab_of(&self.lab, context)?;
         raise_descriptor_limit();
         let nodes = nodes(&lab, context)?;
         let sandbox = context.environment.sandbox().cloned();
@@ -106,8 +96,19 @@ impl Run for NamespacesArgs {
     }
 }
 
+/// The lab of an argument, which is a file or a name. Gives up privileges, but for that to look at the processes of others.
+pub(super) fn lab_of(argument: &Path, context: &mut Context<'_>) -> Result<LabName, Failure> {
+    if let Some(name) = input::lab_name(argument) {
+        privilege::keep(&[Capability::Trace])?;
+        return Ok(name);
+    }
+    let text = input::read(argument)?;
+    privilege::keep(&[Capability::Trace])?;
+    Ok(input::parse(text, &input::display(argument), context.output)?.name)
+}
+
 /// The namespaces that a lab owns.
-fn nodes(lab: &LabName, context: &Context<'_>) -> Result<Vec<NamespaceName>, Failure> {
+pub(super) fn nodes(lab: &LabName, context: &Context<'_>) -> Result<Vec<NamespaceName>, Failure> {
     let mut labs = labs::find()?;
     if let Some(extent) = labs.remove(lab) {
         return Ok(extent.namespaces);

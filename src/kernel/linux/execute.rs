@@ -48,6 +48,8 @@ enum Method<'a> {
     Nodes,
     /// Inits end, together with other operations.
     EndOfNodes,
+    /// Inits start or end processes, together with other operations.
+    Processes,
     /// An init, or the spawner.
     Part,
 }
@@ -73,6 +75,8 @@ fn method(operation: &Operation) -> Method<'_> {
         Operation::DeleteNamespace(_) => Method::Removal,
         Operation::PutPart(put) if put.key == PartKey::Node && put.over.is_none() => Method::Nodes,
         Operation::RemovePart(_, PartKey::Node) => Method::EndOfNodes,
+        Operation::RemovePart(_, PartKey::Process(_)) => Method::Processes,
+        Operation::PutPart(put) if matches!(put.key, PartKey::Process(_)) => Method::Processes,
         Operation::CreateUserNamespace(_) | Operation::PutPart(_) | Operation::RemovePart(..) => Method::Part,
         Operation::CreateLink(new) => Method::Messages(creating_namespace(new)),
         Operation::ChangeLink(_)
@@ -137,6 +141,11 @@ fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Pro
             Method::EndOfNodes => {
                 let run = run(|method| matches!(method, Method::EndOfNodes));
                 parts::end(linux, operations, position..position + run, progress)?;
+                run
+            }
+            Method::Processes => {
+                let run = run(|method| matches!(method, Method::Processes));
+                parts::supervise(linux, operations, position..position + run, progress)?;
                 run
             }
             Method::Part => {

@@ -28,14 +28,14 @@ impl Network {
     pub(super) fn remove_part(&mut self, namespace: &NamespaceName, key: &PartKey) {
         match key {
             PartKey::Node => self.remove_parts(namespace),
-            PartKey::File(_) => drop(self.parts.remove(&(namespace.clone(), key.clone()))),
+            PartKey::File(_) | PartKey::Process(_) => drop(self.parts.remove(&(namespace.clone(), key.clone()))),
         }
     }
 
     fn node(&self, namespace: &NamespaceName) -> Option<&Node> {
         match self.parts.get(&(namespace.clone(), PartKey::Node)) {
             Some(Part::Node(node)) => Some(node),
-            Some(Part::File(_)) | None => None,
+            Some(_) | None => None,
         }
     }
 

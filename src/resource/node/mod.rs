@@ -13,7 +13,7 @@ pub mod time;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::part::{Part, PartKey};
+pub use self::part::{Part, PartKey, Supervised};
 
 use self::isolation::Isolation;
 use self::time::TimeOffsets;

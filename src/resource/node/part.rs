@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Node;
 use super::file::{File, NodePath};
+use super::process::{Process, ProcessName, ProcessStatus, State};
 use crate::resource::FieldChange;
 
 /// The identity of a part within its node. Parts are made in this order, and removed in the reverse order.
@@ -16,15 +17,48 @@ pub enum PartKey {
     Node,
     /// A file.
     File(NodePath),
+    /// A process.
+    Process(ProcessName),
 }
 
 /// A part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Part {
     /// The node itself.
     Node(Node),
     /// A file.
     File(File),
+    /// A process.
+    Process(Box<Supervised>),
+}
+
+/// A process with what is wrong with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Supervised {
+    /// The definition.
+    pub definition: Process,
+    /// Why it is not as it should be; always `None` for a desired process.
+    pub defect: Option<String>,
+}
+
+impl Supervised {
+    /// Returns a process that is as it should be.
+    pub fn new(definition: Process) -> Self {
+        Self { definition, defect: None }
+    }
+
+    /// Returns a process as its init reports it.
+    pub fn of(status: ProcessStatus) -> (ProcessName, Self) {
+        let ended = || status.last_end.as_ref().map_or_else(|| "it has ended".to_owned(), |end| format!("it {end}"));
+        let defect = match status.state {
+            State::Waiting | State::Starting | State::Running | State::Ready | State::Backoff => None,
+            State::Exited if status.definition.oneshot => None,
+            State::Exited => Some(ended()),
+            State::Failed => Some(status.failure.as_ref().map_or_else(ended, |failure| format!("it {failure}"))),
+            State::Stopping | State::Stopped => Some("it was stopped".to_owned()),
+        };
+        (status.name, Self { definition: status.definition, defect })
+    }
 }
 
 impl PartKey {
@@ -33,6 +67,7 @@ impl PartKey {
         match self {
             Self::Node => "node",
             Self::File(_) => "file",
+            Self::Process(_) => "process",
         }
     }
 
@@ -41,6 +76,7 @@ impl PartKey {
         match self {
             Self::Node => 0,
             Self::File(_) => 1,
+            Self::Process(_) => 2,
         }
     }
 
@@ -49,6 +85,7 @@ impl PartKey {
         match self {
             Self::Node => None,
             Self::File(path) => Some(path),
+            Self::Process(name) => Some(name),
         }
     }
 }
@@ -59,23 +96,27 @@ impl Part {
         match (self, live) {
             (Self::Node(desired), Self::Node(live)) => desired.compare(live),
             (Self::File(desired), Self::File(live)) => desired.compare(live),
-            (Self::Node(_), Self::File(_)) | (Self::File(_), Self::Node(_)) => Vec::new(),
+            (Self::Process(desired), Self::Process(live)) => desired.definition.compare(&live.definition),
+            (Self::Node(_) | Self::File(_) | Self::Process(_), _) => Vec::new(),
         }
     }
 
     /// Returns the attributes that are set, with the keys of the lab file.
-    pub fn show(&self) -> Vec<(&'static str, Value)> {
+    pub fn show(&self) -> Vec<(String, Value)> {
+        let owned = |shown: Vec<(&'static str, Value)>| shown.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         match self {
-            Self::Node(node) => node.show(),
-            Self::File(file) => file.show(),
+            Self::Node(node) => owned(node.show()),
+            Self::File(file) => owned(file.show()),
+            Self::Process(process) => process.definition.show(),
         }
     }
 
     /// Returns the reason why a live part must be replaced, whatever is desired.
-    pub fn defect(&self) -> Option<&'static str> {
+    pub fn defect(&self) -> Option<&str> {
         match self {
             Self::Node(node) => node.condition.reason(),
             Self::File(_) => None,
+            Self::Process(process) => process.defect.as_deref(),
         }
     }
 }

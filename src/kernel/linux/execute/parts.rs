@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::libc;
 
 use super::{namespaces, refused};
 use crate::kernel::linux::Linux;
-use crate::kernel::linux::node::Nodes;
 use crate::kernel::linux::node::client::Client;
 use crate::kernel::linux::node::spawner::Spawner;
+use crate::kernel::linux::node::{Nodes, logs};
 use crate::kernel::{Errno, ExecuteError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::Operation;
-use crate::resource::node::Part;
+use crate::resource::node::process::{ProcessName, Settled};
+use crate::resource::node::{Part, PartKey};
 
 /// How many nodes may be starting at the same time.
 const STARTING: usize = 16;
@@ -99,10 +101,73 @@ pub(super) fn end(
     }
     for (position, client) in ending {
         client.map_or(Ok(()), Client::finish_end).map_err(failed(position))?;
-        nodes.remove(operations[position].namespace()).map_err(failed(position))?;
+        let removed = nodes.remove(operations[position].namespace());
+        removed.and_then(|()| logs::remove(&linux.lab, operations[position].namespace())).map_err(failed(position))?;
         progress.done(position);
     }
     Ok(())
+}
+
+/// Starts, changes and ends the processes of consecutive operations, and waits until all are ready, done or gone.
+pub(super) fn supervise(
+    linux: &mut Linux,
+    operations: &[Operation],
+    run: Range<usize>,
+    progress: &mut dyn Progress,
+) -> Result<(), ExecuteError> {
+    /// The time between two looks at whether the user wants to stop.
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let mut waiting = Vec::new();
+    for position in run {
+        let begun = client(linux, operations[position].namespace()).and_then(|client| {
+            match &operations[position] {
+                Operation::PutPart(put) => client.put(put)?,
+                Operation::RemovePart(_, key) => client.remove(key)?,
+                _ => {}
+            }
+            Ok(client)
+        });
+        waiting.push((position, begun.map_err(|errno| refused(operations, position, errno))?));
+    }
+    // Only now, because a process waits for others that may come later in the plan.
+    for (position, client) in &waiting {
+        let Some(name) = process_of(&operations[*position]) else { continue };
+        client.begin_await(name).map_err(|errno| refused(operations, *position, errno))?;
+    }
+    for (position, client) in waiting {
+        let settled = loop {
+            if progress.stop() {
+                return Err(ExecuteError::Interrupted);
+            }
+            match client.finish_await(INTERVAL).map_err(|errno| refused(operations, position, errno))? {
+                None => {}
+                Some(settled) => break settled,
+            }
+        };
+        if let Some(Settled::Failed { reason, log }) = settled {
+            return Err(refused(operations, position, failure(&reason, &log)));
+        }
+        progress.done(position);
+    }
+    Ok(())
+}
+
+/// Describes why a process failed, with the last lines of its log.
+fn failure(reason: &str, log: &[String]) -> Errno {
+    let lines: String = log.iter().map(|line| format!("\n    {line}")).collect();
+    Errno { number: 0, message: Some(format!("it {reason}{lines}")) }
+}
+
+fn process_of(operation: &Operation) -> Option<&ProcessName> {
+    let key = match operation {
+        Operation::PutPart(put) => &put.key,
+        Operation::RemovePart(_, key) => key,
+        _ => return None,
+    };
+    match key {
+        PartKey::Process(name) => Some(name),
+        PartKey::Node | PartKey::File(_) => None,
+    }
 }
 
 /// Executes an operation on one part.

@@ -3,24 +3,30 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt};
 
 use super::directory::Nodes;
+pub use super::protocol::Verb;
 use super::protocol::{self, FoundFile, Reply, Request};
 use crate::kernel::Errno;
 use crate::kernel::linux::process::{Process, identity, identity_of};
 use crate::name::NamespaceName;
 use crate::operation::PutPart;
 use crate::resource::node::file::File as NodeFile;
-use crate::resource::node::{Condition, Node, Part, PartKey};
+use crate::resource::node::process::{ProcessName, ProcessStatus, Settled};
+use crate::resource::node::{Condition, Node, Part, PartKey, Supervised};
 
 /// The time that an init may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The time after which an init that does not end is killed.
+/// The time after which an init that does not listen is killed.
 const END: Duration = Duration::from_secs(3);
+/// The time that an init has to end its processes.
+const SHUTDOWN: Duration = Duration::from_secs(70);
 
 /// An init that listens.
 pub struct Client {
@@ -43,6 +49,11 @@ impl Client {
         socket.set_read_timeout(Some(TIMEOUT))?;
         socket.set_write_timeout(Some(TIMEOUT))?;
         Ok(Some(Self { socket, process }))
+    }
+
+    /// Returns the process.
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Returns the process.
@@ -79,7 +90,7 @@ impl Client {
     /// Fails if the init does not answer as expected.
     fn describe(&self, place: Option<&File>) -> Result<BTreeMap<PartKey, Part>, Errno> {
         let (reply, bytes) = self.ask(&Request::Describe, &[])?;
-        let Reply::Description { mut node, network, files } = reply else { return Err(unexpected()) };
+        let Reply::Description { mut node, network, files, processes } = reply else { return Err(unexpected()) };
         let place = place.map(identity_of).transpose().map_err(|error| Errno::from(&error))?;
         if place != Some(network) {
             node.condition = Condition::Detached;
@@ -92,10 +103,37 @@ impl Client {
             rest = after;
             parts.insert(PartKey::File(path), Part::File(NodeFile { content: content.into(), mode, owner }));
         }
+        parts.extend(processes.into_iter().map(|status| {
+            let (name, process) = Supervised::of(status);
+            (PartKey::Process(name), Part::Process(Box::new(process)))
+        }));
         Ok(parts)
     }
 
-    /// Makes or changes a part. The node itself exists, and only its names can change.
+    /// Returns the declared processes of the node.
+    ///
+    /// # Errors
+    /// Fails if the init does not answer as expected.
+    pub fn processes(&self) -> Result<Vec<ProcessStatus>, Errno> {
+        match self.ask(&Request::Describe, &[])?.0 {
+            Reply::Description { processes, .. } => Ok(processes),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Does something with a process, without waiting for it. Returns why that is refused, if it is.
+    ///
+    /// # Errors
+    /// Fails if the init does not answer as expected.
+    pub fn control(&self, name: &ProcessName, verb: Verb) -> Result<Option<String>, Errno> {
+        match self.ask(&Request::Process(name.clone(), verb), &[])?.0 {
+            Reply::Done => Ok(None),
+            Reply::Refused(why) => Ok(Some(why)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Makes or changes a part. The node itself exists, and only its names can change. A process is not waited for.
     ///
     /// # Errors
     /// Fails if the system refuses it.
@@ -109,25 +147,58 @@ impl Client {
                 let Node { hostname, domainname, .. } = node.clone();
                 self.ask(&Request::SetNames { hostname, domainname }, &[]).map(drop)
             }
-            (PartKey::Node, Part::File(_)) => Err(unexpected()),
+            (PartKey::Process(name), Part::Process(process)) => {
+                let definition = Box::new(process.definition.clone());
+                self.ask(&Request::PutProcess { name: name.clone(), definition, reload: put.reload }, &[]).map(drop)
+            }
+            (PartKey::Node | PartKey::Process(_), Part::File(_)) | (_, Part::Process(_)) => Err(unexpected()),
         }
     }
 
-    /// Removes a file.
+    /// Removes a file, or a process, which is not waited for.
     ///
     /// # Errors
     /// Fails if the system refuses it.
     pub fn remove(&self, key: &PartKey) -> Result<(), Errno> {
         match key {
             PartKey::File(path) => self.ask(&Request::RemoveFile(path.clone()), &[]).map(drop),
+            // If it is refused, it is gone already.
+            PartKey::Process(name) => self.control(name, Verb::Remove).map(drop),
             PartKey::Node => Err(unexpected()),
+        }
+    }
+
+    /// Asks to be told when the last request for a process is done.
+    ///
+    /// # Errors
+    /// Fails if the init does not listen.
+    pub fn begin_await(&self, name: &ProcessName) -> Result<(), Errno> {
+        protocol::send(&self.socket, &Request::Await(name.clone()), &[]).map_err(|error| Errno::from(&error))
+    }
+
+    /// Returns whether the last request for a process is done; `None` if that is not known after this time. Returns no outcome for a process
+    /// that does not exist.
+    ///
+    /// # Errors
+    /// Fails if the init does not answer as expected.
+    pub fn finish_await(&self, time: Duration) -> Result<Option<Option<Settled>>, Errno> {
+        let failed = |error: io::Error| Errno::from(&error);
+        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => return Ok(None),
+            other => drop(other.map_err(|error| failed(error.into()))?),
+        }
+        match protocol::receive(&self.socket).map_err(failed)? {
+            Some((Reply::Settled(settled), _)) => Ok(Some(settled)),
+            Some(_) => Err(unexpected()),
+            None => Err(Errno { number: nix::libc::ECONNRESET, message: Some("the node's init has ended".to_owned()) }),
         }
     }
 
     /// Begins to end the init, and with it all processes of its PID namespace.
     pub fn begin_end(&self) {
         // One that does not listen is killed.
-        let _ = self.socket.set_write_timeout(Some(END));
+        let _ = self.socket.set_write_timeout(Some(END)).and_then(|()| self.socket.set_read_timeout(Some(END)));
         let _ = protocol::send(&self.socket, &Request::End, &[]);
     }
 
@@ -136,7 +207,9 @@ impl Client {
     /// # Errors
     /// Fails if it cannot be killed.
     pub fn finish_end(self) -> io::Result<()> {
-        if !self.process.has_ended(END)? {
+        // One that has heard ends its processes as their definitions say.
+        let has_heard = matches!(protocol::receive(&self.socket), Ok(Some((Reply::Done, _)) | None));
+        if !self.process.has_ended(if has_heard { SHUTDOWN } else { Duration::ZERO })? {
             self.process.signal(nix::sys::signal::Signal::SIGKILL)?;
             if !self.process.has_ended(TIMEOUT)? {
                 return Err(io::Error::from_raw_os_error(nix::libc::ETIMEDOUT));

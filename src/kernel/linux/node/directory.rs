@@ -67,6 +67,11 @@ impl Nodes {
         Ok(found)
     }
 
+    /// Returns the lab.
+    pub fn lab(&self) -> Option<LabName> {
+        self.path.file_name()?.to_str()?.parse().ok()
+    }
+
     /// Returns the names of the nodes that have a socket, sorted.
     ///
     /// # Errors

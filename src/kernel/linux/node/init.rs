@@ -3,29 +3,36 @@
 //! It listens at its socket from the moment when the node is ready: whoever finds the socket finds a whole node. Until then it holds
 //! the lab's lock, so that no other command meets a node that is still coming.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode as Permissions, mkdirat};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{gethostname, sethostname};
 
-use super::protocol::{self, Refusal, Reply, Request};
+use super::protocol::{self, Refusal, Reply, Request, Verb};
+use super::supervisor::{Settings, Supervisor};
 use super::view::View;
 use super::{mounts, title};
 use crate::kernel::linux::process;
 use crate::name::{LabName, NamespaceName};
 use crate::resource::node::Node;
 use crate::resource::node::isolation::NamespaceKind;
+use crate::resource::node::process::{ProcessName, Settled};
 
 /// The time that a command may take to send the rest of a request, or to take an answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The time that the processes of a node have to end after SIGTERM.
+/// The time that the declared processes of a node have to end as their definitions say.
+const SHUTDOWN: Duration = Duration::from_secs(60);
+/// The time that the other processes of a node have to end after SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// What becomes an init.
@@ -38,6 +45,8 @@ pub struct Embryo {
     pub node: Node,
     /// The directory of the socket.
     pub directory: OwnedFd,
+    /// The directory of the logs of the lab's nodes.
+    pub logs: OwnedFd,
 }
 
 impl Embryo {
@@ -48,6 +57,7 @@ impl Embryo {
     pub fn grow(self) -> Result<Init, Refusal> {
         title::set(&title::of(&self.lab, self.name.as_str())).map_err(|error| Refusal::new("use /proc", &error))?;
         let network = process::identity("/proc/self/ns/net").map_err(|error| Refusal::new("use /proc", &error))?;
+        let logs = logs_of(&self.logs, &self.name).map_err(|error| Refusal::new("make the directory of the logs", &error))?;
         let isolation = &self.node.isolation;
         if isolation.has(NamespaceKind::Mount) {
             mounts::set_up(isolation)?;
@@ -63,18 +73,39 @@ impl Embryo {
             Ok((signals, listen(&self.directory, &self.name)?))
         };
         let (signals, listener) = listen().map_err(|error| Refusal::new("listen", &error))?;
-        let is_first = std::process::id() == 1;
         Ok(Init {
-            node: self.node,
             network,
-            is_first,
+            is_first: std::process::id() == 1,
             signals,
             listener,
             connections: Vec::new(),
             view: View::default(),
+            supervisor: Supervisor::new(Settings { logs, environment: environment(&self.node) }),
             ends: false,
+            node: self.node,
         })
     }
+}
+
+/// Opens the directory of the logs of a node. Makes it if it does not exist.
+fn logs_of(logs: &OwnedFd, name: &NamespaceName) -> io::Result<OwnedFd> {
+    match mkdirat(logs, name.as_str(), Permissions::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
+    Ok(openat(logs, name.as_str(), flags, Permissions::empty())?)
+}
+
+/// Returns the environment of the processes of a node.
+fn environment(node: &Node) -> BTreeMap<String, String> {
+    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let hostname = node.hostname.clone().map(|name| ("HOSTNAME".to_owned(), name));
+    [("PATH", PATH), ("LANG", "C.UTF-8")]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .chain(hostname)
+        .collect()
 }
 
 /// Begins to listen in the directory, whatever the mount namespace is.
@@ -107,6 +138,13 @@ fn set_names(hostname: Option<&str>, domainname: Option<&str>) -> Result<(), Ref
     Ok(())
 }
 
+/// A command that is connected.
+struct Connection {
+    socket: UnixStream,
+    /// The process that it waits for.
+    awaits: Option<ProcessName>,
+}
+
 /// A grown init.
 pub struct Init {
     node: Node,
@@ -116,8 +154,9 @@ pub struct Init {
     is_first: bool,
     signals: SignalFd,
     listener: UnixListener,
-    connections: Vec<UnixStream>,
+    connections: Vec<Connection>,
     view: View,
+    supervisor: Supervisor,
     ends: bool,
 }
 
@@ -125,74 +164,152 @@ impl Init {
     /// Serves until the node ends.
     pub fn run(mut self) {
         process::forget_code();
-        while !self.ends {
-            let waiting: Vec<PollFd<'_>> = [self.signals.as_fd(), self.listener.as_fd()]
-                .into_iter()
-                .chain(self.connections.iter().map(AsFd::as_fd))
-                .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN))
-                .collect();
-            let mut waiting = waiting;
-            if !matches!(poll(&mut waiting, PollTimeout::NONE), Ok(_) | Err(Errno::EINTR)) {
-                break;
-            }
-            let ready: Vec<bool> = waiting.iter().map(|descriptor| descriptor.any().unwrap_or(true)).collect();
-            drop(waiting);
-            self.turn(&ready);
-        }
-        if self.is_first && process::leave_no_zombies().is_ok() {
-            reap();
-            // The end of PID 1 kills the others.
-            process::end_all_others(GRACE);
+        while !self.ends && self.turn().is_ok() {}
+        if self.is_first {
+            self.end_processes();
         }
     }
 
-    /// Handles what has happened. The first two are the signals and the listener.
-    fn turn(&mut self, ready: &[bool]) {
-        let (own, connections) = ready.split_at(2);
-        let connections: Vec<_> = std::mem::take(&mut self.connections).into_iter().zip(connections).collect();
-        for (connection, is_ready) in connections {
-            if !is_ready || self.serve(&connection) {
-                self.connections.push(connection);
-            }
+    /// Waits until something happens, and handles it.
+    fn turn(&mut self) -> io::Result<()> {
+        let notices: Vec<(ProcessName, BorrowedFd<'_>)> =
+            self.supervisor.descriptors().map(|(name, descriptor)| (name.clone(), descriptor)).collect();
+        let own = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
+        let sockets = self.connections.iter().map(|connection| connection.socket.as_fd());
+        let all = own.chain(notices.iter().map(|(_, descriptor)| *descriptor)).chain(sockets);
+        let mut waiting: Vec<PollFd<'_>> = all.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
+        match poll(&mut waiting, self.patience()) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
         }
+        let ready: Vec<bool> = waiting.iter().map(|descriptor| descriptor.any().unwrap_or(true)).collect();
+        drop(waiting);
+        let notices: Vec<ProcessName> = notices.into_iter().map(|(name, _)| name).collect();
+        let (own, rest) = ready.split_at(2);
+        let (noticed, connected) = rest.split_at(notices.len());
+        let now = Instant::now();
         if own[0] {
-            self.take_signals();
+            self.take_signals(now);
         }
-        if own[1]
-            && let Ok((connection, _)) = self.listener.accept()
-            && connection.set_read_timeout(Some(TIMEOUT)).is_ok()
-            && connection.set_write_timeout(Some(TIMEOUT)).is_ok()
+        for (name, _) in notices.iter().zip(noticed).filter(|(_, is_ready)| **is_ready) {
+            self.supervisor.readable(name, now);
+        }
+        if self.supervisor.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.supervisor.tick(now);
+        }
+        self.serve_all(connected, now);
+        if own[1] {
+            self.accept();
+        }
+        self.answer_those_who_wait();
+        Ok(())
+    }
+
+    /// Returns how long nothing can happen by itself.
+    fn patience(&self) -> PollTimeout {
+        let Some(deadline) = self.supervisor.next_deadline() else { return PollTimeout::NONE };
+        // Not before the deadline: milliseconds are rounded up.
+        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+
+    fn accept(&mut self) {
+        if let Ok((socket, _)) = self.listener.accept()
+            && socket.set_read_timeout(Some(TIMEOUT)).is_ok()
+            && socket.set_write_timeout(Some(TIMEOUT)).is_ok()
         {
-            self.connections.push(connection);
+            self.connections.push(Connection { socket, awaits: None });
         }
     }
 
-    fn take_signals(&mut self) {
+    fn take_signals(&mut self, now: Instant) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             self.ends |= signal.ssi_signo != Signal::SIGCHLD as u32;
         }
-        reap();
+        self.reap(now);
+    }
+
+    /// Reaps the children that have ended.
+    fn reap(&mut self, now: Instant) {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => return,
+                Ok(status) => drop(self.supervisor.child_ended(status, now)),
+                Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Serves the connections with requests, and closes those that have ended.
+    fn serve_all(&mut self, ready: &[bool], now: Instant) {
+        let connections: Vec<_> = std::mem::take(&mut self.connections).into_iter().zip(ready).collect();
+        for (mut connection, is_ready) in connections {
+            if !is_ready || self.serve(&mut connection, now) {
+                self.connections.push(connection);
+            }
+        }
     }
 
     /// Answers one request. Returns whether the connection stays open.
-    fn serve(&mut self, connection: &UnixStream) -> bool {
-        let Ok(Some((request, bytes))) = protocol::receive::<Request>(connection) else { return false };
-        let (reply, bytes) = match self.answer(request, &bytes) {
+    fn serve(&mut self, connection: &mut Connection, now: Instant) -> bool {
+        let Ok(Some((request, bytes))) = protocol::receive::<Request>(&connection.socket) else { return false };
+        if let Request::Await(name) = request {
+            connection.awaits = Some(name);
+            return true;
+        }
+        let (reply, bytes) = match self.answer(request, &bytes, now) {
             Ok(answer) => answer,
             Err(refusal) => (Reply::Failed(refusal), Vec::new()),
         };
-        protocol::send(connection, &reply, &bytes).is_ok()
+        protocol::send(&connection.socket, &reply, &bytes).is_ok()
     }
 
-    fn answer(&mut self, request: Request, bytes: &[u8]) -> Result<(Reply, Vec<u8>), Refusal> {
+    /// Answers those whose process has settled.
+    fn answer_those_who_wait(&mut self) {
+        let supervisor = &self.supervisor;
+        self.connections.retain_mut(|connection| {
+            let Some(name) = &connection.awaits else { return true };
+            match supervisor.settled(name) {
+                Some(Settled::Waiting) => true,
+                settled => {
+                    connection.awaits = None;
+                    protocol::send(&connection.socket, &Reply::Settled(settled), &[]).is_ok()
+                }
+            }
+        });
+    }
+
+    fn answer(&mut self, request: Request, bytes: &[u8], now: Instant) -> Result<(Reply, Vec<u8>), Refusal> {
         match request {
             Request::Describe => {
                 let (files, bytes) = self.view.found();
-                return Ok((Reply::Description { node: self.describe(), network: self.network, files }, bytes));
+                let (node, processes) = (self.describe(), self.supervisor.status(now));
+                return Ok((Reply::Description { node, network: self.network, files, processes }, bytes));
             }
             Request::SetNames { hostname, domainname } => set_names(hostname.as_deref(), domainname.as_deref())?,
             Request::PutFile { path, mode, owner } => self.view.put(&path, mode, owner, bytes)?,
             Request::RemoveFile(path) => self.view.remove(&path)?,
+            Request::PutProcess { name, definition, reload } => {
+                self.supervisor.put(&name, *definition, now);
+                if reload {
+                    // One that does not run reads its configuration when it starts.
+                    let _ = self.supervisor.reload(&name);
+                }
+            }
+            Request::Process(name, verb) => {
+                let done = match verb {
+                    Verb::Start => self.supervisor.start(&name, now),
+                    Verb::Stop => self.supervisor.stop(&name, now),
+                    Verb::Restart => self.supervisor.restart(&name, now),
+                    Verb::Remove => self.supervisor.remove(&name, now),
+                };
+                if let Err(error) = done {
+                    return Ok((Reply::Refused(error.to_string()), Vec::new()));
+                }
+            }
+            // Answered later.
+            Request::Await(_) => {}
             Request::End => self.ends = true,
         }
         Ok((Reply::Done, Vec::new()))
@@ -209,15 +326,26 @@ impl Init {
         }
         node
     }
-}
 
-/// Reaps the children that have ended.
-fn reap() {
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) => return,
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return,
+    /// Ends the processes of the node: the declared ones as their definitions say, the others with SIGTERM, and what is left then, by the end
+    /// of PID 1, with SIGKILL.
+    fn end_processes(&mut self) {
+        self.supervisor.shut_down(Instant::now());
+        let deadline = Instant::now() + SHUTDOWN;
+        while !self.supervisor.is_down() && Instant::now() < deadline {
+            self.wait_for_ends(self.patience());
+            self.supervisor.tick(Instant::now());
         }
+        if process::leave_no_zombies().is_ok() {
+            self.reap(Instant::now());
+            process::end_all_others(GRACE);
+        }
+    }
+
+    /// Waits at most this time for a child to end, and reaps it.
+    fn wait_for_ends(&mut self, time: PollTimeout) {
+        let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], time);
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        self.reap(Instant::now());
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::Errno;
 use crate::resource::node::Node;
 use crate::resource::node::file::{LIMIT, Mode, NodePath, Owner};
+use crate::resource::node::process::{Process, ProcessName, ProcessStatus, Settled};
 
 /// The longest header, and the longest sequence of bytes. A description contains the bytes of all files.
 const HEADER_LIMIT: usize = 16 << 20;
@@ -36,8 +37,34 @@ pub enum Request {
     },
     /// Remove a file. What the machine has there comes back.
     RemoveFile(NodePath),
+    /// Make a process run with this definition. The answer comes at once.
+    PutProcess {
+        /// Its name.
+        name: ProcessName,
+        /// The definition.
+        definition: Box<Process>,
+        /// Whether it must read its configuration again.
+        reload: bool,
+    },
+    /// Start, stop or restart a process, or end it and forget it. The answer comes at once.
+    Process(ProcessName, Verb),
+    /// Answer when the last request for a process is done.
+    Await(ProcessName),
     /// End all processes of the node, and then the init itself.
     End,
+}
+
+/// What can be done with a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verb {
+    /// Start it.
+    Start,
+    /// End it, until it is started.
+    Stop,
+    /// End it, and start it.
+    Restart,
+    /// End it and forget it.
+    Remove,
 }
 
 /// An answer of an init.
@@ -53,7 +80,13 @@ pub enum Reply {
         network: (u64, u64),
         /// The files that were put, as they are now.
         files: Vec<FoundFile>,
+        /// The processes.
+        processes: Vec<ProcessStatus>,
     },
+    /// The last request for a process is done, or has failed. `None` if there is no such process.
+    Settled(Option<Settled>),
+    /// There is no such process, or it does not run.
+    Refused(String),
     /// The system refused.
     Failed(Refusal),
 }

@@ -24,7 +24,7 @@ use super::datagram::{self, receive, send};
 use super::directory::Nodes;
 use super::init::Embryo;
 use super::protocol::Refusal;
-use super::{KINDS, mounts, title};
+use super::{KINDS, logs, mounts, title};
 use crate::kernel::Errno as KernelErrno;
 use crate::kernel::linux::system::{isolate, netns, process};
 use crate::name::{LabName, NamespaceName};
@@ -39,7 +39,7 @@ const TIMEOUT: u16 = 20_000;
 /// What the spawner is asked for.
 #[derive(Debug, Serialize, Deserialize)]
 enum Order {
-    /// Use what comes with the order: the directory of the inits' sockets, and the lab's lock, if there is one.
+    /// Use what comes with the order: the directories of the inits' sockets and logs, and the lab's lock, if there is one.
     Furnish,
     /// Start an init in the network namespace whose descriptor comes with the order.
     Init { lab: LabName, name: NamespaceName, node: Node },
@@ -76,14 +76,16 @@ impl Spawner {
         Ok(Self { socket, child: command.spawn()?, is_furnished: false })
     }
 
-    /// Gives it the directory of the inits' sockets and the lab's lock, if it does not have them yet.
+    /// Gives it the directories of the inits' sockets and logs, and the lab's lock, if it does not have them yet.
     ///
     /// # Errors
     /// Fails if the directory cannot be used, or the spawner has ended.
     pub fn furnish(&mut self, lab: &LabName, lock: Option<&OwnedFd>) -> io::Result<()> {
         if !self.is_furnished {
             let directory = Nodes::open_or_create(lab)?.descriptor()?;
-            let descriptors: Vec<_> = [Some(directory.as_fd()), lock.map(AsFd::as_fd)].into_iter().flatten().collect();
+            let logs = logs::open_or_create(lab)?;
+            let descriptors = [Some(directory.as_fd()), Some(logs.as_fd()), lock.map(AsFd::as_fd)];
+            let descriptors: Vec<_> = descriptors.into_iter().flatten().collect();
             send(self.socket.as_fd(), &Order::Furnish, &descriptors)?;
             self.is_furnished = true;
         }
@@ -155,6 +157,7 @@ pub fn run() {
 struct Workshop {
     orders: Option<OwnedFd>,
     directory: Option<OwnedFd>,
+    logs: Option<OwnedFd>,
     lock: Option<OwnedFd>,
     /// The mount namespace of the machine, once the spawner has left it.
     machine: Option<File>,
@@ -167,7 +170,7 @@ impl Workshop {
         let orders = io::stdin().as_fd().try_clone_to_owned()?;
         process::detach()?;
         process::leave_no_zombies()?;
-        Ok(Self { orders: Some(orders), directory: None, lock: None, machine: None })
+        Ok(Self { orders: Some(orders), directory: None, logs: None, lock: None, machine: None })
     }
 
     fn serve(&mut self) {
@@ -175,7 +178,7 @@ impl Workshop {
             let mut descriptors = descriptors.into_iter();
             let (name, done) = match order {
                 Order::Furnish => {
-                    (self.directory, self.lock) = (descriptors.next(), descriptors.next());
+                    (self.directory, self.logs, self.lock) = (descriptors.next(), descriptors.next(), descriptors.next());
                     continue;
                 }
                 Order::Init { lab, name, node } => (name.clone(), self.start_init(lab, name, node, descriptors.next())),
@@ -201,7 +204,11 @@ impl Workshop {
 
     fn start_init(&mut self, lab: LabName, name: NamespaceName, node: Node, network: Option<OwnedFd>) -> Result<Role, Refusal> {
         let missing = || Refusal::new("find the node's directory and network", &Errno::EBADF.into());
-        let directory = self.directory.as_ref().ok_or_else(missing)?.try_clone().map_err(|_| missing())?;
+        let [directory, logs] = [&self.directory, &self.logs].map(|kept| {
+            let kept = kept.as_ref().ok_or_else(missing)?;
+            kept.try_clone().map_err(|_| missing())
+        });
+        let (directory, logs) = (directory?, logs?);
         let network = network.ok_or_else(missing)?;
         if node.isolation.has(NamespaceKind::Mount) && self.machine.is_none() {
             let machine = File::open("/proc/self/ns/mnt").and_then(|machine| mounts::copy().map(|()| machine));
@@ -218,7 +225,7 @@ impl Workshop {
         // Only children are in the new PID namespace, and have the new clocks.
         match divide() {
             Ok(false) => {}
-            Ok(true) => self.grow(Embryo { lab, name, node, directory }),
+            Ok(true) => self.grow(Embryo { lab, name, node, directory, logs }),
             Err(refusal) => self.report(&name, Err(refusal)),
         }
         Ok(Role::Copy)
@@ -231,7 +238,7 @@ impl Workshop {
         self.report(&name, ready.as_ref().map(|_| None).map_err(Refusal::clone));
         if let Ok(init) = ready {
             self.orders = None;
-            (self.lock, self.directory, self.machine) = (None, None, None);
+            (self.lock, self.directory, self.logs, self.machine) = (None, None, None, None);
             init.run();
         }
     }
