@@ -24,6 +24,8 @@ pub struct OperationError {
     pub operation: String,
     /// The cause.
     pub source: Errno,
+    /// More about the cause, line by line: what a process has written.
+    pub details: Vec<String>,
 }
 
 /// An error of the kernel, or, with the number 0, of a process that the lab declares.
@@ -56,8 +58,7 @@ impl From<&std::io::Error> for Errno {
 impl std::fmt::Display for Errno {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let (0, Some(message)) = (self.number, &self.message) {
-            let lines: Vec<_> = message.lines().map(crate::name::escape).collect();
-            return f.write_str(&lines.join("\n"));
+            return f.write_str(&crate::name::escape(message));
         }
         let text = plain(&std::io::Error::from_raw_os_error(self.number));
         match &self.message {

@@ -317,6 +317,12 @@ fn explain(error: ApplyError, plan: &Plan, signals: &Signals, source: Option<&So
 /// Describes the state in which the network is after an error.
 fn notes(error: &ApplyError) -> Vec<String> {
     let mut notes = Vec::new();
+    if let ApplyError::Execute { source: ExecuteError::Operation(error), .. } = error
+        && !error.details.is_empty()
+    {
+        notes.push("The last lines of its log:".to_owned());
+        notes.extend(error.details.iter().map(|line| format!("    {}", escape(line))));
+    }
     if let ApplyError::Unverified { remains, .. } = error {
         notes.extend(remains.changes.iter().map(|change| format!("  {}", describe(change))));
         notes.extend(remains.missing.iter().map(|foreign| format!("  foreign {} is missing", escape(foreign))));

@@ -31,6 +31,7 @@ mod neighbors;
 mod nodes;
 mod ownership;
 mod privilege;
+mod processes;
 mod processes_inside;
 mod random;
 mod routes;

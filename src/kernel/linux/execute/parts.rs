@@ -13,7 +13,7 @@ use crate::kernel::linux::Linux;
 use crate::kernel::linux::node::client::Client;
 use crate::kernel::linux::node::spawner::Spawner;
 use crate::kernel::linux::node::{Nodes, logs};
-use crate::kernel::{Errno, ExecuteError, Progress};
+use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::Operation;
 use crate::resource::node::process::{ProcessName, Settled};
@@ -145,17 +145,12 @@ pub(super) fn supervise(
             }
         };
         if let Some(Settled::Failed { reason, log }) = settled {
-            return Err(refused(operations, position, failure(&reason, &log)));
+            let source = Errno { number: 0, message: Some(format!("it {reason}")) };
+            return Err(OperationError { position, operation: operations[position].to_string(), source, details: log }.into());
         }
         progress.done(position);
     }
     Ok(())
-}
-
-/// Describes why a process failed, with the last lines of its log.
-fn failure(reason: &str, log: &[String]) -> Errno {
-    let lines: String = log.iter().map(|line| format!("\n    {line}")).collect();
-    Errno { number: 0, message: Some(format!("it {reason}{lines}")) }
 }
 
 fn process_of(operation: &Operation) -> Option<&ProcessName> {

@@ -1,0 +1,154 @@
+//! Processes of nodes: they start in order, are watched, changed, restarted and ended, and their logs can be read.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::harness::fingerprint::assert_restored;
+use super::harness::tools::Outcome;
+use super::harness::{apply, assert_no_changes, destroy, eventually, in_namespaces, lab, settled_fingerprint, sh, topo};
+
+/// Tests run at the same time, and see the processes of others: each has a name for its lab.
+const LAB: &str = r#"
+name: NAME
+namespaces:
+  a:
+    files: { /etc/topo-test.conf: { content: "one\n" } }
+    processes:
+      prepare: { command: "echo prepared; mkdir /run/prepared", oneshot: true }
+      server: { command: "test -d /run/prepared || exit 9; rm -f /run/up; touch /run/up; exec sleep 1000", after: [prepare], ready: { file: /run/up, timeout: 2s }, restart: on-failure, restart_on: [/etc/topo-test.conf] }
+      reader: { command: "trap 'echo again' HUP; while :; do sleep 0.05; done", env: { A: b }, reload_on: [/etc/topo-test.conf], stop: { timeout: 200ms } }
+  b: {}
+links: [{ endpoints: [a:eth0, b:eth0] }]
+"#;
+
+fn of(name: &str) -> String {
+    LAB.replace("NAME", name)
+}
+
+/// Returns the processes of a lab, as `topo ps` lists them.
+fn ps(name: &str) -> Vec<Value> {
+    let report: Value = serde_json::from_str(&topo(&["ps", name, "--json"]).ok().stdout).unwrap();
+    report["processes"].as_array().unwrap().clone()
+}
+
+fn process(name: &str, process: &str) -> Value {
+    ps(name).into_iter().find(|row| row["process"] == process).expect("the process is declared")
+}
+
+fn states(name: &str) -> Vec<String> {
+    ps(name).iter().map(|row| format!("{} {}", row["process"].as_str().unwrap(), row["state"].as_str().unwrap())).collect()
+}
+
+fn logs(target: &str) -> Outcome {
+    topo(&["logs", target]).ok()
+}
+
+#[test]
+fn processes_start_in_order_and_end_with_the_lab() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let file = lab(&of("procs0"));
+        apply(&file).says("+ process server");
+        assert_no_changes(&file);
+        assert_eq!(states("procs0"), ["prepare exited", "reader running", "server ready"]);
+        logs("a/prepare").says("prepared\n").says("exited with status 0");
+        let server = process("procs0", "server");
+        let pid = server["pid"].as_i64().unwrap();
+        assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap(), "sleep\01000\0");
+        let inside = topo(&["exec", "a", "--", "cat", &format!("/proc/{}/cmdline", server["pid_inside"])]).ok();
+        assert_eq!(inside.stdout, "sleep\01000\0");
+        topo(&["ps", "procs0"]).ok().says("NODE  PROCESS  STATE").says("a     server   ready");
+        destroy("procs0");
+        assert!(!fs::exists(format!("/proc/{pid}")).unwrap());
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn a_changed_definition_or_file_restarts_or_reloads() {
+    in_namespaces(|| {
+        apply(&lab(&of("procs1")));
+        let [server, reader] = ["server", "reader"].map(|name| process("procs1", name)["pid"].clone());
+        let file = lab(&of("procs1").replace(r"one\n", r"two\n"));
+        let outcome = apply(&file).says("-/+ process server  # `/etc/topo-test.conf` changes");
+        outcome.says("  ~ process reader  # `/etc/topo-test.conf` changes");
+        assert_no_changes(&file);
+        assert_ne!(server, process("procs1", "server")["pid"]);
+        assert_eq!(reader, process("procs1", "reader")["pid"]);
+        eventually("it has read the file", || logs("a/reader").stdout.contains("again"));
+        // In place: what topo does with a process. By a restart: what the process is.
+        let changed = of("procs1").replace(r"one\n", r"two\n").replace("timeout: 200ms", "timeout: 300ms");
+        apply(&lab(&changed)).says("stop: { timeout: 200ms } -> { timeout: 300ms }");
+        assert_eq!(reader, process("procs1", "reader")["pid"]);
+        let file = lab(&changed.replace("{ A: b }", "{ A: c }"));
+        apply(&file).says("-/+ process reader  # env forces replacement");
+        assert_ne!(reader, process("procs1", "reader")["pid"]);
+        let without = lab(&of("procs1").replace("      server:", "      other:"));
+        apply(&without).says("- process server").says("+ process other");
+        assert_eq!(states("procs1"), ["other ready", "prepare exited", "reader running"]);
+        assert_no_changes(&without);
+        destroy("procs1");
+    });
+}
+
+#[test]
+fn a_process_that_ends_is_restarted_or_drift() {
+    in_namespaces(|| {
+        let file = lab(&of("procs2"));
+        apply(&file);
+        let kill = |name: &str| sh(&format!("kill -9 {}", process("procs2", name)["pid"]));
+        kill("server");
+        eventually("it runs again", || process("procs2", "server")["restarts"] == 1);
+        eventually("it is ready again", || process("procs2", "server")["state"] == "ready");
+        assert_no_changes(&file);
+        kill("reader");
+        eventually("it has failed", || process("procs2", "reader")["state"] == "failed");
+        topo(&["plan", &file]).ok().says("-/+ process reader  # it was killed by SIGKILL");
+        apply(&file);
+        assert_no_changes(&file);
+        destroy("procs2");
+    });
+}
+
+#[test]
+fn a_process_that_fails_undoes_the_apply_and_shows_its_log() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let failing = of("procs3").replace("echo prepared;", "echo about to fail; exit 3;");
+        let outcome =
+            topo(&["apply", &lab(&failing)]).exits(1).says("cannot start process `prepare` of `a`: it exited with status 3");
+        outcome.says("    about to fail\n").says("All changes were undone");
+        assert_restored(&before);
+        let file = lab(&of("procs3"));
+        apply(&file);
+        let missing = of("procs3").replace("exec sleep 1000", "exec sleep 1000x").replace(" touch /run/up;", "");
+        topo(&["apply", &lab(&missing)]).exits(1).says("process `server`").says("All changes were undone");
+        assert_no_changes(&file);
+        assert_eq!(states("procs3"), ["prepare exited", "reader running", "server ready"]);
+        destroy("procs3");
+        assert_restored(&before);
+    });
+}
+
+#[test]
+fn users_start_stop_and_restart_single_processes() {
+    in_namespaces(|| {
+        let file = lab(&of("procs4"));
+        apply(&file);
+        topo(&["stop", "a/server"]).ok().says("Stopped `a/server`.");
+        assert_eq!(process("procs4", "server")["state"], "stopped");
+        topo(&["plan", &file]).ok().says("-/+ process server  # it was stopped");
+        topo(&["start", "a/server"]).ok().says("Started `a/server`.");
+        assert_no_changes(&file);
+        let pid = process("procs4", "reader")["pid"].clone();
+        topo(&["restart", "a/reader", "a/server"]).ok().says("Restarted `a/reader`.").says("Restarted `a/server`.");
+        assert_ne!(pid, process("procs4", "reader")["pid"]);
+        topo(&["restart", "a/nothing"]).exits(1).says("no process `nothing`");
+        topo(&["restart", "b/x"]).exits(1).says("there is no node `b` with an init");
+        topo(&["restart", "a"]).exits(1).says("NODE/PROCESS");
+        let last = topo(&["logs", "a/reader", "-n", "1"]).ok().stdout;
+        assert_eq!(last.lines().count(), 1, "{last}");
+        destroy("procs4");
+    });
+}
