@@ -34,6 +34,7 @@ fn every_example_has_a_test() {
         "quickstart",
         "router",
         "star-100",
+        "web",
     ];
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let entries = std::fs::read_dir(directory).expect("the examples can be read");
@@ -274,6 +275,20 @@ fn namespaces() {
             let reaches = || topo(&["exec", "lab", "ping", "-6", "-c", "1", "-W", "1", "web"]).status == 0;
             eventually("IPv6 addresses are ready", reaches);
             assert_eq!(topo(&["exec", "web", "hostname"]).ok().stdout.trim(), "web.example");
+        });
+    });
+}
+
+#[test]
+fn web() {
+    in_namespaces(|| {
+        lives_and_dies("web", || {
+            topo(&["ps", "web"]).ok().says("server  httpd    ready");
+            let read = "import urllib.request as u; print(u.urlopen('http://server/', timeout=5).read().decode())";
+            topo(&["exec", "client", "--", "python3", "-c", read]).ok().says("Hello from the lab");
+            eventually("the request is in the log", || {
+                topo(&["logs", "server/httpd"]).ok().stdout.contains("\"GET / HTTP/1.1\" 200")
+            });
         });
     });
 }

@@ -7,7 +7,7 @@ use super::super::harness::{Feature, User, lacks, needs, with_users};
 use super::{PAIR, alone};
 
 /// The examples, each with a ping that answers, and a change to its file that leaves it so.
-const EXAMPLES: [(&str, &str, &str); 13] = [
+const EXAMPLES: [(&str, &str, &str); 14] = [
     ("blog", "blue", "192.168.10.11"),
     ("bridge-ports", "guest1", "10.0.0.1"),
     ("dhcp-client", "client", "10.99.0.1"),
@@ -21,6 +21,7 @@ const EXAMPLES: [(&str, &str, &str); 13] = [
     ("quickstart", "alice", "10.0.0.2"),
     ("router", "pc1", "10.2.0.11"),
     ("star-100", "n001", "10.100.0.100"),
+    ("web", "client", "10.30.0.1"),
 ];
 
 #[test]
