@@ -1,5 +1,6 @@
 //! The directory of the sockets of inits: /run/topo/nodes/LAB/NODE. Only its owner can enter it.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -116,6 +117,11 @@ impl Nodes {
             let _ = std::fs::remove_dir(Path::new(DIRECTORY).join(lab));
         }
         let _ = std::fs::remove_dir(DIRECTORY);
+    }
+
+    /// Returns whether a lab has a socket with this name, whether anybody listens there or not.
+    pub fn has(lab: &LabName, node: &OsStr) -> bool {
+        Path::new(DIRECTORY).join(lab.as_str()).join(node).symlink_metadata().is_ok()
     }
 
     /// Returns whether any lab has nodes.

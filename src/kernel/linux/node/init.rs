@@ -10,16 +10,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::stat::{Mode as Permissions, mkdirat};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{gethostname, sethostname};
 
 use super::protocol::{self, Refusal, Reply, Request, Verb};
-use super::supervisor::{Settings, Supervisor};
+use super::supervisor::{Logs, Settings, Supervisor};
 use super::view::View;
 use super::{mounts, title};
 use crate::kernel::linux::process;
@@ -57,7 +55,6 @@ impl Embryo {
     pub fn grow(self) -> Result<Init, Refusal> {
         title::set(&title::of(&self.lab, self.name.as_str())).map_err(|error| Refusal::new("use /proc", &error))?;
         let network = process::identity("/proc/self/ns/net").map_err(|error| Refusal::new("use /proc", &error))?;
-        let logs = logs_of(&self.logs, &self.name).map_err(|error| Refusal::new("make the directory of the logs", &error))?;
         let isolation = &self.node.isolation;
         if isolation.has(NamespaceKind::Mount) {
             mounts::set_up(isolation)?;
@@ -80,21 +77,14 @@ impl Embryo {
             listener,
             connections: Vec::new(),
             view: View::default(),
-            supervisor: Supervisor::new(Settings { logs, environment: environment(&self.node) }),
+            supervisor: Supervisor::new(Settings {
+                logs: Logs { directory: self.logs, node: self.name.as_str().to_owned() },
+                environment: environment(&self.node),
+            }),
             ends: false,
             node: self.node,
         })
     }
-}
-
-/// Opens the directory of the logs of a node. Makes it if it does not exist.
-fn logs_of(logs: &OwnedFd, name: &NamespaceName) -> io::Result<OwnedFd> {
-    match mkdirat(logs, name.as_str(), Permissions::S_IRWXU) {
-        Ok(()) | Err(Errno::EEXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
-    Ok(openat(logs, name.as_str(), flags, Permissions::empty())?)
 }
 
 /// Returns the environment of the processes of a node.

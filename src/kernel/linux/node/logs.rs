@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
+use super::Nodes;
 use crate::name::{LabName, NamespaceName, ProcessName};
 
 /// The directory of all labs.
@@ -40,10 +41,16 @@ pub fn remove(lab: &LabName, node: &NamespaceName) -> io::Result<()> {
     }
 }
 
-/// Removes the directories of labs without logs. The caller sees to it that nobody uses them.
+/// Removes the logs of nodes without a socket, and the directories of labs without logs. The caller sees to it that nobody uses them.
 pub fn clean_up() {
     let Ok(labs) = std::fs::read_dir(DIRECTORY) else { return };
     for lab in labs.flatten() {
+        let name = || lab.file_name().to_str()?.parse().ok();
+        for node in std::fs::read_dir(lab.path()).into_iter().flatten().flatten() {
+            if name().is_none_or(|lab| !Nodes::has(&lab, &node.file_name())) {
+                let _ = std::fs::remove_dir_all(node.path());
+            }
+        }
         // Fails for those that are not empty.
         let _ = std::fs::remove_dir(lab.path());
     }

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use self::ending::Stopping;
 pub(super) use self::ending::Then;
+use super::log::START;
 use super::probe::{Probe, Verdict};
 use super::run::Run;
 use super::{Settings, run};
@@ -166,7 +167,7 @@ impl Entry {
 
     /// Starts the process.
     pub(super) fn launch(&mut self, settings: &Settings, now: Instant) {
-        self.note(settings, format_args!("start {}", self.definition.command.join(" ")));
+        self.note(settings, format_args!("{START} {}", self.definition.command.join(" ")));
         match Run::start(&self.name, &self.definition, settings, now) {
             Ok(run) => {
                 self.run = Some(run);

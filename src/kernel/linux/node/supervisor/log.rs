@@ -8,34 +8,65 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, mkdirat};
 
 use crate::resource::node::process::ProcessName;
 
 /// The size at which a log is moved to its copy, in bytes. The two together have twice that.
 pub(super) const LIMIT: u64 = 1 << 20;
+/// The first word of topo's line about a start.
+pub(super) const START: &str = "start";
 /// How lines of topo begin.
 pub(super) const MARK: &str = "[topo ";
 /// How many bytes at the end of a log [`Log::tail`] looks at.
 const TAIL: u64 = 4096;
 
-/// The log of a process in the directory of logs.
+/// The logs of a node.
+pub struct Logs {
+    /// The directory of the lab's logs.
+    pub directory: OwnedFd,
+    /// The name of the node's directory in it.
+    pub node: String,
+}
+
+impl Logs {
+    /// Creates the node's directory if it does not exist.
+    ///
+    /// # Errors
+    /// Fails if it cannot be created.
+    fn create(&self) -> io::Result<()> {
+        match mkdirat(&self.directory, self.node.as_str(), Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The log of a process.
 pub(super) struct Log<'l> {
-    pub directory: &'l OwnedFd,
+    pub logs: &'l Logs,
     pub name: &'l ProcessName,
 }
 
 impl Log<'_> {
     fn open(&self, suffix: &str, flags: OFlag) -> io::Result<File> {
-        use std::os::fd::AsFd;
-        let directory: BorrowedFd<'_> = self.directory.as_fd();
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        Ok(openat(directory, format!("{}.log{suffix}", self.name).as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?.into())
+        let path = format!("{}/{}.log{suffix}", self.logs.node, self.name);
+        let open = || openat(&self.logs.directory, path.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR);
+        let opened = match open() {
+            Err(Errno::ENOENT) if flags.contains(OFlag::O_CREAT) => {
+                self.logs.create()?;
+                open()
+            }
+            other => other,
+        };
+        Ok(opened?.into())
     }
 
     /// Opens it for appending, as standard output.
@@ -64,7 +95,7 @@ impl Log<'_> {
         self.open("", OFlag::O_RDONLY).and_then(|file| Ok(file.metadata()?.len())).unwrap_or_default()
     }
 
-    /// Returns the last lines of the process, without those of topo.
+    /// Returns the last lines of the process since its last start, without those of topo.
     pub(super) fn tail(&self, lines: usize) -> Vec<String> {
         let read = || -> io::Result<Vec<u8>> {
             let mut file = self.open("", OFlag::O_RDONLY)?;
@@ -76,7 +107,10 @@ impl Log<'_> {
         };
         let bytes = read().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        let own: Vec<&str> = text.lines().filter(|line| !line.starts_with(MARK) && !line.is_empty()).collect();
+        let is_start = |line: &&str| line.starts_with(MARK) && line.contains(&format!("] {START} "));
+        let since = text.lines().collect::<Vec<_>>();
+        let begin = since.iter().rposition(is_start).unwrap_or_default();
+        let own: Vec<&str> = since[begin..].iter().copied().filter(|line| !line.starts_with(MARK) && !line.is_empty()).collect();
         own[own.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect()
     }
 

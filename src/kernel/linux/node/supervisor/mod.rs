@@ -21,13 +21,14 @@ mod run;
 mod spawn;
 
 use std::collections::BTreeMap;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use nix::sys::wait::WaitStatus;
 
 use self::entry::{Entry, Phase, Then};
 use self::log::Log;
+pub use self::log::Logs;
 use crate::resource::node::process::{Process, ProcessName, ProcessStatus, Settled};
 
 /// The number of lines of its log with which a failure is explained.
@@ -35,15 +36,15 @@ const LINES: usize = 10;
 
 /// What all processes of the node have in common.
 pub struct Settings {
-    /// The directory of the logs.
-    pub logs: OwnedFd,
+    /// The logs.
+    pub logs: Logs,
     /// The environment.
     pub environment: BTreeMap<String, String>,
 }
 
 impl Settings {
     fn log<'s>(&'s self, name: &'s ProcessName) -> Log<'s> {
-        Log { directory: &self.logs, name }
+        Log { logs: &self.logs, name }
     }
 }
 

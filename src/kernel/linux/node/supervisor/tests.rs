@@ -42,7 +42,7 @@ impl Node {
         let directory = nix::unistd::mkdtemp(&std::env::temp_dir().join("topo-supervisor-XXXXXX")).unwrap();
         let path = std::env::var("PATH").unwrap();
         let environment = [("PATH", path.as_str()), ("OF_NODE", "yes")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let logs = File::open(&directory).unwrap().into();
+        let logs = Logs { directory: File::open(&directory).unwrap().into(), node: ".".into() };
         Self { supervisor: Supervisor::new(Settings { logs, environment: environment.into() }), directory, skew: Duration::ZERO }
     }
 

@@ -64,3 +64,14 @@ fn a_log_that_is_a_link_is_not_followed() {
     assert!(node.reason("p").starts_with("cannot open the log: "), "{}", node.reason("p"));
     assert!(!std::path::Path::new(&target).exists());
 }
+
+#[test]
+fn a_failure_is_explained_by_the_log_since_the_last_start() {
+    let mut node = Node::new();
+    let said = node.path("said");
+    node.put("p", json!({ "command": format!("test -e {said} && echo second || echo first; touch {said}; exit 1") }));
+    node.until_state("p", State::Failed);
+    node.supervisor.start(&name("p"), node.now()).unwrap();
+    node.until_state("p", State::Failed);
+    assert_eq!(node.settled("p"), Settled::Failed { reason: "exited with status 1".into(), log: vec!["second".into()] });
+}
