@@ -25,7 +25,7 @@ pub struct OperationError {
     /// The cause.
     pub source: Errno,
     /// More about the cause, line by line: what a process has written.
-    pub details: Vec<String>,
+    pub details: Box<[String]>,
 }
 
 /// An error of the kernel, or, with the number 0, of a process that the lab declares.

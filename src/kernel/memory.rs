@@ -166,7 +166,7 @@ impl Kernel for Memory {
             if progress.stop() {
                 return Err(ExecuteError::Interrupted);
             }
-            let refused = |source| OperationError { position, operation: operation.to_string(), source, details: Vec::new() };
+            let refused = |source| OperationError { position, operation: operation.to_string(), source, details: Box::default() };
             match self.attempt(operation) {
                 Err(_) if progress.may_fail(operation) => {}
                 outcome => outcome.map_err(refused)?,

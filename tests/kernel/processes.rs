@@ -55,9 +55,9 @@ fn processes_start_in_order_and_end_with_the_lab() {
         logs("a/prepare").says("prepared\n").says("exited with status 0");
         let server = process("procs0", "server");
         let pid = server["pid"].as_i64().unwrap();
-        assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap(), "sleep\01000\0");
+        assert_eq!(fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap(), "sleep\x001000\0");
         let inside = topo(&["exec", "a", "--", "cat", &format!("/proc/{}/cmdline", server["pid_inside"])]).ok();
-        assert_eq!(inside.stdout, "sleep\01000\0");
+        assert_eq!(inside.stdout, "sleep\x001000\0");
         topo(&["ps", "procs0"]).ok().says("NODE  PROCESS  STATE").says("a     server   ready");
         destroy("procs0");
         assert!(!fs::exists(format!("/proc/{pid}")).unwrap());

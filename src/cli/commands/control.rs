@@ -132,7 +132,7 @@ fn carry_out(verb: Verb, done: &str, targets: &[Target], context: &mut Context<'
                 break settled;
             }
         };
-        if let Some(Settled::Failed { reason, log }) = settled {
+        if let Settled::Failed { reason, log } = settled {
             let mut failure = Failure::new(format!("`{target}` {reason}"));
             failure.notes = log.iter().map(|line| format!("    {}", escape(line))).collect();
             return Err(failure);

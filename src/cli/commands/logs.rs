@@ -109,10 +109,10 @@ fn follow(path: &Path, context: &mut Context<'_>) -> Result<(), Stopped> {
 fn last_lines(text: &[u8], number: Option<usize>) -> &[u8] {
     let Some(number) = number else { return text };
     let body = text.strip_suffix(b"\n").unwrap_or(text);
-    let ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+    let mut ends = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
     match number.checked_sub(1) {
         None => &[],
-        Some(skipped) => ends.skip(skipped).next().map_or(text, |at| &text[at + 1..]),
+        Some(skipped) => ends.nth(skipped).map_or(text, |at| &text[at + 1..]),
     }
 }
 

@@ -160,7 +160,7 @@ fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Pro
 }
 
 fn refused(operations: &[Operation], position: usize, source: Errno) -> ExecuteError {
-    OperationError { position, operation: operations[position].to_string(), source, details: Vec::new() }.into()
+    OperationError { position, operation: operations[position].to_string(), source, details: Box::default() }.into()
 }
 
 /// Returns the namespace in which the creating message is sent: the underlay of a link that has one, or the namespace of the parent, where

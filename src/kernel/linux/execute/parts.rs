@@ -144,9 +144,11 @@ pub(super) fn supervise(
                 Some(settled) => break settled,
             }
         };
-        if let Some(Settled::Failed { reason, log }) = settled {
+        if let Settled::Failed { reason, log } = settled {
             let source = Errno { number: 0, message: Some(format!("it {reason}")) };
-            return Err(OperationError { position, operation: operations[position].to_string(), source, details: log }.into());
+            return Err(
+                OperationError { position, operation: operations[position].to_string(), source, details: log.into() }.into()
+            );
         }
         progress.done(position);
     }

@@ -176,12 +176,11 @@ impl Client {
         protocol::send(&self.socket, &Request::Await(name.clone()), &[]).map_err(|error| Errno::from(&error))
     }
 
-    /// Returns whether the last request for a process is done; `None` if that is not known after this time. Returns no outcome for a process
-    /// that does not exist.
+    /// Returns how the last request for a process ended; `None` if it has not after this time.
     ///
     /// # Errors
     /// Fails if the init does not answer as expected.
-    pub fn finish_await(&self, time: Duration) -> Result<Option<Option<Settled>>, Errno> {
+    pub fn finish_await(&self, time: Duration) -> Result<Option<Settled>, Errno> {
         let failed = |error: io::Error| Errno::from(&error);
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout) {

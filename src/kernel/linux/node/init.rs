@@ -176,18 +176,18 @@ impl Init {
         drop(waiting);
         let notices: Vec<ProcessName> = notices.into_iter().map(|(name, _)| name).collect();
         let (own, rest) = ready.split_at(2);
-        let (noticed, connected) = rest.split_at(notices.len());
+        let (of_processes, of_commands) = rest.split_at(notices.len());
         let now = Instant::now();
         if own[0] {
             self.take_signals(now);
         }
-        for (name, _) in notices.iter().zip(noticed).filter(|(_, is_ready)| **is_ready) {
+        for (name, _) in notices.iter().zip(of_processes).filter(|(_, is_ready)| **is_ready) {
             self.supervisor.readable(name, now);
         }
         if self.supervisor.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.supervisor.tick(now);
         }
-        self.serve_all(connected, now);
+        self.serve_all(of_commands, now);
         if own[1] {
             self.accept();
         }
@@ -261,7 +261,7 @@ impl Init {
         self.connections.retain_mut(|connection| {
             let Some(name) = &connection.awaits else { return true };
             match supervisor.settled(name) {
-                Some(Settled::Waiting) => true,
+                Settled::Waiting => true,
                 settled => {
                     connection.awaits = None;
                     protocol::send(&connection.socket, &Reply::Settled(settled), &[]).is_ok()

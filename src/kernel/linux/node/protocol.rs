@@ -84,7 +84,7 @@ pub enum Reply {
         processes: Vec<ProcessStatus>,
     },
     /// The last request for a process is done, or has failed. `None` if there is no such process.
-    Settled(Option<Settled>),
+    Settled(Settled),
     /// There is no such process, or it does not run.
     Refused(String),
     /// The system refused.

@@ -108,7 +108,7 @@ pub struct ProcessStatus {
 pub enum Settled {
     /// Not yet.
     Waiting,
-    /// The process is ready, done, or stopped as a user asked.
+    /// The process is ready, done, stopped as a user asked, or removed.
     Done,
     /// It failed.
     Failed {

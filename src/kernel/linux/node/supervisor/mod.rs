@@ -206,20 +206,20 @@ impl Supervisor {
 
     /// Returns whether the last request for a process is done; `None` if there is no such process, as after a removal. A process that
     /// waits for a failed one has failed, too, until that one is ready.
-    pub fn settled(&self, name: &ProcessName) -> Option<Settled> {
-        let entry = self.entries.get(name)?;
+    pub fn settled(&self, name: &ProcessName) -> Settled {
+        let Some(entry) = self.entries.get(name) else { return Settled::Done };
         if let Some(reason) = entry.failed() {
             let log = self.settings.log(name).tail(LINES);
-            return Some(Settled::Failed { reason: reason.to_owned(), log });
+            return Settled::Failed { reason: reason.to_owned(), log };
         }
-        Some(match entry.phase {
+        match entry.phase {
             Phase::Up | Phase::Exited | Phase::Stopped | Phase::Failed | Phase::Gone => Settled::Done,
             Phase::Starting | Phase::Stopping(_) | Phase::Backoff(_) => Settled::Waiting,
             Phase::Waiting => match entry.definition.after.iter().find_map(|after| self.obstacle(after, self.entries.len())) {
                 Some(reason) => Settled::Failed { reason, log: Vec::new() },
                 None => Settled::Waiting,
             },
-        })
+        }
     }
 
     /// Returns why what comes after this process cannot start; `None` if it may still be ready. Looks at no more than `depth` others: the

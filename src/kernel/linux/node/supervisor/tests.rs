@@ -73,7 +73,7 @@ impl Node {
     }
 
     fn settled(&self, process: &str) -> Settled {
-        self.supervisor.settled(&name(process)).unwrap()
+        self.supervisor.settled(&name(process))
     }
 
     /// Why the process failed.

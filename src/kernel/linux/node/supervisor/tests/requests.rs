@@ -117,7 +117,7 @@ fn a_daemon_that_forks_away_is_found_and_ended() {
     let daemon = node.output("p").trim().parse().map(Pid::from_raw).unwrap();
     assert!(!is_gone(daemon));
     node.supervisor.remove(&name("p"), node.now()).unwrap();
-    node.until("it is removed", |node| node.supervisor.settled(&name("p")).is_none());
+    node.until("it is removed", |node| node.supervisor.status(node.now()).is_empty());
     node.until("the daemon is gone", |_| is_gone(daemon));
     assert_eq!(node.supervisor.remove(&name("p"), node.now()), Err(RequestError::Unknown(name("p"))));
 }
