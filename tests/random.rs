@@ -40,6 +40,7 @@ fn act() -> impl Strategy<Value = Act> {
         any::<bool>().prop_map(Act::Loopback),
         Just(Act::KillInit),
         Just(Act::WriteFile),
+        Just(Act::StopProcess),
         (any::<u8>(), any::<u8>()).prop_map(|(row, value)| Act::SetPort(row, value)),
     ]
 }

@@ -42,6 +42,8 @@ pub enum Act {
     KillInit,
     /// A file of a node is changed.
     WriteFile,
+    /// A process of a node is stopped.
+    StopProcess,
     /// A port is given an option, by the numbers of its row and of one of the values to try.
     SetPort(u8, u8),
 }
@@ -174,6 +176,10 @@ impl Machine {
             }
             (_, Some(space), Act::WriteFile) => {
                 network.write_file(space, "/etc/motd", "changed");
+                Ok(())
+            }
+            (_, Some(space), Act::StopProcess) => {
+                network.stop_process(space, "p");
                 Ok(())
             }
             (_, Some(space), Act::Forward(on)) => {

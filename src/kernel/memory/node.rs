@@ -67,4 +67,12 @@ impl Network {
             *file = File { mode: file.mode, owner: file.owner, ..File::new(text.as_bytes()) };
         }
     }
+
+    /// Stops a process of a node, if the node has it.
+    pub fn stop_process(&mut self, namespace: &NamespaceName, name: &str) {
+        let Ok(name) = name.parse() else { return };
+        if let Some(Part::Process(process)) = self.parts.get_mut(&(namespace.clone(), PartKey::Process(name))) {
+            process.defect = Some("it was stopped".to_owned());
+        }
+    }
 }

@@ -291,6 +291,10 @@ impl Writer<'_> {
         ]);
         let file =
             settings.file.filter(|_| space != HOST).map_or(Value::Null, |number| json!({ "content": format!("{number}") }));
+        let process = settings.process.filter(|_| space != HOST).map_or(Value::Null, |number| {
+            let depends = if file.is_null() { Value::Null } else { json!(["/etc/motd"]) };
+            object(vec![("command", json!(["sleep", "1000"])), ("env", json!({ "N": format!("{number}") })), ("restart_on", depends)])
+        });
         let members = object(vec![
             ("interfaces", interfaces.into()),
             ("routes", routes.into()),
@@ -299,6 +303,7 @@ impl Writer<'_> {
             ("sysctls", sysctls),
             ("hostname", json!(settings.hostname.filter(|_| space != HOST).map(|number| format!("h{number}")))),
             ("files", object(vec![("/etc/motd", file)])),
+            ("processes", object(vec![("p", process)])),
         ]);
         (space != HOST || members != json!({})).then_some(members)
     }
