@@ -173,8 +173,14 @@ pub(super) const NODES: &str = "
 name: crash
 namespaces:
   a: { isolation: [pid, mount, uts], hostname: first, files: { /etc/topo-test: { content: one }, /etc/motd: { content: m } } }
-  b: { isolation: full, files: { /tmp/x: { content: y } } }
-  c: { hostname: c }
+  b:
+    isolation: full
+    files: { /tmp/x: { content: y } }
+    processes:
+      first: { command: "touch /run/first", oneshot: true }
+      main: { command: [sleep, "1000"], after: [first], restart_on: [/tmp/x] }
+      gone: { command: [sleep, "1000"] }
+  c: { hostname: c, processes: { main: { command: [sleep, "1000"] } } }
   d: {}
 links: [{ endpoints: [a:eth0, b:eth0] }, { endpoints: [c:eth0, d:eth0] }]
 ";
@@ -182,8 +188,8 @@ links: [{ endpoints: [a:eth0, b:eth0] }, { endpoints: [c:eth0, d:eth0] }]
 pub(super) const NODES_LATER: &str = "
 name: crash
 namespaces:
-  a: { isolation: [pid, mount, uts], hostname: second, files: { /etc/topo-test: { content: two } } }
-  b: { isolation: [user, pid], interfaces: { lo: { mtu: 9000 } } }
+  a: { isolation: [pid, mount, uts], hostname: second, files: { /etc/topo-test: { content: two } }, processes: { x: { command: [sleep, "1000"] } } }
+  b: { isolation: [user, pid], interfaces: { lo: { mtu: 9000 } }, processes: { main: { command: [sleep, "1000"] } } }
   d: { hostname: d }
 links: [{ endpoints: [a:eth0, b:eth0] }]
 ";
