@@ -169,7 +169,7 @@ namespaces:
 ";
 
 /// Nodes with namespaces and files of their own, one without, and what the next lab keeps, changes, replaces and removes.
-pub(super) const NODES: &str = "
+pub(super) const NODES: &str = r#"
 name: crash
 namespaces:
   a: { isolation: [pid, mount, uts], hostname: first, files: { /etc/topo-test: { content: one }, /etc/motd: { content: m } } }
@@ -183,13 +183,13 @@ namespaces:
   c: { hostname: c, processes: { main: { command: [sleep, "1000"] } } }
   d: {}
 links: [{ endpoints: [a:eth0, b:eth0] }, { endpoints: [c:eth0, d:eth0] }]
-";
+"#;
 
-pub(super) const NODES_LATER: &str = "
+pub(super) const NODES_LATER: &str = r#"
 name: crash
 namespaces:
   a: { isolation: [pid, mount, uts], hostname: second, files: { /etc/topo-test: { content: two } }, processes: { x: { command: [sleep, "1000"] } } }
-  b: { isolation: [user, pid], interfaces: { lo: { mtu: 9000 } }, processes: { main: { command: [sleep, "1000"] } } }
+  b: { isolation: [user, pid, mount], interfaces: { lo: { mtu: 9000 } }, processes: { main: { command: [sleep, "1000"] } } }
   d: { hostname: d }
 links: [{ endpoints: [a:eth0, b:eth0] }]
-";
+"#;
