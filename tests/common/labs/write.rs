@@ -293,7 +293,11 @@ impl Writer<'_> {
             settings.file.filter(|_| space != HOST).map_or(Value::Null, |number| json!({ "content": format!("{number}") }));
         let process = settings.process.filter(|_| space != HOST).map_or(Value::Null, |number| {
             let depends = if file.is_null() { Value::Null } else { json!(["/etc/motd"]) };
-            object(vec![("command", json!(["sleep", "1000"])), ("env", json!({ "N": format!("{number}") })), ("restart_on", depends)])
+            object(vec![
+                ("command", json!(["sleep", "1000"])),
+                ("env", json!({ "N": format!("{number}") })),
+                ("restart_on", depends),
+            ])
         });
         let members = object(vec![
             ("interfaces", interfaces.into()),

@@ -15,6 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::resource::node::process::ProcessName;
 
@@ -57,7 +58,7 @@ pub(super) struct Log<'l> {
 impl Log<'_> {
     fn open(&self, suffix: &str, flags: OFlag) -> io::Result<File> {
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let path = format!("{}/{}.log{suffix}", self.logs.node, self.name);
+        let path = self.path(suffix);
         let open = || openat(&self.logs.directory, path.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR);
         let opened = match open() {
             Err(Errno::ENOENT) if flags.contains(OFlag::O_CREAT) => {
@@ -88,6 +89,18 @@ impl Log<'_> {
             file.write_all(format!("{separator}{MARK}{}] {text}\n", timestamp(SystemTime::now())).as_bytes())
         };
         let _ = write();
+    }
+
+    /// Removes it and its copy, and the directory if there is no other log. What cannot be removed goes with the node.
+    pub(super) fn remove(&self) {
+        for suffix in ["", ".1"] {
+            let _ = unlinkat(&self.logs.directory, self.path(suffix).as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        let _ = unlinkat(&self.logs.directory, self.logs.node.as_str(), UnlinkatFlags::RemoveDir);
+    }
+
+    fn path(&self, suffix: &str) -> String {
+        format!("{}/{}.log{suffix}", self.logs.node, self.name)
     }
 
     /// Returns the size in bytes; 0 if there is no log.

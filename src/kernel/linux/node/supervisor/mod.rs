@@ -86,7 +86,7 @@ impl Supervisor {
         self.advance(now);
     }
 
-    /// Ends a process and forgets it. Its log remains.
+    /// Ends a process, forgets it and removes its log.
     pub fn remove(&mut self, name: &ProcessName, now: Instant) -> Result<(), RequestError> {
         self.request(name, now, |entry, settings| entry.stop(Then::Remove, settings, now))
     }
@@ -175,7 +175,14 @@ impl Supervisor {
                 entry.launch(&self.settings, now);
             }
         }
-        self.entries.retain(|_, entry| entry.phase != Phase::Gone);
+        let settings = &self.settings;
+        self.entries.retain(|name, entry| {
+            let is_gone = entry.phase == Phase::Gone;
+            if is_gone {
+                settings.log(name).remove();
+            }
+            !is_gone
+        });
     }
 
     /// Returns a process that waits for nothing. One that cannot be started is not waiting any more.

@@ -119,6 +119,7 @@ fn a_daemon_that_forks_away_is_found_and_ended() {
     node.supervisor.remove(&name("p"), node.now()).unwrap();
     node.until("it is removed", |node| node.supervisor.status(node.now()).is_empty());
     node.until("the daemon is gone", |_| is_gone(daemon));
+    assert!(!std::path::Path::new(&node.path("p.log")).exists(), "its log is gone");
     assert_eq!(node.supervisor.remove(&name("p"), node.now()), Err(RequestError::Unknown(name("p"))));
 }
 
