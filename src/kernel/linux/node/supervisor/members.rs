@@ -2,11 +2,15 @@
 //! fork away.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::super::super::process::numbers;
+
+/// The flag of a thread of the kernel, include/linux/sched.h.
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Returns the processes that belong to it and have not ended.
 pub(super) fn members(session: Pid, invocation: &str) -> io::Result<Vec<Pid>> {
@@ -15,7 +19,7 @@ pub(super) fn members(session: Pid, invocation: &str) -> io::Result<Vec<Pid>> {
         let Some(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().as_deref().and_then(parse) else {
             return false;
         };
-        stat.is_alive && (stat.session == session.as_raw() || has_variable(*pid, &variable))
+        stat.is_alive && (stat.session == session.as_raw() || (!stat.is_kernel && has_variable(*pid, &variable)))
     };
     Ok(numbers("/proc")?.into_iter().filter(belongs).map(Pid::from_raw).collect())
 }
@@ -29,21 +33,41 @@ pub(super) fn signal(processes: &[Pid], signal: Signal) {
 }
 
 fn has_variable(pid: i32, variable: &str) -> bool {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+    environment(pid).split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+}
+
+/// Returns the environment of a process; nothing if it has ended. In the middle of execve(2), a process has neither an environment nor
+/// arguments; it is looked at again.
+fn environment(pid: i32) -> Vec<u8> {
+    /// How long execve(2) may take between giving up the old program and having the new one.
+    const PATIENCE: Duration = Duration::from_millis(20);
+    let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}"));
+    let begin = Instant::now();
+    loop {
+        match read("environ") {
+            Ok(text) if text.is_empty() && begin.elapsed() < PATIENCE && read("cmdline").is_ok_and(|text| text.is_empty()) => {
+                std::thread::yield_now();
+            }
+            environment => return environment.unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     is_alive: bool,
     session: i32,
+    /// Whether it is a thread of the kernel.
+    is_kernel: bool,
 }
 
-/// Parses fields 3 and 6 of proc_pid_stat(5). Field 2 is the name in parentheses, and can contain any character.
+/// Parses fields 3, 6 and 9 of proc_pid_stat(5). Field 2 is the name in parentheses, and can contain any character.
 fn parse(stat: &str) -> Option<Stat> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let is_alive = !matches!(fields.next()?, "Z" | "X");
-    Some(Stat { is_alive, session: fields.nth(2)?.parse().ok()? })
+    let session = fields.nth(2)?.parse().ok()?;
+    let flags: u32 = fields.nth(2)?.parse().ok()?;
+    Some(Stat { is_alive, session, is_kernel: flags & PF_KTHREAD != 0 })
 }
 
 #[cfg(test)]
@@ -52,8 +76,10 @@ mod tests {
 
     #[test]
     fn a_session_is_read_from_stat() {
-        assert_eq!(parse("12 (a) S 1) S 1 12 34 0 -1"), Some(Stat { is_alive: true, session: 34 }));
-        assert_eq!(parse("12 (a) Z 1 12 34 0 -1"), Some(Stat { is_alive: false, session: 34 }));
+        let stat = |is_alive, is_kernel| Some(Stat { is_alive, session: 34, is_kernel });
+        assert_eq!(parse("12 (a) S 1) S 1 12 34 0 -1 4194560 9"), stat(true, false));
+        assert_eq!(parse("12 (a) Z 1 12 34 0 -1 4194560 9"), stat(false, false));
+        assert_eq!(parse("12 (a) I 1 12 34 0 -1 2129984 9"), stat(true, true));
         assert_eq!(parse("12 (a"), None);
     }
 }

@@ -88,9 +88,15 @@ fn a_command_that_hangs_is_killed_and_started_again() {
 
 /// Sends a notice as the process would.
 fn notify(pid: i32, notice: &str) {
-    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
-    let address = environment.split('\0').find_map(|entry| entry.strip_prefix("NOTIFY_SOCKET=@")).unwrap();
-    let address = SocketAddr::from_abstract_name(address).unwrap();
+    // Empty for a moment after execve(2) has closed the descriptors of the old program.
+    let begin = Instant::now();
+    let address = loop {
+        let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+        match environment.split('\0').find_map(|entry| entry.strip_prefix("NOTIFY_SOCKET=@")) {
+            Some(address) => break SocketAddr::from_abstract_name(address).unwrap(),
+            None => assert!(begin.elapsed() < PATIENCE),
+        }
+    };
     UnixDatagram::unbound().unwrap().send_to_addr(notice.as_bytes(), &address).unwrap();
 }
 
