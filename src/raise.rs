@@ -147,6 +147,7 @@ impl Raising<'_> {
                     spec.hostname = node.hostname.clone().filter(|name| name != namespace.as_str());
                     spec.domainname.clone_from(&node.domainname);
                     spec.time = node.time.raise();
+                    spec.limits = (!node.limits.is_empty()).then(|| node.limits.raise());
                 }
                 (PartKey::File(path), Part::File(file)) => {
                     spec.files.extend(file.raise().map(|file| (path.clone(), file)));

@@ -27,6 +27,7 @@ use nix::sys::signal::Signal;
 use self::directory::DirectoryError;
 use self::lock::{SandboxFile, SandboxLock};
 use self::start::{Holder, Kind, StartError};
+use crate::kernel::linux::node::cgroup;
 use crate::kernel::linux::process::{self, Process};
 use crate::name::SandboxName;
 use crate::runtime::unlock;
@@ -219,6 +220,8 @@ fn kill_holder(lock: &SandboxLock, holder: &Process) -> io::Result<()> {
     if !holder.has_ended(KILL_TIMEOUT)? {
         return Err(io::Error::other(format!("process {} does not exit", holder.number())));
     }
+    // Those of its nodes.
+    cgroup::clean_up();
     lock.remove(SandboxFile::Uplink).map_err(io::Error::other)?;
     lock.remove(SandboxFile::Holder).map_err(io::Error::other)
 }

@@ -12,6 +12,7 @@ use crate::name::NamespaceName;
 use crate::resource::node::file::{File, FileSpec, LIMIT, NodePath};
 use crate::resource::node::hosts::{HOSTS, HostsSpec, RESOLV, ResolvSpec};
 use crate::resource::node::isolation::{Isolation, NamespaceKind};
+use crate::resource::node::limits::Limits;
 use crate::resource::node::time::TimeOffsets;
 use crate::resource::node::{Condition, HOSTNAME_LENGTH, Node, Part, PartKey, Supervised, check_hostname, process};
 use crate::resource::object::table::Tables;
@@ -78,6 +79,7 @@ impl Lowering<'_, '_> {
             hostname: isolation.has(NamespaceKind::Uts).then(|| self.spec.hostname.clone().unwrap_or_else(own_name)),
             domainname: self.spec.domainname.clone(),
             time: self.spec.time.as_ref().map_or_else(TimeOffsets::default, TimeOffsets::of),
+            limits: self.limits(),
             condition: Condition::Running,
             isolation,
         };
@@ -102,6 +104,7 @@ impl Lowering<'_, '_> {
             (!spec.files.is_empty(), NamespaceKind::Mount, "files"),
             (spec.hosts.is_some(), NamespaceKind::Mount, "hosts"),
             (spec.resolv.is_some(), NamespaceKind::Mount, "resolv"),
+            (spec.limits.is_some(), NamespaceKind::Pid, "limits"),
             (!spec.processes.is_empty(), NamespaceKind::Pid, "processes"),
             (!spec.processes.is_empty(), NamespaceKind::Mount, "processes"),
         ];
@@ -118,6 +121,15 @@ impl Lowering<'_, '_> {
             problem.hint(format!("add `{}`, or leave `isolation` out: then the node has what its keys need", kind.word()));
         }
         listed.clone()
+    }
+
+    fn limits(&mut self) -> Limits {
+        let limits = self.spec.limits.as_ref().map(Limits::of);
+        if limits.is_some_and(Limits::is_empty) {
+            let problem = self.problems.error(self.path("limits"), "no limit is given");
+            problem.hint("set `memory`, `pids` or `cpu`, or remove `limits`");
+        }
+        limits.unwrap_or_default()
     }
 
     fn check_names(&mut self) {

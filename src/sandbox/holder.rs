@@ -23,6 +23,7 @@ use super::lock::{self, SandboxFile};
 use super::pid_file::PidFile;
 use super::{directory, list};
 use crate::kernel::linux::isolate::{self, Processes, Step};
+use crate::kernel::linux::node::cgroup;
 use crate::kernel::linux::process::{self, Process};
 use crate::name::SandboxName;
 
@@ -79,6 +80,7 @@ pub fn run() {
             while matches!(watch.read_events(), Err(nix::errno::Errno::EINTR)) {}
             let itself = i32::try_from(std::process::id()).map_err(io::Error::other).and_then(Process::open);
             let _ = itself.and_then(|itself| list::end_processes(&itself, &[]));
+            cgroup::clean_up();
         }
         Ok(None) => {
             let is_throw_away = matches!(kind, Kind::ThrowAway(_));

@@ -13,6 +13,7 @@ use nix::sys::prctl;
 use super::SandboxError;
 use super::start::{self, Holder, Kind, StartError};
 use super::uplink::{self, Opened, Program, UplinkError};
+use crate::kernel::linux::node::cgroup;
 use crate::kernel::linux::process::Process;
 use crate::name::SandboxName;
 
@@ -80,6 +81,7 @@ impl ThrowAway {
     pub fn end(self) {
         self.holder.end();
         self.uplink.iter().for_each(|supervisor| start::reap(supervisor.number()));
+        cgroup::clean_up();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::resource::link::{Port, for_each_kind, for_each_port, for_each_setting
 use crate::resource::node::file::{FileSpec, NodePath};
 use crate::resource::node::hosts::{HostsSpec, ResolvSpec};
 use crate::resource::node::isolation::Isolation;
+use crate::resource::node::limits::LimitsSpec;
 use crate::resource::node::process::{ProcessName, ProcessSpec};
 use crate::resource::node::time::TimeSpec;
 use crate::resource::object::{Object, for_each_object};
@@ -109,6 +110,9 @@ macro_rules! define_namespace {
             /// Files in the node's own view of the file system, by absolute path. The machine's files stay as they are.
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub files: BTreeMap<NodePath, FileSpec>,
+            /// Limits of the memory, the processes and the processor time of the node, cgroups(7).
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub limits: Option<LimitsSpec>,
             /// Processes of the node, by name. Its init starts, watches, restarts and ends them.
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub processes: BTreeMap<ProcessName, ProcessSpec>,

@@ -24,6 +24,7 @@ mod interrupt;
 mod labs_in_host;
 mod later;
 mod library;
+mod limits;
 mod link_settings;
 mod links;
 mod lookalike;

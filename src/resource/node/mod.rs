@@ -6,6 +6,7 @@
 pub mod file;
 pub mod hosts;
 pub mod isolation;
+pub mod limits;
 mod part;
 pub mod process;
 pub mod time;
@@ -16,6 +17,7 @@ use serde_json::Value;
 pub use self::part::{Part, PartKey, Supervised};
 
 use self::isolation::Isolation;
+use self::limits::Limits;
 use self::time::TimeOffsets;
 use super::FieldChange;
 
@@ -62,6 +64,9 @@ pub struct Node {
     /// The offsets of its clocks.
     #[serde(default)]
     pub time: TimeOffsets,
+    /// The limits of its processes. Those of a node without are not looked at.
+    #[serde(default)]
+    pub limits: Limits,
     /// Whether it works. Always so for a desired node.
     #[serde(default)]
     pub condition: Condition,
@@ -84,6 +89,9 @@ impl Node {
         add("hostname", live.hostname.clone().into(), self.hostname.clone().into(), false);
         add("domainname", live.domainname.clone().into(), self.domainname.clone().into(), false);
         add("time", live.time.show(), self.time.show(), true);
+        // A node without limits has no control group, and its processes cannot move to another one all at once.
+        let forces_replacement = self.limits.is_empty() != live.limits.is_empty();
+        add("limits", live.limits.show(), self.limits.show(), forces_replacement);
         changes
     }
 
@@ -93,6 +101,7 @@ impl Node {
         shown.extend(self.hostname.clone().map(|name| ("hostname", name.into())));
         shown.extend(self.domainname.clone().map(|name| ("domainname", name.into())));
         shown.extend((self.time != TimeOffsets::default()).then(|| ("time", self.time.show())));
+        shown.extend((!self.limits.is_empty()).then(|| ("limits", self.limits.show())));
         shown
     }
 }

@@ -10,6 +10,7 @@ use nix::libc;
 
 use super::{namespaces, refused};
 use crate::kernel::linux::Linux;
+use crate::kernel::linux::node::cgroup::Group;
 use crate::kernel::linux::node::client::Client;
 use crate::kernel::linux::node::spawner::Spawner;
 use crate::kernel::linux::node::{Nodes, logs};
@@ -94,18 +95,31 @@ pub(super) fn end(
     let mut ending = Vec::new();
     for position in run {
         let client = Client::connect(&nodes, operations[position].namespace()).map_err(failed(position))?;
+        let group = client
+            .as_ref()
+            .filter(|_| may_have_limits(linux, operations[position].namespace()))
+            .and_then(|client| Group::of(client.process()));
         if let Some(client) = &client {
             client.begin_end();
         }
-        ending.push((position, client));
+        ending.push((position, client, group));
     }
-    for (position, client) in ending {
+    for (position, client, group) in ending {
         client.map_or(Ok(()), Client::finish_end).map_err(failed(position))?;
+        group.map_or(Ok(()), |group| group.remove()).map_err(failed(position))?;
         let removed = nodes.remove(operations[position].namespace());
         removed.and_then(|()| logs::remove(&linux.lab, operations[position].namespace())).map_err(failed(position))?;
         progress.done(position);
     }
     Ok(())
+}
+
+/// Returns whether a node has limits, or was made after the last look.
+fn may_have_limits(linux: &Linux, namespace: &NamespaceName) -> bool {
+    match linux.parts.get(namespace).and_then(|parts| parts.get(&PartKey::Node)) {
+        Some(Part::Node(node)) => !node.limits.is_empty(),
+        Some(_) | None => true,
+    }
 }
 
 /// Starts, changes and ends the processes of consecutive operations, and waits until all are ready, done or gone.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt};
 
+use super::cgroup::Group;
 use super::directory::Nodes;
 pub use super::protocol::Verb;
 use super::protocol::{self, FoundFile, Reply, Request};
@@ -18,6 +19,7 @@ use crate::kernel::linux::process::{Process, identity, identity_of};
 use crate::name::NamespaceName;
 use crate::operation::PutPart;
 use crate::resource::node::file::File as NodeFile;
+use crate::resource::node::limits::Limits;
 use crate::resource::node::process::{ProcessName, ProcessStatus, Settled};
 use crate::resource::node::{Condition, Node, Part, PartKey, Supervised};
 
@@ -95,6 +97,11 @@ impl Client {
         if place != Some(network) {
             node.condition = Condition::Detached;
         }
+        if !node.limits.is_empty() {
+            let group = Group::of(&self.process);
+            node.limits =
+                group.map_or_else(|| Ok(Limits::default()), |group| group.limits()).map_err(|error| Errno::from(&error))?;
+        }
         let mut parts = BTreeMap::from([(PartKey::Node, Part::Node(node))]);
         let mut rest = bytes.as_slice();
         for FoundFile { path, mode, owner, length } in files {
@@ -133,7 +140,7 @@ impl Client {
         }
     }
 
-    /// Makes or changes a part. The node itself exists, and only its names can change. A process is not waited for.
+    /// Makes or changes a part. The node itself exists, and only its names and limits can change. A process is not waited for.
     ///
     /// # Errors
     /// Fails if the system refuses it.
@@ -144,8 +151,12 @@ impl Client {
                 self.ask(&request, &file.content).map(drop)
             }
             (_, Part::Node(node)) => {
-                let Node { hostname, domainname, .. } = node.clone();
-                self.ask(&Request::SetNames { hostname, domainname }, &[]).map(drop)
+                let Node { hostname, domainname, limits, .. } = node.clone();
+                self.ask(&Request::SetNames { hostname, domainname }, &[])?;
+                match Group::of(&self.process).filter(|_| !limits.is_empty()) {
+                    Some(group) => group.set(limits),
+                    None => Ok(()),
+                }
             }
             (PartKey::Process(name), Part::Process(process)) => {
                 let definition = Box::new(process.definition.clone());

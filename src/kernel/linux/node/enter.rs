@@ -9,6 +9,7 @@ use std::process::Command;
 use nix::sched::{CloneFlags, setns};
 
 use super::KINDS;
+use super::cgroup::Group;
 use super::client::Client;
 use super::directory::Nodes;
 use crate::kernel::linux::system::process::Process;
@@ -64,12 +65,15 @@ impl NodeEntry {
         PathBuf::from(format!("/proc/{}/root", self.init.number()))
     }
 
-    /// Moves the calling process, which must have a single thread, into the node. The working directory stays, if the node has it.
+    /// Moves the calling process, which must have a single thread, into the node and its control group. The working directory stays, if the node has it.
     ///
     /// # Errors
     /// Fails if the node has ended, or belongs to another user.
     pub fn enter(&self) -> io::Result<()> {
         let here = std::env::current_dir().ok();
+        if let Some(group) = Group::of(&self.init) {
+            group.enter()?;
+        }
         self.init.move_into(self.kinds)?;
         if let Some(here) = here.filter(|_| self.has_mounts()) {
             // Otherwise it is the root directory.
@@ -81,8 +85,10 @@ impl NodeEntry {
     /// Makes a command start in the node, as a child of this process, which must have a single thread. It is killed if this process ends.
     ///
     /// # Errors
-    /// Fails if the node has ended.
+    /// Fails if the node has ended, or its control group is closed to this process.
     pub fn start_inside(self, command: &mut Command) -> io::Result<()> {
+        // The reason cannot come from the child.
+        Group::of(&self.init).map_or(Ok(()), |group| group.try_enter())?;
         setns(&self.init, CloneFlags::CLONE_NEWPID)?;
         crate::kernel::linux::process::die_with_starter(command);
         // SAFETY: this process has a single thread, so the child finds all locks, such as those of the allocator, released.

@@ -51,6 +51,8 @@ pub fn set_up(isolation: &Isolation) -> Result<(), Refusal> {
     // Some container runtimes forbid it. Then /sys shows the network devices of the machine.
     let _ = mount_sysfs(SOURCE);
     if has(NamespaceKind::Cgroup) && is_unified() {
+        // The kernel refuses a file system on top of itself. The old mount is one of the node alone.
+        let _ = umount2("/sys/fs/cgroup", MntFlags::MNT_DETACH);
         make("cgroup2", "/sys/fs/cgroup", "cgroup2", NOTHING).map_err(refused("/sys/fs/cgroup"))?;
     }
     for (path, options) in [("/tmp", "mode=1777"), ("/run", "mode=755"), ("/dev/shm", "mode=1777")] {

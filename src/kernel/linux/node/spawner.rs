@@ -24,7 +24,7 @@ use super::datagram::{self, receive, send};
 use super::directory::Nodes;
 use super::init::Embryo;
 use super::protocol::Refusal;
-use super::{KINDS, logs, mounts, title};
+use super::{KINDS, cgroup, logs, mounts, title};
 use crate::kernel::Errno as KernelErrno;
 use crate::kernel::linux::system::{isolate, netns, process};
 use crate::name::{LabName, NamespaceName};
@@ -148,8 +148,10 @@ impl Drop for Spawner {
 
 /// Runs as the spawner until the process that started it ends or has no more orders. Returns in the spawner, and in an init when that ends.
 pub fn run() {
-    if let Ok(mut workshop) = Workshop::open() {
-        workshop.serve();
+    let role = Workshop::open().map(|mut workshop| workshop.serve());
+    if let Ok(Role::Spawner) = role {
+        // The process that started it may not: the root of the hierarchy is read-only for whoever has dropped CAP_DAC_OVERRIDE.
+        cgroup::clean_up();
     }
 }
 
@@ -173,7 +175,7 @@ impl Workshop {
         Ok(Self { orders: Some(orders), directory: None, logs: None, lock: None, machine: None })
     }
 
-    fn serve(&mut self) {
+    fn serve(&mut self) -> Role {
         while let Some(Ok(Some((order, descriptors)))) = self.orders.as_ref().map(|orders| receive(orders.as_fd())) {
             let mut descriptors = descriptors.into_iter();
             let (name, done) = match order {
@@ -186,10 +188,11 @@ impl Workshop {
             };
             match done {
                 Ok(Role::Spawner) => {}
-                Ok(Role::Copy) => return,
+                Ok(Role::Copy) => return Role::Copy,
                 Err(refusal) => self.report(&name, Err(refusal)),
             }
         }
+        Role::Spawner
     }
 
     /// Tells what became of an order, with the descriptor that was asked for.
@@ -217,7 +220,7 @@ impl Workshop {
         if !divide()? {
             return Ok(Role::Spawner);
         }
-        if let Err(refusal) = self.enter(&node, &network) {
+        if let Err(refusal) = limit(&lab, &name, &node, &network).and_then(|()| self.enter(&node, &network)) {
             self.report(&name, Err(refusal));
             return Ok(Role::Copy);
         }
@@ -301,6 +304,15 @@ impl Workshop {
             }
         }
     }
+}
+
+/// Moves the calling process into the control group of a node with limits. A cgroup namespace that it makes later begins there.
+fn limit(lab: &LabName, name: &NamespaceName, node: &Node, network: &OwnedFd) -> Result<(), Refusal> {
+    if node.limits.is_empty() {
+        return Ok(());
+    }
+    let status = nix::sys::stat::fstat(network).map_err(|error| Refusal::new("find the network namespace", &error.into()))?;
+    cgroup::create(lab, name, status.st_ino, node.limits)
 }
 
 /// What a process is after it has divided.

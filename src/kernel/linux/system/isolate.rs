@@ -255,6 +255,8 @@ fn open_path(path: &Path) -> io::Result<OwnedFd> {
 
 /// A mount.
 pub struct Mount {
+    /// Which directory of the file system is mounted.
+    pub root: PathBuf,
     /// Where it is mounted.
     pub path: PathBuf,
     /// The type of its file system.
@@ -272,7 +274,8 @@ pub fn mounts() -> Vec<Mount> {
 fn mount_of(line: &str) -> Option<Mount> {
     let (fields, rest) = line.split_once(" - ")?;
     let mut rest = rest.split(' ').map(str::to_owned);
-    Some(Mount { path: unescape(fields.split(' ').nth(4)?), kind: rest.next()?, source: rest.next()? })
+    let mut fields = fields.split(' ').skip(3).map(unescape);
+    Some(Mount { root: fields.next()?, path: fields.next()?, kind: rest.next()?, source: rest.next()? })
 }
 
 /// Replaces the octal numbers of spaces and other signs in a path.
