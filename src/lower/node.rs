@@ -79,7 +79,7 @@ impl Lowering<'_, '_> {
             hostname: isolation.has(NamespaceKind::Uts).then(|| self.spec.hostname.clone().unwrap_or_else(own_name)),
             domainname: self.spec.domainname.clone(),
             time: self.spec.time.as_ref().map_or_else(TimeOffsets::default, TimeOffsets::of),
-            limits: self.limits(),
+            limits: self.spec.limits.as_ref().map_or_else(Limits::default, Limits::of),
             condition: Condition::Running,
             isolation,
         };
@@ -121,15 +121,6 @@ impl Lowering<'_, '_> {
             problem.hint(format!("add `{}`, or leave `isolation` out: then the node has what its keys need", kind.word()));
         }
         listed.clone()
-    }
-
-    fn limits(&mut self) -> Limits {
-        let limits = self.spec.limits.as_ref().map(Limits::of);
-        if limits.is_some_and(Limits::is_empty) {
-            let problem = self.problems.error(self.path("limits"), "no limit is given");
-            problem.hint("set `memory`, `pids` or `cpu`, or remove `limits`");
-        }
-        limits.unwrap_or_default()
     }
 
     fn check_names(&mut self) {

@@ -3,8 +3,9 @@
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
     Feature, apply, assert_no_changes, destroy, eventually, example, in_namespaces, ip, needs, ping_fails, ping_ok,
-    settled_fingerprint, sh, text, topo,
+    settled_fingerprint, sh, text, topo, with_users,
 };
+use super::limits::has_control_groups;
 
 /// Applies an example, looks, applies it again, and destroys it.
 fn lives_and_dies(name: &str, look: impl FnOnce()) {
@@ -27,6 +28,7 @@ fn every_example_has_a_test() {
         "dual-stack",
         "ipvlan",
         "leaf-spine",
+        "limits",
         "macvlan",
         "namespaces",
         "neighbors",
@@ -275,6 +277,29 @@ fn namespaces() {
             let reaches = || topo(&["exec", "lab", "ping", "-6", "-c", "1", "-W", "1", "web"]).status == 0;
             eventually("IPv6 addresses are ready", reaches);
             assert_eq!(topo(&["exec", "web", "hostname"]).ok().stdout.trim(), "web.example");
+        });
+    });
+}
+
+#[test]
+fn limits() {
+    with_users(|| {
+        if !has_control_groups() {
+            return;
+        }
+        lives_and_dies("limits", || {
+            topo(&["exec", "greedy", "--", "sh", "-c", "head -c 100m /dev/zero | tail; exit 3"]).exits(3);
+            topo(&["exec", "greedy", "--", "sh", "-c", "for i in $(seq 40); do sleep 1 & done"]).says("Cannot fork");
+            ping_ok("greedy", "10.40.0.2");
+            // A quarter of a processor.
+            let used = || {
+                let report: serde_json::Value = serde_json::from_str(&topo(&["ps", "limits", "--json"]).ok().stdout).unwrap();
+                report["processes"][0]["cpu_ms"].as_u64().unwrap()
+            };
+            let (before, begin) = (used(), std::time::Instant::now());
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            let share = u128::from(used() - before) * 100 / begin.elapsed().as_millis();
+            assert!(share <= 35, "it had {share}% of a processor");
         });
     });
 }

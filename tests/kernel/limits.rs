@@ -22,7 +22,7 @@ fn of(name: &str) -> String {
 
 /// Mounts the control groups of version 2. Returns whether they have the controllers; otherwise says what is skipped.
 #[track_caller]
-fn has_control_groups() -> bool {
+pub fn has_control_groups() -> bool {
     if !nix::unistd::geteuid().is_root() {
         skip("only root of the machine can mount control groups");
         return false;
@@ -159,7 +159,15 @@ fn a_node_can_see_its_own_control_groups() {
         }
         sh("mount -t cgroup2 none /sys/fs/cgroup");
         apply(&lab("name: limits4\nnamespaces: { b: { isolation: full } }"));
-        let seen = topo(&["exec", "b", "--", "sh", "-c", "grep ^0: /proc/self/cgroup; findmnt -no FSTYPE,SOURCE /sys/fs/cgroup | tail -n 1"]).ok();
+        let seen = topo(&[
+            "exec",
+            "b",
+            "--",
+            "sh",
+            "-c",
+            "grep ^0: /proc/self/cgroup; findmnt -no FSTYPE,SOURCE /sys/fs/cgroup | tail -n 1",
+        ])
+        .ok();
         assert_eq!(seen.stdout, "0::/\ncgroup2 cgroup2\n");
         destroy("limits4");
     });

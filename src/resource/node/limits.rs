@@ -89,7 +89,8 @@ impl fmt::Display for Memory {
 /// A number of processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "u32", into = "u32")]
-pub struct Pids(#[schemars(range(min = 2))] u32);
+#[schemars(extend("minimum" = 2))]
+pub struct Pids(u32);
 
 impl TryFrom<u32> for Pids {
     type Error = LimitError;
@@ -107,7 +108,8 @@ impl From<Pids> for u32 {
 /// A number of processors, such as 0.5.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "f64", into = "f64")]
-pub struct Cpu(#[schemars(range(min = 0.01, max = 8192.0))] f64);
+#[schemars(extend("minimum" = 0.01, "maximum" = 8192))]
+pub struct Cpu(f64);
 
 impl TryFrom<f64> for Cpu {
     type Error = LimitError;
@@ -123,6 +125,12 @@ impl From<Cpu> for f64 {
 }
 
 impl Cpu {
+    /// Returns it as a plan shows it: 2 rather than 2.0.
+    fn show(self) -> Value {
+        let quota = self.quota();
+        if quota.is_multiple_of(PERIOD) { json!(quota / PERIOD) } else { json!(self.0) }
+    }
+
     /// Returns the microseconds of processor time in a period.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
     fn quota(self) -> u32 {
@@ -213,7 +221,7 @@ impl Limits {
         let shown: Map<String, Value> = [
             ("memory", memory.map(|memory| json!(memory.to_string()))),
             ("pids", pids.map(|pids| json!(pids.0))),
-            ("cpu", cpu.map(|cpu| json!(cpu.0))),
+            ("cpu", cpu.map(Cpu::show)),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
