@@ -2,8 +2,8 @@
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
-    Feature, apply, assert_no_changes, destroy, eventually, example, in_namespaces, ip, needs, ping_fails, ping_ok,
-    settled_fingerprint, sh, text, topo, with_users,
+    Feature, apply, assert_no_changes, destroy, eventually, example, in_namespaces, ip, needs, needs_programs, ping_fails,
+    ping_ok, settled_fingerprint, sh, text, topo, with_users,
 };
 use super::limits::has_control_groups;
 
@@ -24,6 +24,7 @@ fn every_example_has_a_test() {
     let tested = [
         "blog",
         "bridge-ports",
+        "dhcp",
         "dhcp-client",
         "dual-stack",
         "ipvlan",
@@ -32,6 +33,7 @@ fn every_example_has_a_test() {
         "macvlan",
         "namespaces",
         "neighbors",
+        "ospf",
         "policy-routing",
         "quickstart",
         "router",
@@ -307,6 +309,9 @@ fn limits() {
 #[test]
 fn web() {
     in_namespaces(|| {
+        if !needs_programs(&["python3"]) {
+            return;
+        }
         lives_and_dies("web", || {
             topo(&["ps", "web"]).ok().says("server  httpd    ready");
             let read = "import urllib.request as u; print(u.urlopen('http://server/', timeout=5).read().decode())";
@@ -314,6 +319,76 @@ fn web() {
             eventually("the request is in the log", || {
                 topo(&["logs", "server/httpd"]).ok().stdout.contains("\"GET / HTTP/1.1\" 200")
             });
+        });
+    });
+}
+
+#[test]
+fn ospf() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6, Feature::Multipath]) || !needs_programs(&["bird", "birdc"]) {
+            return;
+        }
+        let answer = |to: &str| {
+            let ping = ["exec", "left", "--", "ping", "-n", "-c", "1", "-W", "1", to];
+            topo(&ping).stdout
+        };
+        let eventually_by = |ttl: &str| {
+            for to in ["10.3.0.10", "2001:db8:3::10"] {
+                eventually(&format!("{to} answers with {ttl}"), || answer(to).contains(ttl));
+            }
+        };
+        lives_and_dies("ospf", || {
+            for router in ["r1", "r2", "r3"] {
+                topo(&["ps", "ospf"]).ok().says(&format!("{router}    bird     ready"));
+            }
+            eventually_by("ttl=62");
+            topo(&["exec", "left", "--", "ping", "-4", "-c", "1", "-W", "5", "right"]).ok();
+            for family in ["-4", "-6"] {
+                let routes = ip(&["-n", "r1", family, "route", "show", "proto", "bird"]);
+                let learned = |to: &str| routes.as_array().is_some_and(|routes| routes.iter().any(|route| route["dst"] == to));
+                assert!(learned(if family == "-4" { "10.3.0.0/24" } else { "2001:db8:3::/64" }), "{routes}");
+            }
+            let neighbors = topo(&["exec", "r1", "--", "birdc", "-s", "/run/bird.ctl", "show", "ospf", "neighbors", "ospf4"]);
+            assert_eq!(neighbors.ok().stdout.matches("Full/PtP").count(), 2);
+            topo(&["logs", "r1/bird"]).ok().says("start bird -f").says("Started");
+            assert_no_changes(&example("ospf"));
+            topo(&["exec", "r1", "--", "ip", "link", "set", "r3", "down"]).ok();
+            eventually_by("ttl=61");
+            topo(&["plan", &example("ospf")]).ok().says("up: false -> true");
+            apply(&example("ospf"));
+            eventually_by("ttl=62");
+        });
+    });
+}
+
+#[test]
+fn dhcp() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) || !needs_programs(&["busybox", "dnsmasq"]) {
+            return;
+        }
+        let leased = || {
+            let link = &ip(&["-n", "client", "-4", "address", "show", "lan"])[0];
+            link["addr_info"].as_array().is_some_and(|addresses| {
+                addresses.iter().any(|address| address["local"].as_str().is_some_and(|local| local.starts_with("192.0.2.")))
+            })
+        };
+        lives_and_dies("dhcp", || {
+            topo(&["ps", "dhcp"]).ok().says("client  udhcpc   ready").says("server  dnsmasq  ready");
+            assert!(leased(), "the client is ready, and has an address");
+            assert_eq!(ip(&["-n", "client", "route", "show", "default"])[0]["gateway"], "192.0.2.1");
+            let reaches =
+                |family: &str| topo(&["exec", "client", "--", "ping", family, "-c", "1", "-W", "1", "server"]).status == 0;
+            eventually("the name server answers, and the server, too", || reaches("-4"));
+            eventually("the client has an address of the router advertisement", || reaches("-6"));
+            topo(&["logs", "server/dnsmasq"]).ok().says("DHCPACK(lan) 192.0.2.");
+            topo(&["exec", "server", "--", "cat", "/run/leases"]).ok().says(" 192.0.2.");
+            assert_no_changes(&example("dhcp"));
+            topo(&["stop", "client/udhcpc"]).ok();
+            assert!(!leased(), "the client has released its address");
+            topo(&["start", "client/udhcpc"]).ok();
+            assert!(leased(), "the client is ready again, and has an address");
         });
     });
 }

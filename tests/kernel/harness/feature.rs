@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 
 use nix::sched::{CloneFlags, unshare};
 
-use super::programs::{self, missing_in};
+use super::programs::{self, explain_missing, find, missing_in};
 
 /// Something that not every kernel is built with.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +97,19 @@ pub fn needs(features: &[Feature]) -> bool {
         return true;
     }
     skip(&format!("this kernel lacks {}", lacking.join(", ")));
+    false
+}
+
+/// Whether all of the programs are installed. Where one is not, says so, and fails where nothing may be skipped.
+#[must_use]
+#[track_caller]
+pub fn needs_programs(programs: &[&str]) -> bool {
+    let missing: Vec<_> =
+        programs.iter().filter(|program| find(program).is_none()).map(|program| explain_missing(program)).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    skip(&missing.join("; "));
     false
 }
 

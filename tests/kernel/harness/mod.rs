@@ -9,7 +9,7 @@ pub mod user;
 pub mod view;
 
 pub use enter::{in_namespaces, with_users};
-pub use feature::{Feature, kernel_at_least, lacks, needs, skip};
+pub use feature::{Feature, kernel_at_least, lacks, needs, needs_programs, skip};
 pub use fingerprint::settled_fingerprint;
 pub use programs::command;
 pub use tools::{

@@ -8,11 +8,15 @@ use std::process::Command;
 const ROOT_ONLY: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// The Debian package that has a program.
-const PACKAGES: [(&str, &str); 24] = [
+const PACKAGES: [(&str, &str); 29] = [
     ("bash", "bash"),
+    ("bird", "bird2"),
+    ("birdc", "bird2"),
     ("bridge", "iproute2"),
+    ("busybox", "busybox-static"),
     ("cat", "coreutils"),
     ("chroot", "coreutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("env", "coreutils"),
     ("flock", "util-linux"),
     ("ip", "iproute2"),
@@ -23,6 +27,7 @@ const PACKAGES: [(&str, &str); 24] = [
     ("pgrep", "procps"),
     ("ping", "iputils-ping"),
     ("ps", "procps"),
+    ("python3", "python3"),
     ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("sh", "dash"),

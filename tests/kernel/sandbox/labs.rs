@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::harness::{Feature, User, lacks, needs, with_users};
+use super::super::harness::{Feature, User, lacks, needs, needs_programs, with_users};
 use super::{PAIR, alone};
 
 /// The examples, each with a ping that answers, and a change to its file that leaves it so.
-const EXAMPLES: [(&str, &str, &str); 15] = [
+const EXAMPLES: [(&str, &str, &str); 17] = [
     ("blog", "blue", "192.168.10.11"),
     ("bridge-ports", "guest1", "10.0.0.1"),
+    ("dhcp", "client", "192.0.2.1"),
     ("dhcp-client", "client", "10.99.0.1"),
     ("dual-stack", "client", "198.51.100.10"),
     ("ipvlan", "ns0", "192.0.2.1"),
@@ -18,6 +19,7 @@ const EXAMPLES: [(&str, &str, &str); 15] = [
     ("macvlan", "ns0", "172.29.0.1"),
     ("namespaces", "web", "10.20.0.1"),
     ("neighbors", "client", "192.0.2.80"),
+    ("ospf", "left", "10.3.0.10"),
     ("policy-routing", "guest", "198.51.100.80"),
     ("quickstart", "alice", "10.0.0.2"),
     ("router", "pc1", "10.2.0.11"),
@@ -39,6 +41,15 @@ fn every_example_lives_in_a_sandbox() {
         for (name, from, to) in EXAMPLES {
             // limits.rs shows that this user cannot apply it, and one with a delegated control group can.
             if name == "limits" || (name == "ipvlan" && lacks(Feature::Ipvlan)) {
+                continue;
+            }
+            let programs: &[&str] = match name {
+                "dhcp" => &["busybox", "dnsmasq"],
+                "ospf" => &["bird"],
+                "web" => &["python3"],
+                _ => &[],
+            };
+            if !needs_programs(programs) {
                 continue;
             }
             let text = fs::read_to_string(directory.join(format!("{name}.yaml"))).unwrap();
