@@ -150,6 +150,11 @@ impl Sandbox {
         &self.name
     }
 
+    /// The process that keeps it; `None` for a temporary sandbox.
+    pub fn holder(&self) -> Option<&Process> {
+        self.holder.as_ref()
+    }
+
     /// Whether it was joined to change or read something in it.
     pub fn is_in_use(&self) -> bool {
         self.in_use.is_some()

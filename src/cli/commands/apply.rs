@@ -63,7 +63,7 @@ impl Run for ApplyArgs {
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         let text = input::read(&self.path)?;
-        let spawner = nodes::prepare(&text)?;
+        let spawner = nodes::prepare(&text, context.environment)?;
         privilege::keep(&[Capability::Trace])?;
         match SavedPlan::parse(&text, &input::display(&self.path))? {
             Some(saved) => self.apply_plan(saved, spawner, context),

@@ -52,7 +52,7 @@ impl Run for DestroyArgs {
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         // Processes in the lab's namespaces may belong to other users.
         let capabilities: &[Capability] = if self.kill { &[Capability::Trace, Capability::Signal] } else { &[Capability::Trace] };
-        let spawner = nodes::prepare("")?;
+        let spawner = nodes::prepare("", context.environment)?;
         let (mut session, goal) = match input::lab_name(&self.lab) {
             Some(name) => {
                 privilege::keep(capabilities)?;

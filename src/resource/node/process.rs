@@ -160,6 +160,8 @@ impl Default for Restart {
 impl Restart {
     const DELAY: Duration = Duration::milliseconds(100);
     const MAX_DELAY: Duration = Duration::seconds(30);
+    /// That of a oneshot: with the default delays, it is repeated for half a minute.
+    const ONESHOT_LIMIT: u32 = 8;
 }
 
 impl Default for Stop {

@@ -73,7 +73,7 @@ fn spawner(linux: &mut Linux) -> Result<&Spawner, Errno> {
     let failed = |error: io::Error| Errno::from(&error);
     let mut spawner = match linux.spawner.take() {
         Some(spawner) => spawner,
-        None => Spawner::start().map_err(failed)?,
+        None => Spawner::start(None).map_err(failed)?,
     };
     spawner.furnish(&linux.lab, linux.lock.as_ref()).map_err(failed)?;
     Ok(linux.spawner.insert(spawner))

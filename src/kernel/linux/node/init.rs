@@ -74,6 +74,7 @@ impl Embryo {
             network,
             is_first: std::process::id() == 1,
             signals,
+            holder: None,
             listener,
             connections: Vec::new(),
             view: View::default(),
@@ -143,6 +144,8 @@ pub struct Init {
     /// Whether it is PID 1, so that all processes that it can signal are those of the node.
     is_first: bool,
     signals: SignalFd,
+    /// The holder of the sandbox, with which the node ends.
+    holder: Option<OwnedFd>,
     listener: UnixListener,
     connections: Vec<Connection>,
     view: View,
@@ -151,6 +154,11 @@ pub struct Init {
 }
 
 impl Init {
+    /// Makes the node end with this process, if there is one.
+    pub fn accompany(&mut self, holder: Option<OwnedFd>) {
+        self.holder = holder;
+    }
+
     /// Serves until the node ends.
     pub fn run(mut self) {
         process::forget_code();
@@ -166,7 +174,8 @@ impl Init {
             self.supervisor.descriptors().map(|(name, descriptor)| (name.clone(), descriptor)).collect();
         let own = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
         let sockets = self.connections.iter().map(|connection| connection.socket.as_fd());
-        let all = own.chain(notices.iter().map(|(_, descriptor)| *descriptor)).chain(sockets);
+        let holder = self.holder.iter().map(AsFd::as_fd);
+        let all = own.chain(notices.iter().map(|(_, descriptor)| *descriptor)).chain(sockets).chain(holder);
         let mut waiting: Vec<PollFd<'_>> = all.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
         match poll(&mut waiting, self.patience()) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -176,7 +185,9 @@ impl Init {
         drop(waiting);
         let notices: Vec<ProcessName> = notices.into_iter().map(|(name, _)| name).collect();
         let (own, rest) = ready.split_at(2);
-        let (of_processes, of_commands) = rest.split_at(notices.len());
+        let (of_processes, rest) = rest.split_at(notices.len());
+        let (of_commands, of_holder) = rest.split_at(self.connections.len());
+        self.ends |= of_holder.contains(&true);
         let now = Instant::now();
         if own[0] {
             self.take_signals(now);

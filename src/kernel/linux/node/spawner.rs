@@ -26,6 +26,7 @@ use super::init::Embryo;
 use super::protocol::Refusal;
 use super::{KINDS, cgroup, logs, mounts, title};
 use crate::kernel::Errno as KernelErrno;
+use crate::kernel::linux::process::Process;
 use crate::kernel::linux::system::{isolate, netns, process};
 use crate::name::{LabName, NamespaceName};
 use crate::resource::node::Node;
@@ -41,6 +42,8 @@ const TIMEOUT: u16 = 20_000;
 enum Order {
     /// Use what comes with the order: the directories of the inits' sockets and logs, and the lab's lock, if there is one.
     Furnish,
+    /// Let the inits end with the process whose descriptor comes with the order.
+    Accompany,
     /// Start an init in the network namespace whose descriptor comes with the order.
     Init { lab: LabName, name: NamespaceName, node: Node },
     /// Make a network namespace that a user namespace of its own owns.
@@ -62,18 +65,22 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts a spawner.
+    /// Starts a spawner. Its inits end with the holder of the sandbox, if there is one.
     ///
     /// # Errors
     /// Fails if there are no more processes or descriptors.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(holder: Option<&Process>) -> io::Result<Self> {
         let (socket, theirs) = datagram::pair()?;
         // This works even if the program's file was replaced.
         let mut command = Command::new("/proc/self/exe");
         // Inits write their titles over the arguments.
         command.arg0("topo").args(ARGUMENTS).arg(" ".repeat(title::LENGTH)).env_clear();
         command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self { socket, child: command.spawn()?, is_furnished: false })
+        let spawner = Self { socket, child: command.spawn()?, is_furnished: false };
+        if let Some(holder) = holder {
+            send(spawner.socket.as_fd(), &Order::Accompany, &[holder.as_fd()])?;
+        }
+        Ok(spawner)
     }
 
     /// Gives it the directories of the inits' sockets and logs, and the lab's lock, if it does not have them yet.
@@ -161,6 +168,8 @@ struct Workshop {
     directory: Option<OwnedFd>,
     logs: Option<OwnedFd>,
     lock: Option<OwnedFd>,
+    /// The holder of the sandbox.
+    holder: Option<OwnedFd>,
     /// The mount namespace of the machine, once the spawner has left it.
     machine: Option<File>,
 }
@@ -172,7 +181,7 @@ impl Workshop {
         let orders = io::stdin().as_fd().try_clone_to_owned()?;
         process::detach()?;
         process::leave_no_zombies()?;
-        Ok(Self { orders: Some(orders), directory: None, logs: None, lock: None, machine: None })
+        Ok(Self { orders: Some(orders), directory: None, logs: None, lock: None, holder: None, machine: None })
     }
 
     fn serve(&mut self) -> Role {
@@ -181,6 +190,10 @@ impl Workshop {
             let (name, done) = match order {
                 Order::Furnish => {
                     (self.directory, self.logs, self.lock) = (descriptors.next(), descriptors.next(), descriptors.next());
+                    continue;
+                }
+                Order::Accompany => {
+                    self.holder = descriptors.next();
                     continue;
                 }
                 Order::Init { lab, name, node } => (name.clone(), self.start_init(lab, name, node, descriptors.next())),
@@ -239,8 +252,9 @@ impl Workshop {
         let name = embryo.name.clone();
         let ready = embryo.grow();
         self.report(&name, ready.as_ref().map(|_| None).map_err(Refusal::clone));
-        if let Ok(init) = ready {
+        if let Ok(mut init) = ready {
             self.orders = None;
+            init.accompany(self.holder.take());
             (self.lock, self.directory, self.logs, self.machine) = (None, None, None, None);
             init.run();
         }

@@ -230,13 +230,20 @@ impl Context<'_> {
     fn restart(&self, problems: &mut Problems) -> Restart {
         let long = match &self.spec.restart {
             None => return Restart::default(),
-            Some(RestartSpec::Short(policy)) => return Restart { policy: *policy, ..Restart::default() },
+            Some(RestartSpec::Short(policy)) => {
+                return Restart { policy: *policy, limit: self.default_limit(*policy), ..Restart::default() };
+            }
             Some(RestartSpec::Long(long)) => long,
         };
         let delay = long.delay.unwrap_or(Restart::DELAY);
         let max_delay = long.max_delay.unwrap_or(Restart::MAX_DELAY.max(delay));
         self.check_restart(long, delay, max_delay, problems);
-        Restart { policy: long.policy, delay, max_delay, limit: long.limit }
+        Restart { policy: long.policy, delay, max_delay, limit: long.limit.or(self.default_limit(long.policy)) }
+    }
+
+    /// Returns the limit of restarts of a process without one. That of a oneshot is finite, because `topo apply` waits for its end.
+    fn default_limit(&self, policy: Policy) -> Option<u32> {
+        (self.spec.oneshot && policy == Policy::OnFailure).then_some(Restart::ONESHOT_LIMIT)
     }
 
     fn check_restart(&self, long: &LongRestart, delay: Duration, max_delay: Duration, problems: &mut Problems) {

@@ -22,9 +22,9 @@ pub(super) struct Identity {
 /// A user or a group does not exist.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LookUpError {
-    #[error("user `{0}` is not in /etc/passwd of the node")]
+    #[error("needs the user `{0}`, who is not in /etc/passwd of the node")]
     NoUser(String),
-    #[error("group `{0}` is not in /etc/group of the node")]
+    #[error("needs the group `{0}`, which is not in /etc/group of the node")]
     NoGroup(String),
     #[error("cannot read {0} of the node")]
     Read(&'static str, #[source] io::Error),

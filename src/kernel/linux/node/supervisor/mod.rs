@@ -8,6 +8,7 @@
 //! A process is its main process and all that it starts: its session, and what has its `INVOCATION_ID` in the environment. Users, groups
 //! and commands are those of the node, whose files and /proc the init sees.
 
+mod addresses;
 mod capability;
 mod end;
 mod entry;
@@ -26,6 +27,7 @@ use std::time::Instant;
 
 use nix::sys::wait::WaitStatus;
 
+use self::addresses::Addresses;
 use self::entry::{Entry, Phase, Then};
 use self::log::Log;
 pub use self::log::Logs;
@@ -33,6 +35,9 @@ use crate::resource::node::process::{Process, ProcessName, ProcessStatus, Settle
 
 /// The number of lines of its log with which a failure is explained.
 const LINES: usize = 10;
+
+/// Why a process that has exited with status 0 is not as it was declared.
+const ENDED_AT_ONCE: &str = "exited with status 0; a daemon must stay in the foreground, and what ends by itself is a `oneshot`";
 
 /// What all processes of the node have in common.
 pub struct Settings {
@@ -63,13 +68,14 @@ pub enum RequestError {
 pub struct Supervisor {
     settings: Settings,
     entries: BTreeMap<ProcessName, Entry>,
+    addresses: Addresses,
     is_shutting_down: bool,
 }
 
 impl Supervisor {
     /// Creates a supervisor without processes.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, entries: BTreeMap::new(), is_shutting_down: false }
+        Self { settings, entries: BTreeMap::new(), addresses: Addresses::default(), is_shutting_down: false }
     }
 
     // Requests. `Self::settled` says when they are done.
@@ -156,7 +162,7 @@ impl Supervisor {
 
     /// Returns when [`Self::tick`] is to be called; `None` if nothing is due.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.entries.values().filter_map(Entry::deadline).min()
+        self.entries.values().filter_map(Entry::deadline).chain(self.addresses.deadline()).min()
     }
 
     /// Does what is due.
@@ -168,12 +174,10 @@ impl Supervisor {
     /// Starts the processes whose turn it is, or ends them.
     fn advance(&mut self, now: Instant) {
         if self.is_shutting_down {
+            self.addresses = Addresses::default();
             self.stop_next(now);
         } else {
-            while let Some(name) = self.next_to_start() {
-                let Some(entry) = self.entries.get_mut(&name) else { break };
-                entry.launch(&self.settings, now);
-            }
+            self.start_next(now);
         }
         let settings = &self.settings;
         self.entries.retain(|name, entry| {
@@ -185,6 +189,18 @@ impl Supervisor {
         });
     }
 
+    /// Starts the processes that wait for nothing but the addresses of the node, once those can be used.
+    fn start_next(&mut self, now: Instant) {
+        while let Some(name) = self.next_to_start() {
+            if !self.addresses.are_ready(now) {
+                return;
+            }
+            let Some(entry) = self.entries.get_mut(&name) else { break };
+            entry.launch(&self.settings, now);
+        }
+        self.addresses = Addresses::default();
+    }
+
     /// Returns a process that waits for nothing. One that cannot be started is not waiting any more.
     fn next_to_start(&self) -> Option<ProcessName> {
         let is_up = |name: &ProcessName| self.entries.get(name).is_some_and(Entry::is_up);
@@ -192,8 +208,19 @@ impl Supervisor {
         self.entries.iter().find(|(_, entry)| can_start(entry)).map(|(name, _)| name.clone())
     }
 
-    /// Ends the processes that no running one comes after.
+    /// Ends the processes that no running one comes after. Those that do not run have ended at once.
     fn stop_next(&mut self, now: Instant) {
+        let count = |entries: &BTreeMap<ProcessName, Entry>| entries.values().filter(|entry| !entry.is_down()).count();
+        loop {
+            let before = count(&self.entries);
+            self.stop_unneeded(now);
+            if count(&self.entries) == before {
+                return;
+            }
+        }
+    }
+
+    fn stop_unneeded(&mut self, now: Instant) {
         let running = self.entries.values().filter(|entry| !entry.is_down());
         let needed: Vec<ProcessName> = running.flat_map(|entry| entry.definition.after.iter().cloned()).collect();
         for (name, entry) in &mut self.entries {
@@ -220,26 +247,32 @@ impl Supervisor {
             return Settled::Failed { reason: reason.to_owned(), log };
         }
         match entry.phase {
+            Phase::Exited if !entry.definition.oneshot => {
+                let log = self.settings.log(name).tail(LINES);
+                Settled::Failed { reason: ENDED_AT_ONCE.to_owned(), log }
+            }
             Phase::Up | Phase::Exited | Phase::Stopped | Phase::Failed | Phase::Gone => Settled::Done,
             Phase::Starting | Phase::Stopping(_) | Phase::Backoff(_) => Settled::Waiting,
             Phase::Waiting => match entry.definition.after.iter().find_map(|after| self.obstacle(after, self.entries.len())) {
-                Some(reason) => Settled::Failed { reason, log: Vec::new() },
+                Some((reason, cause)) => Settled::Failed { reason, log: self.settings.log(cause).tail(LINES) },
                 None => Settled::Waiting,
             },
         }
     }
 
-    /// Returns why what comes after this process cannot start; `None` if it may still be ready. Looks at no more than `depth` others: the
-    /// lab file has no circles, but definitions arrive one by one.
-    fn obstacle(&self, name: &ProcessName, depth: usize) -> Option<String> {
+    /// Returns why what comes after this process cannot start, and the process that is the cause; `None` if it may still be ready. Looks at
+    /// no more than `depth` others: the lab file has no circles, but definitions arrive one by one.
+    fn obstacle<'s>(&'s self, name: &'s ProcessName, depth: usize) -> Option<(String, &'s ProcessName)> {
         let entry = self.entries.get(name)?;
+        if let Some(reason) = entry.failed() {
+            return Some((format!("comes after `{name}`, which {reason}"), name));
+        }
         match entry.phase {
-            _ if entry.failed().is_some() => Some(format!("comes after `{name}`, which failed")),
-            Phase::Stopped => Some(format!("comes after `{name}`, which is stopped")),
+            Phase::Stopped => Some((format!("comes after `{name}`, which is stopped"), name)),
             Phase::Waiting => {
                 let depth = depth.checked_sub(1)?;
                 let obstacle = entry.definition.after.iter().find_map(|after| self.obstacle(after, depth));
-                obstacle.map(|reason| format!("comes after `{name}`, which {reason}"))
+                obstacle.map(|(reason, cause)| (format!("comes after `{name}`, which {reason}"), cause))
             }
             Phase::Starting
             | Phase::Up

@@ -39,9 +39,9 @@ pub(super) struct Launch<'l> {
 /// Why a program was not started.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SpawnError {
-    #[error("command `{0}` not found")]
+    #[error("cannot find the command `{0}`")]
     NotFound(String),
-    #[error("the interpreter of `{0}` does not exist")]
+    #[error("cannot find the interpreter of `{0}`")]
     Interpreter(String),
     #[error("cannot execute `{0}`")]
     Execute(String, #[source] io::Error),

@@ -79,7 +79,7 @@ impl Entry {
     /// Decides what follows the end of a process that nobody asked to end, and that ran since `began`.
     pub(super) fn decide(&mut self, succeeded: bool, began: Instant, settings: &Settings, now: Instant) {
         let Restart { policy, max_delay, limit, .. } = self.definition.restart;
-        if now.duration_since(began) >= duration(max_delay) {
+        if now.duration_since(began) >= duration(max_delay) && !self.definition.oneshot {
             self.in_a_row = 0;
         }
         let restarts = match policy {

@@ -24,24 +24,24 @@ fn why_a_program_cannot_be_started_is_said() {
     let (unreadable, without_interpreter) = (script("#!/bin/sh\n", 0o644), script("#!/no/such/shell\n", 0o755));
     let directory = node.path("");
     for (key, value, reason) in [
-        ("command", json!(["no-such-program"]), "command `no-such-program` not found".to_owned()),
-        ("command", json!(["/no/such/program"]), "command `/no/such/program` not found".to_owned()),
+        ("command", json!(["no-such-program"]), "cannot find the command `no-such-program`".to_owned()),
+        ("command", json!(["/no/such/program"]), "cannot find the command `/no/such/program`".to_owned()),
         ("command", json!([unreadable]), format!("cannot execute `{unreadable}`: Permission denied (os error 13)")),
         ("command", json!([directory]), format!("cannot execute `{directory}`: Permission denied (os error 13)")),
-        ("command", json!([without_interpreter]), format!("the interpreter of `{without_interpreter}` does not exist")),
+        ("command", json!([without_interpreter]), format!("cannot find the interpreter of `{without_interpreter}`")),
         (
             "cwd",
             json!("/no/such"),
             "cannot change to the directory `/no/such`: No such file or directory (os error 2)".to_owned(),
         ),
-        ("user", json!("no-such-user"), "user `no-such-user` is not in /etc/passwd of the node".to_owned()),
+        ("user", json!("no-such-user"), "needs the user `no-such-user`, who is not in /etc/passwd of the node".to_owned()),
     ] {
         assert_eq!(refused(&mut node, key, value), reason);
     }
     node.put("o", json!({ "command": ["no-such-program"], "oneshot": true, "restart": "on-failure" }));
     assert_eq!(node.state("o"), State::Failed, "a repetition would not help");
     node.put("r", json!({ "command": ["no-such-program"], "restart": "always" }));
-    assert_eq!((node.state("r"), node.reason("r")), (State::Backoff, "command `no-such-program` not found".to_owned()));
+    assert_eq!((node.state("r"), node.reason("r")), (State::Backoff, "cannot find the command `no-such-program`".to_owned()));
 }
 
 /// Runs a script and returns what it writes.

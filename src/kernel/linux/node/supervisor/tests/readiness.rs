@@ -145,7 +145,7 @@ fn a_process_that_is_not_ready_in_time_is_ended() {
     let Settled::Failed { reason, log } = node.settled("p") else { panic!("it has failed") };
     assert_eq!(reason, "was not ready within 20s: nothing listens on TCP port 1");
     assert_eq!(log, ["hello"]);
-    assert_eq!(node.reason("r"), "comes after `p`, which failed");
+    assert_eq!(node.settled("r"), Settled::Failed { reason: format!("comes after `p`, which {reason}"), log });
     node.until("it is tried again", |node| node.state("q") == State::Starting && node.status("q").restarts == 1);
     assert!(node.reason("q").starts_with("was not ready"));
     node.put("q", spec("on-failure"));

@@ -153,3 +153,14 @@ fn a_status_is_plain_data() {
     let settled = node.settled("p");
     assert_eq!(serde_json::from_value::<Settled>(serde_json::to_value(&settled).unwrap()).unwrap(), settled);
 }
+
+#[test]
+fn what_waits_for_a_restart_does_not_hold_up_the_end() {
+    let mut node = Node::new();
+    node.put("failing", json!({ "command": "exit 3", "restart": { "policy": "always", "delay": "1h", "max_delay": "1h" } }));
+    node.put("after", json!({ "command": ["true"], "after": ["failing"] }));
+    node.put("last", json!({ "command": ["true"], "after": ["after"] }));
+    node.until_state("failing", State::Backoff);
+    node.supervisor.shut_down(node.now());
+    assert!(node.supervisor.is_down());
+}

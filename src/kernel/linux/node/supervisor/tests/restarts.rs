@@ -91,11 +91,35 @@ fn a_oneshot_is_done_when_it_succeeds() {
     node.until_state("failing", State::Failed);
     assert_eq!(node.settled("failing"), Settled::Failed { reason: "exited with status 7".into(), log: vec!["why".into()] });
     assert_eq!(node.state("after"), State::Waiting);
-    assert_eq!(node.reason("last"), "comes after `after`, which comes after `failing`, which failed");
+    let reason = "comes after `after`, which comes after `failing`, which exited with status 7".into();
+    assert_eq!(node.settled("last"), Settled::Failed { reason, log: vec!["why".into()] });
     let before = node.output("p");
     node.put("p", definition);
     node.turn();
     assert_eq!((node.state("p"), node.output("p")), (State::Exited, before), "it has run with this definition");
     node.put("p", json!({ "command": ["echo", "other"], "oneshot": true }));
     node.until("it runs with another one", |node| node.output("p").ends_with("other\n"));
+}
+
+#[test]
+fn a_oneshot_that_never_succeeds_has_failed_some_time() {
+    let mut node = Node::new();
+    node.put("p", json!({ "command": "exit 3", "oneshot": true, "restart": "on-failure" }));
+    for restarts in 1..=8 {
+        node.until_state("p", State::Backoff);
+        assert_eq!((node.status("p").restarts, node.settled("p")), (restarts, Settled::Waiting));
+        node.pass(Duration::from_secs(30));
+    }
+    node.until_state("p", State::Failed);
+    assert_eq!(node.reason("p"), "exited with status 3; restarted 8 times in vain");
+}
+
+#[test]
+fn a_daemon_that_exits_at_once_is_explained() {
+    let mut node = Node::new();
+    node.put("p", json!({ "command": "echo started" }));
+    node.until_state("p", State::Exited);
+    let Settled::Failed { reason, log } = node.settled("p") else { panic!("it does not run") };
+    assert!(reason.starts_with("exited with status 0; a daemon must stay in the foreground"), "{reason}");
+    assert_eq!(log, ["started"]);
 }
