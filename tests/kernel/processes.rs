@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::harness::fingerprint::assert_restored;
 use super::harness::tools::Outcome;
-use super::harness::{apply, assert_no_changes, destroy, eventually, in_namespaces, lab, settled_fingerprint, sh, topo};
+use super::harness::{
+    Feature, apply, assert_no_changes, destroy, eventually, in_namespaces, lab, needs, settled_fingerprint, sh, topo,
+};
 
 /// Tests run at the same time, and see the processes of others: each has a name for its lab.
 const LAB: &str = r#"
@@ -122,7 +124,7 @@ fn a_process_that_fails_undoes_the_apply_and_shows_its_log() {
         assert_restored(&before);
         let file = lab(&of("procs3"));
         apply(&file);
-        let missing = of("procs3").replace("exec sleep 1000", "exec sleep 1000x").replace(" touch /run/up;", "");
+        let missing = of("procs3").replace("exec sleep 1000", "exec sleep 1000x").replace("file: /run/up", "file: /run/other");
         topo(&["apply", &lab(&missing)]).exits(1).says("process `server`").says("All changes were undone");
         assert_no_changes(&file);
         assert_eq!(states("procs3"), ["prepare exited", "reader running", "server ready"]);
@@ -150,5 +152,42 @@ fn users_start_stop_and_restart_single_processes() {
         let last = topo(&["logs", "a/reader", "-n", "1"]).ok().stdout;
         assert_eq!(last.lines().count(), 1, "{last}");
         destroy("procs4");
+    });
+}
+
+#[test]
+fn processes_start_when_their_addresses_can_be_used() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let file = lab("
+name: procs5
+namespaces:
+  a:
+    processes:
+      # Succeeds if no address is being checked for duplicates.
+      look: { command: \"ip -6 -o address show dev eth0 tentative | grep 2001:db8 && exit 1; exit 0\", oneshot: true }
+  b: {}
+links:
+  - endpoints: [{ interface: \"a:eth0\", addresses: [2001:db8::1/64] }, { interface: \"b:eth0\", addresses: [2001:db8::2/64] }]
+");
+        apply(&file);
+        assert_no_changes(&file);
+        destroy("procs5");
+    });
+}
+
+#[test]
+fn the_failure_of_what_comes_before_is_explained() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let failing = of("procs6").replace("echo prepared;", "echo about to fail; exit 3;").replace("prepare", "zero");
+        let outcome = topo(&["apply", &lab(&failing)]).exits(1).says("which exited with status 3");
+        outcome.says("    about to fail\n").says("All changes were undone");
+        assert_restored(&before);
+        let ending = of("procs6").replace("exec sleep 1000", "exit 0").replace("ready: { file: /run/up, timeout: 2s }, ", "");
+        topo(&["apply", &lab(&ending)]).exits(1).says("it exited with status 0; a daemon must stay in the foreground");
+        assert_restored(&before);
     });
 }

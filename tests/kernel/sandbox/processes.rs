@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::super::harness::{Feature, User, eventually, needs, with_users};
 use super::PAIR;
 
@@ -109,6 +112,28 @@ fn a_vxlan_of_a_user_listens_on_a_port_below_1024() {
         user.topo(&["apply", &file]).ok();
         user.topo(&["exec", "va", "--", "ip", "-d", "link", "show", "v"]).ok().says("dstport 443");
         user.topo(&["destroy", "low"]).ok();
+        user.assert_nothing_left();
+    });
+}
+
+#[test]
+fn nodes_end_with_the_keeper_of_their_sandbox() {
+    with_users(|| {
+        let user = User::new();
+        let lab =
+            "name: orphans\nnamespaces: { a: { processes: { main: { command: [sleep, '98765'] } } }, b: { isolation: full } }\n";
+        user.topo(&["apply", &user.file("lab.yaml", lab)]).ok();
+        let left = || {
+            let entries = fs::read_dir("/proc").unwrap().flatten();
+            let titles = entries.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+            titles.filter(|title| title.starts_with("topo: init orphans/") || title == "sleep\x0098765\0").count()
+        };
+        assert_eq!(left(), 3);
+        for keeper in user.keepers() {
+            kill(Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
+        }
+        eventually("they have ended", || left() == 0);
+        user.topo(&["sandbox", "stop", "default"]).ok();
         user.assert_nothing_left();
     });
 }

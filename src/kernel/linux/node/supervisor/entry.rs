@@ -47,6 +47,9 @@ pub(super) enum Phase {
     Gone,
 }
 
+/// How long a process without `ready` must have run before it counts as started: one with a mistake in its arguments ends sooner.
+const PROBATION: Duration = Duration::from_millis(50);
+
 /// A process.
 pub(super) struct Entry {
     name: ProcessName,
@@ -62,6 +65,8 @@ pub(super) struct Entry {
     ready_by: Option<Instant>,
     /// Whether it was not ready by then. It may still be tried again.
     is_late: bool,
+    /// When one without `ready` has run for long enough to count as started; `None` afterwards.
+    proven_at: Option<Instant>,
     restarts: u32,
     /// The restarts since it last ran for long.
     in_a_row: u32,
@@ -85,6 +90,7 @@ impl Entry {
             run: None,
             ready_by: None,
             is_late: false,
+            proven_at: None,
             restarts: 0,
             in_a_row: 0,
             last_end: None,
@@ -93,7 +99,7 @@ impl Entry {
     }
 
     fn enter(&mut self, phase: Phase, now: Instant) {
-        (self.phase, self.since) = (phase, now);
+        (self.phase, self.since, self.proven_at) = (phase, now, None);
     }
 
     fn note(&self, settings: &Settings, text: impl std::fmt::Display) {
@@ -207,6 +213,7 @@ impl Entry {
         }
         (self.failure, self.ready_by, self.is_late) = (None, None, false);
         self.enter(Phase::Up, now);
+        self.proven_at = self.definition.ready.is_none().then(|| now + PROBATION);
     }
 
     /// Reads the notices of the process.
@@ -245,6 +252,7 @@ impl Entry {
     /// Does what is due.
     pub(super) fn tick(&mut self, settings: &Settings, now: Instant) {
         self.look_at_the_rest(settings, now);
+        self.proven_at = self.proven_at.filter(|at| now < *at);
         match self.phase {
             Phase::Starting => self.check(settings, now),
             _ if self.ready_by.is_some_and(|ready_by| ready_by <= now) => (self.ready_by, self.is_late) = (None, true),
@@ -319,7 +327,7 @@ impl Entry {
             Phase::Waiting | Phase::Up | Phase::Exited | Phase::Failed | Phase::Stopped | Phase::Gone => None,
         };
         let log = run.filter(|_| main_runs).map(|run| run.log_check.due);
-        phase.into_iter().chain(log).chain(self.ready_by).min()
+        phase.into_iter().chain(log).chain(self.ready_by).chain(self.proven_at).min()
     }
 
     // Answers.
@@ -327,6 +335,11 @@ impl Entry {
     /// Returns whether what comes after it can start.
     pub(super) fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Up | Phase::Exited)
+    }
+
+    /// Returns whether it has just begun to run, and may end at once.
+    pub(super) fn is_new(&self) -> bool {
+        self.proven_at.is_some()
     }
 
     /// Returns whether it has come to rest without running.

@@ -251,6 +251,7 @@ impl Supervisor {
                 let log = self.settings.log(name).tail(LINES);
                 Settled::Failed { reason: ENDED_AT_ONCE.to_owned(), log }
             }
+            Phase::Up if entry.is_new() => Settled::Waiting,
             Phase::Up | Phase::Exited | Phase::Stopped | Phase::Failed | Phase::Gone => Settled::Done,
             Phase::Starting | Phase::Stopping(_) | Phase::Backoff(_) => Settled::Waiting,
             Phase::Waiting => match entry.definition.after.iter().find_map(|after| self.obstacle(after, self.entries.len())) {

@@ -33,6 +33,7 @@ fn a_process_that_ran_for_long_begins_with_the_first_delay() {
         assert_eq!(node.reason("p"), "was killed by SIGKILL");
         node.pass(Duration::from_secs(11));
         node.until_state("p", State::Running);
+        node.pass(Duration::from_millis(60));
         assert_eq!((node.status("p").restarts, node.settled("p")), (round, Settled::Done));
     }
 }
