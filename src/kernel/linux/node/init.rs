@@ -78,10 +78,10 @@ impl Embryo {
             listener,
             connections: Vec::new(),
             view: View::default(),
-            supervisor: Supervisor::new(Settings {
-                logs: Logs { directory: self.logs, node: self.name.as_str().to_owned() },
-                environment: environment(&self.node),
-            }),
+            supervisor: Supervisor::new(Settings::new(
+                Logs { directory: self.logs, node: self.name.as_str().to_owned() },
+                environment(&self.node),
+            )),
             ends: false,
             node: self.node,
         })
@@ -174,7 +174,7 @@ impl Init {
             self.supervisor.descriptors().map(|(name, descriptor)| (name.clone(), descriptor)).collect();
         let own = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
         let sockets = self.connections.iter().map(|connection| connection.socket.as_fd());
-        let holder = self.holder.iter().map(AsFd::as_fd);
+        let holder = self.holder.iter().map(AsFd::as_fd).chain(self.supervisor.log_descriptor());
         let all = own.chain(notices.iter().map(|(_, descriptor)| *descriptor)).chain(sockets).chain(holder);
         let mut waiting: Vec<PollFd<'_>> = all.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
         match poll(&mut waiting, self.patience()) {
@@ -186,8 +186,12 @@ impl Init {
         let notices: Vec<ProcessName> = notices.into_iter().map(|(name, _)| name).collect();
         let (own, rest) = ready.split_at(2);
         let (of_processes, rest) = rest.split_at(notices.len());
-        let (of_commands, of_holder) = rest.split_at(self.connections.len());
+        let (of_commands, rest) = rest.split_at(self.connections.len());
+        let (of_holder, of_logs) = rest.split_at(usize::from(self.holder.is_some()));
         self.ends |= of_holder.contains(&true);
+        if of_logs.contains(&true) {
+            self.supervisor.logs_written(Instant::now());
+        }
         let now = Instant::now();
         if own[0] {
             self.take_signals(now);

@@ -269,6 +269,11 @@ impl Entry {
         self.bound_log(settings, now);
     }
 
+    /// The log is written to.
+    pub(super) fn log_written(&mut self, now: Instant) {
+        self.run.iter_mut().for_each(|run| run.log_check.written(now));
+    }
+
     fn bound_log(&mut self, settings: &Settings, now: Instant) {
         let log = settings.log(&self.name);
         let Some(run) = self.run.as_mut().filter(|run| run.log_check.is_due(now)) else { return };
@@ -283,7 +288,8 @@ impl Entry {
             // Fails if the disk is full. Then the log is not emptied, and the next check tries again.
             let _ = log.bound();
         }
-        run.log_check.checked(size, now);
+        // What is written in between shows in the size.
+        run.log_check.checked(size, now, || settings.watch.arm(&log) && log.size() == size);
     }
 
     /// Checks whether it is ready, and whether it has still time for that.
@@ -326,7 +332,7 @@ impl Entry {
             Phase::Starting => run.and_then(|run| run.probe.as_ref()?.deadline()),
             Phase::Waiting | Phase::Up | Phase::Exited | Phase::Failed | Phase::Stopped | Phase::Gone => None,
         };
-        let log = run.filter(|_| main_runs).map(|run| run.log_check.due);
+        let log = run.filter(|_| main_runs).and_then(|run| run.log_check.due);
         phase.into_iter().chain(log).chain(self.ready_by).chain(self.proven_at).min()
     }
 

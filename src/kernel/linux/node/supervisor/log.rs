@@ -99,7 +99,8 @@ impl Log<'_> {
         let _ = unlinkat(&self.logs.directory, self.logs.node.as_str(), UnlinkatFlags::RemoveDir);
     }
 
-    fn path(&self, suffix: &str) -> String {
+    /// Returns its path in the directory of the lab's logs.
+    pub(super) fn path(&self, suffix: &str) -> String {
         format!("{}/{}.log{suffix}", self.logs.node, self.name)
     }
 

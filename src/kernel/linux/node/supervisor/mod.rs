@@ -20,6 +20,7 @@ mod notify;
 mod probe;
 mod run;
 mod spawn;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -31,6 +32,7 @@ use self::addresses::Addresses;
 use self::entry::{Entry, Phase, Then};
 use self::log::Log;
 pub use self::log::Logs;
+use self::watch::LogWatch;
 use crate::resource::node::process::{Process, ProcessName, ProcessStatus, Settled};
 
 /// The number of lines of its log with which a failure is explained.
@@ -45,9 +47,15 @@ pub struct Settings {
     pub logs: Logs,
     /// The environment.
     pub environment: BTreeMap<String, String>,
+    watch: LogWatch,
 }
 
 impl Settings {
+    /// Returns the settings of a node with these logs and this environment.
+    pub fn new(logs: Logs, environment: BTreeMap<String, String>) -> Self {
+        Self { logs, environment, watch: LogWatch::new() }
+    }
+
     fn log<'s>(&'s self, name: &'s ProcessName) -> Log<'s> {
         Log { logs: &self.logs, name }
     }
@@ -158,6 +166,20 @@ impl Supervisor {
             entry.notified(now);
         }
         self.advance(now);
+    }
+
+    /// Returns the descriptor that becomes readable when logs are written to that were at rest; `None` if they are not watched.
+    pub fn log_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.settings.watch.descriptor()
+    }
+
+    /// Takes notice of logs that are written to.
+    pub fn logs_written(&mut self, now: Instant) {
+        for name in self.settings.watch.written() {
+            if let Some(entry) = self.entries.get_mut(&name) {
+                entry.log_written(now);
+            }
+        }
     }
 
     /// Returns when [`Self::tick`] is to be called; `None` if nothing is due.

@@ -43,7 +43,7 @@ impl Node {
         let path = std::env::var("PATH").unwrap();
         let environment = [("PATH", path.as_str()), ("OF_NODE", "yes")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         let logs = Logs { directory: File::open(&directory).unwrap().into(), node: ".".into() };
-        Self { supervisor: Supervisor::new(Settings { logs, environment: environment.into() }), directory, skew: Duration::ZERO }
+        Self { supervisor: Supervisor::new(Settings::new(logs, environment.into())), directory, skew: Duration::ZERO }
     }
 
     fn now(&self) -> Instant {
@@ -104,6 +104,7 @@ impl Node {
             };
             self.supervisor.child_ended(status, self.now());
         }
+        self.supervisor.logs_written(self.now());
         let names: Vec<ProcessName> = self.supervisor.descriptors().map(|(name, _)| name.clone()).collect();
         for name in names {
             self.supervisor.readable(&name, self.now());

@@ -10,7 +10,12 @@ fn a_log_is_bounded_and_the_process_goes_on() {
         "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo first; while ! test -e {go}; do sleep 0.01; done; echo second; exec sleep 1000"
     );
     node.put("p", json!({ "command": script }));
-    node.until("it writes", |node| node.output("p").ends_with("first\n"));
+    // The loop is busy until much was written.
+    let begin = Instant::now();
+    while !node.output("p").ends_with("first\n") {
+        assert!(begin.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(1));
+    }
     node.pass(Duration::from_secs(2));
     let size = |file: &str| std::fs::metadata(node.path(file)).unwrap().size();
     assert_eq!((size("p.log"), size("p.log.1")), (0, log::LIMIT));
@@ -74,4 +79,31 @@ fn a_failure_is_explained_by_the_log_since_the_last_start() {
     node.supervisor.start(&name("p"), node.now()).unwrap();
     node.until_state("p", State::Failed);
     assert_eq!(node.settled("p"), Settled::Failed { reason: "exited with status 1".into(), log: vec!["second".into()] });
+}
+
+#[test]
+fn a_flood_after_a_rest_is_bounded_at_once() {
+    let mut node = Node::new();
+    let go = node.path("go");
+    node.put("p", json!({ "command": format!("while ! test -e {go}; do sleep 0.01; done; exec yes flood") }));
+    let is_watched = |node: &Node| node.supervisor.entries[&name("p")].run.as_ref().unwrap().log_check.due.is_none();
+    node.until("its log is at rest", is_watched);
+    File::create(go).unwrap();
+    node.until("it is moved", |node| std::path::Path::new(&node.path("p.log.1")).exists());
+}
+
+#[test]
+fn the_size_of_a_log_is_checked_as_often_as_it_grows() {
+    let now = Instant::now();
+    let mut check = run::LogCheck::begin(0, now);
+    let mut delay = |size: u64, watch: bool| {
+        check.checked(size, now, || watch);
+        check.due.map(|due| (due - now).as_millis())
+    };
+    assert_eq!([1 << 20, 2 << 20].map(|size| delay(size, true)), [Some(10), Some(10)], "it grows fast");
+    assert_eq!([1, 2, 3].map(|more| delay((2 << 20) + more, true)), [Some(20), Some(40), Some(80)], "it grows slowly");
+    assert_eq!(delay((2 << 20) + 3, true), None, "it is at rest");
+    assert_eq!((0..9).map(|_| delay((2 << 20) + 3, false)).last(), Some(Some(8000)), "it cannot be watched");
+    check.written(now);
+    assert_eq!(check.due, Some(now));
 }

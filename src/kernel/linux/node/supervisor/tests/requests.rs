@@ -157,7 +157,9 @@ fn a_status_is_plain_data() {
 #[test]
 fn what_waits_for_a_restart_does_not_hold_up_the_end() {
     let mut node = Node::new();
-    node.put("failing", json!({ "command": "exit 3", "restart": { "policy": "always", "delay": "1h", "max_delay": "1h" } }));
+    let (ready, restart) =
+        (json!({ "file": node.path("never") }), json!({ "policy": "always", "delay": "1h", "max_delay": "1h" }));
+    node.put("failing", json!({ "command": "exit 3", "ready": ready, "restart": restart }));
     node.put("after", json!({ "command": ["true"], "after": ["failing"] }));
     node.put("last", json!({ "command": ["true"], "after": ["after"] }));
     node.until_state("failing", State::Backoff);
