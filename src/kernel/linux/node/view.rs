@@ -107,7 +107,8 @@ impl View {
     /// Mounts an overlay, unless the directory is in a file system of the node already.
     fn cover(&mut self, directory: &Path) -> io::Result<()> {
         let mounted = mounts();
-        let above = mounted.iter().rev().filter(|mounted| directory.starts_with(&mounted.path));
+        // Of those that are mounted over each other, the latest, which comes last.
+        let above = mounted.iter().filter(|mounted| directory.starts_with(&mounted.path));
         let closest = above.max_by_key(|mounted| mounted.path.as_os_str().len());
         if closest.is_some_and(|closest| closest.source == SOURCE) {
             return Ok(());
