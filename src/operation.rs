@@ -216,6 +216,7 @@ impl fmt::Display for Operation {
                     (_, Some(_)) => "change",
                     (PartKey::Node | PartKey::Process(_), None) => "start",
                     (PartKey::File(_), None) => "write",
+                    (PartKey::Bind(_), None) => "mount",
                 };
                 write!(f, "{verb} {}", part_phrase(&put.namespace, &put.key))
             }
@@ -223,6 +224,7 @@ impl fmt::Display for Operation {
                 let verb = match key {
                     PartKey::Node | PartKey::Process(_) => "end",
                     PartKey::File(_) => "remove",
+                    PartKey::Bind(_) => "unmount",
                 };
                 write!(f, "{verb} {}", part_phrase(namespace, key))
             }

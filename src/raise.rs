@@ -152,10 +152,11 @@ impl Raising<'_> {
                 (PartKey::File(path), Part::File(file)) => {
                     spec.files.extend(file.raise().map(|file| (path.clone(), file)));
                 }
+                (PartKey::Bind(target), Part::Bind(bind)) => spec.binds.push(bind.raise(target)),
                 (PartKey::Process(name), Part::Process(process)) => {
                     spec.processes.insert(name.clone(), process::raise(&process.definition));
                 }
-                (PartKey::Node, _) | (PartKey::File(_), Part::Process(_)) | (PartKey::Process(_), Part::File(_)) => {}
+                (_, Part::File(_) | Part::Bind(_) | Part::Process(_)) => {}
             }
         }
     }

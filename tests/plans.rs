@@ -30,6 +30,7 @@ macro_rules! subjects {
 
 subjects! {
     address
+    bind
     bridge
     bridge_port
     dummy

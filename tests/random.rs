@@ -41,6 +41,8 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::KillInit),
         Just(Act::WriteFile),
         Just(Act::StopProcess),
+        Just(Act::Unmount),
+        Just(Act::ReplaceSources),
         (any::<u8>(), any::<u8>()).prop_map(|(row, value)| Act::SetPort(row, value)),
     ]
 }

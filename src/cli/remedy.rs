@@ -12,6 +12,7 @@ use crate::kernel::linux::inet6;
 use crate::kernel::linux::procfs::{self, Problem};
 use crate::operation::Operation;
 use crate::plan::Plan;
+use crate::resource::node::PartKey;
 
 /// The kernel's text for a kind of link that it does not have, and has no module for.
 const UNKNOWN_KIND: &str = "Unknown device type";
@@ -71,7 +72,10 @@ pub fn find(error: &ApplyError, plan: &Plan) -> Option<Remedy> {
         | Operation::RestoreEntry(..)
         | Operation::RemovePart(..)
         | Operation::Remove(_) => None,
-        Operation::PutPart(_) => of_node(errno),
+        Operation::PutPart(put) => match put.key {
+            PartKey::Bind(_) => of_bind(errno).or_else(|| of_node(errno)),
+            PartKey::Node | PartKey::File(_) | PartKey::Process(_) => of_node(errno),
+        },
     }
 }
 
@@ -81,11 +85,29 @@ fn of_node(errno: Errno) -> Option<Remedy> {
         Errno::EPERM => Some(only(
             "the kernel refuses that step here: in a container or a sandbox /proc may be masked, or a capability be missing; leave the kind of namespace out of `isolation`, or run as root of the machine",
         )),
-        Errno::EROFS => Some(only("the machine has no such directory; files need one directly below `/`")),
+        Errno::EROFS => Some(only("the machine has no such directory; files and binds need one directly below `/`")),
         Errno::ENODEV => {
             Some(only("load the kernel module `overlay` as root (`modprobe overlay`), or install a kernel that has it"))
         }
         Errno::ENOSPC => Some(only("raise the limits below /proc/sys/user, such as `max_pid_namespaces`")),
+        _ => None,
+    }
+}
+
+/// The remedies for what the system refuses to a bind.
+fn of_bind(errno: Errno) -> Option<Remedy> {
+    match errno {
+        Errno::ENOSYS => Some(only("binds need Linux 5.12 or later")),
+        Errno::ENOTDIR => Some(only("the source is a directory, and the target is none; use another target")),
+        Errno::EISDIR => {
+            Some(only("the target is a directory, and the source is none; append the name of the file to the target"))
+        }
+        Errno::EPERM | Errno::EINVAL => Some(only(
+            "in a user namespace, the kernel refuses to cover a directory with mounts below it; use a target that exists on the machine, or one in another directory, such as `/srv` or `/tmp`",
+        )),
+        Errno::EACCES => Some(only(
+            "every directory above the source must be open to the user who runs topo, without the powers of root over files",
+        )),
         _ => None,
     }
 }

@@ -10,12 +10,12 @@ use crate::state::{ResourceId, side_by_side};
 /// The reason for changes of what is in a node that is replaced.
 const NODE_IS_REPLACED: &str = "the node is replaced";
 
-/// What has changed so far, in the order of the parts: the node, its files, its processes.
+/// What has changed so far, in the order of the parts: the node, its files and binds, its processes.
 #[derive(Default)]
 struct Changed<'a> {
     /// The nodes that are removed, be it to make them again. What is in them is gone then.
     nodes: HashSet<&'a NamespaceName>,
-    /// The files that are written or removed.
+    /// The files that are written or removed, and the targets of binds that are mounted or unmounted.
     files: HashSet<(&'a NamespaceName, &'a str)>,
 }
 
@@ -37,7 +37,7 @@ impl Differ<'_> {
             };
             match key {
                 PartKey::Node if action.removes() => drop(changed.nodes.insert(namespace)),
-                PartKey::File(path) => drop(changed.files.insert((namespace, path.as_str()))),
+                PartKey::File(path) | PartKey::Bind(path) => drop(changed.files.insert((namespace, path.as_str()))),
                 PartKey::Node | PartKey::Process(_) => {}
             }
             let sides = Sides { before: live.cloned(), after: desired.cloned() };

@@ -1,10 +1,12 @@
 //! Nodes: what namespaces have beyond their network.
 
+mod binds;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub(super) use self::binds::place_of_bind;
 use self::names::Names;
 use super::interface::{Namespace, Table};
 use super::objects::Listed;
@@ -70,6 +72,7 @@ impl Lowering<'_, '_> {
         self.files();
         self.hosts();
         self.resolv();
+        self.binds();
         self.processes();
         if isolation.is_empty() {
             return;
@@ -102,6 +105,7 @@ impl Lowering<'_, '_> {
             (spec.domainname.is_some(), NamespaceKind::Uts, "domainname"),
             (spec.time.is_some(), NamespaceKind::Time, "time"),
             (!spec.files.is_empty(), NamespaceKind::Mount, "files"),
+            (!spec.binds.is_empty(), NamespaceKind::Mount, "binds"),
             (spec.hosts.is_some(), NamespaceKind::Mount, "hosts"),
             (spec.resolv.is_some(), NamespaceKind::Mount, "resolv"),
             (spec.limits.is_some(), NamespaceKind::Pid, "limits"),
@@ -205,7 +209,7 @@ impl Lowering<'_, '_> {
         let of_node = self.parts.keys().filter(|(namespace, _)| *namespace == self.namespace.name);
         let files: BTreeSet<String> = of_node
             .filter_map(|(_, key)| match key {
-                PartKey::File(path) => Some(path.as_str().to_owned()),
+                PartKey::File(path) | PartKey::Bind(path) => Some(path.as_str().to_owned()),
                 PartKey::Node | PartKey::Process(_) => None,
             })
             .collect();

@@ -38,6 +38,7 @@ fn origin(parts: &Parts<'_>, id: &ResourceId) -> Option<Path> {
         ResourceId::Part(namespace, PartKey::Process(name)) => {
             declared(table, namespace).map(|namespace| namespace.path().then("processes").then(name).key())
         }
+        ResourceId::Part(namespace, PartKey::Bind(target)) => super::node::place_of_bind(declared(table, namespace)?, target),
         ResourceId::Part(namespace, PartKey::File(path)) => {
             declared(table, namespace).map(|namespace| super::node::place_of_file(namespace, path))
         }

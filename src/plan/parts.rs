@@ -22,10 +22,10 @@ pub(super) fn removed_nodes(changes: &[Change]) -> HashSet<&NamespaceName> {
         .collect()
 }
 
-/// Returns the files that the plan writes or removes.
+/// Returns the files that the plan writes or removes, and the targets of binds that it mounts or unmounts.
 pub(super) fn changed_files(changes: &[Change]) -> HashSet<(&NamespaceName, &str)> {
     let files = changes.iter().filter_map(|change| match &change.id {
-        ResourceId::Part(namespace, PartKey::File(path)) => Some((namespace, path.as_str())),
+        ResourceId::Part(namespace, PartKey::File(path) | PartKey::Bind(path)) => Some((namespace, path.as_str())),
         _ => None,
     });
     files.collect()

@@ -10,6 +10,7 @@ use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::address::AddressSpec;
 use crate::resource::ignore::Ignored;
 use crate::resource::link::{Port, for_each_kind, for_each_port, for_each_setting};
+use crate::resource::node::bind::BindSpec;
 use crate::resource::node::file::{FileSpec, NodePath};
 use crate::resource::node::hosts::{HostsSpec, ResolvSpec};
 use crate::resource::node::isolation::Isolation;
@@ -110,6 +111,9 @@ macro_rules! define_namespace {
             /// Files in the node's own view of the file system, by absolute path. The machine's files stay as they are.
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub files: BTreeMap<NodePath, FileSpec>,
+            /// Files and directories of the machine that the node sees at other places, as with `mount --bind`.
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub binds: Vec<BindSpec>,
             /// Limits of the memory, the processes and the processor time of the node, cgroups(7).
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub limits: Option<LimitsSpec>,

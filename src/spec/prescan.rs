@@ -27,7 +27,8 @@ pub fn namespaces(text: &str) -> impl Iterator<Item = NamespaceName> {
 
 /// Returns whether the file may ask for nodes: whether a key that asks for one is anywhere in the text, or can be hidden in it.
 pub fn may_have_nodes(text: &str) -> bool {
-    const KEYS: [&str; 9] = ["isolation", "hostname", "domainname", "time", "files", "hosts", "resolv", "limits", "processes"];
+    const KEYS: [&str; 10] =
+        ["isolation", "hostname", "domainname", "time", "files", "binds", "hosts", "resolv", "limits", "processes"];
     // A key in quotes can be written with escape sequences.
     text.contains('\\') || KEYS.iter().any(|key| text.contains(key))
 }

@@ -51,9 +51,10 @@ struct Space {
     default_accept_ra: Option<u8>,
     ttl: Option<u8>,
     lo_down: bool,
-    /// A host name, a file and a process of the node.
+    /// A host name, a file, a bind and a process of the node.
     hostname: Option<u8>,
     file: Option<u8>,
+    bind: Option<u8>,
     process: Option<u8>,
 }
 
@@ -259,20 +260,23 @@ fn hosts() -> impl Strategy<Value = Vec<u8>> {
 fn space() -> impl Strategy<Value = Space> {
     let forwarding = (rarely(any::<bool>()), rarely(any::<bool>()), rarely(any::<bool>()));
     let filters = (rarely(0..3_u8), rarely(0..3_u8));
-    let node = (rarely(0..2_u8), rarely(0..2_u8), rarely(0..3_u8));
+    let node = (rarely(0..2_u8), rarely(0..2_u8), rarely(0..4_u8), rarely(0..3_u8));
     (forwarding, filters, rarely(0..2_u8), rarely(32..99_u8), prop::bool::weighted(0.05), node).prop_map(
-        |(forwarding, (default_rp_filter, all_rp_filter), default_accept_ra, ttl, lo_down, (hostname, file, process))| Space {
-            ip_forward: forwarding.0,
-            default_forwarding: forwarding.1,
-            forwarding_ipv6: forwarding.2,
-            default_rp_filter,
-            all_rp_filter,
-            default_accept_ra,
-            ttl,
-            lo_down,
-            hostname,
-            file,
-            process,
+        |(forwarding, (default_rp_filter, all_rp_filter), default_accept_ra, ttl, lo_down, (hostname, file, bind, process))| {
+            Space {
+                ip_forward: forwarding.0,
+                default_forwarding: forwarding.1,
+                forwarding_ipv6: forwarding.2,
+                default_rp_filter,
+                all_rp_filter,
+                default_accept_ra,
+                ttl,
+                lo_down,
+                hostname,
+                file,
+                bind,
+                process,
+            }
         },
     )
 }

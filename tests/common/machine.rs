@@ -44,6 +44,10 @@ pub enum Act {
     WriteFile,
     /// A process of a node is stopped.
     StopProcess,
+    /// A bind of a node is unmounted.
+    Unmount,
+    /// Other files and directories are put in the place of the sources of binds.
+    ReplaceSources,
     /// A port is given an option, by the numbers of its row and of one of the values to try.
     SetPort(u8, u8),
 }
@@ -172,6 +176,14 @@ impl Machine {
             }
             (_, Some(space), Act::KillInit) => {
                 network.kill_init(space);
+                Ok(())
+            }
+            (_, Some(space), Act::Unmount) => {
+                network.unmount(space, "/srv");
+                Ok(())
+            }
+            (_, _, Act::ReplaceSources) => {
+                network.replace_sources();
                 Ok(())
             }
             (_, Some(space), Act::WriteFile) => {

@@ -9,6 +9,7 @@ mod harness;
 
 mod addresses;
 mod adopt;
+mod binds;
 mod blog;
 mod bridge_ports;
 mod command_line;

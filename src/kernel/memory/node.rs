@@ -28,7 +28,9 @@ impl Network {
     pub(super) fn remove_part(&mut self, namespace: &NamespaceName, key: &PartKey) {
         match key {
             PartKey::Node => self.remove_parts(namespace),
-            PartKey::File(_) | PartKey::Process(_) => drop(self.parts.remove(&(namespace.clone(), key.clone()))),
+            PartKey::File(_) | PartKey::Bind(_) | PartKey::Process(_) => {
+                self.parts.remove(&(namespace.clone(), key.clone()));
+            }
         }
     }
 
@@ -58,6 +60,21 @@ impl Network {
     pub fn kill_init(&mut self, namespace: &NamespaceName) {
         self.set_condition(namespace, Condition::Ended);
         self.parts.retain(|(other, key), _| other != namespace || *key == PartKey::Node);
+    }
+
+    /// Unmounts a bind inside of a node, if the node has it.
+    pub fn unmount(&mut self, namespace: &NamespaceName, target: &str) {
+        let Ok(target) = target.parse() else { return };
+        self.parts.remove(&(namespace.clone(), PartKey::Bind(target)));
+    }
+
+    /// Puts other files and directories in the place of the sources of all binds.
+    pub fn replace_sources(&mut self) {
+        for part in self.parts.values_mut() {
+            if let Part::Bind(bind) = part {
+                bind.is_outdated = true;
+            }
+        }
     }
 
     /// Writes a file inside of a node, if the node has it.

@@ -3,6 +3,7 @@
 //! A node consists of parts: the node itself, and what is in it. Each part is a resource with an identity, attributes and changes of
 //! its own. The parts live in the node's init, a process that keeps the namespaces.
 
+pub mod bind;
 pub mod file;
 pub mod hosts;
 pub mod isolation;

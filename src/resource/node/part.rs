@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Node;
+use super::bind::Bind;
 use super::file::{File, NodePath};
 use super::process::{Process, ProcessName, ProcessStatus, State};
 use crate::resource::FieldChange;
@@ -17,6 +18,8 @@ pub enum PartKey {
     Node,
     /// A file.
     File(NodePath),
+    /// A bind, by its target.
+    Bind(NodePath),
     /// A process.
     Process(ProcessName),
 }
@@ -28,6 +31,8 @@ pub enum Part {
     Node(Node),
     /// A file.
     File(File),
+    /// A bind.
+    Bind(Bind),
     /// A process.
     Process(Box<Supervised>),
 }
@@ -67,6 +72,7 @@ impl PartKey {
         match self {
             Self::Node => "node",
             Self::File(_) => "file",
+            Self::Bind(_) => "bind",
             Self::Process(_) => "process",
         }
     }
@@ -76,7 +82,8 @@ impl PartKey {
         match self {
             Self::Node => 0,
             Self::File(_) => 1,
-            Self::Process(_) => 2,
+            Self::Bind(_) => 2,
+            Self::Process(_) => 3,
         }
     }
 
@@ -84,7 +91,7 @@ impl PartKey {
     pub fn name(&self) -> Option<&dyn fmt::Display> {
         match self {
             Self::Node => None,
-            Self::File(path) => Some(path),
+            Self::File(path) | Self::Bind(path) => Some(path),
             Self::Process(name) => Some(name),
         }
     }
@@ -96,8 +103,9 @@ impl Part {
         match (self, live) {
             (Self::Node(desired), Self::Node(live)) => desired.compare(live),
             (Self::File(desired), Self::File(live)) => desired.compare(live),
+            (Self::Bind(desired), Self::Bind(live)) => desired.compare(live),
             (Self::Process(desired), Self::Process(live)) => desired.definition.compare(&live.definition),
-            (Self::Node(_) | Self::File(_) | Self::Process(_), _) => Vec::new(),
+            (Self::Node(_) | Self::File(_) | Self::Bind(_) | Self::Process(_), _) => Vec::new(),
         }
     }
 
@@ -107,6 +115,7 @@ impl Part {
         match self {
             Self::Node(node) => owned(node.show()),
             Self::File(file) => owned(file.show()),
+            Self::Bind(bind) => owned(bind.show()),
             Self::Process(process) => process.definition.show(),
         }
     }
@@ -116,6 +125,7 @@ impl Part {
         match self {
             Self::Node(node) => node.condition.reason(),
             Self::File(_) => None,
+            Self::Bind(bind) => bind.defect(),
             Self::Process(process) => process.defect.as_deref(),
         }
     }

@@ -299,6 +299,10 @@ impl Writer<'_> {
                 ("restart_on", depends),
             ])
         });
+        let binds: Vec<Value> = settings.bind.filter(|_| space != HOST).map_or_else(Vec::new, |number| {
+            let source = if number < 2 { "/usr" } else { "/etc" };
+            vec![json!({ "source": source, "target": "/srv", "readonly": number % 2 == 1 })]
+        });
         let members = object(vec![
             ("interfaces", interfaces.into()),
             ("routes", routes.into()),
@@ -308,6 +312,7 @@ impl Writer<'_> {
             ("hostname", json!(settings.hostname.filter(|_| space != HOST).map(|number| format!("h{number}")))),
             ("files", object(vec![("/etc/motd", file)])),
             ("processes", object(vec![("p", process)])),
+            ("binds", binds.into()),
         ]);
         (space != HOST || members != json!({})).then_some(members)
     }

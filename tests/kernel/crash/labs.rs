@@ -172,10 +172,15 @@ namespaces:
 pub(super) const NODES: &str = r#"
 name: crash
 namespaces:
-  a: { isolation: [pid, mount, uts], hostname: first, files: { /etc/topo-test: { content: one }, /etc/motd: { content: m } } }
+  a:
+    isolation: [pid, mount, uts]
+    hostname: first
+    files: { /etc/topo-test: { content: one }, /etc/motd: { content: m } }
+    binds: [{ source: /usr/share, target: /srv, readonly: true }, { source: /usr/lib, target: /etc/topo-bind/lib }]
   b:
     isolation: full
     files: { /tmp/x: { content: y } }
+    binds: [{ source: /etc/passwd, target: /tmp/p }]
     processes:
       first: { command: "touch /run/first", oneshot: true }
       main: { command: [sleep, "1000"], after: [first], restart_on: [/tmp/x] }
@@ -188,7 +193,12 @@ links: [{ endpoints: [a:eth0, b:eth0] }, { endpoints: [c:eth0, d:eth0] }]
 pub(super) const NODES_LATER: &str = r#"
 name: crash
 namespaces:
-  a: { isolation: [pid, mount, uts], hostname: second, files: { /etc/topo-test: { content: two } }, processes: { x: { command: [sleep, "1000"] } } }
+  a:
+    isolation: [pid, mount, uts]
+    hostname: second
+    files: { /etc/topo-test: { content: two } }
+    binds: [{ source: /usr/lib, target: /srv }, { source: /etc, target: /tmp/etc }]
+    processes: { x: { command: [sleep, "1000"] } }
   b: { isolation: [user, pid, mount], interfaces: { lo: { mtu: 9000 } }, processes: { main: { command: [sleep, "1000"] } } }
   d: { hostname: d }
 links: [{ endpoints: [a:eth0, b:eth0] }]

@@ -177,7 +177,7 @@ fn process_of(operation: &Operation) -> Option<&ProcessName> {
     };
     match key {
         PartKey::Process(name) => Some(name),
-        PartKey::Node | PartKey::File(_) => None,
+        PartKey::Node | PartKey::File(_) | PartKey::Bind(_) => None,
     }
 }
 

@@ -14,11 +14,13 @@ use super::cgroup::Group;
 use super::directory::Nodes;
 pub use super::protocol::Verb;
 use super::protocol::{self, FoundFile, Reply, Request};
+use super::{binds, datagram};
 use crate::kernel::Errno;
 use crate::kernel::linux::process::{Process, identity, identity_of};
 use crate::name::NamespaceName;
 use crate::operation::PutPart;
-use crate::resource::node::file::File as NodeFile;
+use crate::resource::node::bind::Bind;
+use crate::resource::node::file::{File as NodeFile, NodePath};
 use crate::resource::node::limits::Limits;
 use crate::resource::node::process::{ProcessName, ProcessStatus, Settled};
 use crate::resource::node::{Condition, Node, Part, PartKey, Supervised};
@@ -72,8 +74,12 @@ impl Client {
     }
 
     fn ask(&self, request: &Request, bytes: &[u8]) -> Result<(Reply, Vec<u8>), Errno> {
+        self.ask_after(|| protocol::send(&self.socket, request, bytes))
+    }
+
+    fn ask_after(&self, send: impl Fn() -> io::Result<()>) -> Result<(Reply, Vec<u8>), Errno> {
         let exchange = || -> io::Result<_> {
-            protocol::send(&self.socket, request, bytes)?;
+            send()?;
             protocol::receive(&self.socket)?.ok_or_else(|| io::Error::from_raw_os_error(nix::libc::ECONNRESET))
         };
         match exchange() {
@@ -92,7 +98,7 @@ impl Client {
     /// Fails if the init does not answer as expected.
     fn describe(&self, place: Option<&File>) -> Result<BTreeMap<PartKey, Part>, Errno> {
         let (reply, bytes) = self.ask(&Request::Describe, &[])?;
-        let Reply::Description { mut node, network, files, processes } = reply else { return Err(unexpected()) };
+        let Reply::Description { mut node, network, files, binds, processes } = reply else { return Err(unexpected()) };
         let place = place.map(identity_of).transpose().map_err(|error| Errno::from(&error))?;
         if place != Some(network) {
             node.condition = Condition::Detached;
@@ -110,6 +116,10 @@ impl Client {
             rest = after;
             parts.insert(PartKey::File(path), Part::File(NodeFile { content: content.into(), mode, owner }));
         }
+        parts.extend(binds.into_iter().map(|found| {
+            let (target, bind) = binds::describe(found);
+            (PartKey::Bind(target), Part::Bind(bind))
+        }));
         parts.extend(processes.into_iter().map(|status| {
             let (name, process) = Supervised::of(status);
             (PartKey::Process(name), Part::Process(Box::new(process)))
@@ -150,6 +160,7 @@ impl Client {
                 let request = Request::PutFile { path: path.clone(), mode: file.mode, owner: file.owner };
                 self.ask(&request, &file.content).map(drop)
             }
+            (PartKey::Bind(target), Part::Bind(bind)) => self.mount(target, bind),
             (_, Part::Node(node)) => {
                 let Node { hostname, domainname, limits, .. } = node.clone();
                 self.ask(&Request::SetNames { hostname, domainname }, &[])?;
@@ -162,17 +173,28 @@ impl Client {
                 let definition = Box::new(process.definition.clone());
                 self.ask(&Request::PutProcess { name: name.clone(), definition, reload: put.reload }, &[]).map(drop)
             }
-            (PartKey::Node | PartKey::Process(_), Part::File(_)) | (_, Part::Process(_)) => Err(unexpected()),
+            (_, Part::File(_) | Part::Bind(_) | Part::Process(_)) => Err(unexpected()),
         }
     }
 
-    /// Removes a file, or a process, which is not waited for.
+    fn mount(&self, target: &NodePath, bind: &Bind) -> Result<(), Errno> {
+        let tree = binds::clone_source(bind)?;
+        let request = Request::PutBind { target: target.clone(), source: bind.source.to_string(), readonly: bind.readonly };
+        let send = || {
+            protocol::send(&self.socket, &request, &[])?;
+            datagram::send(self.socket.as_fd(), &(), &[tree.as_fd()])
+        };
+        self.ask_after(send).map(drop)
+    }
+
+    /// Removes a file or a bind, or a process, which is not waited for.
     ///
     /// # Errors
     /// Fails if the system refuses it.
     pub fn remove(&self, key: &PartKey) -> Result<(), Errno> {
         match key {
             PartKey::File(path) => self.ask(&Request::RemoveFile(path.clone()), &[]).map(drop),
+            PartKey::Bind(target) => self.ask(&Request::RemoveBind(target.clone()), &[]).map(drop),
             // If it is refused, it is gone already.
             PartKey::Process(name) => self.control(name, Verb::Remove).map(drop),
             PartKey::Node => Err(unexpected()),

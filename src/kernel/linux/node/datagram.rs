@@ -1,4 +1,5 @@
-//! Messages in JSON with descriptors, over a pair of sockets that keeps messages apart, unix(7).
+//! Messages in JSON with descriptors, over a pair of sockets that keeps messages apart, unix(7), or over a stream on which nothing follows
+//! before the answer.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -16,13 +16,15 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{gethostname, sethostname};
 
+use super::binds::Binds;
 use super::protocol::{self, Refusal, Reply, Request, Verb};
 use super::supervisor::{Logs, Settings, Supervisor};
 use super::view::View;
-use super::{mounts, title};
+use super::{datagram, mounts, title};
 use crate::kernel::linux::process;
 use crate::name::{LabName, NamespaceName};
 use crate::resource::node::Node;
+use crate::resource::node::file::NodePath;
 use crate::resource::node::isolation::NamespaceKind;
 use crate::resource::node::process::{ProcessName, Settled};
 
@@ -78,6 +80,7 @@ impl Embryo {
             listener,
             connections: Vec::new(),
             view: View::default(),
+            binds: Binds::default(),
             supervisor: Supervisor::new(Settings::new(
                 Logs { directory: self.logs, node: self.name.as_str().to_owned() },
                 environment(&self.node),
@@ -149,6 +152,7 @@ pub struct Init {
     listener: UnixListener,
     connections: Vec<Connection>,
     view: View,
+    binds: Binds,
     supervisor: Supervisor,
     ends: bool,
 }
@@ -263,11 +267,27 @@ impl Init {
             connection.awaits = Some(name);
             return true;
         }
-        let (reply, bytes) = match self.answer(request, &bytes, now) {
+        let answer = match request {
+            Request::PutBind { target, source, readonly } => {
+                let done = self.mount((&target, source, readonly), &connection.socket);
+                done.map(|()| (Reply::Done, Vec::new()))
+            }
+            request => self.answer(request, &bytes, now),
+        };
+        let (reply, bytes) = match answer {
             Ok(answer) => answer,
             Err(refusal) => (Reply::Failed(refusal), Vec::new()),
         };
         protocol::send(&connection.socket, &reply, &bytes).is_ok()
+    }
+
+    /// Mounts a bind with the descriptor that follows the request.
+    fn mount(&mut self, bind: (&NodePath, String, bool), socket: &UnixStream) -> Result<(), Refusal> {
+        let received =
+            datagram::receive::<()>(socket.as_fd()).map(|received| received.and_then(|((), tree)| tree.into_iter().next()));
+        let tree = received.and_then(|tree| tree.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+        let tree = tree.map_err(|error| Refusal::new(format!("mount at {}", bind.0), &error))?;
+        self.binds.put(&mut self.view, bind, &tree)
     }
 
     /// Answers those whose process has settled.
@@ -289,12 +309,13 @@ impl Init {
         match request {
             Request::Describe => {
                 let (files, bytes) = self.view.found();
-                let (node, processes) = (self.describe(), self.supervisor.status(now));
-                return Ok((Reply::Description { node, network: self.network, files, processes }, bytes));
+                let (node, binds, processes) = (self.describe(), self.binds.found(), self.supervisor.status(now));
+                return Ok((Reply::Description { node, network: self.network, files, binds, processes }, bytes));
             }
             Request::SetNames { hostname, domainname } => set_names(hostname.as_deref(), domainname.as_deref())?,
             Request::PutFile { path, mode, owner } => self.view.put(&path, mode, owner, bytes)?,
             Request::RemoveFile(path) => self.view.remove(&path)?,
+            Request::RemoveBind(target) => self.binds.remove(&mut self.view, &target)?,
             Request::PutProcess { name, definition, reload } => {
                 self.supervisor.put(&name, *definition, now);
                 if reload {
@@ -313,8 +334,8 @@ impl Init {
                     return Ok((Reply::Refused(error.to_string()), Vec::new()));
                 }
             }
-            // Answered later.
-            Request::Await(_) => {}
+            // Answered elsewhere.
+            Request::Await(_) | Request::PutBind { .. } => {}
             Request::End => self.ends = true,
         }
         Ok((Reply::Done, Vec::new()))

@@ -5,6 +5,7 @@
 //! its socket in the lab's [`directory`], check that it is in the network namespace of the node, and talk to it ([`client`],
 //! [`protocol`]). Nothing about a node is written down: its init is asked.
 
+mod binds;
 pub mod cgroup;
 pub mod client;
 mod datagram;

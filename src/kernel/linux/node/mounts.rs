@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use super::protocol::Refusal;
-use crate::kernel::linux::system::isolate::{bind, mount_sysfs, mounts};
+use crate::kernel::linux::system::isolate::{Mount, bind, mount_sysfs, mounts};
 use crate::resource::node::isolation::{Isolation, NamespaceKind};
 
 const NOTHING: Option<&str> = None;
@@ -27,11 +27,17 @@ const RESOLVER: &str = "/etc/resolv.conf";
 pub fn copy() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)?;
-    for mounted in mounts().into_iter().filter(|mounted| mounted.kind == "nsfs") {
+    release_namespaces(Path::new("/"));
+    Ok(())
+}
+
+/// Unmounts the namespaces that are mounted at a path or below it: they would be kept alive.
+pub fn release_namespaces(path: &Path) {
+    let is_namespace = |mounted: &Mount| mounted.kind == "nsfs" && mounted.path.starts_with(path);
+    for mounted in mounts().into_iter().filter(is_namespace) {
         // One that is below another one is gone with it.
         let _ = umount2(&mounted.path, MntFlags::MNT_DETACH);
     }
-    Ok(())
 }
 
 /// Mounts what a new node needs.

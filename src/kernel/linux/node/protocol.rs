@@ -37,6 +37,17 @@ pub enum Request {
     },
     /// Remove a file. What the machine has there comes back.
     RemoveFile(NodePath),
+    /// Mount the source of a bind. The clone of its mounts follows as a descriptor.
+    PutBind {
+        /// Where.
+        target: NodePath,
+        /// Its path on the machine.
+        source: String,
+        /// Whether it is read-only.
+        readonly: bool,
+    },
+    /// Unmount a bind.
+    RemoveBind(NodePath),
     /// Make a process run with this definition. The answer comes at once.
     PutProcess {
         /// Its name.
@@ -80,6 +91,8 @@ pub enum Reply {
         network: (u64, u64),
         /// The files that were put, as they are now.
         files: Vec<FoundFile>,
+        /// The binds that were put, as far as they are there.
+        binds: Vec<FoundBind>,
         /// The processes.
         processes: Vec<ProcessStatus>,
     },
@@ -102,6 +115,19 @@ pub struct FoundFile {
     pub owner: Owner,
     /// Its length in bytes; `None` if it is gone, or no regular file.
     pub length: Option<usize>,
+}
+
+/// A bind as an init finds it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FoundBind {
+    /// Where.
+    pub target: NodePath,
+    /// The path on the machine.
+    pub source: String,
+    /// Whether it is read-only.
+    pub readonly: bool,
+    /// The device and the inode of what is mounted.
+    pub identity: (u64, u64),
 }
 
 /// What the system refused inside of a node.

@@ -1,4 +1,4 @@
-//! The files of a node. They are in an overlay of the node's own over a directory of the machine, whose files stay as they are.
+//! The view that a node has of the file system, and the files in it. They are in an overlay of the node's own over a directory of the machine, whose files stay as they are.
 //!
 //! In the sandbox of an ordinary user, root has no power over files in spite of their permissions, which the kernel needs for an overlay. A
 //! child in a user namespace of its own, where it has that power over the files of the node, mounts it.
@@ -35,7 +35,7 @@ pub struct View {
     overlays: Vec<Overlay>,
     /// Where each file is: symbolic links in the path of its directory are resolved.
     files: BTreeMap<NodePath, PathBuf>,
-    /// The directories that were made for files.
+    /// The directories that were made for files and binds, and what was made to mount binds over it.
     made: BTreeSet<PathBuf>,
 }
 
@@ -67,14 +67,50 @@ impl View {
         let Some(target) = self.files.remove(path) else { return Ok(()) };
         let restored = self.restore(&target);
         restored.map_err(|error| Refusal::new(format!("remove {path}"), &error))?;
-        // The innermost first; those that are in use stay.
-        for directory in target.ancestors().skip(1) {
-            if !self.made.contains(directory) || std::fs::remove_dir(directory).is_err() {
+        self.remove_made(target.parent().unwrap_or(&target));
+        Ok(())
+    }
+
+    /// Returns the files, and where they are.
+    pub fn files(&self) -> impl Iterator<Item = (&NodePath, &Path)> {
+        self.files.iter().map(|(path, target)| (path, target.as_path()))
+    }
+
+    /// Finds what a bind is mounted over, and makes it if there is nothing. Returns its path without symbolic links.
+    ///
+    /// # Errors
+    /// Fails if it can neither be found nor made, or is no directory as it must be, or is one.
+    pub fn mount_point(&mut self, target: &Path, is_directory: bool) -> io::Result<PathBuf> {
+        if std::fs::symlink_metadata(target).is_ok() {
+            let path = target.canonicalize()?;
+            return match (path.is_dir(), is_directory) {
+                (true, false) => Err(SystemErrno::EISDIR.into()),
+                (false, true) => Err(SystemErrno::ENOTDIR.into()),
+                (true, true) | (false, false) => Ok(path),
+            };
+        }
+        let path = self.prepare(target)?;
+        match is_directory {
+            true => std::fs::DirBuilder::new().mode(0o755).create(&path)?,
+            false => drop(File::create_new(&path)?),
+        }
+        self.made.insert(path.clone());
+        Ok(path)
+    }
+
+    /// Removes what was made at a path, and the directories that were made for it. What contains something stays.
+    pub fn remove_made(&mut self, path: &Path) {
+        for made in path.ancestors() {
+            let removed = || match std::fs::symlink_metadata(made)? {
+                status if status.is_dir() => std::fs::remove_dir(made),
+                status if status.len() == 0 => std::fs::remove_file(made),
+                _ => Err(SystemErrno::ENOTEMPTY.into()),
+            };
+            if !self.made.contains(made) || removed().is_err() {
                 break;
             }
-            self.made.remove(directory);
+            self.made.remove(made);
         }
-        Ok(())
     }
 
     /// Returns the files as they are now, and their bytes, one after the other.
@@ -107,7 +143,8 @@ impl View {
     /// Mounts an overlay, unless the directory is in a file system of the node already.
     fn cover(&mut self, directory: &Path) -> io::Result<()> {
         let mounted = mounts();
-        let above = mounted.iter().rev().filter(|mounted| directory.starts_with(&mounted.path));
+        // Of those that are mounted over each other, the latest, which comes last.
+        let above = mounted.iter().filter(|mounted| directory.starts_with(&mounted.path));
         let closest = above.max_by_key(|mounted| mounted.path.as_os_str().len());
         if closest.is_some_and(|closest| closest.source == SOURCE) {
             return Ok(());

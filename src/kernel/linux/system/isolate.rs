@@ -255,6 +255,10 @@ fn open_path(path: &Path) -> io::Result<OwnedFd> {
 
 /// A mount.
 pub struct Mount {
+    /// Its number, unique while it exists.
+    pub id: u64,
+    /// Whether the mount itself is read-only, whatever its file system is.
+    pub is_read_only: bool,
     /// Which directory of the file system is mounted.
     pub root: PathBuf,
     /// Where it is mounted.
@@ -274,8 +278,16 @@ pub fn mounts() -> Vec<Mount> {
 fn mount_of(line: &str) -> Option<Mount> {
     let (fields, rest) = line.split_once(" - ")?;
     let mut rest = rest.split(' ').map(str::to_owned);
-    let mut fields = fields.split(' ').skip(3).map(unescape);
-    Some(Mount { root: fields.next()?, path: fields.next()?, kind: rest.next()?, source: rest.next()? })
+    let fields: Vec<_> = fields.split(' ').collect();
+    let [id, _, _, root, path, options, ..] = fields[..] else { return None };
+    Some(Mount {
+        id: id.parse().ok()?,
+        is_read_only: options.split(',').any(|option| option == "ro"),
+        root: unescape(root),
+        path: unescape(path),
+        kind: rest.next()?,
+        source: rest.next()?,
+    })
 }
 
 /// Replaces the octal numbers of spaces and other signs in a path.
@@ -337,6 +349,8 @@ mod tests {
         let found = mount_of(line).unwrap();
         assert_eq!((found.kind.as_str(), found.source.as_str()), ("ext3", "/dev/root"));
         assert_eq!(found.path, PathBuf::from("/a b\\"));
+        assert_eq!((found.id, found.is_read_only), (36, false));
+        assert!(mount_of("7 35 0:1 / /b ro,nosuid - tmpfs x rw").unwrap().is_read_only);
         assert!(mount_of("36 35").is_none());
     }
 

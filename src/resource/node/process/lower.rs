@@ -21,7 +21,7 @@ pub struct Site<'s> {
     pub node: &'s NamespaceName,
     /// The path of the map of files in the lab file.
     pub files_path: Path,
-    /// The absolute paths of the node's files.
+    /// The absolute paths of the node's files, and the targets of its binds.
     pub files: &'s BTreeSet<String>,
 }
 
@@ -150,7 +150,7 @@ impl Context<'_> {
                     continue;
                 }
                 if !self.site.files.contains(file) {
-                    let message = format!("`{}` is not one of the `files` of `{}`", escape(file), self.site.node);
+                    let message = format!("`{}` is not one of the `files` or `binds` of `{}`", escape(file), self.site.node);
                     let known = self.site.files.iter().map(String::as_str);
                     problems.unknown(path(), message, file, known).needs(keys(self.site.files_path.clone()));
                 } else if paths[..index].contains(file) {

@@ -160,7 +160,7 @@ fn all_problems_of_a_process_are_found() {
         "after/1: `r1` has no process `q`",
         "after/3: duplicate process `o`",
         "reload_on/0: `x` is not an absolute path",
-        "reload_on/1: `/etc/c` is not one of the `files` of `r1`",
+        "reload_on/1: `/etc/c` is not one of the `files` or `binds` of `r1`",
         "restart_on/0: `/etc/a` is in `reload_on`, too",
         "restart_on/2: duplicate file `/etc/b`",
         "ready/udp: a process is ready under one condition only",
