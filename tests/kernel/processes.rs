@@ -147,10 +147,17 @@ fn users_start_stop_and_restart_single_processes() {
         topo(&["restart", "a/reader", "a/server"]).ok().says("Restarted `a/reader`.").says("Restarted `a/server`.");
         assert_ne!(pid, process("procs4", "reader")["pid"]);
         topo(&["restart", "a/nothing"]).exits(1).says("no process `nothing`");
+        let pid = process("procs4", "reader")["pid"].clone();
+        topo(&["restart", "a/reader", "a/nothing"]).exits(1).says("no process `nothing`");
+        assert_eq!(pid, process("procs4", "reader")["pid"], "all or none");
         topo(&["restart", "b/x"]).exits(1).says("there is no node `b` with an init");
         topo(&["restart", "a"]).exits(1).says("NODE/PROCESS");
         let last = topo(&["logs", "a/reader", "-n", "1"]).ok().stdout;
         assert_eq!(last.lines().count(), 1, "{last}");
+        sh("kill -9 $(pgrep -fx 'topo: init procs4/a')");
+        let outcome = topo(&["ps", "procs4"]).ok();
+        outcome.says("the init of `a` has ended").says("topo apply");
+        logs("a/reader").says("start /bin/sh");
         destroy("procs4");
     });
 }

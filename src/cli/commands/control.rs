@@ -105,17 +105,32 @@ Examples:
     RestartArgs(Restart, "Restarted");
 }
 
+/// Finds a process, and connects to the init of its node.
+fn find_process(target: &Target, context: &Context<'_>) -> Result<Client, Failure> {
+    let (_, client) = find(target, context)?;
+    let failed = |error| Failure::with_cause(format!("cannot ask the node `{}`", target.node), error);
+    match client.processes().map_err(failed)?.iter().any(|process| process.name == target.process) {
+        true => Ok(client),
+        false => Err(unknown(target, &format!("no process `{}`", target.process))),
+    }
+}
+
+fn unknown(target: &Target, refusal: &str) -> Failure {
+    Failure::new(format!("node `{}`: {refusal}", target.node)).hint("`topo ps` lists the processes of a lab")
+}
+
 /// Does the same with all processes, and waits for all.
 fn carry_out(verb: Verb, done: &str, targets: &[Target], context: &mut Context<'_>) -> Result<u8, Failure> {
     /// The time between two looks at whether the user wants to stop waiting.
     const INTERVAL: Duration = Duration::from_millis(100);
     let signals = Signals::listen()?;
+    // All or none: nothing is done if a process does not exist.
+    let clients = targets.iter().map(|target| Ok((target, find_process(target, context)?)));
     let mut begun = Vec::new();
-    for target in targets {
-        let (_, client) = find(target, context)?;
+    for (target, client) in clients.collect::<Result<Vec<_>, Failure>>()? {
         let failed = |error| Failure::with_cause(format!("cannot ask the node `{}`", target.node), error);
         if let Some(refusal) = client.control(&target.process, verb).map_err(failed)? {
-            return Err(Failure::new(format!("node `{}`: {refusal}", target.node)).hint("`topo ps` lists the processes of a lab"));
+            return Err(unknown(target, &refusal));
         }
         client.begin_await(&target.process).map_err(failed)?;
         begun.push((target, client));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,7 +13,8 @@ use crate::cli::elsewhere::Sought;
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::{Context, Run};
-use crate::kernel::linux::node::logs;
+use crate::kernel::linux::node::{Nodes, logs};
+use crate::name::LabName;
 
 /// Show what a process of a node has written
 #[derive(Debug, Args)]
@@ -49,8 +50,11 @@ impl Run for LogsArgs {
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
-        let (lab, _) = find(&self.process, context)?;
-        let path = logs::path(&lab, &self.process.node, &self.process.process);
+        // A log outlives the init of its node, until the next apply.
+        let path = match self.left_behind() {
+            Some(path) => path,
+            None => self.path_in(&find(&self.process, context)?.0),
+        };
         let failed = |error: io::Error| Failure::with_cause(format!("cannot read the log of `{}`", self.process), error);
         let mut text = Vec::new();
         // The older half, if the log has become long.
@@ -69,6 +73,18 @@ impl Run for LogsArgs {
             })?;
         }
         Ok(0)
+    }
+}
+
+impl LogsArgs {
+    fn path_in(&self, lab: &LabName) -> PathBuf {
+        logs::path(lab, &self.process.node, &self.process.process)
+    }
+
+    /// Returns the path of the log if it exists.
+    fn left_behind(&self) -> Option<PathBuf> {
+        let labs = Nodes::labs_with(&self.process.node).ok()?.into_iter().filter_map(|nodes| nodes.lab());
+        labs.map(|lab| self.path_in(&lab)).find(|path| path.exists())
     }
 }
 

@@ -72,7 +72,12 @@ impl Run for PsArgs {
         let lab = lab_of(&self.lab, context)?;
         nodes(&lab, context)?;
         let sandbox = context.environment.sandbox().cloned();
-        let found = processes::of_lab(&lab).map_err(|error| Failure::with_cause("cannot ask the nodes", error))?;
+        let (found, ended) = processes::of_lab(&lab).map_err(|error| Failure::with_cause("cannot ask the nodes", error))?;
+        for node in &ended {
+            context
+                .output
+                .warning(&format!("the init of `{node}` has ended, and with it the processes; `topo apply` starts them again"));
+        }
         let report =
             Report { format_version: FORMAT_VERSION, lab, sandbox, processes: found.into_iter().map(Row::new).collect() };
         let text = match self.json {

@@ -127,6 +127,12 @@ impl Client {
         Ok(parts)
     }
 
+    /// Returns whether a request failed because the init has ended. One whose connection is gone is waited for.
+    pub fn has_ended(&self, error: &Errno) -> bool {
+        let is_ending = matches!(error.number, nix::libc::ECONNRESET | nix::libc::EPIPE);
+        self.process.has_ended(if is_ending { END } else { Duration::ZERO }).unwrap_or(false)
+    }
+
     /// Returns the declared processes of the node.
     ///
     /// # Errors
@@ -267,7 +273,7 @@ pub fn describe(nodes: &Nodes, name: &NamespaceName, network: Option<&File>) -> 
     let failed = |error: io::Error| Errno::from(&error);
     let Some(client) = Client::connect(nodes, name).map_err(failed)? else { return Ok(ended()) };
     match client.describe(network) {
-        Err(_) if client.process.has_ended(Duration::ZERO).map_err(failed)? => Ok(ended()),
+        Err(error) if client.has_ended(&error) => Ok(ended()),
         described => described,
     }
 }

@@ -31,20 +31,30 @@ pub struct Usage {
     pub memory: u64,
 }
 
-/// Returns the processes of all nodes of a lab.
+/// Returns the processes of all nodes of a lab, and the nodes whose inits have ended.
 ///
 /// # Errors
 /// Fails if an init does not answer, or /proc cannot be read.
-pub fn of_lab(lab: &LabName) -> Result<Vec<NodeProcess>, Errno> {
+pub fn of_lab(lab: &LabName) -> Result<(Vec<NodeProcess>, Vec<NamespaceName>), Errno> {
     let failed = |error: io::Error| Errno::from(&error);
-    let Some(nodes) = Nodes::open(lab).map_err(failed)? else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
+    let (mut found, mut ended) = (Vec::new(), Vec::new());
+    let Some(nodes) = Nodes::open(lab).map_err(failed)? else { return Ok((found, ended)) };
     // By PID namespace and PID in it: the PIDs here are found in one pass.
     let mut wanted = HashMap::new();
     for node in nodes.names().map_err(failed)? {
-        let Some(client) = Client::connect(&nodes, &node).map_err(failed)? else { continue };
+        let Some(client) = Client::connect(&nodes, &node).map_err(failed)? else {
+            ended.push(node);
+            continue;
+        };
         let namespace = identity(&format!("/proc/{}/ns/pid", client.process().number())).ok();
-        for status in client.processes()? {
+        let statuses = match client.processes() {
+            Err(error) if client.has_ended(&error) => {
+                ended.push(node);
+                continue;
+            }
+            other => other?,
+        };
+        for status in statuses {
             wanted.extend(namespace.zip(status.pid).map(|key| (key, found.len())));
             found.push(NodeProcess { node: node.clone(), status, usage: None });
         }
@@ -57,7 +67,7 @@ pub fn of_lab(lab: &LabName) -> Result<Vec<NodeProcess>, Errno> {
             }
         }
     }
-    Ok(found)
+    Ok((found, ended))
 }
 
 /// Returns the PID of a process in the innermost of its PID namespaces: `NSpid` of proc_pid_status(5).

@@ -1,6 +1,7 @@
 //! Finds what belongs to a process: its session, and what left it but still has its `INVOCATION_ID` in the environment, as daemons that
 //! fork away.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -12,16 +13,24 @@ use super::super::super::process::numbers;
 /// The flag of a thread of the kernel, include/linux/sched.h.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// Returns the processes that belong to it and have not ended.
+/// Returns the processes that belong to it and have not ended: those of its session, those with the variable, and what any of them started.
+/// A program that writes its title over its environment, as sshd does, is found as long as its parent is there.
 pub(super) fn members(session: Pid, invocation: &str) -> io::Result<Vec<Pid>> {
     let variable = format!("INVOCATION_ID={invocation}");
-    let belongs = |pid: &i32| {
-        let Some(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().as_deref().and_then(parse) else {
-            return false;
-        };
-        stat.is_alive && (stat.session == session.as_raw() || (!stat.is_kernel && has_variable(*pid, &variable)))
-    };
-    Ok(numbers("/proc")?.into_iter().filter(belongs).map(Pid::from_raw).collect())
+    let stat = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().as_deref().and_then(parse);
+    let all = numbers("/proc")?.into_iter().filter_map(|pid| Some((pid, stat(pid)?)));
+    let all: Vec<(i32, Stat)> = all.filter(|(_, stat)| stat.is_alive && !stat.is_kernel).collect();
+    let belongs = |(pid, stat): &(i32, Stat)| stat.session == session.as_raw() || has_variable(*pid, &variable);
+    let (mut found, mut others): (Vec<_>, Vec<_>) = all.into_iter().partition(belongs);
+    loop {
+        let known: HashSet<i32> = found.iter().map(|(pid, _)| *pid).collect();
+        let (started, rest): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, stat)| known.contains(&stat.parent));
+        if started.is_empty() {
+            return Ok(known.into_iter().map(Pid::from_raw).collect());
+        }
+        found.extend(started);
+        others = rest;
+    }
 }
 
 /// Sends a signal to those processes that still exist.
@@ -56,18 +65,20 @@ fn environment(pid: i32) -> Vec<u8> {
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     is_alive: bool,
+    parent: i32,
     session: i32,
     /// Whether it is a thread of the kernel.
     is_kernel: bool,
 }
 
-/// Parses fields 3, 6 and 9 of proc_pid_stat(5). Field 2 is the name in parentheses, and can contain any character.
+/// Parses fields 3, 4, 6 and 9 of proc_pid_stat(5). Field 2 is the name in parentheses, and can contain any character.
 fn parse(stat: &str) -> Option<Stat> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let is_alive = !matches!(fields.next()?, "Z" | "X");
-    let session = fields.nth(2)?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
     let flags: u32 = fields.nth(2)?.parse().ok()?;
-    Some(Stat { is_alive, session, is_kernel: flags & PF_KTHREAD != 0 })
+    Some(Stat { is_alive, parent, session, is_kernel: flags & PF_KTHREAD != 0 })
 }
 
 #[cfg(test)]
@@ -76,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_session_is_read_from_stat() {
-        let stat = |is_alive, is_kernel| Some(Stat { is_alive, session: 34, is_kernel });
+        let stat = |is_alive, is_kernel| Some(Stat { is_alive, parent: 1, session: 34, is_kernel });
         assert_eq!(parse("12 (a) S 1) S 1 12 34 0 -1 4194560 9"), stat(true, false));
         assert_eq!(parse("12 (a) Z 1 12 34 0 -1 4194560 9"), stat(false, false));
         assert_eq!(parse("12 (a) I 1 12 34 0 -1 2129984 9"), stat(true, true));

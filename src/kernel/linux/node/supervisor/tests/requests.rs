@@ -109,6 +109,16 @@ fn a_put_starts_what_was_stopped_or_has_ended() {
 }
 
 #[test]
+fn what_hides_from_the_search_is_found_by_its_parent() {
+    let mut node = Node::new();
+    node.put("p", json!({ "command": "setsid env -i sh -c 'echo $$; exec sleep 1000' & wait" }));
+    node.until("the child runs", |node| node.output("p").ends_with('\n'));
+    let child = node.output("p").trim().parse().map(Pid::from_raw).unwrap();
+    node.supervisor.stop(&name("p"), node.now()).unwrap();
+    node.until("the child is gone", |_| is_gone(child));
+}
+
+#[test]
 fn a_daemon_that_forks_away_is_found_and_ended() {
     let mut node = Node::new();
     node.put("p", json!({ "command": "setsid sh -c 'echo $$; exec sleep 1000' & exit 0" }));
