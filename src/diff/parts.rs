@@ -72,6 +72,9 @@ impl Differ<'_> {
             if let Some(file) = reads(&process.definition.reload_on) {
                 return Some((Action::Update, Some(format!("`{file}` changes"))));
             }
+            if matches!(live, Part::Process(live) if live.is_stale) {
+                return Some((Action::Update, Some("it has not read its changed files again".to_owned())));
+            }
         }
         (!fields.is_empty()).then_some((Action::Update, None))
     }

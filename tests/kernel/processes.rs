@@ -198,3 +198,22 @@ fn the_failure_of_what_comes_before_is_explained() {
         assert_restored(&before);
     });
 }
+
+#[test]
+fn processes_come_and_go_while_the_node_stays() {
+    in_namespaces(|| {
+        let before = settled_fingerprint();
+        let with =
+            |processes: &str| lab(&format!("name: procs7\nnamespaces: {{ a: {{ hostname: a, isolation: full{processes} }} }}\n"));
+        let (without, with) = (with(""), with(", processes: { x: { command: [sleep, '1000'] } }"));
+        for _ in 0..2 {
+            apply(&without);
+            apply(&with);
+            assert_no_changes(&with);
+            logs("a/x").says("start sleep 1000");
+        }
+        topo(&["logs", "a/y"]).exits(1).says("no process `y`");
+        destroy("procs7");
+        assert_restored(&before);
+    });
+}

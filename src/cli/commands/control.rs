@@ -106,7 +106,7 @@ Examples:
 }
 
 /// Finds a process, and connects to the init of its node.
-fn find_process(target: &Target, context: &Context<'_>) -> Result<Client, Failure> {
+pub fn find_process(target: &Target, context: &Context<'_>) -> Result<Client, Failure> {
     let (_, client) = find(target, context)?;
     let failed = |error| Failure::with_cause(format!("cannot ask the node `{}`", target.node), error);
     match client.processes().map_err(failed)?.iter().any(|process| process.name == target.process) {

@@ -7,7 +7,15 @@ use crate::kernel::Errno;
 use crate::name::NamespaceName;
 use crate::operation::PutPart;
 use crate::resource::node::file::File;
-use crate::resource::node::{Condition, Node, Part, PartKey};
+use crate::resource::node::{Condition, Node, Part, PartKey, Supervised};
+
+/// Returns a part as if it had read all of its files.
+fn fresh(part: &Part) -> Part {
+    match part {
+        Part::Process(process) => Part::Process(Box::new(Supervised { is_stale: false, ..(**process).clone() })),
+        part => part.clone(),
+    }
+}
 
 impl Network {
     pub(super) fn put_part(&mut self, put: &PutPart) -> Result<(), Errno> {
@@ -18,18 +26,38 @@ impl Network {
             (PartKey::Node, None) if is_running => return Err(Errno::new(libc::EEXIST)),
             (PartKey::Node, None) => self.remove_parts(&put.namespace),
             _ if !is_running => return Err(Errno::new(libc::ENOENT)),
-            (_, Some(over)) if self.parts.get(&id) != Some(over) => return Err(Errno::new(libc::ESTALE)),
+            (_, Some(over)) if self.parts.get(&id).map(fresh) != Some(fresh(over)) => return Err(Errno::new(libc::ESTALE)),
             _ => {}
         }
-        self.parts.insert(id, put.part.clone());
+        self.file_changed(&put.namespace, &put.key);
+        let mut part = put.part.clone();
+        if let (Part::Process(part), Some(Part::Process(before))) = (&mut part, self.parts.get(&id)) {
+            // A process that was removed before is started.
+            part.is_stale = before.is_stale && !put.reload;
+        }
+        self.parts.insert(id, part);
         Ok(())
     }
 
     pub(super) fn remove_part(&mut self, namespace: &NamespaceName, key: &PartKey) {
+        self.file_changed(namespace, key);
         match key {
             PartKey::Node => self.remove_parts(namespace),
             PartKey::File(_) | PartKey::Bind(_) | PartKey::Process(_) => {
                 self.parts.remove(&(namespace.clone(), key.clone()));
+            }
+        }
+    }
+
+    /// Takes notice of a changed file or bind: processes that depend on it must read it again.
+    fn file_changed(&mut self, namespace: &NamespaceName, key: &PartKey) {
+        let (PartKey::File(path) | PartKey::Bind(path)) = key else { return };
+        for ((other, _), part) in &mut self.parts {
+            if let Part::Process(process) = part
+                && other == namespace
+                && process.defect.is_none()
+            {
+                process.is_stale |= process.definition.reload_on.contains(path.as_str());
             }
         }
     }

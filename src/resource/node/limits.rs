@@ -1,6 +1,7 @@
 //! Limits of a node's memory, processes and processor time: a control group of version 2, cgroups(7).
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
@@ -11,8 +12,10 @@ use serde_json::{Map, Value, json};
 const PAGE: u64 = 64 << 10;
 /// The smallest limit of memory in bytes: what the node's init and a small program need.
 const MEMORY_MINIMUM: u64 = 4 << 20;
-/// The smallest limit of processes: the node's init, and one that is just being started in the node.
-const PIDS_MINIMUM: u32 = 2;
+/// The largest limit of memory in bytes: far below what the kernel takes for no limit.
+const MEMORY_MAXIMUM: u64 = 1 << 50;
+/// The smallest limit of processes, the node's init and one that is just being started in the node, and the largest one, PID_MAX_LIMIT.
+const PIDS_RANGE: RangeInclusive<u32> = 2..=4_194_304;
 /// The period in which processor time is counted, in microseconds: the kernel's default.
 const PERIOD: u32 = 100_000;
 /// The smallest and the largest limit of processor time in processors. The kernel counts at least 1 ms in a period.
@@ -30,9 +33,12 @@ pub enum LimitError {
     /// Too little.
     #[error("`{0}` is less than the 4MiB that the init of a node and a small program need")]
     LittleMemory(String),
-    /// Too few.
-    #[error("{0} is less than 2: the init of a node is a process, too")]
-    FewPids(u32),
+    /// Too much.
+    #[error("`{0}` is more than 1048576GiB")]
+    MuchMemory(String),
+    /// Out of range.
+    #[error("{0} is out of range (2 to 4194304; the init of a node is a process, too)")]
+    Pids(u32),
     /// Out of range.
     #[error("{0} is out of range (0.01 to 8192 processors)")]
     Cpu(String),
@@ -57,6 +63,7 @@ impl FromStr for Memory {
         match parse() {
             None => Err(LimitError::Memory(shown())),
             Some(bytes) if bytes < MEMORY_MINIMUM => Err(LimitError::LittleMemory(shown())),
+            Some(bytes) if bytes > MEMORY_MAXIMUM => Err(LimitError::MuchMemory(shown())),
             Some(bytes) if bytes % PAGE != 0 => Err(LimitError::Pages(shown())),
             Some(bytes) => Ok(Self(bytes)),
         }
@@ -89,13 +96,13 @@ impl fmt::Display for Memory {
 /// A number of processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "u32", into = "u32")]
-#[schemars(extend("minimum" = 2))]
+#[schemars(extend("minimum" = 2, "maximum" = 4_194_304))]
 pub struct Pids(u32);
 
 impl TryFrom<u32> for Pids {
     type Error = LimitError;
     fn try_from(number: u32) -> Result<Self, LimitError> {
-        if number < PIDS_MINIMUM { Err(LimitError::FewPids(number)) } else { Ok(Self(number)) }
+        if PIDS_RANGE.contains(&number) { Ok(Self(number)) } else { Err(LimitError::Pids(number)) }
     }
 }
 
@@ -145,7 +152,7 @@ pub struct LimitsSpec {
     /// The memory of all processes of the node, with the page cache that they cause: `256MiB`. A multiple of 64KiB, at least 4MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// The number of processes and threads of the node, with its init; at least 2.
+    /// The number of processes and threads of the node, with its init; 2 to 4194304.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<Pids>,
     /// The processor time of the node in processors: 0.5 is half of one. At least 0.01.
@@ -297,7 +304,9 @@ mod tests {
         assert!(error(json!({ "memory": "+8MiB" })).contains("write it like `256MiB`"));
         assert!(error(json!({ "memory": "99999999999999GiB" })).contains("write it like `256MiB`"));
         assert!(error(json!({ "memory": "1MiB" })).contains("less than the 4MiB"));
-        assert!(error(json!({ "pids": 1 })).contains("less than 2"));
+        assert!(error(json!({ "pids": 1 })).contains("out of range (2 to 4194304"));
+        assert!(error(json!({ "memory": "8589934592GiB" })).contains("more than"));
+        assert!(error(json!({ "pids": 5_000_000 })).contains("out of range"));
         assert!(error(json!({ "cpu": 0 })).contains("out of range"));
         assert_eq!(spec(json!({ "memory": "1536MiB" })).unwrap().memory.unwrap().to_string(), "1536MiB");
         assert_eq!(spec(json!({ "memory": "2048MiB" })).unwrap().memory.unwrap().to_string(), "2GiB");

@@ -44,25 +44,28 @@ pub struct Supervised {
     pub definition: Process,
     /// Why it is not as it should be; always `None` for a desired process.
     pub defect: Option<String>,
+    /// Whether it must read its configuration again; never so for a desired process.
+    pub is_stale: bool,
 }
 
 impl Supervised {
     /// Returns a process that is as it should be.
     pub fn new(definition: Process) -> Self {
-        Self { definition, defect: None }
+        Self { definition, defect: None, is_stale: false }
     }
 
     /// Returns a process as its init reports it.
     pub fn of(status: ProcessStatus) -> (ProcessName, Self) {
         let ended = || status.last_end.as_ref().map_or_else(|| "it has ended".to_owned(), |end| format!("it {end}"));
         let defect = match status.state {
-            State::Waiting | State::Starting | State::Running | State::Ready | State::Backoff => None,
+            // One that is being stopped is about to be stopped, or to be started again.
+            State::Waiting | State::Starting | State::Running | State::Ready | State::Stopping | State::Backoff => None,
             State::Exited if status.definition.oneshot => None,
             State::Exited => Some(ended()),
             State::Failed => Some(status.failure.as_ref().map_or_else(ended, |failure| format!("it {failure}"))),
-            State::Stopping | State::Stopped => Some("it was stopped".to_owned()),
+            State::Stopped => Some("it was stopped".to_owned()),
         };
-        (status.name, Self { definition: status.definition, defect })
+        (status.name, Self { definition: status.definition, defect, is_stale: status.is_stale })
     }
 }
 

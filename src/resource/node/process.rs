@@ -49,7 +49,7 @@ pub struct Process {
     pub user: Option<User>,
     /// The processes that must be ready before this one starts.
     pub after: BTreeSet<ProcessName>,
-    /// When it is ready; `None` as soon as it runs, and for a `oneshot` when it has succeeded.
+    /// When it is ready; `None` when it has run for 50 ms, and for a `oneshot` when it has succeeded.
     pub ready: Option<Ready>,
     /// Whether it is started again when it ends.
     pub restart: Restart,

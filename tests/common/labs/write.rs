@@ -296,7 +296,7 @@ impl Writer<'_> {
             object(vec![
                 ("command", json!(["sleep", "1000"])),
                 ("env", json!({ "N": format!("{number}") })),
-                ("restart_on", depends),
+                (if number == 1 { "reload_on" } else { "restart_on" }, depends),
             ])
         });
         let binds: Vec<Value> = settings.bind.filter(|_| space != HOST).map_or_else(Vec::new, |number| {

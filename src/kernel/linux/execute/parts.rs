@@ -71,10 +71,9 @@ fn begin(linux: &mut Linux, operation: &Operation) -> Result<(), Errno> {
 /// Returns the spawner. Starts it if necessary.
 fn spawner(linux: &mut Linux) -> Result<&Spawner, Errno> {
     let failed = |error: io::Error| Errno::from(&error);
-    let mut spawner = match linux.spawner.take() {
-        Some(spawner) => spawner,
-        None => Spawner::start(None).map_err(failed)?,
-    };
+    // It is started before this process gives up its privileges, and by the command alone: it is the same program.
+    let missing = || Errno { number: 0, message: Some("only the command `topo` can start nodes".to_owned()) };
+    let mut spawner = linux.spawner.take().ok_or_else(missing)?;
     spawner.furnish(&linux.lab, linux.lock.as_ref()).map_err(failed)?;
     Ok(linux.spawner.insert(spawner))
 }

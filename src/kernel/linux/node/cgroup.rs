@@ -4,6 +4,7 @@
 //! them for others. INODE is that of the node's network namespace, because labs in different sandboxes can have the same names. Nothing
 //! about a group is written down: that of a node is the one in which its init is.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -43,8 +44,8 @@ impl Group {
     /// Returns the group of a node by its init; `None` if the init is in no group of topo.
     pub fn of(init: &Process) -> Option<Self> {
         let path = Hierarchy::find()?.directory_of(&format!("/proc/{}/cgroup", init.number()))?;
-        let is_of_node = path.file_name()?.to_str()?.split(SEPARATOR).count() == 3 && path.parent()?.file_name()? == TOPO;
-        is_of_node.then_some(Self { path })
+        let is_of_topo = is_of_node(path.file_name()?) && path.parent()?.file_name()? == TOPO;
+        is_of_topo.then_some(Self { path })
     }
 
     /// Reads the limits.
@@ -113,7 +114,7 @@ impl Group {
     pub fn remove(&self) -> io::Result<()> {
         let begin = Instant::now();
         loop {
-            match fs::remove_dir(&self.path) {
+            match remove_tree(&self.path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy && begin.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(1));
@@ -152,12 +153,33 @@ pub fn create(lab: &LabName, node: &NamespaceName, network: u64, limits: Limits)
     make().map_err(refusal)
 }
 
+/// Returns whether a group has the name of one of a node.
+fn is_of_node(name: &OsStr) -> bool {
+    let parts = |name: &str| {
+        let mut parts = name.split(SEPARATOR);
+        parts.next()?.parse::<LabName>().ok()?;
+        parts.next()?.parse::<NamespaceName>().ok()?;
+        parts.next()?.parse::<u64>().ok().filter(|_| parts.next().is_none())
+    };
+    name.to_str().and_then(parts).is_some()
+}
+
+/// Removes a group with those that programs in the node have made below it.
+fn remove_tree(group: &Path) -> io::Result<()> {
+    for below in fs::read_dir(group)?.flatten().filter(|below| below.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_tree(&below.path())?;
+    }
+    fs::remove_dir(group)
+}
+
 /// Removes the groups that nodes which were killed have left, as far as this user can see them.
 pub fn clean_up() {
     let Ok(topo) = base().map(|base| base.join(TOPO)) else { return };
     for group in fs::read_dir(&topo).into_iter().flatten().flatten() {
-        // Fails for those with processes.
-        let _ = fs::remove_dir(group.path());
+        if is_of_node(&group.file_name()) {
+            // Fails for those with processes.
+            let _ = remove_tree(&group.path());
+        }
     }
     let _ = fs::remove_dir(topo);
 }

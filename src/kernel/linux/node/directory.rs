@@ -124,6 +124,11 @@ impl Nodes {
         Path::new(DIRECTORY).join(lab.as_str()).join(node).symlink_metadata().is_ok()
     }
 
+    /// Returns whether a lab has a directory for the sockets of nodes.
+    pub fn has_any(lab: &LabName) -> bool {
+        Path::new(DIRECTORY).join(lab.as_str()).exists()
+    }
+
     /// Returns whether any lab has nodes.
     pub fn exist() -> bool {
         Path::new(DIRECTORY).exists()

@@ -178,10 +178,10 @@ impl Init {
             self.supervisor.descriptors().map(|(name, descriptor)| (name.clone(), descriptor)).collect();
         let own = [self.signals.as_fd(), self.listener.as_fd()].into_iter();
         let sockets = self.connections.iter().map(|connection| connection.socket.as_fd());
-        let holder = self.holder.iter().map(AsFd::as_fd).chain(self.supervisor.log_descriptor());
+        let holder = self.holder.iter().map(AsFd::as_fd);
         let all = own.chain(notices.iter().map(|(_, descriptor)| *descriptor)).chain(sockets).chain(holder);
         let mut waiting: Vec<PollFd<'_>> = all.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
-        match poll(&mut waiting, self.patience()) {
+        match poll(&mut waiting, self.patience(Duration::MAX)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -190,12 +190,8 @@ impl Init {
         let notices: Vec<ProcessName> = notices.into_iter().map(|(name, _)| name).collect();
         let (own, rest) = ready.split_at(2);
         let (of_processes, rest) = rest.split_at(notices.len());
-        let (of_commands, rest) = rest.split_at(self.connections.len());
-        let (of_holder, of_logs) = rest.split_at(usize::from(self.holder.is_some()));
+        let (of_commands, of_holder) = rest.split_at(self.connections.len());
         self.ends |= of_holder.contains(&true);
-        if of_logs.contains(&true) {
-            self.supervisor.logs_written(Instant::now());
-        }
         let now = Instant::now();
         if own[0] {
             self.take_signals(now);
@@ -214,12 +210,14 @@ impl Init {
         Ok(())
     }
 
-    /// Returns how long nothing can happen by itself.
-    fn patience(&self) -> PollTimeout {
-        let Some(deadline) = self.supervisor.next_deadline() else { return PollTimeout::NONE };
-        // Not before the deadline: milliseconds are rounded up.
-        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    /// Returns how long nothing can happen by itself, at most this time.
+    fn patience(&self, limit: Duration) -> PollTimeout {
+        let next = self.supervisor.next_deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match next.unwrap_or(Duration::MAX).min(limit) {
+            Duration::MAX => PollTimeout::NONE,
+            // Not before the deadline: milliseconds are rounded up.
+            left => PollTimeout::try_from(left.saturating_add(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX),
+        }
     }
 
     fn accept(&mut self) {
@@ -287,6 +285,7 @@ impl Init {
             datagram::receive::<()>(socket.as_fd()).map(|received| received.and_then(|((), tree)| tree.into_iter().next()));
         let tree = received.and_then(|tree| tree.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()));
         let tree = tree.map_err(|error| Refusal::new(format!("mount at {}", bind.0), &error))?;
+        self.supervisor.file_changed(bind.0.as_str());
         self.binds.put(&mut self.view, bind, &tree)
     }
 
@@ -313,9 +312,18 @@ impl Init {
                 return Ok((Reply::Description { node, network: self.network, files, binds, processes }, bytes));
             }
             Request::SetNames { hostname, domainname } => set_names(hostname.as_deref(), domainname.as_deref())?,
-            Request::PutFile { path, mode, owner } => self.view.put(&path, mode, owner, bytes)?,
-            Request::RemoveFile(path) => self.view.remove(&path)?,
-            Request::RemoveBind(target) => self.binds.remove(&mut self.view, &target)?,
+            Request::PutFile { path, mode, owner } => {
+                self.supervisor.file_changed(path.as_str());
+                self.view.put(&path, mode, owner, bytes)?;
+            }
+            Request::RemoveFile(path) => {
+                self.supervisor.file_changed(path.as_str());
+                self.view.remove(&path)?;
+            }
+            Request::RemoveBind(target) => {
+                self.supervisor.file_changed(target.as_str());
+                self.binds.remove(&mut self.view, &target)?;
+            }
             Request::PutProcess { name, definition, reload } => {
                 self.supervisor.put(&name, *definition, now);
                 if reload {
@@ -359,7 +367,8 @@ impl Init {
         self.supervisor.shut_down(Instant::now());
         let deadline = Instant::now() + SHUTDOWN;
         while !self.supervisor.is_down() && Instant::now() < deadline {
-            self.wait_for_ends(self.patience());
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.wait_for_ends(self.patience(left));
             self.supervisor.tick(Instant::now());
         }
         if process::leave_no_zombies().is_ok() {

@@ -92,11 +92,13 @@ pub enum Reply {
         /// The files that were put, as they are now.
         files: Vec<FoundFile>,
         /// The binds that were put, as far as they are there.
+        #[serde(default)]
         binds: Vec<FoundBind>,
         /// The processes.
+        #[serde(default)]
         processes: Vec<ProcessStatus>,
     },
-    /// The last request for a process is done, or has failed. `None` if there is no such process.
+    /// The last request for a process is done, or has failed.
     Settled(Settled),
     /// There is no such process, or it does not run.
     Refused(String),

@@ -31,7 +31,7 @@ pub struct ProcessSpec {
     /// The processes of the node that must be ready before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ProcessName>,
-    /// When it is ready. Default: as soon as it runs.
+    /// When it is ready. Default: when it has run for 50 ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready: Option<ReadySpec>,
     /// Whether it is started again when it ends: `no` (default), `on-failure`, `always`, or a map.

@@ -98,6 +98,9 @@ pub struct ProcessStatus {
     pub failure: Option<String>,
     /// What it says about itself: `STATUS=` of sd_notify(3).
     pub message: Option<String>,
+    /// Whether a file of `reload_on` has changed since it last read its configuration.
+    #[serde(default)]
+    pub is_stale: bool,
     /// The definition with which it runs, or will be started.
     pub definition: Process,
 }

@@ -19,15 +19,24 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Addresses {
     /// Since when a process waits for them, and when the next look is due.
     waiting: Option<(Instant, Instant)>,
+    /// Whether a process has waited in vain. The others do not wait again.
+    has_given_up: bool,
 }
 
 impl Addresses {
     /// Returns whether processes can start.
     pub(super) fn are_ready(&mut self, now: Instant) -> bool {
         let since = self.waiting.map_or(now, |(since, _)| since);
-        let is_ready = now.duration_since(since) >= LIMIT || !are_tentative();
+        let are_tentative = are_tentative();
+        self.has_given_up = are_tentative && (self.has_given_up || now.duration_since(since) >= LIMIT);
+        let is_ready = !are_tentative || self.has_given_up;
         self.waiting = (!is_ready).then_some((since, now + INTERVAL));
         is_ready
+    }
+
+    /// Takes notice that no process waits any more.
+    pub(super) fn forget(&mut self) {
+        self.waiting = None;
     }
 
     /// Returns when to look again.

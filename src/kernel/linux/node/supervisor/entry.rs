@@ -65,6 +65,8 @@ pub(super) struct Entry {
     ready_by: Option<Instant>,
     /// Whether it was not ready by then. It may still be tried again.
     is_late: bool,
+    /// Whether a file of `reload_on` has changed since it last read its configuration.
+    pub is_stale: bool,
     /// When one without `ready` has run for long enough to count as started; `None` afterwards.
     proven_at: Option<Instant>,
     restarts: u32,
@@ -90,6 +92,7 @@ impl Entry {
             run: None,
             ready_by: None,
             is_late: false,
+            is_stale: false,
             proven_at: None,
             restarts: 0,
             in_a_row: 0,
@@ -163,6 +166,7 @@ impl Entry {
 
     /// Asks it to read its configuration again. Returns whether it runs.
     pub(super) fn reload(&mut self, settings: &Settings) -> bool {
+        self.is_stale = false;
         let main = self.run.as_ref().and_then(|run| run.main).filter(|_| matches!(self.phase, Phase::Starting | Phase::Up));
         let Some(main) = main else { return false };
         self.note(settings, format_args!("reload with {}", self.definition.reload));
@@ -173,6 +177,7 @@ impl Entry {
 
     /// Starts the process.
     pub(super) fn launch(&mut self, settings: &Settings, now: Instant) {
+        self.is_stale = false;
         self.note(settings, format_args!("{START} {}", self.definition.command.join(" ")));
         match Run::start(&self.name, &self.definition, settings, now) {
             Ok(run) => {
@@ -269,17 +274,13 @@ impl Entry {
         self.bound_log(settings, now);
     }
 
-    /// The log is written to.
-    pub(super) fn log_written(&mut self, now: Instant) {
-        self.run.iter_mut().for_each(|run| run.log_check.written(now));
-    }
-
     fn bound_log(&mut self, settings: &Settings, now: Instant) {
         let log = settings.log(&self.name);
         let Some(run) = self.run.as_mut().filter(|run| run.log_check.is_due(now)) else { return };
         let size = log.size();
         if size > super::log::LIMIT {
             if let (Some(probe), Some(Ready { when: Condition::Log(text), .. })) = (&mut run.probe, &self.definition.ready)
+                && self.phase == Phase::Starting
                 && probe.search(text, &log).is_ok_and(|found| found)
             {
                 self.up(now);
@@ -288,8 +289,7 @@ impl Entry {
             // Fails if the disk is full. Then the log is not emptied, and the next check tries again.
             let _ = log.bound();
         }
-        // What is written in between shows in the size.
-        run.log_check.checked(size, now, || settings.watch.arm(&log) && log.size() == size);
+        run.log_check.checked(size, now);
     }
 
     /// Checks whether it is ready, and whether it has still time for that.
@@ -332,7 +332,7 @@ impl Entry {
             Phase::Starting => run.and_then(|run| run.probe.as_ref()?.deadline()),
             Phase::Waiting | Phase::Up | Phase::Exited | Phase::Failed | Phase::Stopped | Phase::Gone => None,
         };
-        let log = run.filter(|_| main_runs).and_then(|run| run.log_check.due);
+        let log = run.filter(|_| main_runs).map(|run| run.log_check.due);
         phase.into_iter().chain(log).chain(self.ready_by).chain(self.proven_at).min()
     }
 
@@ -389,6 +389,7 @@ impl Entry {
             last_end: self.last_end.clone(),
             failure: self.failure.clone(),
             message: self.run.as_ref().and_then(|run| run.message.clone()),
+            is_stale: self.is_stale,
             definition: self.definition.clone(),
         }
     }

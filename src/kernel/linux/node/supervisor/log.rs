@@ -135,13 +135,18 @@ impl Log<'_> {
         if size <= LIMIT {
             return Ok(false);
         }
-        let mut copy = self.open(".1", OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC)?;
-        file.seek(SeekFrom::Start(size.saturating_sub(LIMIT)))?;
-        io::copy(&mut (&file).take(LIMIT), &mut copy)?;
-        // The process may have written in the meantime. That is little, or it would never end.
-        io::copy(&mut (&file).take(LIMIT), &mut copy)?;
+        let mut copy = || -> io::Result<()> {
+            let mut copy = self.open(".1", OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC)?;
+            file.seek(SeekFrom::Start(size.saturating_sub(LIMIT)))?;
+            io::copy(&mut (&file).take(LIMIT), &mut copy)?;
+            // The process may have written in the meantime. That is little, or it would never end.
+            io::copy(&mut (&file).take(LIMIT), &mut copy)?;
+            Ok(())
+        };
+        // If the disk is full, the copy is incomplete; the log must be emptied all the same.
+        let copied = copy();
         file.set_len(0)?;
-        Ok(true)
+        copied.map(|()| true)
     }
 
     /// Looks for a text from an offset on. Returns where the next search has to begin, or `None` if the text was found.
@@ -150,9 +155,12 @@ impl Log<'_> {
             return Ok(None);
         }
         let mut file = self.open("", OFlag::O_RDONLY)?;
+        let size = file.metadata()?.len();
         // A log that is shorter was moved to its copy.
-        let mut at = if file.metadata()?.len() < from { 0 } else { from };
+        let mut at = if size < from { 0 } else { from };
         file.seek(SeekFrom::Start(at))?;
+        // What is written in the meantime is for the next search: the process can write faster than this reads.
+        let mut file = file.take((size - at).min(LIMIT));
         let overlap = text.len() - 1;
         let mut window: Vec<u8> = Vec::new();
         let mut buffer = [0; 4096];

@@ -20,7 +20,6 @@ mod notify;
 mod probe;
 mod run;
 mod spawn;
-mod watch;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -32,7 +31,6 @@ use self::addresses::Addresses;
 use self::entry::{Entry, Phase, Then};
 use self::log::Log;
 pub use self::log::Logs;
-use self::watch::LogWatch;
 use crate::resource::node::process::{Process, ProcessName, ProcessStatus, Settled};
 
 /// The number of lines of its log with which a failure is explained.
@@ -47,13 +45,12 @@ pub struct Settings {
     pub logs: Logs,
     /// The environment.
     pub environment: BTreeMap<String, String>,
-    watch: LogWatch,
 }
 
 impl Settings {
     /// Returns the settings of a node with these logs and this environment.
     pub fn new(logs: Logs, environment: BTreeMap<String, String>) -> Self {
-        Self { logs, environment, watch: LogWatch::new() }
+        Self { logs, environment }
     }
 
     fn log<'s>(&'s self, name: &'s ProcessName) -> Log<'s> {
@@ -127,6 +124,12 @@ impl Supervisor {
         runs.then_some(()).ok_or_else(|| RequestError::NotRunning(name.clone()))
     }
 
+    /// Takes notice that a file or bind of the node has changed. Processes that depend on it are stale until they read it again.
+    pub fn file_changed(&mut self, path: &str) {
+        let running = self.entries.values_mut().filter(|entry| entry.run.is_some());
+        running.filter(|entry| entry.definition.reload_on.contains(path)).for_each(|entry| entry.is_stale = true);
+    }
+
     /// Ends all processes, each before those that it comes after, and starts none any more.
     pub fn shut_down(&mut self, now: Instant) {
         self.is_shutting_down = true;
@@ -168,20 +171,6 @@ impl Supervisor {
         self.advance(now);
     }
 
-    /// Returns the descriptor that becomes readable when logs are written to that were at rest; `None` if they are not watched.
-    pub fn log_descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.settings.watch.descriptor()
-    }
-
-    /// Takes notice of logs that are written to.
-    pub fn logs_written(&mut self, now: Instant) {
-        for name in self.settings.watch.written() {
-            if let Some(entry) = self.entries.get_mut(&name) {
-                entry.log_written(now);
-            }
-        }
-    }
-
     /// Returns when [`Self::tick`] is to be called; `None` if nothing is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.entries.values().filter_map(Entry::deadline).chain(self.addresses.deadline()).min()
@@ -196,7 +185,7 @@ impl Supervisor {
     /// Starts the processes whose turn it is, or ends them.
     fn advance(&mut self, now: Instant) {
         if self.is_shutting_down {
-            self.addresses = Addresses::default();
+            self.addresses.forget();
             self.stop_next(now);
         } else {
             self.start_next(now);
@@ -220,7 +209,7 @@ impl Supervisor {
             let Some(entry) = self.entries.get_mut(&name) else { break };
             entry.launch(&self.settings, now);
         }
-        self.addresses = Addresses::default();
+        self.addresses.forget();
     }
 
     /// Returns a process that waits for nothing. One that cannot be started is not waiting any more.

@@ -42,49 +42,31 @@ pub(super) struct Run {
     pub message: Option<String>,
 }
 
-/// When the size of a log is checked: often while it grows fast, and not at all while it is at rest and [watched](super::watch).
+/// When the size of a log is checked: often while it grows fast, rarely otherwise.
 pub(super) struct LogCheck {
-    /// `None` if the log is watched.
-    pub due: Option<Instant>,
+    pub due: Instant,
     delay: Duration,
     size: u64,
 }
 
 impl LogCheck {
     const LEAST: Duration = Duration::from_millis(10);
-    /// The longest time while it grows, and the longest one at rest if it cannot be watched.
-    const MOST: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(8)];
+    const MOST: Duration = Duration::from_secs(1);
     /// What grows by that much between two checks grows fast, in bytes.
     const FAST: u64 = 1 << 16;
 
     pub(super) fn begin(size: u64, now: Instant) -> Self {
-        Self { due: Some(now + Self::LEAST), delay: Self::LEAST, size }
+        Self { due: now + Self::LEAST, delay: Self::LEAST, size }
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.due.is_some_and(|due| due <= now)
+        self.due <= now
     }
 
-    /// Takes notice of the size. `watch` begins to watch the log, and returns whether that works.
-    pub(super) fn checked(&mut self, size: u64, now: Instant, watch: impl FnOnce() -> bool) {
-        let (grown, is_at_rest) = (size.saturating_sub(self.size), size == self.size);
-        self.size = size;
-        if is_at_rest && watch() {
-            self.due = None;
-            return;
-        }
-        let [growing, at_rest] = Self::MOST;
-        self.delay = match grown {
-            Self::FAST.. => Self::LEAST,
-            0 if is_at_rest => (self.delay * 2).min(at_rest),
-            _ => (self.delay * 2).min(growing),
-        };
-        self.due = Some(now + self.delay);
-    }
-
-    /// The log, which was at rest, is written to.
-    pub(super) fn written(&mut self, now: Instant) {
-        (self.due, self.delay) = (Some(now), Self::LEAST);
+    pub(super) fn checked(&mut self, size: u64, now: Instant) {
+        let grows_fast = size.saturating_sub(self.size) >= Self::FAST;
+        self.delay = if grows_fast { Self::LEAST } else { (self.delay * 2).min(Self::MOST) };
+        (self.due, self.size) = (now + self.delay, size);
     }
 }
 

@@ -104,7 +104,6 @@ impl Node {
             };
             self.supervisor.child_ended(status, self.now());
         }
-        self.supervisor.logs_written(self.now());
         let names: Vec<ProcessName> = self.supervisor.descriptors().map(|(name, _)| name.clone()).collect();
         for name in names {
             self.supervisor.readable(&name, self.now());
@@ -145,7 +144,7 @@ fn definition(process: &str, spec: Value) -> Process {
     }
     specs[process] = spec;
     let node: NamespaceName = "node".parse().unwrap();
-    let site = Site { path: Path::root(), node: &node, files_path: Path::root(), files: &std::collections::BTreeSet::new() };
+    let site = Site { path: Path::root(), node: &node, files_path: Path::root(), files: &["/etc/x".to_owned()].into() };
     let mut problems = Problems::default();
     let mut lowered = lower(&serde_json::from_value(specs).unwrap(), &site, &mut problems);
     assert_eq!(problems.collected, []);

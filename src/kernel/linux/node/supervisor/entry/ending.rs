@@ -44,7 +44,10 @@ impl Entry {
     /// Ends it, and what is left of it.
     pub(in super::super) fn stop(&mut self, then: Then, settings: &Settings, now: Instant) {
         if let Phase::Stopping(stopping) = &mut self.phase {
-            stopping.then = then;
+            // Only a new definition brings back what is being removed.
+            if stopping.then != Then::Remove || self.next.is_some() {
+                stopping.then = then;
+            }
             return;
         }
         let Some(run) = &self.run else { return self.ended(then, now) };

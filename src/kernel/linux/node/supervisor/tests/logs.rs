@@ -82,28 +82,15 @@ fn a_failure_is_explained_by_the_log_since_the_last_start() {
 }
 
 #[test]
-fn a_flood_after_a_rest_is_bounded_at_once() {
-    let mut node = Node::new();
-    let go = node.path("go");
-    node.put("p", json!({ "command": format!("while ! test -e {go}; do sleep 0.01; done; exec yes flood") }));
-    let is_watched = |node: &Node| node.supervisor.entries[&name("p")].run.as_ref().unwrap().log_check.due.is_none();
-    node.until("its log is at rest", is_watched);
-    File::create(go).unwrap();
-    node.until("it is moved", |node| std::path::Path::new(&node.path("p.log.1")).exists());
-}
-
-#[test]
 fn the_size_of_a_log_is_checked_as_often_as_it_grows() {
     let now = Instant::now();
     let mut check = run::LogCheck::begin(0, now);
-    let mut delay = |size: u64, watch: bool| {
-        check.checked(size, now, || watch);
-        check.due.map(|due| (due - now).as_millis())
+    let mut delay = |size: u64| {
+        check.checked(size, now);
+        (check.due - now).as_millis()
     };
-    assert_eq!([1 << 20, 2 << 20].map(|size| delay(size, true)), [Some(10), Some(10)], "it grows fast");
-    assert_eq!([1, 2, 3].map(|more| delay((2 << 20) + more, true)), [Some(20), Some(40), Some(80)], "it grows slowly");
-    assert_eq!(delay((2 << 20) + 3, true), None, "it is at rest");
-    assert_eq!((0..9).map(|_| delay((2 << 20) + 3, false)).last(), Some(Some(8000)), "it cannot be watched");
-    check.written(now);
-    assert_eq!(check.due, Some(now));
+    assert_eq!([1 << 20, 2 << 20].map(&mut delay), [10, 10], "it grows fast");
+    assert_eq!([1, 1, 1].map(|more| delay((2 << 20) + more)), [20, 40, 80], "it hardly grows");
+    assert_eq!((0..9).map(|_| delay((2 << 20) + 1)).last(), Some(1000));
+    assert_eq!(delay(3 << 20), 10);
 }

@@ -176,3 +176,32 @@ fn what_waits_for_a_restart_does_not_hold_up_the_end() {
     node.supervisor.shut_down(node.now());
     assert!(node.supervisor.is_down());
 }
+
+#[test]
+fn a_process_is_stale_until_it_reads_its_changed_files() {
+    let mut node = Node::new();
+    let definition = json!({ "command": "trap 'echo again' HUP; while :; do sleep 0.01; done", "reload_on": ["/etc/x"] });
+    node.put("p", definition.clone());
+    node.put("q", json!({ "command": ["sleep", "1000"] }));
+    node.supervisor.file_changed("/etc/y");
+    assert!(!node.status("p").is_stale);
+    node.supervisor.file_changed("/etc/x");
+    assert!(node.status("p").is_stale && !node.status("q").is_stale);
+    node.supervisor.reload(&name("p")).unwrap();
+    assert!(!node.status("p").is_stale);
+    node.supervisor.file_changed("/etc/x");
+    node.supervisor.restart(&name("p"), node.now()).unwrap();
+    node.until_state("p", State::Running);
+    assert!(!node.status("p").is_stale, "it reads its files when it starts");
+}
+
+#[test]
+fn what_is_being_removed_is_not_brought_back_by_a_user() {
+    let mut node = Node::new();
+    node.put("p", json!({ "command": "trap '' TERM; echo up; while :; do sleep 0.01; done", "stop": { "timeout": "1h" } }));
+    node.until("it runs", |node| node.output("p") == "up\n");
+    node.supervisor.remove(&name("p"), node.now()).unwrap();
+    node.supervisor.restart(&name("p"), node.now()).unwrap();
+    node.pass(Duration::from_secs(3601));
+    node.until("it is removed", |node| node.supervisor.status(node.now()).is_empty());
+}
