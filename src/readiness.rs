@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::name::{LinkId, LinkName, NamespaceName, ProcessName};
 use crate::resource::address::{Address, AddressKey};
 use crate::resource::link::Link;
 use crate::resource::link::rules::Carrier;
+use crate::resource::node::{Part, PartKey};
 use crate::resource::object::{Awaited, SettlingTime};
 use crate::resource::sysctl::SysctlKey;
 use crate::state::{Live, ResourceId, State};
@@ -179,6 +180,15 @@ pub enum Unready {
     Tentative(LinkId, IpAddr),
     /// Another host on the segment has the address.
     Failed(LinkId, AddressKey),
+    /// The process is not ready.
+    Process {
+        /// The node.
+        node: NamespaceName,
+        /// Its name.
+        name: ProcessName,
+        /// What it is doing.
+        state: &'static str,
+    },
 }
 
 impl Unready {
@@ -187,28 +197,31 @@ impl Unready {
         matches!(self, Self::Failed(..))
     }
 
-    /// Returns the link.
-    pub fn link(&self) -> &LinkId {
+    /// Returns the namespace.
+    pub fn namespace(&self) -> &NamespaceName {
         match self {
-            Self::Carrier(link) | Self::Tentative(link, _) | Self::Failed(link, _) | Self::Port { port: link, .. } => link,
+            Self::Carrier(link) | Self::Tentative(link, _) | Self::Failed(link, _) | Self::Port { port: link, .. } => {
+                &link.namespace
+            }
+            Self::Process { node, .. } => node,
         }
     }
 
     /// Returns the resource of the lab.
     pub fn resource(&self, desired: &State) -> ResourceId {
-        let LinkId { namespace, name } = self.link();
-        let declared = |ip: IpAddr| {
+        let declared = |LinkId { namespace, name }: &LinkId, ip: IpAddr| {
             let keys = desired.objects::<Address>().keys().filter(|(of, key)| of == namespace && key.link == *name);
             keys.map(|(_, key)| key).find(|key| key.ip() == ip)
         };
-        let address = match self {
-            Self::Failed(_, key) => Some(key),
-            Self::Tentative(_, ip) => declared(*ip),
-            Self::Carrier(_) | Self::Port { .. } => None,
+        let (link, address) = match self {
+            Self::Failed(link, key) => (link, Some(key)),
+            Self::Tentative(link, ip) => (link, declared(link, *ip)),
+            Self::Carrier(link) | Self::Port { port: link, .. } => (link, None),
+            Self::Process { node, name, .. } => return ResourceId::Part(node.clone(), PartKey::Process(name.clone())),
         };
         match address {
-            Some(key) => ResourceId::object::<Address>(namespace, key),
-            None => ResourceId::Link(self.link().clone()),
+            Some(key) => ResourceId::object::<Address>(&link.namespace, key),
+            None => ResourceId::Link(link.clone()),
         }
     }
 }
@@ -221,6 +234,7 @@ impl fmt::Display for Unready {
                 write!(f, "port `{port}` of bridge `{bridge}` is {state}; it forwards after 2 × `forward_delay`")
             }
             Self::Tentative(link, ip) => write!(f, "duplicate address detection of `{ip}` on `{link}` is not finished"),
+            Self::Process { node, name, state } => write!(f, "process `{name}` of `{node}` is not ready: {state}"),
             Self::Failed(link, key) => write!(f, "duplicate address detection of `{}` on `{link}` failed", key.ip()),
         }
     }
@@ -239,7 +253,11 @@ pub fn unready(desired: &State, live: &Live) -> BTreeSet<Unready> {
         .iter()
         .filter(|(id, address)| address.dad_failed && desired.objects::<Address>().contains_key(id));
     let failed = failed.map(|((namespace, key), _)| Unready::Failed(LinkId::new(namespace, key.link), key.clone()));
-    idle.chain(ports).chain(tentative).chain(failed).collect()
+    let processes = live.state.parts.iter().filter(|(id, _)| desired.parts.contains_key(id)).filter_map(|((node, key), part)| {
+        let (PartKey::Process(name), Part::Process(process)) = (key, part) else { return None };
+        Some(Unready::Process { node: node.clone(), name: name.clone(), state: process.pending?.word() })
+    });
+    idle.chain(ports).chain(tentative).chain(failed).chain(processes).collect()
 }
 
 fn passing(id: &LinkId, link: &Link) -> Option<Unready> {

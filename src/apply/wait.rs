@@ -76,7 +76,7 @@ fn duration(time: value::Duration) -> Duration {
 }
 
 /// Waits until the lab is usable: its links have carrier, as far as the lab file decides that, its bridges forward, and duplicate address
-/// detection is finished. Changes nothing. Without a limit, waits 30 seconds, or as long as the spanning trees of the lab take.
+/// detection is finished, and its processes are ready. Changes nothing. Without a limit, waits 30 seconds, or as long as the spanning trees of the lab take.
 ///
 /// # Errors
 /// Fails if the lab is not usable in time, an address failed duplicate address detection, or the network cannot be read.
@@ -87,7 +87,9 @@ pub fn until_usable(
     progress: &dyn Progress,
 ) -> Result<(), WaitError> {
     let limit = limit.unwrap_or_else(|| USUAL_LIMIT.max(duration(longest(&goal.desired))));
-    let all: BTreeSet<NamespaceName> = goal.desired.links.keys().map(|id| id.namespace.clone()).collect();
+    let with_links = goal.desired.links.keys().map(|id| &id.namespace);
+    let with_parts = goal.desired.parts.keys().map(|(namespace, _)| namespace);
+    let all: BTreeSet<NamespaceName> = with_links.chain(with_parts).cloned().collect();
     let mut namespaces = all.clone();
     let mut pauses = Pauses::new();
     loop {
@@ -110,7 +112,7 @@ pub fn until_usable(
         if !pauses.pause(kernel, limit) {
             return Err(WaitError::Timeout { after: limit, unready });
         }
-        namespaces = unready.into_iter().map(|unready| unready.link().namespace.clone()).collect();
+        namespaces = unready.into_iter().map(|unready| unready.namespace().clone()).collect();
     }
 }
 

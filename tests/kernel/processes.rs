@@ -217,3 +217,21 @@ fn processes_come_and_go_while_the_node_stays() {
         assert_restored(&before);
     });
 }
+
+#[test]
+fn a_lab_is_usable_when_its_processes_are_ready() {
+    in_namespaces(|| {
+        let file = |command: &str| {
+            let restart = "{ policy: always, delay: 1h, max_delay: 1h }";
+            lab(&format!(
+                "name: procs8\nnamespaces: {{ a: {{ processes: {{ x: {{ command: {command}, restart: {restart} }} }} }} }}\n"
+            ))
+        };
+        let ending = file("\"sleep 0.3; exit 1\"");
+        topo(&["apply", "--wait", &ending]).ok();
+        eventually("it waits for its restart", || process("procs8", "x")["state"] == "backoff");
+        topo(&["apply", "--wait=100ms", &ending]).exits(1).says("process `x` of `a` is not ready: backoff");
+        topo(&["apply", "--wait", &file("[sleep, '1000']")]).ok().says("The lab is usable");
+        destroy("procs8");
+    });
+}

@@ -46,12 +46,14 @@ pub struct Supervised {
     pub defect: Option<String>,
     /// Whether it must read its configuration again; never so for a desired process.
     pub is_stale: bool,
+    /// What it is doing while it is on its way to be ready; always `None` for a desired process.
+    pub pending: Option<State>,
 }
 
 impl Supervised {
     /// Returns a process that is as it should be.
     pub fn new(definition: Process) -> Self {
-        Self { definition, defect: None, is_stale: false }
+        Self { definition, defect: None, is_stale: false, pending: None }
     }
 
     /// Returns a process as its init reports it.
@@ -65,7 +67,9 @@ impl Supervised {
             State::Failed => Some(status.failure.as_ref().map_or_else(ended, |failure| format!("it {failure}"))),
             State::Stopped => Some("it was stopped".to_owned()),
         };
-        (status.name, Self { definition: status.definition, defect, is_stale: status.is_stale })
+        let is_pending = matches!(status.state, State::Waiting | State::Starting | State::Stopping | State::Backoff);
+        let pending = is_pending.then_some(status.state);
+        (status.name, Self { definition: status.definition, defect, is_stale: status.is_stale, pending })
     }
 }
 
