@@ -164,6 +164,11 @@ impl Restart {
     const ONESHOT_LIMIT: u32 = 8;
 }
 
+impl Stop {
+    /// The longest timeout: what the end of a node can take.
+    pub const LONGEST: Duration = Duration::seconds(60);
+}
+
 impl Default for Stop {
     fn default() -> Self {
         Self { signal: Signal::TERM, timeout: Duration::seconds(5) }

@@ -77,6 +77,11 @@ impl Writer<'_> {
 
     fn source(&self, route: &RoutePart, wire: u8, end: u8) -> Value {
         let Some(it) = self.lab.end(wire, end).filter(|_| route.src) else { return Value::Null };
+        // Without a carrier, the kernel never finishes the detection of duplicates, and so never accepts the address.
+        let has_carrier = self.lab.end(wire, 1 - end).is_some_and(|other| !other.down);
+        if route.ipv6 && !has_carrier {
+            return Value::Null;
+        }
         let own = if route.ipv6 { inet6(wire, end, &it.inet6) } else { inet(wire, end, &it.inet) };
         own.last().and_then(|address| address.split('/').next()).map_or(Value::Null, |address| json!(address))
     }

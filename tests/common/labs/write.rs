@@ -294,7 +294,7 @@ impl Writer<'_> {
         let process = settings.process.filter(|_| space != HOST).map_or(Value::Null, |number| {
             let depends = if file.is_null() { Value::Null } else { json!(["/etc/motd"]) };
             object(vec![
-                ("command", json!(["sleep", "1000"])),
+                ("command", json!("trap '' HUP; exec sleep 1000")),
                 ("env", json!({ "N": format!("{number}") })),
                 (if number == 1 { "reload_on" } else { "restart_on" }, depends),
             ])

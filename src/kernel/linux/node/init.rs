@@ -83,7 +83,7 @@ impl Embryo {
             binds: Binds::default(),
             supervisor: Supervisor::new(Settings::new(
                 Logs { directory: self.logs, node: self.name.as_str().to_owned() },
-                environment(&self.node),
+                environment(),
             )),
             ends: false,
             node: self.node,
@@ -91,15 +91,10 @@ impl Embryo {
     }
 }
 
-/// Returns the environment of the processes of a node.
-fn environment(node: &Node) -> BTreeMap<String, String> {
+/// Returns the environment of the processes of all nodes.
+fn environment() -> BTreeMap<String, String> {
     const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let hostname = node.hostname.clone().map(|name| ("HOSTNAME".to_owned(), name));
-    [("PATH", PATH), ("LANG", "C.UTF-8")]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .chain(hostname)
-        .collect()
+    [("PATH", PATH), ("LANG", "C.UTF-8")].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 /// Begins to listen in the directory, whatever the mount namespace is.

@@ -269,7 +269,11 @@ impl Context<'_> {
             let problem = problems.error(self.at("stop").then("signal"), format!("`{signal}` does not end a process"));
             problem.hint("use a signal such as `TERM`, `INT` or `QUIT`");
         }
-        Stop { signal: spec.signal.unwrap_or(default.signal), timeout: spec.timeout.unwrap_or(default.timeout) }
+        let timeout = spec.timeout.unwrap_or(default.timeout);
+        if timeout > Stop::LONGEST {
+            problems.error(self.at("stop").then("timeout"), format!("timeout {timeout} is too long (at most {})", Stop::LONGEST));
+        }
+        Stop { signal: spec.signal.unwrap_or(default.signal), timeout }
     }
 }
 

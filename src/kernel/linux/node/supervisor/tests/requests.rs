@@ -74,7 +74,7 @@ fn a_changed_definition_restarts_only_if_it_must() {
     };
     node.put("p", with("restart", json!("no")));
     let pid = node.pid("p");
-    for spec in [with("restart", json!("always")), with("stop", json!({ "timeout": "100s" })), with("after", json!([]))] {
+    for spec in [with("restart", json!("always")), with("stop", json!({ "timeout": "50s" })), with("after", json!([]))] {
         node.put("p", spec);
         assert_eq!((node.pid("p"), node.state("p")), (pid, State::Running));
     }
@@ -198,10 +198,10 @@ fn a_process_is_stale_until_it_reads_its_changed_files() {
 #[test]
 fn what_is_being_removed_is_not_brought_back_by_a_user() {
     let mut node = Node::new();
-    node.put("p", json!({ "command": "trap '' TERM; echo up; while :; do sleep 0.01; done", "stop": { "timeout": "1h" } }));
+    node.put("p", json!({ "command": "trap '' TERM; echo up; while :; do sleep 0.01; done", "stop": { "timeout": "60s" } }));
     node.until("it runs", |node| node.output("p") == "up\n");
     node.supervisor.remove(&name("p"), node.now()).unwrap();
     node.supervisor.restart(&name("p"), node.now()).unwrap();
-    node.pass(Duration::from_secs(3601));
+    node.pass(Duration::from_secs(61));
     node.until("it is removed", |node| node.supervisor.status(node.now()).is_empty());
 }
