@@ -93,7 +93,8 @@ impl Writer<'_> {
         let link = parsed(kind, &options);
         let held_down = link.follows_parent() && below.as_ref().is_some_and(|below| !self.interfaces[below].up);
         let tunnel = link.mtu_bound(1500).is_some_and(|bound| bound.most < 1500);
-        let narrow = tunnel || below.is_some_and(|below| self.interfaces[&below].narrow);
+        let narrow = tunnel || below.as_ref().is_some_and(|below| self.interfaces[below].narrow);
+        let carrier = below.is_none_or(|below| self.interfaces[&below].carrier);
         let inet = upper.inet.map(|host| format!("10.5{number}.0.{host}/24"));
         let inet6 = upper.inet6.filter(|_| !narrow).map(|host| format!("fd00:5{number}::{host}/64"));
         let down = upper.down || held_down;
@@ -103,6 +104,7 @@ impl Writer<'_> {
         self.add(key.clone(), upper.space, &name, down, with_kind(members, kind, options.into()));
         if let Some(interface) = self.interfaces.get_mut(&key) {
             interface.narrow = narrow;
+            interface.carrier = carrier;
         }
         let accepted = self.is_accepted();
         if !accepted {

@@ -21,7 +21,8 @@ impl Writer<'_> {
 
     fn neighbor(&self, part: &NeighborPart) -> Option<(u8, Value)> {
         let interface = &self.interfaces[&self.below(part.dev)?];
-        if part.ipv6 && interface.narrow {
+        let is_permanent = !matches!(part.kind, NeighborKind::Entry { nud: Some(_), .. } | NeighborKind::Managed);
+        if part.ipv6 && interface.narrow || !is_permanent && !interface.carrier {
             return None;
         }
         let to = if part.ipv6 { format!("2001:db8:5::{}", part.host + 1) } else { format!("203.0.113.{}", part.host + 1) };

@@ -48,6 +48,9 @@ struct Interface {
     port: bool,
     /// Whether its mtu may be too small for IPv6, because it or a link below it is a tunnel.
     narrow: bool,
+    /// Whether it keeps its carrier. A bridge without ports loses it up to a second after it was made, and with it all neighbours that are
+    /// not permanent.
+    carrier: bool,
 }
 
 /// The file while it grows.
@@ -126,9 +129,13 @@ impl Writer<'_> {
     }
 
     fn add(&mut self, key: String, space: u8, name: &str, down: bool, members: Value) {
-        let interface = Interface { space, name: name.into(), up: !down, port: false, narrow: false };
+        let interface = Interface { space, name: name.into(), up: !down, port: false, narrow: false, carrier: true };
         self.interfaces.insert(key, interface);
         self.members.entry(space).or_default().insert(name.into(), members);
+    }
+
+    fn set_carrier(&mut self, key: &str, carrier: bool) {
+        self.interfaces.entry(key.to_owned()).and_modify(|interface| interface.carrier = carrier);
     }
 
     /// An alternative name, if nobody in the namespace has it.
@@ -177,7 +184,10 @@ impl Writer<'_> {
                     ("altnames", altnames),
                     ("sysctls", sysctls),
                 ]);
-                self.add(format!("wire {number} {side}"), end.space, &name, end.down, Value::Null);
+                let key = format!("wire {number} {side}");
+                self.add(key.clone(), end.space, &name, end.down, Value::Null);
+                let other = &wire.ends[usize::from(1 - side)];
+                self.set_carrier(&key, !end.down && !other.down);
                 ends.push(members);
             }
             self.links.push(object(vec![("endpoints", ends.into()), ("mtu", json!(wire.mtu))]));
@@ -238,7 +248,9 @@ impl Writer<'_> {
                 .collect();
             let members = object(vec![("addresses", addresses.into()), ("mtu", json!(bridge.mtu)), ("up", up(bridge.down))]);
             let members = with_kind(members, "bridge", options.into());
-            self.add(format!("bridge {number}"), bridge.space, &format!("br{number}"), bridge.down, members);
+            let key = format!("bridge {number}");
+            self.add(key.clone(), bridge.space, &format!("br{number}"), bridge.down, members);
+            self.set_carrier(&key, false);
         }
     }
 
