@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 use super::{Action, Differ, Subject};
 use crate::graph::Relation;
 use crate::name::{LinkId, NamespaceName};
-use crate::resource::link::MasterChange;
+use crate::readiness::settles;
+use crate::resource::link::{Link, MasterChange};
 use crate::resource::object::{LinkLoss, Losses};
 use crate::state::ResourceId;
 
@@ -87,15 +88,25 @@ impl Differ<'_> {
             return found;
         }
         let graph = self.live_links();
+        let is_down = |port: &LinkId| {
+            let down = |link: &Link| link.settings.up == Some(false);
+            self.live.state.link(port).is_some_and(down) && self.desired.link(port).is_none_or(down)
+        };
+        let has_peer_down = |port: &LinkId| {
+            let peer = self.live.state.link(port).and_then(|link| Some(link.kind.peer()?.resolve(&port.namespace)));
+            peer.is_some_and(|peer| is_down(&peer))
+        };
+        // One that has none already, and gets none from the lab.
+        let lacks_carrier = |port: &LinkId| is_down(port) || has_peer_down(port) || !settles(self.desired, self.live, port);
         while let Some(id) = pending.pop() {
             let set_down = self.set_down.contains(&id);
             for (upper, relation) in graph.above(&id) {
                 let loses = match relation {
                     Relation::Peer => set_down,
                     Relation::Parent => set_down || found.contains(&id),
-                    Relation::Port => graph
-                        .ports(upper)
-                        .all(|port| leaving.contains(port) || found.contains(port) || self.set_down.contains(port)),
+                    Relation::Port => graph.ports(upper).all(|port| {
+                        leaving.contains(port) || found.contains(port) || self.set_down.contains(port) || lacks_carrier(port)
+                    }),
                 };
                 if loses && found.insert(upper.clone()) {
                     pending.push(upper.clone());
