@@ -41,7 +41,7 @@ impl fmt::Display for Target {
 }
 
 /// Finds the lab of a node, and connects to its init.
-pub fn find(target: &Target, context: &Context<'_>) -> Result<(LabName, Client), Failure> {
+fn find(target: &Target, context: &Context<'_>) -> Result<(LabName, Client), Failure> {
     let failed = |error: std::io::Error| Failure::with_cause(format!("cannot ask the node `{}`", target.node), error);
     for nodes in Nodes::labs_with(&target.node).map_err(failed)? {
         if let (Some(lab), Some(client)) = (nodes.lab(), Client::connect(&nodes, &target.node).map_err(failed)?) {
@@ -105,12 +105,12 @@ Examples:
     RestartArgs(Restart, "Restarted");
 }
 
-/// Finds a process, and connects to the init of its node.
-pub fn find_process(target: &Target, context: &Context<'_>) -> Result<Client, Failure> {
-    let (_, client) = find(target, context)?;
+/// Finds the lab of a process, and connects to the init of its node.
+pub fn find_process(target: &Target, context: &Context<'_>) -> Result<(LabName, Client), Failure> {
+    let (lab, client) = find(target, context)?;
     let failed = |error| Failure::with_cause(format!("cannot ask the node `{}`", target.node), error);
     match client.processes().map_err(failed)?.iter().any(|process| process.name == target.process) {
-        true => Ok(client),
+        true => Ok((lab, client)),
         false => Err(unknown(target, &format!("no process `{}`", target.process))),
     }
 }
@@ -125,7 +125,7 @@ fn carry_out(verb: Verb, done: &str, targets: &[Target], context: &mut Context<'
     const INTERVAL: Duration = Duration::from_millis(100);
     let signals = Signals::listen()?;
     // All or none: nothing is done if a process does not exist.
-    let clients = targets.iter().map(|target| Ok((target, find_process(target, context)?)));
+    let clients = targets.iter().map(|target| Ok((target, find_process(target, context)?.1)));
     let mut begun = Vec::new();
     for (target, client) in clients.collect::<Result<Vec<_>, Failure>>()? {
         let failed = |error| Failure::with_cause(format!("cannot ask the node `{}`", target.node), error);

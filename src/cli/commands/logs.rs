@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::control::{Target, find, find_process};
+use super::control::{Target, find_process};
 use crate::cli::elsewhere::Sought;
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
@@ -53,10 +53,7 @@ impl Run for LogsArgs {
         // A log outlives the init of its node, until the next apply.
         let path = match self.left_behind() {
             Some(path) => path,
-            None => {
-                find_process(&self.process, context)?;
-                self.path_in(&find(&self.process, context)?.0)
-            }
+            None => self.path_in(&find_process(&self.process, context)?.0),
         };
         let failed = |error: io::Error| Failure::with_cause(format!("cannot read the log of `{}`", self.process), error);
         let mut text = Vec::new();

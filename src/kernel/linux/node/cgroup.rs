@@ -10,11 +10,9 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::protocol::Refusal;
-use crate::kernel::Errno as KernelErrno;
 use crate::kernel::linux::process::Process;
 use crate::kernel::linux::system::isolate::mounts;
 use crate::name::{LabName, NamespaceName};
@@ -69,7 +67,7 @@ impl Group {
     ///
     /// # Errors
     /// Fails if a controller is missing, or the system refuses it.
-    pub fn set(&self, limits: Limits) -> Result<(), KernelErrno> {
+    pub fn set(&self, limits: Limits) -> Result<(), Refusal> {
         if let Some(topo) = self.path.parent() {
             topo.parent().map_or(Ok(()), |base| enable(base, limits))?;
             enable(topo, limits)?;
@@ -77,7 +75,7 @@ impl Group {
         for controller in Controller::ALL {
             match write(&self.path.join(controller.file()), &limits.text(controller)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !limits.controllers().any(|it| it == controller) => {}
-                other => other.map_err(|error| failed(&format!("limit `{}` of the node", controller.word()), &error))?,
+                other => other.map_err(|error| Refusal::new(format!("limit `{}` of the node", controller.word()), &error))?,
             }
         }
         Ok(())
@@ -135,22 +133,22 @@ impl Group {
 /// # Errors
 /// Returns what the system refused. The error says what can be done.
 pub fn create(lab: &LabName, node: &NamespaceName, network: u64, limits: Limits) -> Result<(), Refusal> {
-    let base = base().map_err(refusal)?;
+    let base = base()?;
     let topo = base.join(TOPO);
     let group = Group { path: topo.join(format!("{lab}{SEPARATOR}{node}{SEPARATOR}{network}")) };
-    let make = || -> Result<(), KernelErrno> {
-        fs::create_dir_all(&group.path).map_err(|error| failed("make a control group", &error))?;
+    let make = || -> Result<(), Refusal> {
+        fs::create_dir_all(&group.path).map_err(|error| Refusal::new("make a control group", &error))?;
         group.set(limits)?;
-        group.enter().map_err(|error| failed("use a control group", &error))
+        group.enter().map_err(|error| Refusal::new("use a control group", &error))
     };
     for _ in 1..ATTEMPTS {
         match make() {
             // Another topo has just removed it.
             Err(error) if matches!(error.number, nix::libc::ENOENT | nix::libc::ENODEV) => {}
-            other => return other.map_err(refusal),
+            other => return other,
         }
     }
-    make().map_err(refusal)
+    make()
 }
 
 /// Returns whether a group has the name of one of a node.
@@ -208,19 +206,14 @@ impl Hierarchy {
 }
 
 /// Finds the group in which topo makes groups.
-fn base() -> Result<PathBuf, KernelErrno> {
-    let without = |message: String| KernelErrno { number: 0, message: Some(message) };
-    let hierarchy = Hierarchy::find().ok_or_else(|| {
-        without(
-            "cannot limit the node: no control groups of version 2 are mounted; `mount -t cgroup2 none /sys/fs/cgroup`"
-                .to_owned(),
-        )
-    })?;
+fn base() -> Result<PathBuf, Refusal> {
+    let hierarchy = Hierarchy::find()
+        .ok_or_else(|| impossible("no control groups of version 2 are mounted; `mount -t cgroup2 none /sys/fs/cgroup`"))?;
     let own = hierarchy.directory_of("/proc/self/cgroup");
-    let own = own.ok_or_else(|| without("cannot limit the node: the control group of this process is not mounted".to_owned()))?;
+    let own = own.ok_or_else(|| impossible("the control group of this process is not mounted"))?;
     let above: Vec<&Path> = own.ancestors().take_while(|group| group.starts_with(&hierarchy.mounted)).collect();
     let found = above.into_iter().rev().find(|group| is_delegated(group)).map(Path::to_owned);
-    found.ok_or_else(|| without(format!("cannot limit the node: no control group is delegated to this user; {REMEDY}")))
+    found.ok_or_else(|| impossible(&format!("no control group is delegated to this user; {REMEDY}")))
 }
 
 /// Returns whether this process may make groups in a group, and move processes between them.
@@ -230,8 +223,8 @@ fn is_delegated(group: &Path) -> bool {
 }
 
 /// Makes the groups below a group have the controllers for these limits.
-fn enable(group: &Path, limits: Limits) -> Result<(), KernelErrno> {
-    let list = |file: &str| fs::read_to_string(group.join(file)).map_err(|error| failed("use a control group", &error));
+fn enable(group: &Path, limits: Limits) -> Result<(), Refusal> {
+    let list = |file: &str| fs::read_to_string(group.join(file)).map_err(|error| Refusal::new("use a control group", &error));
     let has = |list: &str, controller: Controller| list.split_whitespace().any(|word| word == controller.word());
     let enabled = list(ENABLED)?;
     let missing: Vec<Controller> = limits.controllers().filter(|controller| !has(&enabled, *controller)).collect();
@@ -244,14 +237,10 @@ fn enable(group: &Path, limits: Limits) -> Result<(), KernelErrno> {
     }
     let words: Vec<String> = missing.iter().map(|controller| format!("+{}", controller.word())).collect();
     write(&group.join(ENABLED), &words.join(" ")).map_err(|error| match error.raw_os_error() {
-        Some(nix::libc::EBUSY) => KernelErrno {
-            number: 0,
-            message: Some(format!(
-                "cannot limit the node: there are processes in the control group {} itself; move them to one below it",
-                group.display()
-            )),
-        },
-        _ => failed("enable the controllers of control groups", &error),
+        Some(nix::libc::EBUSY) => {
+            impossible(&format!("there are processes in the control group {} itself; move them to one below it", group.display()))
+        }
+        _ => Refusal::new("enable the controllers of control groups", &error),
     })
 }
 
@@ -260,7 +249,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     File::options().write(true).open(path)?.write_all(text.as_bytes())
 }
 
-fn unavailable(group: &Path, controller: Controller) -> KernelErrno {
+fn unavailable(group: &Path, controller: Controller) -> Refusal {
     let word = controller.word();
     let is_root = !group.join("cgroup.type").exists();
     let remedy = if is_root {
@@ -271,19 +260,10 @@ fn unavailable(group: &Path, controller: Controller) -> KernelErrno {
             group.display()
         )
     };
-    KernelErrno {
-        number: 0,
-        message: Some(format!("cannot limit the node: control groups of version 2 have no `{word}` here; {remedy}")),
-    }
+    impossible(&format!("control groups of version 2 have no `{word}` here; {remedy}"))
 }
 
-fn failed(step: &str, error: &io::Error) -> KernelErrno {
-    let number = error.raw_os_error().unwrap_or_default();
-    let detail = if number == 0 { format!(": {error}") } else { String::new() };
-    KernelErrno { number, message: Some(format!("cannot {step}{detail}")) }
-}
-
-fn refusal(error: KernelErrno) -> Refusal {
-    let text = error.message.unwrap_or_else(|| Errno::from_raw(error.number).desc().to_owned());
-    Refusal { step: text.trim_start_matches("cannot ").to_owned(), number: error.number }
+/// What prevents limits without any call that fails.
+fn impossible(why: &str) -> Refusal {
+    Refusal { step: format!("limit the node: {why}"), number: 0 }
 }

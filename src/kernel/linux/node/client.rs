@@ -171,7 +171,7 @@ impl Client {
                 let Node { hostname, domainname, limits, .. } = node.clone();
                 self.ask(&Request::SetNames { hostname, domainname }, &[])?;
                 match Group::of(&self.process).filter(|_| !limits.is_empty()) {
-                    Some(group) => group.set(limits),
+                    Some(group) => Ok(group.set(limits)?),
                     None => Ok(()),
                 }
             }

@@ -91,10 +91,9 @@ impl Embryo {
     }
 }
 
-/// Returns the environment of the processes of all nodes.
+/// Returns the environment of the processes of all nodes, besides the PATH that every process gets.
 fn environment() -> BTreeMap<String, String> {
-    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    [("PATH", PATH), ("LANG", "C.UTF-8")].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    [("LANG".to_owned(), "C.UTF-8".to_owned())].into()
 }
 
 /// Begins to listen in the directory, whatever the mount namespace is.
