@@ -3,8 +3,8 @@
 //!
 //! With `TOPO_KERNEL_TEST_AS_ROOT=1` the user namespace is left out, for a run as real root on a machine to throw away.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{getegid, geteuid};
 
@@ -104,13 +105,14 @@ fn run_again(name: &str, namespaces: CloneFlags) {
             Ok(())
         });
     }
-    let output = command.output().unwrap_or_else(|error| panic!("cannot enter namespaces: {error}{}", explain()));
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    // Files rather than pipes: what a test that failed left running would keep a pipe open for ever.
+    let [(stdout, stdout_text), (stderr, stderr_text)] = [output_file(), output_file()];
+    let status = command.stdout(stdout).stderr(stderr).status();
+    let status = status.unwrap_or_else(|error| panic!("cannot enter namespaces: {error}{}", explain()));
+    let (stdout, stderr) = (read_back(stdout_text), read_back(stderr_text));
     assert!(
-        output.status.success() && stdout.contains("test result: ok. 1 passed"),
-        "{name}, inside: {}\n{}{}",
-        output.status,
+        status.success() && stdout.contains("test result: ok. 1 passed"),
+        "{name}, inside: {status}\n{}{}",
         stdout.lines().skip_while(|line| !line.starts_with("test ")).map(|line| format!("{line}\n")).collect::<String>(),
         stderr,
     );
@@ -118,6 +120,19 @@ fn run_again(name: &str, namespaces: CloneFlags) {
         // Written past the capture of the test runner: what is skipped is always seen.
         writeln!(io::stderr(), "{name}: {line}").expect("standard error can be written to");
     }
+}
+
+/// A file of memory for the output of a process, and a handle to read it later.
+fn output_file() -> (File, File) {
+    let file = File::from(memfd_create(c"output", MFdFlags::MFD_CLOEXEC).expect("the kernel has files of memory"));
+    let copy = file.try_clone().expect("there are file descriptors left");
+    (file, copy)
+}
+
+fn read_back(mut file: File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a file of memory can be read");
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn write_file(path: &std::ffi::CStr, text: &[u8]) -> io::Result<()> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::super::harness::tools::Outcome;
+use super::super::harness::tools::{Outcome, PATIENCE};
 use super::super::harness::{User, eventually, in_namespaces, lab, rounds, sh, topo, with_users};
 
 /// Two namespaces and a link, usable at once.
@@ -144,7 +144,7 @@ fn signals_reach_the_command_once() {
     with_users(|| {
         let (user, mounts) = user();
         let script = "for signal in INT TERM HUP QUIT USR1; do trap \"echo $signal\" $signal; done; trap 'exit 9' USR2; \
-                      echo begun; while :; do sleep 0.01; done";
+                      echo begun; while :; do :; done";
         let mut child = user.start(&["run", "--", "sh", "-c", script]);
         let text = Arc::new(Mutex::new(String::new()));
         let reader = read(child.stdout.take().unwrap(), &text);
@@ -196,15 +196,20 @@ fn jobs_are_controlled_on_a_terminal() {
         let mut seen = 0;
         let mut send = |keys: &str, expected: &str| {
             stdin.write_all(keys.as_bytes()).unwrap();
-            eventually(&format!("`{expected}` after `{}`", keys.trim_end()), || shown.lock().unwrap()[seen..].contains(expected));
+            let deadline = Instant::now() + PATIENCE;
+            while !shown.lock().unwrap()[seen..].contains(expected) {
+                assert!(Instant::now() < deadline, "no `{expected}` after {keys:?}:\n{}", shown.lock().unwrap());
+                sleep(Duration::from_millis(5));
+            }
             seen = shown.lock().unwrap().len();
         };
         send("", "prompt> ");
-        // Typed with empty quotes, so that the echo of the line is not taken for what the command prints.
-        send(&format!("{topo} run -- sh -c 'trap \"exit 5\" INT; echo be\"\"gun; while :; do sleep 0.1; done'\n"), "begun");
+        // Typed with empty quotes, so that the echo of the line is not taken for what the command prints. No shell starts a program where a
+        // signal is to reach it: between vfork(2) and execve(2), dash loses interrupts and cannot be stopped.
+        send(&format!("{topo} run -- sh -c 'trap \"exit 5\" INT; echo be\"\"gun; while :; do :; done'\n"), "begun");
         send("\x03", "prompt> ");
         send("echo status \"\"$?\n", "status 5");
-        send(&format!("{topo} run -- sh -c 'echo be\"\"gun; sleep 0.3; read line; echo got $line'\n"), "begun");
+        send(&format!("{topo} run -- sh -c 'echo be\"\"gun; read line; echo got $line'\n"), "begun");
         send("\x1a", "Stopped");
         send("fg\n", "run --");
         send("answer\n", "got answer");
@@ -212,7 +217,7 @@ fn jobs_are_controlled_on_a_terminal() {
         send("exit 4\n", "prompt> ");
         send("echo status \"\"$?\n", "status 4");
         send(&format!("{topo} run -- sh -c 'seq 3; tty' | cat\n"), "/dev/pts");
-        send(&format!("while {topo} run -- sh -c 'echo be\"\"gun; sleep 100'; do :; done; echo en\"\"ded\n"), "begun");
+        send(&format!("while {topo} run -- sh -c 'echo be\"\"gun; exec sleep 100'; do :; done; echo en\"\"ded\n"), "begun");
         send("\x03", "prompt> ");
         send("exit 6\n", "exit");
         let status = child.wait().unwrap();
@@ -223,7 +228,7 @@ fn jobs_are_controlled_on_a_terminal() {
 }
 
 /// Daemons that the command leaves: one that ends by TERM, which it reports, and one that ignores that.
-const DAEMONS: &str = "setsid sh -c 'trap \"echo ended > ended; exit\" TERM; echo > one; while :; do sleep 0.02; done' & \
+const DAEMONS: &str = "setsid sh -c 'trap \"echo ended > ended; exit\" TERM; sleep 1000 & echo > one; wait' & \
                        setsid sh -c 'trap \"\" TERM HUP; echo > two; while :; do sleep 1; done' & \
                        unshare -n sleep 1000 & until test -e one && test -e two; do sleep 0.01; done";
 
