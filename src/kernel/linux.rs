@@ -133,7 +133,7 @@ impl Linux {
     }
 
     /// Uses this spawner, which was started with more privileges than this process has.
-    pub fn employ(&mut self, spawner: Option<Spawner>) {
+    pub fn use_spawner(&mut self, spawner: Option<Spawner>) {
         self.spawner = spawner;
     }
 
@@ -169,7 +169,7 @@ impl Linux {
     /// Fails if /proc cannot be read.
     pub fn processes_inside<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> io::Result<Vec<ProcessInside>> {
         let places = self.places(namespaces);
-        processes_inside::find(&places, &self.node_processes(&places))
+        processes_inside::find(&places, &self.node_processes(&places)?)
     }
 
     /// Ends the processes inside of these namespaces, without those that end with their node, and returns them.
@@ -181,7 +181,7 @@ impl Linux {
         namespaces: impl Iterator<Item = &'a NamespaceName>,
     ) -> io::Result<Vec<ProcessInside>> {
         let places = self.places(namespaces);
-        processes_inside::end(&places, &self.node_processes(&places))
+        processes_inside::end(&places, &self.node_processes(&places)?)
     }
 
     /// Returns the mounts of these namespaces at other paths than their own, as far as they were observed.
@@ -210,11 +210,11 @@ impl Linux {
     }
 
     /// Returns the processes of the nodes of these namespaces. They end with the nodes.
-    fn node_processes(&self, places: &[processes_inside::Place<'_>]) -> Vec<NodeProcesses> {
-        let Ok(Some(nodes)) = Nodes::open(&self.lab) else { return Vec::new() };
+    fn node_processes(&self, places: &[processes_inside::Place<'_>]) -> io::Result<NodeProcesses> {
+        let Ok(Some(nodes)) = Nodes::open(&self.lab) else { return Ok(NodeProcesses::default()) };
         let names = places.iter().map(|place| place.namespace).filter(|name| self.parts.contains_key(*name));
         let inits = names.filter_map(|name| Client::connect(&nodes, name).ok().flatten());
-        inits.filter_map(|init| NodeProcesses::of(&init.into_process()).ok()).collect()
+        NodeProcesses::of(inits.map(Client::into_process))
     }
 
     fn places<'a>(&'a self, namespaces: impl Iterator<Item = &'a NamespaceName>) -> Vec<processes_inside::Place<'a>> {

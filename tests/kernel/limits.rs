@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::harness::feature::skip;
 use super::harness::fingerprint::assert_restored;
-use super::harness::{User, apply, assert_no_changes, destroy, in_namespaces, lab, settled_fingerprint, sh, topo, with_users};
+use super::harness::{
+    User, apply, assert_no_changes, destroy, eventually, in_namespaces, lab, settled_fingerprint, sh, topo, with_users,
+};
 
 const LAB: &str = r#"
 name: NAME
@@ -89,6 +91,29 @@ fn limits_hold_change_in_place_and_leave_nothing() {
         destroy("limits0");
         assert!(groups(base, "limits0").is_empty());
         assert_restored(&before);
+    });
+}
+
+#[test]
+fn the_kernel_kills_a_process_that_needs_too_much_memory_and_the_node_lives_on() {
+    with_users(|| {
+        if !has_control_groups() {
+            return;
+        }
+        let greedy = r#"greedy: { command: "until test -e /run/begin; do sleep 0.05; done; head -c 100m /dev/zero | tail" }"#;
+        let file = lab(&of("limits5").replace("main: {", &format!("{greedy}, main: {{")));
+        apply(&file);
+        let [group] = &groups(Path::new("/sys/fs/cgroup"), "limits5")[..] else { panic!("one node has limits") };
+        let init = read(group, "cgroup.procs").lines().next().unwrap().to_owned();
+        topo(&["exec", "a", "touch", "/run/begin"]).ok();
+        eventually("the end of the process", || topo(&["ps", "limits5"]).ok().stdout.contains("greedy   exited (137)"));
+        assert!(!read(group, "memory.events").contains("oom_kill 0"));
+        assert_eq!(read(group, "cgroup.procs").lines().next(), Some(init.as_str()), "the init lives on");
+        topo(&["ps", "limits5"]).ok().says("main     running");
+        topo(&["plan", &file]).ok().says("Plan: 0 to add, 1 to change");
+        topo(&["start", "a/greedy"]).ok();
+        destroy("limits5");
+        assert!(groups(Path::new("/sys/fs/cgroup"), "limits5").is_empty());
     });
 }
 

@@ -15,6 +15,7 @@ mod bridge_ports;
 mod command_line;
 mod concurrency;
 mod crash;
+mod daemons;
 mod drift;
 mod examples;
 mod failure;

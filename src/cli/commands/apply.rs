@@ -84,7 +84,7 @@ impl ApplyArgs {
         adopt.extend(self.adopt.links.iter().cloned());
         let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
         let mut session = Session::open(&goal.lab, &self.change)?;
-        session.kernel.employ(spawner);
+        session.kernel.use_spawner(spawner);
         let mut options = Options { expected: Some(&plan), ..self.options(context) };
         options.allow_side_effects |= allow_side_effects;
         change::run(session, goal, &options, context.output)
@@ -95,7 +95,7 @@ impl ApplyArgs {
         let Lab { name, desired, source } = input::parse(text, &input::display(&self.path), context.output)?;
         let goal = Goal::apply(name, desired).adopting(self.adopt.links.iter().cloned());
         let mut session = Session::confirm(early, &goal.lab, &self.change)?;
-        session.kernel.employ(spawner);
+        session.kernel.use_spawner(spawner);
         let options = Options { source: Some(&source), ..self.options(context) };
         change::run(session, goal, &options, context.output)
     }

@@ -67,7 +67,7 @@ impl Run for DestroyArgs {
                 (Session::confirm(early, &lab.name, &self.change)?, Goal::destroy(lab.name, lab.desired))
             }
         };
-        session.kernel.employ(spawner);
+        session.kernel.use_spawner(spawner);
         let options = Options { kill: self.kill, ..Options::new(Intent::Destroy, &self.change, context.elsewhere) };
         change::run(session, goal, &options, context.output)
     }

@@ -74,7 +74,7 @@ fn spawner(linux: &mut Linux) -> Result<&Spawner, Errno> {
     // It is started before this process gives up its privileges, and by the command alone: it is the same program.
     let missing = || Errno { number: 0, message: Some("only the command `topo` can start nodes".to_owned()) };
     let mut spawner = linux.spawner.take().ok_or_else(missing)?;
-    spawner.furnish(&linux.lab, linux.lock.as_ref()).map_err(failed)?;
+    spawner.provide(&linux.lab, linux.lock.as_ref()).map_err(failed)?;
     Ok(linux.spawner.insert(spawner))
 }
 

@@ -32,11 +32,13 @@ use crate::resource::node::process::{ProcessName, Settled};
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The time that the declared processes of a node have to end as their definitions say.
 const SHUTDOWN: Duration = Duration::from_secs(60);
+/// The time without work after which an init gives up memory that it needs only for work.
+const IDLE: Duration = Duration::from_secs(2);
 /// The time that the other processes of a node have to end after SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// What becomes an init.
-pub struct Embryo {
+pub struct NewInit {
     /// The lab.
     pub lab: LabName,
     /// The name of the node.
@@ -49,12 +51,12 @@ pub struct Embryo {
     pub logs: OwnedFd,
 }
 
-impl Embryo {
+impl NewInit {
     /// Sets up the node from inside of its namespaces, and begins to listen.
     ///
     /// # Errors
     /// Returns the step that the system refused. Nothing is left then.
-    pub fn grow(self) -> Result<Init, Refusal> {
+    pub fn start(self) -> Result<Init, Refusal> {
         title::set(&title::of(&self.lab, self.name.as_str())).map_err(|error| Refusal::new("use /proc", &error))?;
         let network = process::identity("/proc/self/ns/net").map_err(|error| Refusal::new("use /proc", &error))?;
         let isolation = &self.node.isolation;
@@ -86,6 +88,7 @@ impl Embryo {
                 environment(),
             )),
             ends: false,
+            worked: Some(Instant::now()),
             node: self.node,
         })
     }
@@ -133,7 +136,7 @@ struct Connection {
     awaits: Option<ProcessName>,
 }
 
-/// A grown init.
+/// An init that serves its node.
 pub struct Init {
     node: Node,
     /// The device and the inode of its network namespace.
@@ -149,17 +152,18 @@ pub struct Init {
     binds: Binds,
     supervisor: Supervisor,
     ends: bool,
+    /// When something happened that it gives up memory after; `None` if it has done that since.
+    worked: Option<Instant>,
 }
 
 impl Init {
     /// Makes the node end with this process, if there is one.
-    pub fn accompany(&mut self, holder: Option<OwnedFd>) {
+    pub fn end_with(&mut self, holder: Option<OwnedFd>) {
         self.holder = holder;
     }
 
     /// Serves until the node ends.
     pub fn run(mut self) {
-        process::forget_code();
         while !self.ends && self.turn().is_ok() {}
         if self.is_first {
             self.end_processes();
@@ -175,10 +179,10 @@ impl Init {
         let holder = self.holder.iter().map(AsFd::as_fd);
         let all = own.chain(notices.iter().map(|(_, descriptor)| *descriptor)).chain(sockets).chain(holder);
         let mut waiting: Vec<PollFd<'_>> = all.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
-        match poll(&mut waiting, self.patience(Duration::MAX)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let count = match poll(&mut waiting, self.patience(if self.worked.is_some() { IDLE } else { Duration::MAX })) {
+            Err(Errno::EINTR) => 0,
+            count => count?,
+        };
         let ready: Vec<bool> = waiting.iter().map(|descriptor| descriptor.any().unwrap_or(true)).collect();
         drop(waiting);
         let notices: Vec<ProcessName> = notices.into_iter().map(|(name, _)| name).collect();
@@ -187,13 +191,20 @@ impl Init {
         let (of_commands, of_holder) = rest.split_at(self.connections.len());
         self.ends |= of_holder.contains(&true);
         let now = Instant::now();
+        let is_due = self.supervisor.next_deadline().is_some_and(|deadline| deadline <= now);
+        if count > 0 {
+            self.worked = Some(now);
+        } else if self.worked.is_some_and(|worked| now.duration_since(worked) >= IDLE) {
+            process::forget_code();
+            self.worked = None;
+        }
         if own[0] {
             self.take_signals(now);
         }
         for (name, _) in notices.iter().zip(of_processes).filter(|(_, is_ready)| **is_ready) {
             self.supervisor.readable(name, now);
         }
-        if self.supervisor.next_deadline().is_some_and(|deadline| deadline <= now) {
+        if is_due {
             self.supervisor.tick(now);
         }
         self.serve_all(of_commands, now);

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::datagram::{self, receive, send};
 use super::directory::Nodes;
-use super::init::Embryo;
+use super::init::NewInit;
 use super::protocol::Refusal;
 use super::{KINDS, cgroup, logs, mounts, title};
 use crate::kernel::Errno as KernelErrno;
@@ -41,9 +41,9 @@ const TIMEOUT: u16 = 20_000;
 #[derive(Debug, Serialize, Deserialize)]
 enum Order {
     /// Use what comes with the order: the directories of the inits' sockets and logs, and the lab's lock, if there is one.
-    Furnish,
+    Use,
     /// Let the inits end with the process whose descriptor comes with the order.
-    Accompany,
+    EndWith,
     /// Start an init in the network namespace whose descriptor comes with the order.
     Init { lab: LabName, name: NamespaceName, node: Node },
     /// Make a network namespace that a user namespace of its own owns.
@@ -61,7 +61,7 @@ struct Outcome {
 pub struct Spawner {
     socket: OwnedFd,
     child: Child,
-    is_furnished: bool,
+    is_ready: bool,
 }
 
 impl Spawner {
@@ -76,9 +76,9 @@ impl Spawner {
         // Inits write their titles over the arguments.
         command.arg0("topo").args(ARGUMENTS).arg(" ".repeat(title::LENGTH)).env_clear();
         command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
-        let spawner = Self { socket, child: command.spawn()?, is_furnished: false };
+        let spawner = Self { socket, child: command.spawn()?, is_ready: false };
         if let Some(holder) = holder {
-            send(spawner.socket.as_fd(), &Order::Accompany, &[holder.as_fd()])?;
+            send(spawner.socket.as_fd(), &Order::EndWith, &[holder.as_fd()])?;
         }
         Ok(spawner)
     }
@@ -87,14 +87,14 @@ impl Spawner {
     ///
     /// # Errors
     /// Fails if the directory cannot be used, or the spawner has ended.
-    pub fn furnish(&mut self, lab: &LabName, lock: Option<&OwnedFd>) -> io::Result<()> {
-        if !self.is_furnished {
+    pub fn provide(&mut self, lab: &LabName, lock: Option<&OwnedFd>) -> io::Result<()> {
+        if !self.is_ready {
             let directory = Nodes::open_or_create(lab)?.descriptor()?;
             let logs = logs::open_or_create(lab)?;
             let descriptors = [Some(directory.as_fd()), Some(logs.as_fd()), lock.map(AsFd::as_fd)];
             let descriptors: Vec<_> = descriptors.into_iter().flatten().collect();
-            send(self.socket.as_fd(), &Order::Furnish, &descriptors)?;
-            self.is_furnished = true;
+            send(self.socket.as_fd(), &Order::Use, &descriptors)?;
+            self.is_ready = true;
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Drop for Spawner {
 
 /// Runs as the spawner until the process that started it ends or has no more orders. Returns in the spawner, and in an init when that ends.
 pub fn run() {
-    let role = Workshop::open().map(|mut workshop| workshop.serve());
+    let role = Server::open().map(|mut server| server.serve());
     if let Ok(Role::Spawner) = role {
         // The process that started it may not: the root of the hierarchy is read-only for whoever has dropped CAP_DAC_OVERRIDE.
         cgroup::clean_up();
@@ -163,7 +163,7 @@ pub fn run() {
 }
 
 /// The spawner, from inside.
-struct Workshop {
+struct Server {
     orders: Option<OwnedFd>,
     directory: Option<OwnedFd>,
     logs: Option<OwnedFd>,
@@ -172,27 +172,31 @@ struct Workshop {
     holder: Option<OwnedFd>,
     /// The mount namespace of the machine, once the spawner has left it.
     machine: Option<File>,
+    /// The PID namespace of the spawner, if its children can be started in another one and in this one again.
+    processes: Option<File>,
 }
 
-impl Workshop {
+impl Server {
     /// Takes over the descriptors, and gives up the rest of what was inherited.
     fn open() -> io::Result<Self> {
         process::close_from(3)?;
         let orders = io::stdin().as_fd().try_clone_to_owned()?;
         process::detach()?;
         process::leave_no_zombies()?;
-        Ok(Self { orders: Some(orders), directory: None, logs: None, lock: None, holder: None, machine: None })
+        // In a sandbox that shares the processes of the machine, the kernel refuses to return: others own their namespace.
+        let processes = File::open("/proc/self/ns/pid").ok().filter(|own| setns(own, CloneFlags::CLONE_NEWPID).is_ok());
+        Ok(Self { orders: Some(orders), directory: None, logs: None, lock: None, holder: None, machine: None, processes })
     }
 
     fn serve(&mut self) -> Role {
         while let Some(Ok(Some((order, descriptors)))) = self.orders.as_ref().map(|orders| receive(orders.as_fd())) {
             let mut descriptors = descriptors.into_iter();
             let (name, done) = match order {
-                Order::Furnish => {
+                Order::Use => {
                     (self.directory, self.logs, self.lock) = (descriptors.next(), descriptors.next(), descriptors.next());
                     continue;
                 }
-                Order::Accompany => {
+                Order::EndWith => {
                     self.holder = descriptors.next();
                     continue;
                 }
@@ -230,38 +234,52 @@ impl Workshop {
             let machine = File::open("/proc/self/ns/mnt").and_then(|machine| mounts::copy().map(|()| machine));
             self.machine = Some(machine.map_err(|error| Refusal::new("copy the mounts", &error))?);
         }
-        if !divide()? {
+        let isolation = &node.isolation;
+        // Only children are in a new PID namespace, and have new clocks. The spawner can make the former for a child, if no new user namespace
+        // is to own it: one process less for each init.
+        let needs_second = isolation.has(NamespaceKind::User) || isolation.has(NamespaceKind::Time) || self.processes.is_none();
+        let made = if needs_second { CloneFlags::empty() } else { flags(isolation) & CloneFlags::CLONE_NEWPID };
+        if !self.fork_into(made)? {
             return Ok(Role::Spawner);
         }
-        if let Err(refusal) = limit(&lab, &name, &node, &network).and_then(|()| self.enter(&node, &network)) {
-            self.report(&name, Err(refusal));
-            return Ok(Role::Copy);
-        }
+        let entered =
+            limit(&lab, &name, &node, &network).and_then(|()| self.enter(&node, &network, flags(&node.isolation) - made));
         drop(network);
-        // Only children are in the new PID namespace, and have the new clocks.
-        match divide() {
+        match entered.and_then(|()| if needs_second { fork_copy() } else { Ok(true) }) {
             Ok(false) => {}
-            Ok(true) => self.grow(Embryo { lab, name, node, directory, logs }),
+            Ok(true) => self.serve_node(NewInit { lab, name, node, directory, logs }),
             Err(refusal) => self.report(&name, Err(refusal)),
         }
         Ok(Role::Copy)
     }
 
+    /// Forks into new namespaces. Returns true in the copy.
+    fn fork_into(&mut self, new: CloneFlags) -> Result<bool, Refusal> {
+        let Some(own) = self.processes.as_ref().filter(|_| !new.is_empty()) else { return fork_copy() };
+        unshare(new).map_err(|error| Refusal::new("create namespaces", &error.into()))?;
+        let forked = fork_copy();
+        if !matches!(forked, Ok(true)) && setns(own, CloneFlags::CLONE_NEWPID).is_err() {
+            // Other inits must not get into that namespace.
+            self.orders = None;
+        }
+        forked
+    }
+
     /// Becomes an init, and returns when the node ends.
-    fn grow(&mut self, embryo: Embryo) {
-        let name = embryo.name.clone();
-        let ready = embryo.grow();
+    fn serve_node(&mut self, new: NewInit) {
+        let name = new.name.clone();
+        let ready = new.start();
         self.report(&name, ready.as_ref().map(|_| None).map_err(Refusal::clone));
         if let Ok(mut init) = ready {
             self.orders = None;
-            init.accompany(self.holder.take());
-            (self.lock, self.directory, self.logs, self.machine) = (None, None, None, None);
+            init.end_with(self.holder.take());
+            (self.lock, self.directory, self.logs, self.machine, self.processes) = (None, None, None, None, None);
             init.run();
         }
     }
 
-    /// Enters the network namespace, and new namespaces of the other kinds.
-    fn enter(&self, node: &Node, network: &OwnedFd) -> Result<(), Refusal> {
+    /// Enters the network namespace, and these new namespaces.
+    fn enter(&self, node: &Node, network: &OwnedFd, new: CloneFlags) -> Result<(), Refusal> {
         let refused = |step: &'static str| move |error: io::Error| Refusal::new(step, &error);
         let isolation = &node.isolation;
         // SAFETY: a disposition that is no function of this program. An init waits for its children.
@@ -276,7 +294,7 @@ impl Workshop {
         }
         let entered = setns(network, CloneFlags::CLONE_NEWNET).map_err(io::Error::from);
         entered.map_err(refused("enter the network namespace"))?;
-        unshare(flags(isolation)).map_err(io::Error::from).map_err(refused("create namespaces"))?;
+        unshare(new).map_err(io::Error::from).map_err(refused("create namespaces"))?;
         if isolation.has(NamespaceKind::Time) {
             std::fs::write("/proc/self/timens_offsets", node.time.lines()).map_err(refused("set the clocks"))?;
         }
@@ -329,7 +347,7 @@ fn limit(lab: &LabName, name: &NamespaceName, node: &Node, network: &OwnedFd) ->
     cgroup::create(lab, name, status.st_ino, node.limits)
 }
 
-/// What a process is after it has divided.
+/// What a process is after it has forked.
 enum Role {
     /// Still the spawner.
     Spawner,
@@ -338,7 +356,7 @@ enum Role {
 }
 
 /// Forks. Returns true in the copy.
-fn divide() -> Result<bool, Refusal> {
+fn fork_copy() -> Result<bool, Refusal> {
     // SAFETY: the spawner has a single thread, so the child finds all locks released.
     match unsafe { fork() } {
         Ok(ForkResult::Parent { .. }) => Ok(false),

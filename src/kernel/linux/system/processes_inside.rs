@@ -1,6 +1,6 @@
 //! Finds processes inside of network namespaces through /proc, and ends them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -40,35 +40,47 @@ pub(in crate::kernel::linux) struct Place<'a> {
     pub(in crate::kernel::linux) file: &'a File,
 }
 
-/// The processes that end with a node.
+/// The processes that end with nodes.
+#[derive(Default)]
 pub(in crate::kernel::linux) struct NodeProcesses {
-    init: i32,
-    /// The node's PID namespace, if it has one.
-    namespace: Option<(u64, u64)>,
+    inits: HashSet<i32>,
+    /// The PID namespaces of nodes.
+    namespaces: HashSet<(u64, u64)>,
 }
 
 impl NodeProcesses {
-    /// Returns those of the node with this init.
+    /// Returns those of the nodes with these inits. One that ends meanwhile is left out.
     ///
     /// # Errors
-    /// Fails if it cannot be found out in which PID namespace the init is.
-    pub(in crate::kernel::linux) fn of(init: &Process) -> io::Result<Self> {
-        let namespace = identity(&format!("/proc/{}/ns/pid", init.number()))?;
-        let is_own = namespace != identity("/proc/self/ns/pid")?;
-        Ok(Self { init: init.number(), namespace: is_own.then_some(namespace) })
+    /// Fails if it cannot be found out in which PID namespace this process is.
+    pub(in crate::kernel::linux) fn of(inits: impl Iterator<Item = Process>) -> io::Result<Self> {
+        let own = identity("/proc/self/ns/pid")?;
+        let mut processes = Self::default();
+        for init in inits {
+            let Ok(namespace) = pid_namespace(init.number()) else { continue };
+            processes.inits.insert(init.number());
+            if namespace != own {
+                processes.namespaces.insert(namespace);
+            }
+        }
+        Ok(processes)
     }
 
     fn include(&self, process: i32) -> bool {
-        let is_inside = |namespace: (u64, u64)| identity(&format!("/proc/{process}/ns/pid")).is_ok_and(|own| own == namespace);
-        process == self.init || self.namespace.is_some_and(is_inside)
+        let is_inside = || pid_namespace(process).is_ok_and(|namespace| self.namespaces.contains(&namespace));
+        self.inits.contains(&process) || (!self.namespaces.is_empty() && is_inside())
     }
+}
+
+fn pid_namespace(process: i32) -> io::Result<(u64, u64)> {
+    identity(&format!("/proc/{process}/ns/pid"))
 }
 
 /// Returns the processes inside of these namespaces, as far as they are visible to this process.
 ///
 /// # Errors
 /// Fails if /proc cannot be read.
-pub(in crate::kernel::linux) fn find(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<ProcessInside>> {
+pub(in crate::kernel::linux) fn find(places: &[Place<'_>], nodes: &NodeProcesses) -> io::Result<Vec<ProcessInside>> {
     Ok(search(places, nodes)?.into_iter().map(|(process, _)| process).collect())
 }
 
@@ -76,7 +88,7 @@ pub(in crate::kernel::linux) fn find(places: &[Place<'_>], nodes: &[NodeProcesse
 ///
 /// # Errors
 /// Fails if a process cannot be signalled, or new processes keep appearing.
-pub(in crate::kernel::linux) fn end(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<ProcessInside>> {
+pub(in crate::kernel::linux) fn end(places: &[Place<'_>], nodes: &NodeProcesses) -> io::Result<Vec<ProcessInside>> {
     let mut ended = Vec::new();
     for _ in 0..ROUNDS {
         let found = search(places, nodes)?;
@@ -100,7 +112,7 @@ pub(in crate::kernel::linux) fn end(places: &[Place<'_>], nodes: &[NodeProcesses
 }
 
 /// Returns the processes, each with a descriptor that was opened before the namespace of the process was checked.
-fn search(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<(ProcessInside, Process)>> {
+fn search(places: &[Place<'_>], nodes: &NodeProcesses) -> io::Result<Vec<(ProcessInside, Process)>> {
     if places.is_empty() {
         return Ok(Vec::new());
     }
@@ -117,7 +129,7 @@ fn search(places: &[Place<'_>], nodes: &[NodeProcesses]) -> io::Result<Vec<(Proc
         let namespace = threads
             .into_iter()
             .find_map(|thread| identities.get(&identity(&format!("/proc/{process}/task/{thread}/ns/net")).ok()?).copied());
-        if let Some(namespace) = namespace.filter(|_| !nodes.iter().any(|node| node.include(process))) {
+        if let Some(namespace) = namespace.filter(|_| !nodes.include(process)) {
             let command = std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim_end().to_owned();
             found.push((ProcessInside { namespace: namespace.clone(), process, command }, handle));
         }
