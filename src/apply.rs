@@ -12,7 +12,7 @@ use std::sync::Arc;
 use self::undo::recover;
 use self::wait::{VerifyError, verify};
 pub use self::wait::{WaitError, until_usable};
-use crate::diff::{Change, Conflict, diff, held_by_others};
+use crate::diff::{Action, Attribute, Change, Conflict, diff, held_by_others};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::operation::Operation;
@@ -144,18 +144,34 @@ pub struct Goal {
     pub record: Record,
     /// What other labs hold of `host`.
     pub others: Others,
+    /// Attributes that stay as they are, whatever the lab says. Links that must be made or removed do not: others depend on them.
+    pub left_alone: BTreeSet<Attribute>,
 }
 
 impl Goal {
     /// Returns the goal of `apply`: the lab as declared.
     pub fn apply(lab: LabName, desired: State) -> Self {
         let desired = Arc::new(desired);
-        Self { lab, interest: desired.clone(), desired, record: Record::default(), others: Others::default() }
+        Self {
+            lab,
+            interest: desired.clone(),
+            desired,
+            record: Record::default(),
+            others: Others::default(),
+            left_alone: BTreeSet::new(),
+        }
     }
 
     /// Returns the goal of `destroy`: an empty lab. `declared` is the state of the lab file, if there is one.
     pub fn destroy(lab: LabName, declared: State) -> Self {
-        Self { lab, interest: Arc::new(declared), desired: Arc::default(), record: Record::default(), others: Others::default() }
+        Self {
+            lab,
+            interest: Arc::new(declared),
+            desired: Arc::default(),
+            record: Record::default(),
+            others: Others::default(),
+            left_alone: BTreeSet::new(),
+        }
     }
 }
 
@@ -179,6 +195,11 @@ impl Goal {
         self.others.keep_impaired(&mut live);
         live.taken_ports = self.record.ports.clone();
         live
+    }
+
+    fn leaves_alone(&self, change: &Change) -> bool {
+        let is_needed = matches!(change.id, ResourceId::Link(_) | ResourceId::Namespace(_)) && change.action != Action::Update;
+        !self.left_alone.is_empty() && !is_needed && self.left_alone.contains(&change.attribute())
     }
 
     /// Returns the goal for the verification. Objects that have left the lab are removed by then: what others have added under the same
@@ -284,12 +305,29 @@ fn with_defaults_of_new_links(goal: &Goal, live: &Live, plan: &Plan) -> Option<S
     })
 }
 
+/// Observes these namespaces again, and plans with what the last observation found in the others. The goal must be that of the last
+/// observation, apart from the resources that are left alone.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_again(
+    kernel: &mut impl Kernel,
+    goal: &Goal,
+    touched: &BTreeSet<NamespaceName>,
+) -> Result<(Live, Plan), PrepareError> {
+    let live = goal.own(kernel.observe_again(&goal.interest, touched)?);
+    let plan = plan_for(kernel, goal, &live)?;
+    Ok((live, plan))
+}
+
 fn plan_for(kernel: &mut impl Kernel, goal: &Goal, live: &Live) -> Result<Plan, PrepareError> {
     let forgotten: BTreeSet<SysctlKey> =
         goal.record.forgotten(&goal.desired, live).map(|(_, key)| key.of_default().unwrap_or_else(|| key.clone())).collect();
     let defaults = if forgotten.is_empty() { BTreeMap::new() } else { kernel.defaults(&forgotten)? };
     let desired = goal.record.restore(&goal.desired, live, &defaults, &goal.others);
-    let plan = plan_from(&goal.lab, &desired, live, &BTreeMap::new())?;
+    let mut difference = diff(&desired, live).map_err(PrepareError::Conflicts)?;
+    difference.changes.retain(|change| !goal.leaves_alone(change));
+    let plan = plan(&goal.lab, &desired, live, difference, &BTreeMap::new());
     let conflicts = held_by_others(&plan.changes, &goal.others);
     if conflicts.is_empty() { Ok(plan) } else { Err(PrepareError::Conflicts(conflicts)) }
 }

@@ -21,6 +21,7 @@ mod session;
 mod signals;
 mod uplink;
 mod wait;
+mod watch;
 
 mod commands {
     pub mod apply;
@@ -37,6 +38,7 @@ mod commands {
     pub mod schema;
     pub mod shell;
     pub mod validate;
+    pub mod watch;
 }
 
 use std::ffi::OsString;
@@ -44,7 +46,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::commands::{apply, control, destroy, exec, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, validate};
+use self::commands::{
+    apply, control, destroy, exec, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, validate,
+    watch as watch_command,
+};
 use self::elsewhere::{Elsewhere, Sought};
 use self::environment::{Access, Environment};
 use self::error::Failure;
@@ -109,6 +114,7 @@ enum Command {
     Stop(control::StopArgs),
     Restart(control::RestartArgs),
     List(list::ListArgs),
+    Watch(watch_command::WatchArgs),
     Namespaces(namespaces::NamespacesArgs),
     #[command(subcommand)]
     Sandbox(sandbox::SandboxCommand),
@@ -131,6 +137,7 @@ impl Command {
             Self::Stop(command) => command,
             Self::Restart(command) => command,
             Self::List(command) => command,
+            Self::Watch(command) => command,
             Self::Namespaces(command) => command,
             Self::Sandbox(command) => command,
             Self::Validate(command) => command,

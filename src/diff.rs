@@ -86,6 +86,9 @@ pub enum Subject {
     Part(Sides<Part>),
 }
 
+/// A resource, and the names of attributes of it, or one word for it as a whole: `missing`, `extra`, `replaced`, `value`.
+pub type Attribute = (ResourceId, String);
+
 /// A change of one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
@@ -133,6 +136,18 @@ impl Change {
             Subject::Object(object) => object.inspect(Shown { after: true }),
             Subject::Part(sides) => sides.after.as_ref().map(Part::show),
         }
+    }
+
+    /// Returns what differs: the resource, and the names of its attributes, or the action.
+    pub fn attribute(&self) -> Attribute {
+        let fields: Vec<String> = self.fields().into_iter().map(|field| field.name).collect();
+        let action = match self.action {
+            Action::Create => "missing",
+            Action::Update => "value",
+            Action::Replace => "replaced",
+            Action::Delete => "extra",
+        };
+        (self.id.clone(), if fields.is_empty() { action.to_owned() } else { fields.join(", ") })
     }
 
     /// Returns the title of the resource in plans: its kind and its name.

@@ -75,6 +75,7 @@ mod record;
 mod diff;
 mod plan;
 mod report;
+mod watch;
 
 mod snapshot;
 

@@ -108,7 +108,29 @@ pub struct State {
     pub ignore: Ignore,
 }
 
+struct Concerned<'a> {
+    state: &'a State,
+    namespace: &'a NamespaceName,
+    is_concerned: bool,
+}
+
+impl Visit for Concerned<'_> {
+    fn visit<O: Registered>(&mut self) {
+        self.is_concerned |= self.state.objects::<O>().keys().any(|(place, _)| place == self.namespace);
+    }
+}
+
 impl State {
+    /// Returns whether something is in a namespace.
+    pub fn concerns(&self, namespace: &NamespaceName) -> bool {
+        let mut concerned = Concerned { state: self, namespace, is_concerned: false };
+        table::visit(&mut concerned);
+        let links = self.links.keys().any(|link| link.namespace == *namespace);
+        let sysctls = || self.sysctls.keys().any(|(place, _)| place == namespace);
+        let parts = || self.parts.keys().any(|(place, _)| place == namespace);
+        concerned.is_concerned || links || sysctls() || parts()
+    }
+
     /// Returns the link with that name.
     pub fn link(&self, id: &LinkId) -> Option<&Link> {
         self.links.get(id).map(|link| &**link)

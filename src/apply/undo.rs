@@ -42,6 +42,7 @@ fn roll_back(kernel: &mut impl Kernel, goal: &Goal, before: &Live) -> Aftermath 
         interest: Arc::new(interest),
         record: Record { lost: goal.record.lost.clone(), ports: goal.record.ports.clone(), ..Record::default() },
         others: goal.others.clone(),
+        left_alone: goal.left_alone.clone(),
     };
     let mut failure: Option<Box<dyn std::error::Error + Send + Sync>> = None;
     for _ in 0..UNDO_ATTEMPTS {

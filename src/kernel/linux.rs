@@ -3,6 +3,7 @@
 mod early;
 mod execute;
 pub mod inet6;
+pub mod monitor;
 pub mod node;
 mod observe;
 mod system;

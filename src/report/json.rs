@@ -19,7 +19,8 @@ fn action(action: Action) -> &'static str {
     }
 }
 
-fn change(change: &Change) -> Value {
+/// Returns a change as a JSON value.
+pub fn change(change: &Change) -> Value {
     let resource = |attributes: Option<Attributes>| attributes.map_or(Value::Null, to_json);
     let fields = change.fields().into_iter().map(|field| {
         json!({

@@ -104,6 +104,47 @@ fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
     groups.into_iter().map(|(namespace, (_, changes))| (namespace, changes)).collect()
 }
 
+/// Returns in one line how a resource differs from what the lab says.
+pub fn difference(change: &Change, colour: Colour) -> String {
+    let fields: Vec<String> = change
+        .fields()
+        .iter()
+        .map(|field| format!("{} is {} instead of {}", field.name, value(&field.before), value(&field.after)))
+        .collect();
+    let how = match change.action {
+        Action::Create => "is missing".to_owned(),
+        Action::Delete => "is not in the lab".to_owned(),
+        Action::Update | Action::Replace if !fields.is_empty() => fields.join(", "),
+        Action::Update | Action::Replace => escape(change.reason.as_deref().unwrap_or("differs")).into_owned(),
+    };
+    format!("{}: {}", subject(change), colour.paint(change.action, &how))
+}
+
+/// Returns in one line what was done with a resource.
+pub fn repair(change: &Change, colour: Colour) -> String {
+    let fields: Vec<String> = change
+        .fields()
+        .iter()
+        .map(|field| format!("{} {} -> {}", field.name, value(&field.before), value(&field.after)))
+        .collect();
+    let how = match change.action {
+        Action::Create => "added".to_owned(),
+        Action::Delete => "removed".to_owned(),
+        Action::Update if !fields.is_empty() => fields.join(", "),
+        Action::Update => "changed".to_owned(),
+        Action::Replace => "made anew".to_owned(),
+    };
+    format!("{}: {}", subject(change), colour.paint(change.action, &how))
+}
+
+/// Returns the resource of a change, with its namespace.
+pub fn subject(change: &Change) -> String {
+    match &change.id {
+        ResourceId::Namespace(_) => change.title(),
+        id => format!("{} {}", id.namespace(), change.title()),
+    }
+}
+
 /// Writes one change: a line with its title, and a line for each attribute that differs.
 fn change(out: &mut String, change: &Change, colour: Colour) {
     let _ = write!(out, "{} {}", colour.paint(change.action, symbol(change.action)), change.title());

@@ -45,4 +45,5 @@ mod surroundings;
 mod sysctls;
 mod system_calls;
 mod update;
+mod watch;
 mod wide_bridge;

@@ -207,6 +207,16 @@ impl Client {
         }
     }
 
+    /// Asks to be told when a process begins, ends or becomes ready. The socket becomes readable then, or when the init ends.
+    ///
+    /// # Errors
+    /// Fails if the init does not listen.
+    pub fn follow(self) -> io::Result<UnixStream> {
+        protocol::send(&self.socket, &Request::Follow, &[])?;
+        self.socket.set_nonblocking(true)?;
+        Ok(self.socket)
+    }
+
     /// Asks to be told when the last request for a process is done.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ use crate::name::{LabName, NamespaceName};
 use crate::resource::node::Node;
 use crate::resource::node::file::NodePath;
 use crate::resource::node::isolation::NamespaceKind;
-use crate::resource::node::process::{ProcessName, Settled};
+use crate::resource::node::process::{ProcessName, Settled, State};
 
 /// The time that a command may take to send the rest of a request, or to take an answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -134,6 +134,8 @@ struct Connection {
     socket: UnixStream,
     /// The process that it waits for.
     awaits: Option<ProcessName>,
+    /// The states of the processes that it was told last, if it wants to be told.
+    follows: Option<Vec<(ProcessName, State, Option<i32>)>>,
 }
 
 /// An init that serves its node.
@@ -212,6 +214,7 @@ impl Init {
             self.accept();
         }
         self.answer_those_who_wait();
+        self.tell_those_who_follow();
         Ok(())
     }
 
@@ -230,7 +233,7 @@ impl Init {
             && socket.set_read_timeout(Some(TIMEOUT)).is_ok()
             && socket.set_write_timeout(Some(TIMEOUT)).is_ok()
         {
-            self.connections.push(Connection { socket, awaits: None });
+            self.connections.push(Connection { socket, awaits: None, follows: None });
         }
     }
 
@@ -266,9 +269,16 @@ impl Init {
     /// Answers one request. Returns whether the connection stays open.
     fn serve(&mut self, connection: &mut Connection, now: Instant) -> bool {
         let Ok(Some((request, bytes))) = protocol::receive::<Request>(&connection.socket) else { return false };
-        if let Request::Await(name) = request {
-            connection.awaits = Some(name);
-            return true;
+        match request {
+            Request::Await(name) => {
+                connection.awaits = Some(name);
+                return true;
+            }
+            Request::Follow => {
+                connection.follows = Some(self.supervisor.states());
+                return true;
+            }
+            _ => {}
         }
         let answer = match request {
             Request::PutBind { target, source, readonly } => {
@@ -306,6 +316,21 @@ impl Init {
                     protocol::send(&connection.socket, &Reply::Settled(settled), &[]).is_ok()
                 }
             }
+        });
+    }
+
+    /// Tells those who want to know that the state of a process has changed.
+    fn tell_those_who_follow(&mut self) {
+        if self.connections.iter().all(|connection| connection.follows.is_none()) {
+            return;
+        }
+        let states = self.supervisor.states();
+        self.connections.retain_mut(|connection| match &mut connection.follows {
+            Some(told) if *told != states => {
+                told.clone_from(&states);
+                protocol::send(&connection.socket, &Reply::Done, &[]).is_ok()
+            }
+            _ => true,
         });
     }
 
@@ -348,7 +373,7 @@ impl Init {
                 }
             }
             // Answered elsewhere.
-            Request::Await(_) | Request::PutBind { .. } => {}
+            Request::Await(_) | Request::Follow | Request::PutBind { .. } => {}
             Request::End => self.ends = true,
         }
         Ok((Reply::Done, Vec::new()))

@@ -61,6 +61,8 @@ pub enum Request {
     Process(ProcessName, Verb),
     /// Answer when the last request for a process is done.
     Await(ProcessName),
+    /// Answer with [`Reply::Done`] whenever a process begins, ends or becomes ready.
+    Follow,
     /// End all processes of the node, and then the init itself.
     End,
 }

@@ -19,6 +19,8 @@ pub enum Capability {
     ChangeUser = 7,
     /// Receive on ports below 1024, as vxlans can (CAP_NET_BIND_SERVICE).
     BindPort = 10,
+    /// Receive the notifications of other network namespaces (CAP_NET_BROADCAST).
+    Broadcast = 11,
     /// Change the network (CAP_NET_ADMIN).
     Network = 12,
     /// Open other processes' namespaces (CAP_SYS_PTRACE).

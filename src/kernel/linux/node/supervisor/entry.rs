@@ -365,7 +365,7 @@ impl Entry {
         self.failure.as_deref().filter(|_| is_final)
     }
 
-    fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         match self.phase {
             Phase::Waiting => State::Waiting,
             Phase::Starting => State::Starting,
@@ -379,12 +379,17 @@ impl Entry {
         }
     }
 
+    /// Returns the PID of the main process, while it runs.
+    pub(super) fn main(&self) -> Option<i32> {
+        self.run.as_ref().and_then(|run| run.main).map(Pid::as_raw)
+    }
+
     pub(super) fn status(&self, now: Instant) -> ProcessStatus {
         ProcessStatus {
             name: self.name.clone(),
             state: self.state(),
             age: u64::try_from(now.duration_since(self.since).as_millis()).unwrap_or(u64::MAX),
-            pid: self.run.as_ref().and_then(|run| run.main).map(Pid::as_raw),
+            pid: self.main(),
             restarts: self.restarts,
             last_end: self.last_end.clone(),
             failure: self.failure.clone(),

@@ -31,7 +31,7 @@ use self::addresses::Addresses;
 use self::entry::{Entry, Phase, Then};
 use self::log::Log;
 pub use self::log::Logs;
-use crate::resource::node::process::{Process, ProcessName, ProcessStatus, Settled};
+use crate::resource::node::process::{Process, ProcessName, ProcessStatus, Settled, State};
 
 /// The number of lines of its log with which a failure is explained.
 const LINES: usize = 10;
@@ -247,6 +247,11 @@ impl Supervisor {
     /// Returns the processes with their states, by name.
     pub fn status(&self, now: Instant) -> Vec<ProcessStatus> {
         self.entries.values().map(|entry| entry.status(now)).collect()
+    }
+
+    /// Returns what each process is doing, and its PID while it runs.
+    pub fn states(&self) -> Vec<(ProcessName, State, Option<i32>)> {
+        self.entries.iter().map(|(name, entry)| (name.clone(), entry.state(), entry.main())).collect()
     }
 
     /// Returns whether the last request for a process is done; `None` if there is no such process, as after a removal. A process that
