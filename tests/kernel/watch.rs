@@ -45,9 +45,14 @@ impl Watch {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, events) = channel();
         std::thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(serde_json::from_str(&line).expect("a line is an object")))
+            let schema = serde_json::from_str(include_str!("../../schemas/watch.schema.json")).expect("the schema is JSON");
+            let schema = jsonschema::validator_for(&schema).expect("the schema is one");
+            lines.map_while(Result::ok).try_for_each(|line| {
+                let event = serde_json::from_str(&line).expect("a line is an object");
+                // Not a panic: that of a thread would be lost.
+                let problem = schema.validate(&event).err().map(|error| serde_json::json!({ "event": error.to_string() }));
+                sender.send(problem.unwrap_or(event))
+            })
         });
         let watch = Self { child, events };
         watch.expect("watching");
