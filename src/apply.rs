@@ -271,7 +271,26 @@ impl Visit for Relinquish<'_> {
 /// # Errors
 /// Fails if the network cannot be read, or conflicts with the lab.
 pub fn prepare(kernel: &mut impl Kernel, goal: &Goal) -> Result<(Live, Plan), PrepareError> {
-    let mut live = goal.own(kernel.observe(&goal.interest)?);
+    let live = goal.own(kernel.observe(&goal.interest)?);
+    plan_completely(kernel, goal, live)
+}
+
+/// Observes these namespaces again, and plans with what the last observation found in the others. The goal must be that of the last
+/// observation, apart from what is left alone.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_again(
+    kernel: &mut impl Kernel,
+    goal: &Goal,
+    touched: &BTreeSet<NamespaceName>,
+) -> Result<(Live, Plan), PrepareError> {
+    let live = goal.own(kernel.observe_again(&goal.interest, touched)?);
+    plan_completely(kernel, goal, live)
+}
+
+/// Plans, and observes more if the plan needs that.
+fn plan_completely(kernel: &mut impl Kernel, goal: &Goal, mut live: Live) -> Result<(Live, Plan), PrepareError> {
     let mut plan = plan_for(kernel, goal, &live)?;
     if wait::lacks_routes(&plan) {
         wait::let_routes_arrive(kernel);
@@ -303,21 +322,6 @@ fn with_defaults_of_new_links(goal: &Goal, live: &Live, plan: &Plan) -> Option<S
         interest.sysctls.extend(unread.into_iter().map(|id| (id, Sysctl::new(""))));
         interest
     })
-}
-
-/// Observes these namespaces again, and plans with what the last observation found in the others. The goal must be that of the last
-/// observation, apart from the resources that are left alone.
-///
-/// # Errors
-/// As [`prepare`].
-pub fn prepare_again(
-    kernel: &mut impl Kernel,
-    goal: &Goal,
-    touched: &BTreeSet<NamespaceName>,
-) -> Result<(Live, Plan), PrepareError> {
-    let live = goal.own(kernel.observe_again(&goal.interest, touched)?);
-    let plan = plan_for(kernel, goal, &live)?;
-    Ok((live, plan))
 }
 
 fn plan_for(kernel: &mut impl Kernel, goal: &Goal, live: &Live) -> Result<Plan, PrepareError> {

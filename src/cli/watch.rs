@@ -161,7 +161,7 @@ impl<'a> Watcher<'a> {
         self.tell(&Event::Watching { namespaces, heals: self.options.heal })?;
         // What happened between the look and the subscription is seen by another one.
         self.schedule.touch(Scope::Everything, Instant::now());
-        self.found(&plan)
+        self.found(&plan, &Scope::Everything)
     }
 
     /// Takes notifications.
@@ -206,7 +206,7 @@ impl<'a> Watcher<'a> {
         match self.observe(&scope) {
             Ok((_, plan)) => {
                 self.follow()?;
-                self.found(&plan)
+                self.found(&plan, &scope)
             }
             Err(error) => self.failed(chain(&error)),
         }
@@ -220,7 +220,7 @@ impl<'a> Watcher<'a> {
     }
 
     /// Tells what differs, and puts it right if the user wants that.
-    fn found(&mut self, plan: &Plan) -> Result<(), Failure> {
+    fn found(&mut self, plan: &Plan, scope: &Scope) -> Result<(), Failure> {
         let by = std::mem::take(&mut self.senders);
         let news = self.drift.update(&plan.changes);
         if !news.cleared.is_empty() {
@@ -237,11 +237,11 @@ impl<'a> Watcher<'a> {
             (self.is_unapplied, self.error, self.delay) = (false, None, FIRST_DELAY);
             return Ok(());
         }
-        if self.options.heal && !self.is_unapplied { self.heal(&by) } else { Ok(()) }
+        if self.options.heal && !self.is_unapplied { self.heal(&by, scope) } else { Ok(()) }
     }
 
-    /// Puts the network right.
-    fn heal(&mut self, by: &Senders) -> Result<(), Failure> {
+    /// Puts the network right. Looks again where it has just looked: now nobody else changes the lab.
+    fn heal(&mut self, by: &Senders, scope: &Scope) -> Result<(), Failure> {
         let lock = match LabLock::acquire(&self.goal.lab, Duration::ZERO, || false) {
             Ok(lock) => lock,
             Err(LockError::Locked { .. }) => {
@@ -252,7 +252,7 @@ impl<'a> Watcher<'a> {
         };
         let began = Instant::now();
         self.goal.left_alone = self.fights.left_alone(began);
-        let healed = self.plan_and_execute();
+        let healed = self.plan_and_execute(scope);
         self.goal.left_alone.clear();
         drop(lock);
         let plan = match healed {
@@ -274,10 +274,11 @@ impl<'a> Watcher<'a> {
     }
 
     /// Plans with the lab's lock, and executes the plan. Returns it; it is empty if all that differs is left alone.
-    fn plan_and_execute(&mut self) -> Result<Plan, String> {
+    fn plan_and_execute(&mut self, scope: &Scope) -> Result<Plan, String> {
         let failed = |failure: &Failure| failure.chain().unwrap_or_default();
-        self.refresh().map_err(|failure| failed(&failure))?;
-        let (live, plan) = prepare(&mut self.kernel, &self.goal).map_err(|error| chain(&error))?;
+        let has_changed = self.refresh().map_err(|failure| failed(&failure))?;
+        let scope = if has_changed { &Scope::Everything } else { scope };
+        let (live, plan) = self.observe(scope).map_err(|error| chain(&error))?;
         let is_left_alone = |change: &Change| self.goal.left_alone.contains(&change.attribute());
         // A link that is missing cannot be left alone by itself: others depend on it.
         if plan.is_empty() || plan.changes.iter().any(is_left_alone) {
@@ -293,13 +294,14 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Reads the records, which other commands may have changed.
-    fn refresh(&mut self) -> Result<(), Failure> {
+    /// Reads the records, which other commands may have changed. Returns whether they have.
+    fn refresh(&mut self) -> Result<bool, Failure> {
         let (record, others) = (records::read(&self.goal.lab)?, records::others(&self.goal.lab)?);
-        if record != self.goal.record || others != self.goal.others {
+        let has_changed = record != self.goal.record || others != self.goal.others;
+        if has_changed {
             self.goal = self.goal.clone().with_records(record, others, &mut self.kernel)?;
         }
-        Ok(())
+        Ok(has_changed)
     }
 
     /// Compares with the lab file as it is now. Nothing is put right before the network matches the new one: the user applies it.

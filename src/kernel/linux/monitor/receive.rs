@@ -37,7 +37,20 @@ impl Notification<'_> {
         /// Neighbours that somebody has added, and what becomes of those that are deleted.
         const KEPT: u16 = libc::NUD_PERMANENT | libc::NUD_NOARP | libc::NUD_FAILED;
         let state = u16::from_ne_bytes([state[0], state[1]]);
-        libc::c_int::from(family) != libc::AF_BRIDGE && (state & KEPT != 0 || state == 0 || flags & libc::NTF_PROXY != 0)
+        let is_kept = state & KEPT != 0 || state == 0 || flags & libc::NTF_PROXY != 0;
+        libc::c_int::from(family) != libc::AF_BRIDGE && is_kept && !self.is_to_many()
+    }
+
+    /// Returns whether it is about a neighbour with a multicast or broadcast address, which the kernel makes as it needs it.
+    fn is_to_many(&self) -> bool {
+        /// The length of struct ndmsg.
+        const START: usize = 12;
+        // The first attribute is NDA_DST.
+        match self.body.get(START + 4..) {
+            Some([0xff, ..]) => true,
+            Some([first, ..]) if self.body.first() == Some(&(libc::AF_INET as u8)) => *first >= 224,
+            _ => false,
+        }
     }
 }
 
