@@ -51,8 +51,8 @@ links:
 /// Returns whether a router has learned the network of the other one, by the protocol number of BIRD.
 fn has_learned(router: &str, network: &str) -> bool {
     let family = if network.contains(':') { "-6" } else { "-4" };
-    let routes = ip(&["-n", router, family, "route", "show", "proto", "bird"]);
-    routes.as_array().is_some_and(|routes| routes.iter().any(|route| route["dst"] == network))
+    let learned = ip(&["-n", router, family, "route", "show", "proto", "bird"]);
+    learned.as_array().is_some_and(|learned| learned.iter().any(|route| route["dst"] == network))
 }
 
 #[test]

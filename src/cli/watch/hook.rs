@@ -25,17 +25,18 @@ impl Hook {
         self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         let mut command = Command::new("sh");
         command.args(["-c", &self.command]).env("TOPO_LAB", self.lab.as_str()).stdin(Stdio::piped());
-        let started = command.spawn().and_then(|mut child| {
-            let text = format!("{event}\n");
-            if let Some(mut stdin) = child.stdin.take() {
-                // It may not read it, and an event is shorter than a pipe is deep, unless it is about thousands of resources.
-                std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "warning: cannot run `sh`: {error}");
+                return;
             }
-            self.children.push(child);
-            Ok(())
-        });
-        if let Err(error) = started {
-            let _ = writeln!(std::io::stderr(), "warning: cannot run `sh`: {error}");
+        };
+        let text = format!("{event}\n");
+        if let Some(mut stdin) = child.stdin.take() {
+            // A long event fills the pipe of a command that does not read it.
+            std::thread::spawn(move || stdin.write_all(text.as_bytes()));
         }
+        self.children.push(child);
     }
 }

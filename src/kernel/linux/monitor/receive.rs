@@ -45,12 +45,10 @@ impl Notification<'_> {
     fn is_to_many(&self) -> bool {
         /// The length of struct ndmsg.
         const START: usize = 12;
-        // The first attribute is NDA_DST.
-        match self.body.get(START + 4..) {
-            Some([0xff, ..]) => true,
-            Some([first, ..]) if self.body.first() == Some(&(libc::AF_INET as u8)) => *first >= 224,
-            _ => false,
-        }
+        let is_inet = self.body.first().is_some_and(|family| libc::c_int::from(*family) == libc::AF_INET);
+        // The first attribute is NDA_DST. 224.0.0.0 and above are no hosts, and neither is ff00::/8.
+        let least = if is_inet { 224 } else { 0xff };
+        self.body.get(START + 4).is_some_and(|first| *first >= least)
     }
 }
 
