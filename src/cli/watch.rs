@@ -73,6 +73,8 @@ pub struct Watcher<'a> {
     error: Option<String>,
     delay: Duration,
     senders: Senders,
+    /// When this began.
+    start: Instant,
     hook: Option<Hook>,
     signals: Signals,
     output: &'a mut Output,
@@ -107,6 +109,7 @@ impl<'a> Watcher<'a> {
             error: None,
             delay: FIRST_DELAY,
             senders: Senders::new(),
+            start: Instant::now(),
             signals,
             output,
         })
@@ -134,7 +137,8 @@ impl<'a> Watcher<'a> {
         self.begin()?;
         systemd::notify("READY=1");
         loop {
-            let due = self.schedule.due().into_iter().chain(self.fights.next(Instant::now())).min();
+            let due = self.schedule.due().into_iter().chain(self.fights.next(self.now())).min();
+            let due = due.map(|due| self.start + due);
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
@@ -160,7 +164,7 @@ impl<'a> Watcher<'a> {
         let namespaces = self.goal.desired.namespaces.len();
         self.tell(&Event::Watching { namespaces, heals: self.options.heal })?;
         // What happened between the look and the subscription is seen by another one.
-        self.schedule.touch(Scope::Everything, Instant::now());
+        self.schedule.touch(Scope::Everything, self.now());
         self.found(&plan, &Scope::Everything)
     }
 
@@ -177,7 +181,7 @@ impl<'a> Watcher<'a> {
         }
         let scope =
             if notices.everything { Scope::Everything } else { Scope::Namespaces(notices.namespaces.into_keys().collect()) };
-        self.schedule.touch(scope, Instant::now());
+        self.schedule.touch(scope, self.now());
         Ok(())
     }
 
@@ -188,9 +192,9 @@ impl<'a> Watcher<'a> {
         let files = desired.parts.keys().filter(|(_, key)| !matches!(key, PartKey::Process(_))).map(|(namespace, _)| namespace);
         let namespaces: BTreeSet<NamespaceName> = settings.chain(files).cloned().collect();
         if input::read(self.options.path).is_ok_and(|text| text != self.text) {
-            self.schedule.touch(Scope::Everything, Instant::now());
+            self.schedule.touch(Scope::Everything, self.now());
         } else if !namespaces.is_empty() {
-            self.schedule.touch(Scope::Namespaces(namespaces), Instant::now());
+            self.schedule.touch(Scope::Namespaces(namespaces), self.now());
         }
     }
 
@@ -199,7 +203,7 @@ impl<'a> Watcher<'a> {
         let scope = self.schedule.take().unwrap_or_else(|| Scope::Namespaces(BTreeSet::new()));
         if lock::is_held(&self.goal.lab) {
             // What it does is shown if it is not what the file says in the end.
-            self.schedule.postpone(scope, Instant::now(), BUSY);
+            self.schedule.postpone(scope, self.now(), BUSY);
             return Ok(());
         }
         self.reload()?;
@@ -245,12 +249,12 @@ impl<'a> Watcher<'a> {
         let lock = match LabLock::acquire(&self.goal.lab, Duration::ZERO, || false) {
             Ok(lock) => lock,
             Err(LockError::Locked { .. }) => {
-                self.schedule.postpone(Scope::Everything, Instant::now(), BUSY);
+                self.schedule.postpone(Scope::Everything, self.now(), BUSY);
                 return Ok(());
             }
             Err(error) => return self.failed(chain(&error)),
         };
-        let began = Instant::now();
+        let began = self.now();
         self.goal.left_alone = self.fights.left_alone(began);
         let healed = self.plan_and_execute(scope);
         self.goal.left_alone.clear();
@@ -264,9 +268,9 @@ impl<'a> Watcher<'a> {
         }
         (self.error, self.delay) = (None, FIRST_DELAY);
         self.follow()?;
-        self.tell(&Event::Healed { changes: &plan.changes, time: began.elapsed() })?;
+        self.tell(&Event::Healed { changes: &plan.changes, time: self.now().saturating_sub(began) })?;
         let repaired = plan.changes.iter().map(Change::attribute);
-        for ((resource, attribute), time) in self.fights.healed(repaired, Instant::now()) {
+        for ((resource, attribute), time) in self.fights.healed(repaired, self.now()) {
             self.tell(&Event::LeftAlone { resource: &resource, attribute: &attribute, time, by })?;
         }
         self.drift.forget(&plan.changes);
@@ -313,12 +317,17 @@ impl<'a> Watcher<'a> {
                 self.goal = Goal::apply(lab.name, lab.desired).adopting(self.options.adopt.iter().cloned());
                 self.refresh()?;
                 self.is_unapplied = true;
-                self.schedule.touch(Scope::Everything, Instant::now());
+                self.schedule.touch(Scope::Everything, self.now());
                 self.tell(&Event::Reloaded { heals: self.options.heal })
             }
             Ok(lab) => self.tell(&Event::Failed { error: &format!("the file describes another lab now, `{}`", lab.name) }),
             Err(_) => self.tell(&Event::Failed { error: "the lab file is not valid any more; the last valid one is used" }),
         }
+    }
+
+    /// Returns the time since this began.
+    fn now(&self) -> Duration {
+        self.start.elapsed()
     }
 
     fn follow(&mut self) -> Result<(), Failure> {
@@ -329,7 +338,7 @@ impl<'a> Watcher<'a> {
 
     /// Tells an error, once, and looks again later.
     fn failed(&mut self, error: String) -> Result<(), Failure> {
-        self.schedule.postpone(Scope::Everything, Instant::now(), self.delay);
+        self.schedule.postpone(Scope::Everything, self.now(), self.delay);
         self.delay = (self.delay * 2).min(LONGEST_DELAY);
         if self.error.as_ref() == Some(&error) {
             return Ok(());

@@ -1,7 +1,7 @@
 //! What `topo watch` tells, as text and as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ impl Event<'_> {
 
     /// Returns the event as a JSON object.
     pub(super) fn to_json(&self, lab: &LabName) -> Value {
-        let mut object = json!({ "time": timestamp(SystemTime::now()), "event": self.word(), "lab": lab });
+        let mut object = json!({ "time": now(), "event": self.word(), "lab": lab });
         let mut add = |name: &str, value: Value| object[name] = value;
         let changes = |changes: &[Change]| changes.iter().map(json::change).collect::<Value>();
         match self {
@@ -89,7 +89,7 @@ impl Event<'_> {
 
     /// Returns the event as lines of text, each with the time of day in UTC.
     pub(super) fn to_text(&self, lab: &LabName, colour: Colour) -> String {
-        let time = timestamp(SystemTime::now());
+        let time = now();
         let time = time.get(11..23).unwrap_or(&time);
         self.lines(lab, colour).iter().map(|line| format!("{time}  {line}\n")).collect()
     }
@@ -122,6 +122,11 @@ impl Event<'_> {
             Self::Failed { error } => vec![format!("failed: {}", escape(error))],
         }
     }
+}
+
+/// Returns the time of day and the date in UTC.
+fn now() -> String {
+    timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// Returns lines for the first of many, and how many are left out.

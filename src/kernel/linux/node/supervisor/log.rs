@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -87,7 +87,13 @@ impl Log<'_> {
             }
             let separator = if last == *b"\n" { "" } else { "\n" };
             // One write, so that no line of the process comes in between.
-            file.write_all(format!("{separator}{MARK}{}] {text}\n", timestamp(SystemTime::now())).as_bytes())
+            file.write_all(
+                format!(
+                    "{separator}{MARK}{}] {text}\n",
+                    timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+                )
+                .as_bytes(),
+            )
         };
         let _ = write();
     }
