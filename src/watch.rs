@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn pauses_of_fights_grow_and_end() {
-        let at = |seconds| Duration::from_secs(1000 + seconds);
+        let at = |seconds: u64| Duration::from_secs(1000 + seconds);
         let mut fights = Fights::default();
         let heal = |fights: &mut Fights, second| fights.healed([attribute()].into_iter(), at(second));
         // Slow ones are no fight.
