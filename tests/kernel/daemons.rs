@@ -26,7 +26,7 @@ namespaces:
           template bgp to_r2 { local as 65001; connect retry time 1; connect delay time 1; }
           protocol bgp four from to_r2 { neighbor 192.0.2.2 as 65002; ipv4 { import all; export all; }; }
           protocol bgp six from to_r2 { neighbor 2001:db8::2 as 65002; ipv6 { import all; export all; }; }
-    interfaces: { lan: { type: bridge, addresses: [10.1.0.1/24, "2001:db8:1::1/64"] } }
+    interfaces: { lan: { bridge: {}, addresses: [10.1.0.1/24, "2001:db8:1::1/64"] } }
   r2:
     <<: *router
     files:
@@ -41,7 +41,7 @@ namespaces:
           template bgp to_r1 { local as 65002; connect retry time 1; connect delay time 1; }
           protocol bgp four from to_r1 { neighbor 192.0.2.1 as 65001; ipv4 { import all; export all; }; }
           protocol bgp six from to_r1 { neighbor 2001:db8::1 as 65001; ipv6 { import all; export all; }; }
-    interfaces: { lan: { type: bridge, addresses: [10.2.0.1/24, "2001:db8:2::1/64"] } }
+    interfaces: { lan: { bridge: {}, addresses: [10.2.0.1/24, "2001:db8:2::1/64"] } }
 links:
   - endpoints:
       - { interface: "r1:eth0", addresses: [192.0.2.1/24, "2001:db8::1/64"] }
@@ -79,7 +79,7 @@ fn routers_of_two_systems_speak_bgp() {
             "ipv4 { import all; export all; }; }\n          protocol bgp six from to_r1",
             "ipv4 { import all; export none; }; }\n          protocol bgp six from to_r1",
         ));
-        apply(&file).says("~ process bird  # reload: its file /etc/bird.conf changes");
+        apply(&file).says("~ process bird  # `/etc/bird.conf` changes");
         eventually("r2 keeps its network of IPv4 for itself", || !has_learned("r1", "10.2.0.0/24"));
         assert!(has_learned("r1", "2001:db8:2::/64"));
         assert_eq!(before, pid());

@@ -209,7 +209,7 @@ fn bursts_are_put_right_even_if_notifications_are_lost() {
         // While it is stopped, its buffer overflows.
         let pid = Pid::from_raw(watch.child.id().try_into().unwrap());
         kill(pid, Signal::SIGSTOP).unwrap();
-        sh("(for i in $(seq 6000); do echo link set eth0 mtu $((1280 + i % 2)); done) | ip -n red -batch -");
+        sh("(for i in $(seq 20000); do echo link set eth0 mtu $((1280 + i % 2)); done) | ip -n red -batch -");
         sh("ip -n blue link set eth0 mtu 1300");
         kill(pid, Signal::SIGCONT).unwrap();
         eventually("the repair", || topo(&["plan", &file]).ok().stdout.contains("No changes."));
