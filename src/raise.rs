@@ -1,8 +1,10 @@
 //! The inverse of [`crate::lower`]: turns a state into a lab file.
 
 mod devices;
+mod refused;
 
 pub use devices::leave_out as leave_out_devices;
+pub use refused::remove as remove_refused;
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::name::LabName;
 use crate::projection::{Described, Omitted};
-use crate::raise::{leave_out_devices, raise};
+use crate::raise::{leave_out_devices, raise, remove_refused};
 use crate::spec::LabFile;
 
 /// The width at which lists and maps get a line for each item.
@@ -21,7 +21,9 @@ pub fn file(name: &LabName, described: &Described) -> (LabFile, Vec<Omitted>) {
         raised.omitted.into_iter().map(|id| Omitted { what: id.to_string(), reason: "a lab file has no word for it".to_owned() });
     let mut lab = raised.lab;
     leave_out_devices(&mut lab, &described.state);
-    (lab, described.omitted.iter().cloned().chain(unsaid).collect())
+    let (lab, refused) = remove_refused(lab);
+    let refused = refused.into_iter().map(|(what, reason)| Omitted { what, reason });
+    (lab, described.omitted.iter().cloned().chain(unsaid).chain(refused).collect())
 }
 
 /// Returns the lab file as text, with a comment for everything that it cannot say.

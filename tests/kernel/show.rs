@@ -1,8 +1,8 @@
 //! `topo show`, `topo diff` and `topo list` beside what the kernel has.
 
 use super::harness::{
-    Feature, User, apply, assert_no_changes, assert_view, destroy, example, in_namespaces, lab, needs, settled_view, sh, topo,
-    with_users,
+    Feature, User, apply, assert_no_changes, assert_view, destroy, example, in_namespaces, lab, needs, needs_programs,
+    settled_view, sh, topo, with_users,
 };
 
 const PAIR: &str = "name: pair\n\
@@ -82,6 +82,29 @@ examples! {
     quickstart_is_recreated: "quickstart" []
     router_is_recreated: "router" [Bridge]
     star_100_is_recreated: "star-100" [Bridge]
+}
+
+#[test]
+fn web_is_recreated() {
+    in_namespaces(|| {
+        if needs(&[Feature::Ipv6]) && needs_programs(&["python3"]) {
+            is_recreated(&example("web"), "web");
+        }
+    });
+}
+
+#[test]
+fn what_a_file_would_be_refused_for_is_left_out() {
+    in_namespaces(|| {
+        let file = lab(PAIR);
+        apply(&file);
+        sh(
+            "ip -n b address add 192.0.2.9/24 dev eth0 valid_lft 1000 preferred_lft 1000; ip -n b route add default via 192.0.2.1",
+        );
+        let shown = topo(&["show", "pair"]).ok().says("is left out: gateway `192.0.2.1` is not reachable");
+        assert_eq!(shown.stdout.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>(), PAIR);
+        topo(&["validate", &lab(&shown.stdout)]).ok();
+    });
 }
 
 #[test]
