@@ -204,7 +204,7 @@ fn compared(machine: &mut Machine, lab: &str) -> Verdict {
 }
 
 proptest! {
-    #![proptest_config(cases(200, 1))]
+    #![proptest_config(cases(200, 4))]
 
     /// A lab is shown as it is, whether its file or only its name is known.
     #[test]
