@@ -2,6 +2,7 @@
 //!
 //! A rollback is the same pipeline with the previous state as the desired one.
 
+mod observe;
 mod undo;
 mod wait;
 
@@ -9,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use self::observe::observe;
 use self::undo::recover;
 use self::wait::{VerifyError, verify};
 pub use self::wait::{WaitError, until_usable};

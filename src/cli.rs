@@ -27,6 +27,7 @@ mod commands {
     pub mod apply;
     pub mod control;
     pub mod destroy;
+    pub mod diff;
     pub mod exec;
     pub mod list;
     pub mod logs;
@@ -37,6 +38,7 @@ mod commands {
     pub mod sandbox;
     pub mod schema;
     pub mod shell;
+    pub mod show;
     pub mod validate;
     pub mod watch;
 }
@@ -47,7 +49,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::commands::{
-    apply, control, destroy, exec, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, validate,
+    apply, control, destroy, diff, exec, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, show, validate,
     watch as watch_command,
 };
 use self::elsewhere::{Elsewhere, Sought};
@@ -57,6 +59,8 @@ use self::output::Output;
 use crate::name::SandboxName;
 
 pub use self::commands::schema::schema_text;
+pub use self::commands::show::schema_text as show_schema_text;
+pub use self::inventory::schema_text as list_schema_text;
 
 /// Build network topologies on Linux from a YAML file
 #[derive(Debug, Parser)]
@@ -105,6 +109,8 @@ enum Command {
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
     Destroy(destroy::DestroyArgs),
+    Diff(diff::DiffArgs),
+    Show(show::ShowArgs),
     Exec(exec::ExecArgs),
     Shell(shell::ShellArgs),
     Run(run::RunArgs),
@@ -128,6 +134,8 @@ impl Command {
             Self::Plan(command) => command,
             Self::Apply(command) => command,
             Self::Destroy(command) => command,
+            Self::Diff(command) => command,
+            Self::Show(command) => command,
             Self::Exec(command) => command,
             Self::Shell(command) => command,
             Self::Run(command) => command,

@@ -1,7 +1,14 @@
 //! The inverse of [`crate::lower`]: turns a state into a lab file.
 
+mod devices;
+mod refused;
+
+pub use devices::leave_out as leave_out_devices;
+pub use refused::remove as remove_refused;
+
 use std::collections::BTreeMap;
 
+use crate::lower::default_isolation;
 use crate::name::{LabName, LinkId};
 use crate::resource::link::pattern::PortPattern;
 use crate::resource::link::{Kind, Link, LinkSettings, for_each_setting};
@@ -21,7 +28,8 @@ pub struct Raised {
     pub omitted: Vec<LinkId>,
 }
 
-/// Returns the lab file that describes a state. Omits defaults: `lo`, and inherited sysctls.
+/// Returns the lab file that describes a state. Omits defaults: `lo`, inherited sysctls, and the isolation that a
+/// node's keys need.
 pub fn raise(name: &LabName, state: &State) -> Raised {
     let namespaces = state.namespaces.iter().map(|namespace| (namespace.clone(), NamespaceSpec::default())).collect();
     let lab = LabFile { name: name.clone(), namespaces, links: Vec::new() };
@@ -31,6 +39,7 @@ pub fn raise(name: &LabName, state: &State) -> Raised {
     raising.sysctls();
     raising.ignore();
     raising.nodes();
+    raising.isolation();
     Raised { lab: raising.lab, omitted: raising.omitted }
 }
 
@@ -158,6 +167,16 @@ impl Raising<'_> {
                 }
                 (_, Part::File(_) | Part::Bind(_) | Part::Process(_)) => {}
             }
+        }
+    }
+}
+
+impl Raising<'_> {
+    /// Removes the isolation that a node has without listing it.
+    fn isolation(&mut self) {
+        for spec in self.lab.namespaces.values_mut().filter(|spec| spec.isolation.is_some()) {
+            let default = default_isolation(spec);
+            spec.isolation = spec.isolation.take().filter(|isolation| *isolation != default);
         }
     }
 }

@@ -122,7 +122,22 @@ fn help_and_version_go_to_standard_output() {
 #[test]
 fn the_help_names_every_command() {
     let help = Place::new().topo(&["--help"]).stdout;
-    for command in ["plan", "apply", "destroy", "exec", "shell", "run", "list", "namespaces", "sandbox", "validate", "schema"] {
+    let commands = [
+        "plan",
+        "apply",
+        "destroy",
+        "diff",
+        "show",
+        "exec",
+        "shell",
+        "run",
+        "list",
+        "namespaces",
+        "sandbox",
+        "validate",
+        "schema",
+    ];
+    for command in commands {
         assert!(help.lines().any(|line| line.split_whitespace().next() == Some(command)), "{command} is not in\n{help}");
     }
 }
@@ -130,7 +145,7 @@ fn the_help_names_every_command() {
 #[test]
 fn wrong_usage_exits_with_1_since_2_means_changes() {
     let place = Place::with("lab.yaml", VALID);
-    let cases: [&[&str]; 10] = [
+    let cases: [&[&str]; 12] = [
         &[],
         &["no-such-command"],
         &["plan", "--no-such-option"],
@@ -138,6 +153,8 @@ fn wrong_usage_exits_with_1_since_2_means_changes() {
         &["validate", ""],
         &["destroy", "lab.yaml", "lab.yaml"],
         &["sandbox"],
+        &["show", "--json", "--brief"],
+        &["diff", "--json"],
         &["apply", "--lock-timeout", "soon"],
         &["--color=sometimes", "schema"],
         &["--sandbox=no/name", "plan"],
@@ -187,7 +204,7 @@ fn the_other_usual_extension_is_a_default_where_lab_yaml_is_missing() {
 fn a_file_that_cannot_be_read_is_named_with_the_reason() {
     let place = Place::with("latin1.yaml", b"name: \xff\n");
     fs::create_dir(place.0.join("directory.yaml")).unwrap();
-    for command in ["validate", "plan"] {
+    for command in ["validate", "plan", "diff", "show"] {
         place.topo(&[command, "missing.yaml"]).exits(1).says("`missing.yaml`: no such file");
         place.topo(&[command, "directory.yaml"]).exits(1).says("`directory.yaml`: is a directory");
         place.topo(&[command, "latin1.yaml"]).exits(1).says("`latin1.yaml` is not UTF-8 text: invalid byte in line 1");
@@ -201,7 +218,7 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
 fn a_fifo_is_refused_and_a_pipe_is_read() {
     let place = Place::with("lab.yaml", VALID);
     nix::unistd::mkfifo(&place.0.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    for command in ["validate", "plan", "destroy"] {
+    for command in ["validate", "plan", "destroy", "diff", "show"] {
         place.topo(&[command, "fifo"]).exits(1).says("`fifo` is a FIFO");
     }
     let mut shell = Command::new("bash");
@@ -210,12 +227,15 @@ fn a_fifo_is_refused_and_a_pipe_is_read() {
 }
 
 #[test]
-fn plan_shows_the_problems_of_a_file_as_validate_does() {
+fn plan_diff_and_show_have_the_problems_of_a_file_as_validate_does() {
     let place = Place::with("lab.yaml", INVALID);
     let (validate, plan) = (place.topo(&["validate"]).exits(1), place.topo(&["plan"]).exits(1));
     assert_eq!(plan.stderr, validate.stderr);
     place.topo(&["plan", "--detailed-exitcode"]).exits(1);
     place.topo(&["plan", "--json"]).exits(1);
+    for arguments in [["diff"].as_slice(), &["diff", "--exit-code"], &["show"], &["show", "--json"]] {
+        assert_eq!(place.topo(arguments).exits(1).stderr, validate.stderr, "{arguments:?}");
+    }
 }
 
 #[test]

@@ -184,6 +184,84 @@ proptest! {
     }
 }
 
+/// What is shown of a lab is what its file may as well say: it plans to no change, and makes the same network elsewhere.
+fn shown(machine: &mut Machine, lab: &str, by_file: bool) -> Verdict {
+    let (text, omitted) = machine.show(lab, by_file)?;
+    if omitted.is_empty() {
+        machine.check_unchanged_by(&text)?;
+        let mut fresh = Machine::new();
+        fresh.apply(&text)?;
+        check_same(&machine.view(&text, &[]), &fresh.view(&text, &[]), &text)?;
+    }
+    Ok(())
+}
+
+/// The difference is empty when the plan is.
+fn compared(machine: &mut Machine, lab: &str) -> Verdict {
+    let (difference, has_changes) = machine.difference(lab)?;
+    prop_assert_eq!(!difference.is_empty(), has_changes, "{}\n{}", lab, difference);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(200, 4))]
+
+    /// A lab is shown as it is, whether its file or only its name is known.
+    #[test]
+    fn what_is_shown_is_the_lab(lab in labs::lab()) {
+        let lab = lab.text("random");
+        let mut machine = Machine::new();
+        machine.apply(&lab)?;
+        for by_file in [true, false] {
+            shown(&mut machine, &lab, by_file)?;
+        }
+    }
+
+    /// Whatever others did to it, it is shown as it is, and the difference is shown if there is any.
+    #[test]
+    fn drift_is_shown((lab, acts) in (labs::lab(), proptest::collection::vec((act(), any::<usize>()), 1..4))) {
+        let lab = lab.text("random");
+        let mut machine = Machine::new();
+        machine.apply(&lab)?;
+        compared(&mut machine, &lab)?;
+        for (act, which) in &acts {
+            machine.tamper(*act, *which);
+        }
+        compared(&mut machine, &lab)?;
+        for by_file in [true, false] {
+            let (text, omitted) = machine.show(&lab, by_file)?;
+            // What is broken rather than different has no word in a lab file.
+            let is_broken = |act: &Act| {
+                matches!(
+                    act,
+                    Act::Disconnect
+                        | Act::FailDetection
+                        | Act::KillInit
+                        | Act::StopProcess
+                        | Act::Unmount
+                        | Act::ReplaceSources
+                        | Act::DeleteNamespace
+                        | Act::Readdress
+                )
+            };
+            if omitted.is_empty() && !acts.iter().any(|(act, _)| is_broken(act)) {
+                machine.check_unchanged_by(&text)?;
+            }
+        }
+    }
+
+    /// The difference to another lab is shown, and none when that is applied.
+    #[test]
+    fn a_difference_is_shown_until_it_is_applied(labs in pair()) {
+        let mut machine = Machine::new();
+        compared(&mut machine, &labs[0])?;
+        machine.apply(&labs[0])?;
+        compared(&mut machine, &labs[1])?;
+        machine.apply(&labs[1])?;
+        compared(&mut machine, &labs[1])?;
+    }
+}
+
 proptest! {
     #![proptest_config(cases(60, 10))]
 

@@ -145,7 +145,7 @@ fn load<T>(
 ) -> Result<(LabName, T), Failure> {
     if saved_plan::is_saved_plan(text) {
         let failure = Failure::new(format!("`{shown}` is a saved plan, not a lab file"));
-        return Err(failure.hint("only `topo apply` accepts a saved plan"));
+        return Err(failure.hint("only `topo apply` and `topo show` accept a saved plan"));
     }
     let mut loaded = spec::load(text);
     if let Some(lab) = &mut loaded.lab {

@@ -3,7 +3,9 @@
 //! A process can be in one sandbox only, so topo runs itself in each of them.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::elsewhere::Sought;
@@ -16,38 +18,56 @@ use crate::report::json::FORMAT_VERSION;
 use crate::runtime::records;
 use crate::sandbox;
 
-/// Labs and sandboxes; also the format of `topo list --json`.
-#[derive(Debug, Serialize, Deserialize)]
+/// Labs and sandboxes, as `topo list --json` prints them.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "topo list --json")]
 pub struct Inventory {
+    /// Incremented by incompatible changes.
     format_version: u32,
+    /// The labs of the machine and of all sandboxes, or those of the chosen sandbox.
     labs: Vec<Lab>,
     /// The user's sandboxes.
     pub sandboxes: Vec<Sandbox>,
 }
 
 /// A lab, and what it owns.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 struct Lab {
+    /// Its name.
     lab: LabName,
-    /// `None` for a lab on the machine itself.
+    /// The sandbox that it is in; null for a lab on the machine itself.
     sandbox: Option<SandboxName>,
+    /// Its namespaces.
     namespaces: Vec<NamespaceName>,
     /// Links in `host`.
     links: Vec<LinkName>,
+    /// The number of all links, without `lo`; each end of a pair counts.
+    link_count: usize,
+    /// When the oldest of its namespaces was made, in seconds since the epoch; null for a lab without namespaces.
+    created: Option<u64>,
+    /// How long ago that was, in seconds.
+    age_seconds: Option<u64>,
 }
 
 /// A sandbox.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sandbox {
+    /// Its name.
     name: SandboxName,
-    /// The PID of the holder process; `None` if it has died or is unknown.
+    /// The PID of the holder process; null if it has died or is unknown.
     process: Option<i32>,
     /// Why the sandbox cannot be looked into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// The program that connects it to the outside.
     uplink: Option<String>,
     /// Number of processes in the sandbox, without the holder process.
     processes: usize,
+}
+
+/// Returns the JSON schema of `topo list --json`, as in `schemas/list.schema.json`.
+pub fn schema_text() -> String {
+    super::commands::schema::text_of::<Inventory>()
 }
 
 impl Inventory {
@@ -86,11 +106,13 @@ impl Inventory {
     pub fn lab_table(&self) -> String {
         let row = |lab: &Lab| {
             let sandbox = lab.sandbox.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-            vec![lab.lab.to_string(), sandbox, lab.namespaces.len().to_string(), lab.links.len().to_string()]
+            let age = lab.age_seconds.map_or_else(|| "-".to_owned(), |seconds| age(Duration::from_secs(seconds)));
+            let counts = [lab.namespaces.len(), lab.link_count, lab.links.len()].map(|count| count.to_string());
+            [lab.lab.to_string(), sandbox].into_iter().chain(counts).chain([age]).collect()
         };
         match self.labs.is_empty() {
             true => "No labs.\n".to_owned(),
-            false => table(&["LAB", "SANDBOX", "NAMESPACES", "LINKS IN HOST"], self.labs.iter().map(row).collect()),
+            false => table(&LAB_HEAD, self.labs.iter().map(row).collect()),
         }
     }
 
@@ -155,18 +177,26 @@ impl Inventory {
     }
 }
 
+const LAB_HEAD: [&str; 6] = ["LAB", "SANDBOX", "NAMESPACES", "LINKS", "IN HOST", "AGE"];
+
 /// The labs of the environment in which this process runs.
 fn local_labs(sandbox: Option<&SandboxName>) -> Result<Vec<Lab>, Failure> {
-    let mut found = labs::find()?;
+    let mut found = labs::find_with_links()?;
     // A lab may own nothing and only change foreign objects. Then it has only a record.
     for lab in records::labs()? {
         found.entry(lab).or_default();
     }
+    let since = |time: Option<SystemTime>, start: SystemTime| Some(time?.duration_since(start).ok()?.as_secs());
+    let now = SystemTime::now();
     let lab = |(lab, extent): (LabName, labs::Extent)| Lab {
         lab,
         sandbox: sandbox.cloned(),
+        link_count: extent.links_inside + extent.links.len(),
         namespaces: extent.namespaces,
         links: extent.links,
+        created: since(extent.made, SystemTime::UNIX_EPOCH),
+        // The clock may have been set back.
+        age_seconds: extent.made.map(|made| now.duration_since(made).unwrap_or_default().as_secs()),
     };
     Ok(found.into_iter().map(lab).collect())
 }
@@ -201,13 +231,28 @@ pub fn table(head: &[&str], mut rows: Vec<Vec<String>>) -> String {
     rows.iter().map(line).collect()
 }
 
+/// Formats a time with its two largest units.
+pub fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_aligned() {
+    fn columns_are_aligned_and_times_short() {
         let rows = vec![vec!["hello".to_owned(), "2".to_owned()], vec!["a".to_owned(), "10".to_owned()]];
+        assert_eq!(
+            [0, 59_999, 61_000, 3_660_000, 90_000_000].map(Duration::from_millis).map(age),
+            ["0s", "59s", "1m01s", "1h01m", "1d01h"]
+        );
         assert_eq!(table(&["LAB", "NAMESPACES"], rows), "LAB    NAMESPACES\nhello  2\na      10\n");
     }
 }

@@ -7,7 +7,7 @@ use super::error::Failure;
 use crate::name::LinkId;
 
 /// Increased when older versions of topo cannot execute what a newer one saves.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// The first key of a saved plan.
 const FIRST_KEY: &str = "\"topo_saved_plan\"";
 /// Hint for a plan of another version.
@@ -31,6 +31,8 @@ pub struct SavedPlan {
     pub allow_side_effects: bool,
     /// The plan as JSON.
     pub plan: Value,
+    /// The plan as text, without colour.
+    pub text: String,
     /// FNV-1a checksum of the other fields, to detect accidental changes.
     checksum: u64,
 }
@@ -43,8 +45,8 @@ struct Version {
 
 impl SavedPlan {
     /// Creates a plan to save.
-    pub fn new(source: String, lab: String, adopt: Vec<LinkId>, allow_side_effects: bool, plan: Value) -> Self {
-        let saved = Self { topo_saved_plan: VERSION, source, lab, adopt, allow_side_effects, plan, checksum: 0 };
+    pub fn new(source: String, lab: String, adopt: Vec<LinkId>, allow_side_effects: bool, plan: Value, text: String) -> Self {
+        let saved = Self { topo_saved_plan: VERSION, source, lab, adopt, allow_side_effects, plan, text, checksum: 0 };
         Self { checksum: saved.compute_checksum(), ..saved }
     }
 
@@ -84,7 +86,7 @@ impl SavedPlan {
 
     fn compute_checksum(&self) -> u64 {
         let adopt = self.adopt.iter().map(ToString::to_string).collect::<Vec<_>>().join("\0");
-        let parts = [&self.source, &self.lab, &adopt, &self.allow_side_effects.to_string(), &self.plan.to_string()];
+        let parts = [&self.source, &self.lab, &adopt, &self.allow_side_effects.to_string(), &self.plan.to_string(), &self.text];
         let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0]));
         bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
@@ -103,7 +105,14 @@ mod tests {
     use super::*;
 
     fn text() -> String {
-        let plan = SavedPlan::new("lab.yaml".into(), "name: a\n".into(), Vec::new(), false, serde_json::json!({ "changes": [] }));
+        let plan = SavedPlan::new(
+            "lab.yaml".into(),
+            "name: a\n".into(),
+            Vec::new(),
+            false,
+            serde_json::json!({ "changes": [] }),
+            String::new(),
+        );
         plan.to_text().unwrap()
     }
 
@@ -136,7 +145,7 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        assert!(refusal(&text().replace("_plan\":3", "_plan\":7")).contains("version 7"));
+        assert!(refusal(&text().replace("_plan\":4", "_plan\":7")).contains("version 7"));
         assert!(refusal("{\"topo_saved_plan\":1,\"source\":\"\",\"lab\":\"\",\"adopt\":[],\"plan\":{}}").contains("version 1"));
     }
 

@@ -30,12 +30,13 @@ use self::node::client::Client;
 use self::node::spawner::Spawner;
 use self::node::stray::{self, Stray};
 use self::observe::{Interest, Look};
+use self::system::netns::{Directory, Entry};
 use self::system::processes_inside::NodeProcesses;
 use self::system::threads::NamespaceThreads;
-use self::system::{netns, other_mounts, processes_inside};
+use self::system::{chosen_macs, netns, other_mounts, processes_inside};
 use self::wire::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
-use crate::name::{LabName, LinkName, NamespaceName};
+use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::resource::node::{Part, PartKey};
@@ -141,6 +142,30 @@ impl Linux {
     /// Makes new nodes hold the lab's lock until they are complete, even if this process is killed.
     pub fn hold(&mut self, lock: OwnedFd) {
         self.lock = Some(lock);
+    }
+
+    /// Returns the links of these namespaces and of `host` whose hardware address somebody has chosen.
+    ///
+    /// # Errors
+    /// Fails if the system does not allow to mount sysfs, as in some containers.
+    pub fn chosen_macs(&self, namespaces: &BTreeSet<NamespaceName>) -> io::Result<BTreeSet<LinkId>> {
+        let mut places = vec![(NamespaceName::host(), self.host.file.try_clone()?)];
+        if let Some(directory) = Directory::open()? {
+            for name in namespaces {
+                if let Some(Entry::Namespace(file)) = directory.look(name)? {
+                    places.push((name.clone(), file));
+                }
+            }
+        }
+        let look = move || {
+            let mut found = BTreeSet::new();
+            for (name, file) in places {
+                netns::enter(&file)?;
+                found.extend(chosen_macs::in_this_namespace()?.into_iter().map(|link| LinkId::new(&name, link)));
+            }
+            Ok(found)
+        };
+        self.threads.run(look)?
     }
 
     /// Begins to create namespaces for the next plan, if some of the `declared` ones are missing. They have no name until the plan uses

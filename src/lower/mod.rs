@@ -22,6 +22,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+pub use node::default_isolation;
 pub use origin::origins;
 
 use crate::name::NamespaceName;

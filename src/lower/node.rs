@@ -55,9 +55,31 @@ struct Lowering<'a, 'l> {
     parts: &'a mut Parts,
 }
 
+/// Returns the kinds of namespaces that the keys of a namespace need, each with the key.
+fn needed(spec: &NamespaceSpec) -> Vec<(NamespaceKind, &'static str)> {
+    let keys = [
+        (spec.hostname.is_some(), NamespaceKind::Uts, "hostname"),
+        (spec.domainname.is_some(), NamespaceKind::Uts, "domainname"),
+        (spec.time.is_some(), NamespaceKind::Time, "time"),
+        (!spec.files.is_empty(), NamespaceKind::Mount, "files"),
+        (!spec.binds.is_empty(), NamespaceKind::Mount, "binds"),
+        (spec.hosts.is_some(), NamespaceKind::Mount, "hosts"),
+        (spec.resolv.is_some(), NamespaceKind::Mount, "resolv"),
+        (spec.limits.is_some(), NamespaceKind::Pid, "limits"),
+        (!spec.processes.is_empty(), NamespaceKind::Pid, "processes"),
+        (!spec.processes.is_empty(), NamespaceKind::Mount, "processes"),
+    ];
+    keys.into_iter().filter(|(is_set, ..)| *is_set).map(|(_, kind, key)| (kind, key)).collect()
+}
+
+/// Returns the isolation of a node for which the lab file lists none.
+pub fn default_isolation(spec: &NamespaceSpec) -> Isolation {
+    needed(spec).into_iter().map(|(kind, _)| kind).collect()
+}
+
 impl Lowering<'_, '_> {
     fn lower(&mut self) {
-        let needed = self.needed();
+        let needed = needed(self.spec);
         if self.spec.isolation.is_none() && needed.is_empty() {
             return;
         }
@@ -95,24 +117,6 @@ impl Lowering<'_, '_> {
 
     fn add(&mut self, key: PartKey, part: Part) {
         self.parts.insert((self.namespace.name.clone(), key), part);
-    }
-
-    /// Returns the kinds of namespaces that the keys of the namespace need, each with the key.
-    fn needed(&self) -> Vec<(NamespaceKind, &'static str)> {
-        let spec = self.spec;
-        let keys = [
-            (spec.hostname.is_some(), NamespaceKind::Uts, "hostname"),
-            (spec.domainname.is_some(), NamespaceKind::Uts, "domainname"),
-            (spec.time.is_some(), NamespaceKind::Time, "time"),
-            (!spec.files.is_empty(), NamespaceKind::Mount, "files"),
-            (!spec.binds.is_empty(), NamespaceKind::Mount, "binds"),
-            (spec.hosts.is_some(), NamespaceKind::Mount, "hosts"),
-            (spec.resolv.is_some(), NamespaceKind::Mount, "resolv"),
-            (spec.limits.is_some(), NamespaceKind::Pid, "limits"),
-            (!spec.processes.is_empty(), NamespaceKind::Pid, "processes"),
-            (!spec.processes.is_empty(), NamespaceKind::Mount, "processes"),
-        ];
-        keys.into_iter().filter(|(is_set, ..)| *is_set).map(|(_, kind, key)| (kind, key)).collect()
     }
 
     /// Returns the kinds that the file lists, or else those that are needed.

@@ -73,6 +73,24 @@ pub fn plan(plan: &Plan, colour: Colour) -> String {
     out
 }
 
+/// Colours the text of a plan that was made without colour.
+pub fn coloured(text: &str, colour: Colour) -> String {
+    let actions = [Action::Create, Action::Update, Action::Replace, Action::Delete];
+    let last = text.lines().last();
+    let line = |line: &str| {
+        let action = actions.into_iter().find(|action| line.starts_with(&format!("{} ", symbol(*action))));
+        let effect = line.strip_prefix("  ! ").map(|effect| format!("{} {effect}", colour.paint(Action::Delete, "  !")));
+        match action {
+            Some(action) => format!("{}{}\n", colour.paint(action, symbol(action)), &line[symbol(action).len()..]),
+            None if line.is_empty() || line.starts_with(' ') || Some(line) == last => {
+                effect.unwrap_or_else(|| line.to_owned()) + "\n"
+            }
+            None => colour.bold(line) + "\n",
+        }
+    };
+    text.lines().map(line).collect()
+}
+
 /// Returns the last line of a plan.
 pub fn totals(plan: &Plan) -> String {
     if plan.is_empty() {

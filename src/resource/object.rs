@@ -95,6 +95,13 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     /// Returns the item of the lab file that describes the object: the inverse of [`Self::lower`].
     fn raise(key: &Self::Key, value: &Self) -> Self::Spec;
 
+    /// Returns a live object as a lab file needs it: without the attributes that the kernel gives it by itself.
+    #[must_use]
+    fn plain(key: &Self::Key, value: &Self) -> Self {
+        let _ = key;
+        value.clone()
+    }
+
     // Dependencies.
 
     /// Returns the interfaces whose indices its messages contain, in the order of [`At::indices`]; `None` for an unknown one. The kernel

@@ -133,6 +133,17 @@ pub fn special<T: OptionTable>(options: &T) -> T {
     differing
 }
 
+/// Returns only those options that a lab file needs for a live object: the others follow from the defaults.
+pub fn plain<T: OptionTable>(live: &T) -> T {
+    let mut needed = T::default();
+    for row in T::OPTIONS {
+        if !(row.same)(&complete(&needed), live) {
+            (row.take)(&mut needed, live);
+        }
+    }
+    needed
+}
+
 /// Returns an attribute with a number.
 pub fn number(attribute: u16, number: u32) -> DefaultNla {
     DefaultNla::new(attribute, number.to_ne_bytes().to_vec())

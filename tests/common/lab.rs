@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
-pub use topo::internals::Plan;
 use topo::internals::{
-    ApplyError, Colour, Goal, LabName, Memory, OnFailure, Others, PlanColour, PrepareError, Progress, Record, Severity, State,
-    Unattended, apply, diagnostics, load, lower, prepare, render,
+    ApplyError, Chosen, Colour, Goal, LabName, LinkId, Memory, OnFailure, Others, PrepareError, Progress, Record, Severity,
+    State, Unattended, apply, describe, described_file, diagnostics, difference_text, load, lower, observe, prepare, render,
+    sides, yaml_text,
 };
+pub use topo::internals::{Plan, PlanColour};
 
 /// A valid lab.
 #[derive(Debug, Clone)]
@@ -66,6 +67,11 @@ pub fn plan_json(plan: &Plan) -> serde_json::Value {
 /// The JSON schema of lab files.
 pub fn schema() -> String {
     topo::internals::schema_text()
+}
+
+/// The JSON schemas of what `topo show` and `topo list` print, with the names of their files.
+pub fn schemas() -> [(&'static str, String); 2] {
+    [("show.schema.json", topo::internals::show_schema_text()), ("list.schema.json", topo::internals::list_schema_text())]
 }
 
 /// Stops after a number of operations.
@@ -134,6 +140,29 @@ impl Machine {
     pub fn plan(&mut self, desired: &State) -> Result<Plan, PrepareError> {
         let goal = self.recorded(Goal::apply(self.name.clone(), desired.clone()))?;
         Ok(prepare(&mut self.memory, &goal)?.1)
+    }
+
+    /// The live lab as `topo show` prints it, given the state of its file or only its name, and what the text leaves out. Hardware addresses
+    /// count as chosen where `chosen` has them.
+    pub fn show(&mut self, declared: Option<&State>, chosen: &State) -> Result<(String, Vec<String>), PrepareError> {
+        let goal = match declared {
+            Some(declared) => Goal::apply(self.name.clone(), declared.clone()),
+            None => Goal::destroy(self.name.clone(), State::default()),
+        };
+        let mut goal = self.recorded(goal)?;
+        let live = observe(&mut self.memory, &mut goal)?;
+        let mac = |id: &LinkId| chosen.link(id).is_some_and(|link| link.settings.mac.is_some());
+        let described = describe(&live.state, Chosen { declared: &goal.interest, record: &goal.record, mac: &mac });
+        let (file, omitted) = described_file(&self.name, &described);
+        Ok((yaml_text(&file, &omitted), omitted.iter().map(ToString::to_string).collect()))
+    }
+
+    /// The difference as `topo diff` prints it, with the plan.
+    pub fn difference(&mut self, desired: &State, colour: PlanColour) -> Result<(String, Plan), PrepareError> {
+        let goal = self.recorded(Goal::apply(self.name.clone(), desired.clone()))?;
+        let (live, plan) = prepare(&mut self.memory, &goal)?;
+        let sides = sides(desired, &live, &goal.record, &plan.changes, &plan.side_effects);
+        Ok((difference_text(&self.name, &sides, ["live", "lab.yaml"], colour), plan))
     }
 
     /// Makes the network the one that is desired; the inner result says what became of it.

@@ -100,6 +100,18 @@ impl Machine {
         Ok(self.plan(text)?.len())
     }
 
+    /// The live lab as `topo show` prints it, by its file or by its name, and what the text leaves out.
+    pub fn show(&mut self, text: &str, by_file: bool) -> Result<(String, Vec<String>), TestCaseError> {
+        let desired = desired(text);
+        self.0.show(by_file.then_some(&desired), &desired).map_err(|error| fail("showing", &error))
+    }
+
+    /// The difference as `topo diff` prints it, and whether the plan has changes.
+    pub fn difference(&mut self, text: &str) -> Result<(String, bool), TestCaseError> {
+        let difference = self.0.difference(&desired(text), lab::PlanColour::None).map_err(|error| fail("comparing", &error))?;
+        Ok((difference.0, !difference.1.is_empty()))
+    }
+
     fn plan(&mut self, text: &str) -> Result<Vec<String>, TestCaseError> {
         let plan = self.0.plan(&desired(text)).map_err(|error| fail("preparing", &error))?;
         Ok(plan.operations().iter().map(ToString::to_string).collect())

@@ -40,6 +40,7 @@ mod random;
 mod routes;
 mod rules;
 mod sandbox;
+mod show;
 mod side_effects;
 mod surroundings;
 mod sysctls;

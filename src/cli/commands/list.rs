@@ -12,7 +12,11 @@ use crate::kernel::linux::raise_descriptor_limit;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Lists the labs of this machine and of all sandboxes of the user; with --sandbox,
-those of one sandbox. Only root sees the labs of the machine itself.")]
+those of one sandbox. Only root sees the labs of the machine itself.
+
+LINKS counts the links of all namespaces without lo, both ends of a pair, and
+those IN HOST. AGE is the time since the oldest of the lab's namespaces was
+made.")]
 pub struct ListArgs {
     /// Print JSON
     #[arg(long)]

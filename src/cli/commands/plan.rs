@@ -17,6 +17,7 @@ use crate::kernel::linux::{Linux, Listing};
 use crate::name::LabName;
 use crate::plan::{IRREVERSIBLE, Plan};
 use crate::record::Record;
+use crate::report::text::Colour;
 use crate::report::{json, text};
 use crate::runtime::records;
 use crate::spec::prescan;
@@ -101,8 +102,9 @@ impl Run for PlanArgs {
 impl PlanArgs {
     fn save(&self, path: &Path, lab: &Lab, plan: &Plan) -> Result<(), Failure> {
         let (source, adopt) = (input::display(&self.file.path), self.adopt.links.clone());
-        let text = SavedPlan::new(source, lab.source.text.clone(), adopt, self.side_effects.allow_side_effects, json::plan(plan));
-        let text = text.to_text()?;
+        let shown = text::plan(plan, Colour::None);
+        let allows = self.side_effects.allow_side_effects;
+        let text = SavedPlan::new(source, lab.source.text.clone(), adopt, allows, json::plan(plan), shown).to_text()?;
         std::fs::write(path, text)
             .map_err(|error| Failure::with_cause(format!("cannot save the plan to `{}`", path.display()), error))
     }

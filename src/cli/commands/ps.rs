@@ -1,6 +1,7 @@
 //! `topo ps`: lists the processes that the nodes of a lab declare.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::namespaces::{lab_of, nodes};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
-use crate::cli::inventory::table;
+use crate::cli::inventory::{age, table};
 use crate::cli::{Context, Run, input};
 use crate::kernel::linux::node::processes::{self, NodeProcess};
 use crate::name::{LabName, NamespaceName, ProcessName, SandboxName, escape};
@@ -130,7 +131,7 @@ impl Report {
                 cell(row.pid),
                 cell(row.pid_inside),
                 row.restarts.to_string(),
-                age(row.age_ms),
+                age(Duration::from_millis(row.age_ms)),
                 cell(row.cpu_ms.map(|cpu| format!("{}.{:02}s", cpu / 1000, cpu % 1000 / 10))),
                 cell(row.memory_bytes.map(memory)),
                 row.note(),
@@ -140,17 +141,6 @@ impl Report {
             true => format!("Lab `{}` has no processes.\n", self.lab),
             false => table(&HEAD, self.processes.iter().map(row).collect()),
         }
-    }
-}
-
-/// Formats a time with its two largest units.
-fn age(milliseconds: u64) -> String {
-    let seconds = milliseconds / 1000;
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3600 % 24),
     }
 }
 
@@ -168,8 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_are_short() {
-        assert_eq!([0, 59_999, 61_000, 3_660_000, 90_000_000].map(age), ["0s", "59s", "1m01s", "1h01m", "1d01h"]);
+    fn sizes_are_short() {
         assert_eq!([0, 4096, 1 << 20, 3 << 19].map(memory), ["0K", "4K", "1.0M", "1.5M"]);
     }
 }

@@ -1,6 +1,7 @@
 //! `topo schema`: prints the JSON schema of lab files.
 
 use clap::Args;
+use schemars::JsonSchema;
 
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
@@ -30,5 +31,11 @@ impl Run for SchemaArgs {
 /// The JSON schema of lab files, as in `schemas/lab.schema.json`.
 pub fn schema_text() -> String {
     let text = serde_json::to_string_pretty(&schema::schema()).expect("a schema is JSON");
+    text + "\n"
+}
+
+/// The JSON schema of what a command prints with `--json`.
+pub fn text_of<T: JsonSchema>() -> String {
+    let text = serde_json::to_string_pretty(&schemars::schema_for!(T)).expect("a schema is JSON");
     text + "\n"
 }

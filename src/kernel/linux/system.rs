@@ -1,5 +1,6 @@
 //! Parts of the system other than rtnetlink: namespaces, processes, privileges, sysctls and threads.
 
+pub mod chosen_macs;
 pub mod deferred;
 pub mod inside;
 pub mod isolate;

@@ -214,6 +214,11 @@ impl Object for Address {
         spec::raise(key, value)
     }
 
+    fn plain(key: &AddressKey, value: &Self) -> Self {
+        let plain = Self { scope: None, ..value.clone() };
+        if plain.complete_scope(key.ip()) == value.complete_scope(key.ip()) { plain } else { value.clone() }
+    }
+
     fn links(key: &AddressKey, _: &Self) -> Vec<Option<LinkName>> {
         vec![Some(key.link)]
     }

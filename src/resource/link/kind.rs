@@ -118,6 +118,21 @@ macro_rules! define_kind {
                 }
             }
 
+            /// Returns a live kind with only those options set that a lab file needs for it.
+            #[must_use]
+            pub fn plain(&self) -> Self {
+                let mut plain: Self = match self {
+                    $(Self::$variant(kind) => option::plain::<$type>(kind).into(),)+
+                };
+                if let Some(slot) = plain.parent_slot() {
+                    *slot = self.parent().cloned();
+                }
+                if let Some(slot) = plain.underlay_slot() {
+                    *slot = self.underlay().cloned();
+                }
+                plain
+            }
+
             /// Converts the options to the form in which the kernel reports them.
             pub fn normalise(&mut self) {
                 match self {

@@ -21,6 +21,7 @@ pub mod vxlan;
 
 mod common;
 mod delta;
+mod plain;
 mod settings;
 mod taken;
 

@@ -104,6 +104,12 @@ impl Object for Neighbor {
         spec::raise(key, value)
     }
 
+    /// The kernel resolves managed neighbours.
+    fn plain(_: &NeighborKey, value: &Self) -> Self {
+        let lladdr = value.lladdr.clone().filter(|_| !value.managed);
+        Self { lladdr, ..value.clone() }
+    }
+
     fn links(key: &NeighborKey, _: &Self) -> Vec<Option<LinkName>> {
         vec![Some(key.dev)]
     }

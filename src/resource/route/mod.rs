@@ -286,6 +286,11 @@ impl Object for Route {
         spec::raise(key, value)
     }
 
+    fn plain(key: &RouteKey, value: &Self) -> Self {
+        let plain = Self { scope: None, ..value.clone() };
+        if plain.complete_scope(key.is_ipv6()) == value.complete_scope(key.is_ipv6()) { plain } else { value.clone() }
+    }
+
     fn links(_: &RouteKey, value: &Self) -> Vec<Option<LinkName>> {
         value.nexthops.iter().map(|hop| hop.dev).collect()
     }
