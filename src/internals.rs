@@ -3,6 +3,7 @@
 pub use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
 pub use crate::cli::{main, schema_text};
 pub use crate::diff::{Change, diff};
+pub use crate::iproute2::Version;
 pub use crate::kernel::memory::Memory;
 pub use crate::kernel::{Kernel, Progress, Unattended};
 pub use crate::lower::{check, diagnostics, lower};
@@ -10,6 +11,7 @@ pub use crate::name::{LabName, LinkId, LinkName};
 pub use crate::plan::{Plan, plan};
 pub use crate::raise::raise;
 pub use crate::record::{Others, Record};
+pub use crate::report::ip::{Script, plan as plan_script};
 pub use crate::report::json::plan as plan_json;
 pub use crate::report::text::{Colour as PlanColour, plan as plan_text};
 pub use crate::resource::address::Address;

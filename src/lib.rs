@@ -57,6 +57,7 @@ mod value;
 
 mod yaml;
 
+mod iproute2;
 mod ownership;
 mod resource;
 mod state;

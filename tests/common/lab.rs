@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 pub use topo::internals::Plan;
 use topo::internals::{
-    ApplyError, Colour, Goal, LabName, Memory, OnFailure, Others, PlanColour, PrepareError, Progress, Record, Severity, State,
-    Unattended, apply, diagnostics, load, lower, prepare, render,
+    ApplyError, Colour, Goal, Kind, LabName, Memory, OnFailure, Others, PlanColour, Port, PrepareError, Progress, Record, Script,
+    Severity, State, Unattended, Version, apply, diagnostics, load, lower, prepare, render,
 };
 
 /// A valid lab.
@@ -58,9 +58,22 @@ pub fn plan_text(plan: &Plan) -> String {
     topo::internals::plan_text(plan, PlanColour::None)
 }
 
+/// A plan as commands of iproute2 6.1, and what these do not do.
+pub fn plan_script(plan: &Plan) -> (String, Vec<String>) {
+    let Script { text, missing } = topo::internals::plan_script(plan, Some(Version(6, 1)));
+    (text, missing)
+}
+
 /// A plan as JSON.
 pub fn plan_json(plan: &Plan) -> serde_json::Value {
     topo::internals::plan_json(plan)
+}
+
+/// The names of all options of links and ports.
+pub fn options() -> Vec<&'static str> {
+    let of_kinds = Kind::registered().into_iter().flat_map(|kind| kind.samples());
+    let of_ports = Port::registered().into_iter().flat_map(|port| port.samples());
+    of_kinds.chain(of_ports).map(|(name, _)| name).collect()
 }
 
 /// The JSON schema of lab files.
@@ -133,6 +146,12 @@ impl Machine {
     /// What has to be done to make the network the one that is desired.
     pub fn plan(&mut self, desired: &State) -> Result<Plan, PrepareError> {
         let goal = self.recorded(Goal::apply(self.name.clone(), desired.clone()))?;
+        Ok(prepare(&mut self.memory, &goal)?.1)
+    }
+
+    /// What has to be done to remove a lab.
+    pub fn plan_destroy(&mut self, lab: &Lab) -> Result<Plan, PrepareError> {
+        let goal = self.recorded(Goal::destroy(self.name.clone(), lab.desired.clone()))?;
         Ok(prepare(&mut self.memory, &goal)?.1)
     }
 
