@@ -1,7 +1,7 @@
 //! What the command, the tests and the benchmarks use beyond [`crate::Lab`]. It is no interface: it changes without notice.
 
 pub use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, prepare};
-pub use crate::cli::{main, schema_text};
+pub use crate::cli::{main, schema_texts};
 pub use crate::diff::{Change, diff};
 pub use crate::iproute2::Version;
 pub use crate::kernel::memory::Memory;

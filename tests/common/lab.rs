@@ -76,9 +76,9 @@ pub fn options() -> Vec<&'static str> {
     of_kinds.chain(of_ports).map(|(name, _)| name).collect()
 }
 
-/// The JSON schema of lab files.
-pub fn schema() -> String {
-    topo::internals::schema_text()
+/// The JSON schemas of lab files and of what commands print, by name.
+pub fn schemas() -> BTreeMap<String, String> {
+    topo::internals::schema_texts().into_iter().collect()
 }
 
 /// Stops after a number of operations.
