@@ -409,6 +409,19 @@ impl Progress for Leaving<'_> {
     }
 }
 
+/// The progress of operations that are not steps of the plan: it is not reported.
+struct Silent<'a>(&'a mut dyn Progress);
+
+impl Progress for Silent<'_> {
+    fn stop(&self) -> bool {
+        self.0.stop()
+    }
+
+    fn may_fail(&self, operation: &Operation) -> bool {
+        self.0.may_fail(operation)
+    }
+}
+
 /// Verifies an executed plan, and returns what is left to do. New links have the settings of `default` in their namespace, which somebody
 /// may have changed: where the lab does not set them, they get the kernel's values.
 fn complete(
@@ -422,7 +435,7 @@ fn complete(
     if rest.changes.is_empty() || !rest.changes.iter().all(|change| is_setting_of_new_link(change, plan)) {
         return Ok(rest);
     }
-    kernel.execute(&rest.operations(), progress).map_err(VerifyError::Execute)?;
+    kernel.execute(&rest.operations(), &mut Silent(progress)).map_err(VerifyError::Execute)?;
     verify(kernel, goal, before, plan, progress)
 }
 

@@ -14,6 +14,7 @@ mod inventory;
 mod nodes;
 mod output;
 mod remedy;
+mod reporting;
 mod sandbox_option;
 mod saved_plan;
 mod separator;
@@ -57,10 +58,9 @@ use self::environment::{Access, Environment};
 use self::error::Failure;
 use self::output::Output;
 use crate::name::SandboxName;
+use crate::report::json::{self, ErrorReport, Event};
 
-pub use self::commands::schema::schema_text;
-pub use self::commands::show::schema_text as show_schema_text;
-pub use self::inventory::schema_text as list_schema_text;
+pub use self::commands::schema::schema_texts;
 
 /// Build network topologies on Linux from a YAML file
 #[derive(Debug, Parser)]
@@ -167,9 +167,32 @@ trait Run {
         None
     }
 
+    /// What the command prints, which decides whether an error is JSON, too.
+    fn format(&self) -> Format {
+        Format::Text
+    }
+
     /// The exit status when topo itself fails.
     fn failure_status(&self) -> u8 {
         error::STATUS
+    }
+}
+
+/// What a command prints to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// Text.
+    Text,
+    /// One JSON object.
+    Json,
+    /// JSON objects, one a line.
+    Events,
+}
+
+impl Format {
+    /// The format of a command with the option `--json`.
+    fn of_option(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
     }
 }
 
@@ -197,10 +220,18 @@ pub fn main() -> ExitCode {
         }
     };
     let mut output = Output::new(cli.color);
-    match run(cli.command.as_run(), cli.sandbox.as_ref(), &mut output) {
+    let command = cli.command.as_run();
+    match run(command, cli.sandbox.as_ref(), &mut output) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
             output.failure(&failure);
+            let error = match command.format() {
+                Format::Text => None,
+                Format::Json => Some(json::line(&ErrorReport::new(failure.to_json()))),
+                Format::Events => Some(json::line(&Event::error(failure.to_json()))),
+            };
+            // If this cannot be printed, the exit status still tells.
+            let _ = error.map(|error| output.print(&error));
             ExitCode::from(failure.status)
         }
     }

@@ -25,8 +25,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use crate::graph::LinkGraph;
 use crate::name::{LinkId, NamespaceName};
 use crate::resource::FieldChange;
@@ -167,11 +165,6 @@ impl Change {
             (id, _) => format!("{} {id}", id.kind()),
         }
     }
-}
-
-/// Returns attributes as a JSON object.
-pub fn to_json(attributes: Attributes) -> Value {
-    Value::Object(attributes.into_iter().collect::<Map<_, _>>())
 }
 
 struct Fields;

@@ -1,8 +1,9 @@
 //! What the command, the tests and the benchmarks use beyond [`crate::Lab`]. It is no interface: it changes without notice.
 
 pub use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, observe, prepare};
-pub use crate::cli::{list_schema_text, main, schema_text, show_schema_text};
+pub use crate::cli::{main, schema_texts};
 pub use crate::diff::{Change, diff};
+pub use crate::iproute2::Version;
 pub use crate::kernel::memory::Memory;
 pub use crate::kernel::{Kernel, Progress, Unattended};
 pub use crate::lower::{check, diagnostics, lower};
@@ -12,6 +13,7 @@ pub use crate::projection::{Chosen, describe, sides};
 pub use crate::raise::raise;
 pub use crate::record::{Others, Record};
 pub use crate::report::difference::sides as difference_text;
+pub use crate::report::ip::{Script, plan as plan_script};
 pub use crate::report::json::plan as plan_json;
 pub use crate::report::links::rows as link_rows;
 pub use crate::report::text::{Colour as PlanColour, plan as plan_text};

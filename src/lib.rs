@@ -58,6 +58,7 @@ mod value;
 
 mod yaml;
 
+mod iproute2;
 mod ownership;
 mod resource;
 mod state;

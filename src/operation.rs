@@ -1,6 +1,8 @@
 //! Operations: the smallest steps of a plan. Each contains every interface index that the kernel needs, so that it is executed without
 //! further decisions or look-ups.
 
+mod commands;
+
 use std::fmt;
 
 use crate::name::{LinkId, NamespaceName};
@@ -37,6 +39,17 @@ pub struct NewLink {
     pub up: bool,
     /// The other end of a veth pair, created by the same message.
     pub peer: Option<Box<NewPeer>>,
+}
+
+impl NewLink {
+    /// Returns the namespace in which the link is created: the underlay of a link that has one, or the namespace of the parent, where the
+    /// parent's index is valid. For a pair with an end in `host`, that is `host`, so that the mark can be set with it.
+    pub fn creating_namespace(&self) -> NamespaceName {
+        let underlay = self.link.kind.underlay().cloned();
+        let parent = self.parent.as_ref().map(|parent| parent.id.namespace.clone());
+        let peer_in_host = self.peer.as_ref().map(|peer| peer.handle.id.namespace.clone()).filter(NamespaceName::is_host);
+        underlay.or(parent).or(peer_in_host).unwrap_or_else(|| self.handle.id.namespace.clone())
+    }
 }
 
 /// The other end of a veth pair. The kernel ignores its master and its up flag in the creating message. In `host`, the message that

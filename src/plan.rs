@@ -138,7 +138,7 @@ fn with_known_indices<'a>(
 
 /// Returns the plan that creates a lab on an empty machine. `lab` is a lab file without the name.
 #[cfg(test)]
-fn from_nothing(lab: &str) -> Plan {
+pub(crate) fn from_nothing(lab: &str) -> Plan {
     let lab = crate::spec::load(&format!("name: lab\n{lab}")).lab.unwrap();
     let desired = crate::lower::lower(&lab, &BTreeMap::new()).state;
     let difference = crate::diff::diff(&desired, &Live::default()).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod change;
 mod directory_lock;
+pub mod iproute2;
 pub mod lock;
 pub mod records;
 pub mod sources;

@@ -232,7 +232,8 @@ fn plan_diff_and_show_have_the_problems_of_a_file_as_validate_does() {
     let (validate, plan) = (place.topo(&["validate"]).exits(1), place.topo(&["plan"]).exits(1));
     assert_eq!(plan.stderr, validate.stderr);
     place.topo(&["plan", "--detailed-exitcode"]).exits(1);
-    place.topo(&["plan", "--json"]).exits(1);
+    let json = place.topo(&["plan", "--json"]);
+    assert_eq!((json.status, &json.stderr), (Some(1), &validate.stderr));
     for arguments in [["diff"].as_slice(), &["diff", "--exit-code"], &["show"], &["show", "--json"]] {
         assert_eq!(place.topo(arguments).exits(1).stderr, validate.stderr, "{arguments:?}");
     }
@@ -262,6 +263,68 @@ fn the_schema_is_json_and_the_one_of_the_repository() {
     assert!(schema["properties"]["namespaces"].is_object());
     let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/lab.schema.json");
     assert_eq!(outcome.stdout, fs::read_to_string(stored).unwrap());
+}
+
+/// A validator of the schema that `topo schema NAME` prints, which is the one of the repository.
+fn validator(name: &str) -> jsonschema::Validator {
+    let printed = Place::new().topo(&["schema", name]);
+    let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.schema.json"));
+    assert_eq!(printed.stdout, fs::read_to_string(stored).unwrap());
+    jsonschema::validator_for(&serde_json::from_str(&printed.stdout).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn accepted(validator: &jsonschema::Validator, text: &str) -> serde_json::Value {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let errors: Vec<_> = validator.iter_errors(&value).map(|error| format!("{error} at {}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{errors:?}: {text}");
+    value
+}
+
+#[test]
+fn problems_are_json_with_their_positions() {
+    let validator = validator("validate");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/invalid");
+    let place = Place::new();
+    for file in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let outcome = place.topo(&["validate", "--json", file.to_str().unwrap()]);
+        let value = accepted(&validator, &outcome.stdout);
+        assert_eq!(outcome.stderr, "");
+        let said = place.topo(&["validate", file.to_str().unwrap()]);
+        assert_eq!(outcome.status, said.status);
+        assert_eq!(value["valid"], said.status == Some(0));
+        for problem in value["problems"].as_array().unwrap().iter().take(100) {
+            let start = &problem["range"]["start"];
+            let position = format!("{}:{}:{}", file.display(), start["line"], start["column"]);
+            assert!(start.is_null() || said.stderr.contains(&position), "{position} is not in\n{}", said.stderr);
+        }
+    }
+    let valid = Place::with("lab.yaml", "name: x\nnamespaces: { a: {} }\n").topo(&["validate", "--json"]);
+    let value = accepted(&validator, &valid.stdout);
+    assert_eq!((&value["valid"], &value["lab"], &value["problems"]), (&true.into(), &"x".into(), &serde_json::json!([])));
+}
+
+#[test]
+fn errors_are_json_where_json_is_asked_for() {
+    let validator = validator("error");
+    let place = Place::with("lab.yaml", INVALID);
+    for arguments in
+        [["validate", "--json", "missing.yaml"], ["plan", "--json", "missing.yaml"], ["ps", "--json", "missing.yaml"]]
+    {
+        let outcome = place.topo(&arguments);
+        let value = accepted(&validator, &outcome.stdout);
+        assert_eq!((outcome.status, &value["error"]["status"]), (Some(1), &1.into()), "{arguments:?}");
+        let message = value["error"]["message"].as_str().unwrap();
+        assert_eq!(message, "cannot read `missing.yaml`: no such file or directory");
+        assert!(outcome.stderr.contains(message), "{}", outcome.stderr);
+    }
+    let outcome = place.topo(&["plan", "--json"]);
+    let value = accepted(&validator, &outcome.stdout);
+    assert!(value["error"]["problems"][0]["range"]["start"]["line"].is_u64(), "{value}");
+    assert_eq!(place.topo(&["plan", "missing.yaml"]).stdout, "", "without --json there is none");
 }
 
 #[test]

@@ -72,17 +72,55 @@ fn the_plan_as_json_has_the_documented_shape() {
     }
 }
 
+/// A schema's validator.
+fn validator(schema: &str) -> jsonschema::Validator {
+    jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap()
+}
+
+/// Insists that a schema accepts a value.
+#[track_caller]
+fn accepts(validator: &jsonschema::Validator, value: &serde_json::Value, what: &Path) {
+    let errors: Vec<_> = validator.iter_errors(value).map(|error| format!("{error} at {}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{}: {errors:?}", what.display());
+}
+
 #[test]
-fn the_schema_is_current_and_accepts_every_example() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/lab.schema.json");
-    check(&path, &lab::schema());
-    let schema: serde_json::Value = serde_json::from_str(&lab::schema()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
+fn the_schemas_are_current() {
+    for (name, schema) in lab::schemas() {
+        check(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.schema.json")), &schema);
+    }
+}
+
+#[test]
+fn the_schema_of_lab_files_accepts_every_example() {
+    let validator = validator(&lab::schemas()["lab"]);
     for path in examples() {
         let lab: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        let errors: Vec<_> = validator.iter_errors(&lab).map(|error| format!("{error} at {}", error.instance_path())).collect();
-        assert!(errors.is_empty(), "{}: {errors:?}", path.display());
+        accepts(&validator, &lab, &path);
     }
     let wrong = serde_json::json!({ "name": "x", "namespaces": { "a": { "interfaces": { "eth0": { "adresses": [] } } } } });
     assert!(!validator.is_valid(&wrong), "an unknown key is refused");
+}
+
+#[test]
+fn the_schema_of_plans_accepts_every_plan() {
+    let validator = validator(&lab::schemas()["plan"]);
+    for path in examples() {
+        let lab = load(&path);
+        let mut machine = Machine::empty(&lab.name);
+        let plan = machine.plan(&lab.desired).unwrap();
+        let json = plan_json(&plan);
+        accepts(&validator, &json, &path);
+        let operations = json["operations"].as_array().unwrap();
+        assert_eq!(operations.len(), plan.steps.len());
+        for operation in operations {
+            assert!(!operation["resources"].as_array().unwrap().is_empty(), "{operation}");
+        }
+        machine.must_apply(&lab).unwrap();
+        accepts(&validator, &plan_json(&machine.plan(&lab.desired).unwrap()), &path);
+        accepts(&validator, &plan_json(&machine.plan_destroy(&lab).unwrap()), &path);
+    }
+    let mut wrong = plan_json(&plan(&load(&examples()[0])));
+    wrong["operations"][0]["action"] = "think".into();
+    assert!(!validator.is_valid(&wrong), "an unknown action is refused");
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::Format;
+use super::change::Form;
 use super::input;
 use crate::name::LinkId;
 use crate::value::{self, ValueError};
@@ -48,8 +50,29 @@ pub struct ChangeArgs {
     /// Keep a partial result when something fails, instead of undoing it
     #[arg(long)]
     pub no_rollback: bool,
+    /// Show a summary of the plan
+    #[arg(long)]
+    pub brief: bool,
+    /// Print only warnings and errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print what happens as JSON, one event a line
+    #[arg(long, conflicts_with_all = ["ask", "brief", "quiet"])]
+    pub json: bool,
     #[command(flatten)]
     pub side_effects: SideEffectArgs,
+}
+
+impl ChangeArgs {
+    /// What is printed.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Events } else { Format::Text }
+    }
+
+    /// How the plan is shown.
+    pub fn form(&self) -> Form {
+        if self.brief { Form::Brief } else { Form::Whole }
+    }
 }
 
 /// Parses a time such as `10s`.

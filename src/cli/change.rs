@@ -13,16 +13,19 @@ use super::error::{self, Failure, chain, did_you_mean};
 use super::input::Source;
 use super::output::Output;
 use super::remedy::{self, Remedy};
+use super::reporting::Reporting;
 use super::session::{Intent, Session};
-use super::signals::{Interruptible, Signals};
+use super::signals::Signals;
 use super::wait;
+use super::{Context, Format};
 use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError};
 use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::{Linux, ProcessInside, labs};
-use crate::name::{LabName, escape};
+use crate::name::{LabName, SandboxName, escape};
 use crate::plan::{IRREVERSIBLE, Plan};
-use crate::report::{json, text};
+use crate::report::json::Event;
+use crate::report::{brief, json, text};
 use crate::runtime::change::{self, ChangeError};
 use crate::runtime::records;
 use crate::state::{Live, ResourceId, State};
@@ -47,13 +50,15 @@ pub struct Options<'a> {
     /// Whether to wait until the lab is usable, and the time limit if the user gave one.
     #[allow(clippy::option_option, reason = "the option and its value are both optional")]
     pub wait: Option<Option<Duration>>,
+    /// The sandbox in which the command runs.
+    pub sandbox: Option<&'a SandboxName>,
     /// The other environments, to find the lab there if it is missing here.
     pub elsewhere: &'a Elsewhere,
 }
 
 impl<'a> Options<'a> {
     /// The options of a command with the user's arguments alone.
-    pub fn new(intent: Intent, arguments: &'a ChangeArgs, elsewhere: &'a Elsewhere) -> Self {
+    pub fn new(intent: Intent, arguments: &'a ChangeArgs, context: &Context<'a>) -> Self {
         let allow_side_effects = arguments.side_effects.allow_side_effects;
         Self {
             intent,
@@ -62,9 +67,10 @@ impl<'a> Options<'a> {
             allow_side_effects,
             kill: false,
             source: None,
-            is_quiet: false,
+            is_quiet: arguments.quiet,
             wait: None,
-            elsewhere,
+            sandbox: context.environment.sandbox(),
+            elsewhere: context.elsewhere,
         }
     }
 }
@@ -79,12 +85,15 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
             .hint("make a new plan with `topo plan --out`"));
     }
-    if !options.is_quiet || options.arguments.ask {
-        show(&plan, &goal, output)?;
+    match options.arguments.format() {
+        Format::Events => output.print(&json::line(&Event::plan(&plan, options.sandbox)))?,
+        _ if options.is_quiet && !options.arguments.ask => {}
+        _ => show(&plan, &goal, options.arguments.form(), options.sandbox, output)?,
     }
     hint_elsewhere(&goal, &live, options.elsewhere, output);
     if plan.is_empty() {
         change::keep(&goal, &live, &plan)?;
+        report_done(&plan, start, options, output)?;
         return wait::until_usable(&mut kernel, &goal, &signals, options, output);
     }
     if !options.allow_side_effects {
@@ -106,9 +115,7 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     }
     warn_about_other_mounts(&kernel, &plan, output);
     execute(&mut kernel, &goal, &live, &plan, &signals, options, output)?;
-    if !options.is_quiet {
-        output.message(&summary(&plan, start));
-    }
+    report_done(&plan, start, options, output)?;
     wait::until_usable(&mut kernel, &goal, &signals, options, output)
 }
 
@@ -140,11 +147,27 @@ fn refuse_side_effects(plan: &Plan) -> Result<(), Failure> {
     Err(failure)
 }
 
-fn show(plan: &Plan, goal: &Goal, output: &mut Output) -> Result<(), Failure> {
-    if plan.is_empty() && *goal.desired == State::default() {
-        return output.print(&format!("No changes. Lab `{}` does not exist.\n", goal.lab));
-    }
-    output.print(&text::plan(plan, output.stdout_colour()))
+/// How a plan is shown as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Every change.
+    Whole,
+    /// A summary.
+    Brief,
+}
+
+/// Prints the plan, and in the first line where it applies.
+pub fn show(plan: &Plan, goal: &Goal, form: Form, sandbox: Option<&SandboxName>, output: &mut Output) -> Result<(), Failure> {
+    let colour = output.stdout_colour();
+    let heading = text::heading(&goal.lab, sandbox, colour);
+    output.print(&match form {
+        _ if plan.is_empty() && *goal.desired == State::default() => {
+            format!("{heading}\nNo changes. Lab `{}` does not exist.\n", goal.lab)
+        }
+        _ if plan.is_empty() => format!("{heading}\n{}\n", text::NO_CHANGES),
+        Form::Whole => format!("{heading}\n\n{}", text::plan(plan, colour)),
+        Form::Brief => format!("{heading}\n\n{}", brief::plan(plan, colour)),
+    })
 }
 
 /// If the lab has no namespaces here, it may be in another environment; and if it is to be destroyed, its name may be misspelt.
@@ -261,7 +284,9 @@ fn execute(
     output: &mut Output,
 ) -> Result<(), Failure> {
     let on_failure = if options.arguments.no_rollback { OnFailure::Keep } else { OnFailure::RollBack };
-    let done = change::execute(kernel, goal, live, plan, on_failure, &mut Interruptible(signals.clone()));
+    let mut reporting = Reporting::new(plan, signals, options, output);
+    let done = change::execute(kernel, goal, live, plan, on_failure, &mut reporting);
+    reporting.end()?;
     let lost = done.map_err(|error| match error {
         ChangeError::Directory(error) => error.into(),
         ChangeError::Record(error) => error.into(),
@@ -285,10 +310,19 @@ fn record_is_outdated(error: records::RecordError) -> Failure {
     failure
 }
 
-fn summary(plan: &Plan, start: Instant) -> String {
+/// Says that the network matches the lab, and how long that took.
+fn report_done(plan: &Plan, start: Instant, options: &Options<'_>, output: &mut Output) -> Result<(), Failure> {
     let summary = plan.summary();
-    let milliseconds = start.elapsed().as_millis();
-    format!("Done in {milliseconds} ms: {} added, {} changed, {} destroyed.", summary.add, summary.change, summary.destroy)
+    let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match options.arguments.format() {
+        Format::Events => output.print(&json::line(&Event::done(plan, milliseconds)))?,
+        _ if options.is_quiet || plan.is_empty() => {}
+        _ => output.message(&format!(
+            "Done in {milliseconds} ms: {} added, {} changed, {} destroyed.",
+            summary.add, summary.change, summary.destroy
+        )),
+    }
+    Ok(())
 }
 
 /// At most this many lines of the lab file are shown for one error.

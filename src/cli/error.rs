@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use nix::unistd::{AccessFlags, access};
 
 use crate::kernel::linux::{privilege, procfs};
+use crate::report::json::{ErrorBody, ProblemReport};
 use crate::yaml::suggest;
 
 /// The usual exit status of a failure.
@@ -24,6 +25,17 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The exit status.
     pub status: u8,
+    /// What has been printed, for JSON.
+    pub reported: Option<Box<Reported>>,
+}
+
+/// An error that has been printed.
+#[derive(Debug)]
+pub struct Reported {
+    /// The message.
+    pub message: String,
+    /// The problems of the lab file.
+    pub problems: Vec<ProblemReport>,
 }
 
 /// A message with its cause.
@@ -37,7 +49,7 @@ struct Caused {
 impl Failure {
     /// A failure that has already been reported.
     pub fn reported() -> Self {
-        Self { error: None, excerpt: String::new(), notes: Vec::new(), hint: None, status: STATUS }
+        Self { error: None, excerpt: String::new(), notes: Vec::new(), hint: None, status: STATUS, reported: None }
     }
 
     /// A failure with only an error.
@@ -72,6 +84,19 @@ impl Failure {
         let Some(procfs::Problem { cause, remedy }) = procfs::problem(kind) else { return self };
         self.notes.push(format!("The cause is that {cause}."));
         self.hint(remedy)
+    }
+
+    /// The error for programs.
+    pub fn to_json(&self) -> ErrorBody {
+        let reported = self.reported.as_ref();
+        let message = self.chain().or_else(|| Some(reported?.message.clone()));
+        ErrorBody {
+            message: message.unwrap_or_else(|| "the command failed".to_owned()),
+            notes: self.notes.iter().map(|note| note.trim_start().to_owned()).collect(),
+            hint: self.hint.clone(),
+            status: self.status,
+            problems: reported.map(|reported| reported.problems.clone()).unwrap_or_default(),
+        }
     }
 
     /// The error and its causes in one line.

@@ -8,12 +8,13 @@ use std::sync::LazyLock;
 
 use nix::sys::statfs::{FsType, statfs};
 
-use super::error::Failure;
+use super::error::{Failure, Reported};
 use super::output::Output;
 use super::saved_plan;
 use crate::kernel::linux::privilege;
 use crate::lower::{self, Problem};
 use crate::name::LabName;
+use crate::report::json::{Validation, problems};
 use crate::runtime::sources;
 use crate::spec::{self, Colour, Diagnostic, LabFile, Severity};
 use crate::state::{ResourceId, State};
@@ -132,8 +133,21 @@ pub fn parse(text: String, shown: &str, output: &mut Output) -> Result<Lab, Fail
 pub fn validate(path: &Path, output: &mut Output) -> Result<LabName, Failure> {
     let text = read(path)?;
     privilege::keep(&[])?;
-    let (name, ()) = load(&text, &display(path), output, |lab| ((), lower::check(lab, &crate::runtime::tables::read())))?;
+    let (name, ()) = load(&text, &display(path), output, check)?;
     Ok(name)
+}
+
+/// Checks a lab file for programs: prints nothing.
+pub fn validation(path: &Path) -> Result<Validation, Failure> {
+    let text = read(path)?;
+    privilege::keep(&[])?;
+    let shown = display(path);
+    let (result, diagnostics) = diagnose(&text, &shown, check)?;
+    Ok(Validation::new(&shown, result.map(|(name, ())| name), problems(&diagnostics, &text)))
+}
+
+fn check(lab: &LabFile) -> ((), Vec<Problem>) {
+    ((), lower::check(lab, &crate::runtime::tables::read()))
 }
 
 /// Loads a lab file, processes it, and prints all problems that either step finds.
@@ -143,6 +157,26 @@ fn load<T>(
     output: &mut Output,
     process: impl FnOnce(&LabFile) -> (T, Vec<Problem>),
 ) -> Result<(LabName, T), Failure> {
+    let (result, diagnostics) = diagnose(text, shown, process)?;
+    if !diagnostics.is_empty() {
+        output.message(spec::render(&diagnostics, shown, text, output.diagnostic_colour()).trim_end());
+    }
+    result.ok_or_else(|| {
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+        let message = format!("`{shown}`: {}", count(errors));
+        output.message(&format!("\n{message}"));
+        let problems = problems(&diagnostics, text);
+        Failure { reported: Some(Box::new(Reported { message, problems })), ..Failure::reported() }
+    })
+}
+
+/// Loads a lab file and processes it. Returns the result unless there are errors, and all problems.
+#[allow(clippy::type_complexity, reason = "a pair of which the first part may be missing")]
+fn diagnose<T>(
+    text: &str,
+    shown: &str,
+    process: impl FnOnce(&LabFile) -> (T, Vec<Problem>),
+) -> Result<(Option<(LabName, T)>, Vec<Diagnostic>), Failure> {
     if saved_plan::is_saved_plan(text) {
         let failure = Failure::new(format!("`{shown}` is a saved plan, not a lab file"));
         return Err(failure.hint("only `topo apply` and `topo show` accept a saved plan"));
@@ -151,25 +185,16 @@ fn load<T>(
     if let Some(lab) = &mut loaded.lab {
         sources::load(lab, Path::new(shown).parent().unwrap_or(Path::new("")));
     }
-    let (result, problems) = match &loaded.lab {
+    let (result, found) = match &loaded.lab {
         Some(lab) => {
-            let (result, problems) = process(lab);
-            (Some((lab.name.clone(), result)), problems)
+            let (result, found) = process(lab);
+            (Some((lab.name.clone(), result)), found)
         }
         None => (None, Vec::new()),
     };
-    let diagnostics = lower::diagnostics(&problems, &loaded);
-    if !diagnostics.is_empty() {
-        output.message(spec::render(&diagnostics, shown, text, output.diagnostic_colour()).trim_end());
-    }
-    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
-    match result {
-        Some(result) if errors == 0 => Ok(result),
-        _ => {
-            output.message(&format!("\n`{shown}`: {}", count(errors)));
-            Err(Failure::reported())
-        }
-    }
+    let diagnostics = lower::diagnostics(&found, &loaded);
+    let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    Ok((result.filter(|_| !has_errors), diagnostics))
 }
 
 fn count(errors: usize) -> String {

@@ -65,11 +65,6 @@ pub struct Sandbox {
     processes: usize,
 }
 
-/// Returns the JSON schema of `topo list --json`, as in `schemas/list.schema.json`.
-pub fn schema_text() -> String {
-    super::commands::schema::text_of::<Inventory>()
-}
-
 impl Inventory {
     /// The labs of the chosen sandbox; without a choice, those of the machine and of all sandboxes.
     pub fn collect(choice: Option<&SandboxName>, output: &mut Output) -> Result<Self, Failure> {

@@ -90,6 +90,17 @@ impl Output {
         stdout.flush()
     }
 
+    /// Whether standard error is a terminal that can remove a line.
+    pub fn has_terminal(&self) -> bool {
+        self.stderr.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+
+    /// Replaces the current line of the terminal, which the next message overwrites.
+    pub fn progress(&mut self, text: &str) {
+        let _ = write!(self.stderr, "\r\u{1b}[K{text}");
+        let _ = self.stderr.flush();
+    }
+
     /// Prints a line to standard error.
     pub fn message(&mut self, text: &str) {
         let _ = writeln!(self.stderr, "{text}");

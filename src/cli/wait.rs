@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Instant;
 
+use super::Format;
 use super::args::duration;
 use super::change::Options;
 use super::error::{self, Failure};
@@ -13,6 +14,7 @@ use super::signals::{Interruptible, Signals};
 use crate::apply::{self, Goal, WaitError};
 use crate::kernel::linux::Linux;
 use crate::readiness::Unready;
+use crate::report::json::{self, Event};
 
 /// What to do about an address that another host has.
 pub const DUPLICATE_HINT: &str = "another host on the segment has the address: give one of the two another one, or set `nodad: true`; \
@@ -58,9 +60,13 @@ pub fn until_usable(
     let Some(limit) = options.wait else { return Ok(0) };
     let start = Instant::now();
     match apply::until_usable(kernel, goal, limit, &Interruptible(signals.clone())) {
-        Ok(()) if options.is_quiet => Ok(0),
         Ok(()) => {
-            output.message(&format!("The lab is usable after another {} ms.", start.elapsed().as_millis()));
+            let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            match options.arguments.format() {
+                Format::Events => output.print(&json::line(&Event::Usable { milliseconds }))?,
+                _ if options.is_quiet => {}
+                _ => output.message(&format!("The lab is usable after another {milliseconds} ms.")),
+            }
             Ok(0)
         }
         Err(error) => Err(explain(error, goal, signals, options, output)),

@@ -23,17 +23,6 @@ pub enum Remedy {
     None,
 }
 
-impl Remedy {
-    /// Returns the word for it in JSON plans.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::InPlan => "in plan",
-            Self::Later => "later",
-            Self::None => "never",
-        }
-    }
-}
-
 /// A change that the kernel makes to a foreign resource, as a side effect of a change of the lab.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SideEffect {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::diff::{Action, Change};
-use crate::name::{NamespaceName, escape};
+use crate::name::{LabName, NamespaceName, SandboxName, escape};
 use crate::plan::Plan;
 use crate::resource::node::file::CHECKSUM;
 use crate::state::ResourceId;
@@ -39,7 +39,8 @@ impl Colour {
         }
     }
 
-    fn bold(self, text: &str) -> String {
+    /// Makes a text bold.
+    pub fn bold(self, text: &str) -> String {
         match self {
             Self::Ansi => format!("\u{1b}[1m{text}\u{1b}[0m"),
             Self::None => text.to_owned(),
@@ -54,6 +55,15 @@ fn symbol(action: Action) -> &'static str {
         Action::Replace => "-/+",
         Action::Delete => "  -",
     }
+}
+
+/// Returns the first line of a plan: the lab and where the plan applies.
+pub fn heading(lab: &LabName, sandbox: Option<&SandboxName>, colour: Colour) -> String {
+    let place = match sandbox {
+        None => "on this machine".to_owned(),
+        Some(name) => format!("in sandbox `{name}`"),
+    };
+    colour.bold(&format!("Lab `{lab}` {place}"))
 }
 
 /// Returns the plan as text: the changes, grouped by namespace in the order of their first operation, and the totals.
@@ -100,7 +110,8 @@ pub fn totals(plan: &Plan) -> String {
     format!("Plan: {} to add, {} to change, {} to destroy.", summary.add, summary.change, summary.destroy)
 }
 
-fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
+/// Groups the changes by namespace, in the order of the first operation of each.
+pub(super) fn groups(plan: &Plan) -> Vec<(&NamespaceName, Vec<&Change>)> {
     let mut groups: HashMap<&NamespaceName, (usize, Vec<&Change>)> = HashMap::new();
     for change in &plan.changes {
         groups.entry(change.id.namespace()).or_insert((usize::MAX, Vec::new())).1.push(change);

@@ -34,6 +34,7 @@ pub use self::verdict::{Fate, Group, Pair, Replacement, Surroundings, Verdict};
 use self::wire::{Dump, Found, Notes, Reading, Request};
 use super::FieldChange;
 use super::link::{Ifindex, Link};
+use crate::iproute2::Line;
 use crate::name::{LinkName, NamespaceName};
 use crate::yaml::Problems;
 
@@ -173,6 +174,19 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
     /// Returns the messages that delete the object.
     fn remove(at: &At<Self>) -> Vec<Request>;
 
+    // Commands of iproute2.
+
+    /// Returns the commands that add the object, or change the existing one: the same as [`Self::put`].
+    fn say_put(at: &At<Self>, over: &Over<Self>) -> Vec<Line>;
+
+    /// Returns the commands that delete the object: the same as [`Self::remove`].
+    fn say_remove(at: &At<Self>) -> Vec<Line>;
+
+    /// Returns the command that adds a foreign object again, if it is not there.
+    fn say_again(again: &Restoration<Self>) -> Line;
+
+    // Order and waiting.
+
     /// Returns the local address that must pass duplicate address detection before the kernel accepts the object.
     fn awaits(key: &Self::Key, value: &Self) -> Option<IpAddr> {
         let _ = (key, value);
@@ -297,6 +311,12 @@ impl<O: Object> At<O> {
     pub fn new(namespace: &NamespaceName, key: &O::Key, value: &O, index: impl Fn(LinkName) -> Option<Ifindex>) -> Self {
         let indices = O::links(key, value).into_iter().map(|link| link.and_then(&index)).collect();
         Self { namespace: namespace.clone(), key: key.clone(), value: value.clone(), indices }
+    }
+
+    /// Returns a foreign object that is added again. It has no indices.
+    pub fn foreign(again: &Restoration<O>) -> Self {
+        let Foreign { key, value, .. } = &again.foreign;
+        Self::new(&again.namespace, key, value, |_| None)
     }
 
     /// Returns the index of its first interface, or 0, which the kernel refuses.

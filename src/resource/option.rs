@@ -14,6 +14,9 @@ use netlink_packet_core::{DecodeError, DefaultNla, Emitable};
 use serde_json::Value;
 
 use super::object::wire::attributes;
+use crate::iproute2::{Phrase, Said};
+use crate::value::Duration;
+use crate::words;
 
 /// Whether the kernel can change an option of an existing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +108,46 @@ pub trait OptionTable: Clone + Default + 'static {
 
     /// Converts the options that the kernel reported to the form of a lab file.
     fn normalise(&mut self) {}
+
+    /// Returns the options that commands for a new object contain even with the kernel's default.
+    fn always_said(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the words of iproute2 for an option with this value, which is as in a lab file; `None` if it has none. By default, the name
+    /// and the value, with `on` and `off` for a flag.
+    fn phrase(&self, option: &str, value: &Value) -> Option<Phrase> {
+        Some(Phrase::new(words![option, said(value)]))
+    }
+}
+
+/// Returns a value as iproute2 writes most of them.
+pub fn said(value: &Value) -> String {
+    match value {
+        Value::Bool(true) => "on".to_owned(),
+        Value::Bool(false) => "off".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Returns the duration in a value as a number of this unit, for commands that know no units.
+pub fn said_in(unit: Duration, value: &Value) -> Option<String> {
+    let duration: Duration = value.as_str()?.parse().ok()?;
+    Some((duration.0 / unit.0).to_string())
+}
+
+/// Returns the words of iproute2 for the options that are set.
+pub fn say<T: OptionTable>(options: &T) -> Vec<Said> {
+    let shown = show(options).into_iter();
+    shown.map(|(name, value)| (name, said(&value), options.phrase(name, &value))).collect()
+}
+
+/// Returns the words of iproute2 for the options of a new object.
+pub fn say_new<T: OptionTable>(options: &T) -> Vec<Said> {
+    let mut new = special(options);
+    take(&mut new, &complete(options), options.always_said());
+    say(&new)
 }
 
 /// Encodes all options that are set.

@@ -18,7 +18,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::LinkName;
+use crate::iproute2::Command;
+use crate::name::{LinkName, NamespaceName};
 
 /// The name of the one value in the kernel that has two names: `net.ipv4.conf.all.forwarding` is `net.ipv4.ip_forward`.
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
@@ -105,6 +106,11 @@ impl SysctlKey {
     /// The path below /proc/sys.
     pub fn path(&self) -> &str {
         &self.0
+    }
+
+    /// The command that writes it.
+    pub fn say(&self, namespace: &NamespaceName, value: &str) -> Command {
+        Command::sysctl(namespace, &self.0, value)
     }
 
     /// The interface that the setting belongs to, if it belongs to one: `all` and `default` stand for all of them.

@@ -84,6 +84,40 @@ impl Diagnostic {
     }
 }
 
+/// A position in a text. Lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// Finds the lines and columns of a text.
+pub struct Locator<'t>(Source<'t>);
+
+impl<'t> Locator<'t> {
+    /// Takes a text.
+    pub fn new(text: &'t str) -> Self {
+        Self(Source::new("", text))
+    }
+
+    /// Returns the first position of a range, and the one after its last.
+    pub fn locate(&self, span: Span) -> [Position; 2] {
+        [span, Span { start: span.end, ..span }].map(|span| {
+            let Excerpt { line, column, .. } = self.0.excerpt(span);
+            Position { line, column }
+        })
+    }
+}
+
+/// Returns the problems sorted by position, as [`render`] shows them.
+pub fn sorted(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
+    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
+    sorted.sort_by_key(|diagnostic| (diagnostic.span.is_none(), diagnostic.span, diagnostic.severity));
+    sorted
+}
+
 /// The maximum number of problems that are shown.
 const SHOWN_LIMIT: usize = 100;
 
@@ -91,8 +125,7 @@ const SHOWN_LIMIT: usize = 100;
 /// number of remaining ones.
 pub fn render(diagnostics: &[Diagnostic], path: &str, text: &str, colour: Colour) -> String {
     let source = Source::new(path, text);
-    let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
-    sorted.sort_by_key(|diagnostic| (diagnostic.span.is_none(), diagnostic.span, diagnostic.severity));
+    let sorted = sorted(diagnostics);
     let renderer = match colour {
         Colour::Never => Renderer::plain(),
         Colour::Always => Renderer::styled(),

@@ -12,7 +12,7 @@ pub mod scalar;
 pub mod suggest;
 pub mod words;
 
-pub use diagnostic::{Colour, Diagnostic, Severity, render};
+pub use diagnostic::{Colour, Diagnostic, Locator, Severity, render, sorted};
 pub use document::Document;
 pub use path::Path;
 pub use problem::{Problem, Problems};

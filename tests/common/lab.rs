@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use topo::internals::{
-    ApplyError, Chosen, Colour, Goal, LabName, LinkId, Memory, OnFailure, Others, PrepareError, Progress, Record, Severity,
-    State, Unattended, apply, describe, described_file, diagnostics, difference_text, load, lower, observe, prepare, render,
-    sides, yaml_text,
+    ApplyError, Chosen, Colour, Goal, Kind, LabName, LinkId, Memory, OnFailure, Others, Port, PrepareError, Progress, Record,
+    Script, Severity, State, Unattended, Version, apply, describe, described_file, diagnostics, difference_text, load, lower,
+    observe, prepare, render, sides, yaml_text,
 };
 pub use topo::internals::{Plan, PlanColour};
 
@@ -59,19 +59,27 @@ pub fn plan_text(plan: &Plan) -> String {
     topo::internals::plan_text(plan, PlanColour::None)
 }
 
+/// A plan as commands of iproute2 6.1, and what these do not do.
+pub fn plan_script(plan: &Plan) -> (String, Vec<String>) {
+    let Script { text, missing } = topo::internals::plan_script(plan, Some(Version(6, 1)));
+    (text, missing)
+}
+
 /// A plan as JSON.
 pub fn plan_json(plan: &Plan) -> serde_json::Value {
     topo::internals::plan_json(plan)
 }
 
-/// The JSON schema of lab files.
-pub fn schema() -> String {
-    topo::internals::schema_text()
+/// The names of all options of links and ports.
+pub fn options() -> Vec<&'static str> {
+    let of_kinds = Kind::registered().into_iter().flat_map(|kind| kind.samples());
+    let of_ports = Port::registered().into_iter().flat_map(|port| port.samples());
+    of_kinds.chain(of_ports).map(|(name, _)| name).collect()
 }
 
-/// The JSON schemas of what `topo show` and `topo list` print, with the names of their files.
-pub fn schemas() -> [(&'static str, String); 2] {
-    [("show.schema.json", topo::internals::show_schema_text()), ("list.schema.json", topo::internals::list_schema_text())]
+/// The JSON schemas of lab files and of what commands print, by name.
+pub fn schemas() -> BTreeMap<String, String> {
+    topo::internals::schema_texts().into_iter().collect()
 }
 
 /// Stops after a number of operations.
@@ -163,6 +171,12 @@ impl Machine {
         let (live, plan) = prepare(&mut self.memory, &goal)?;
         let sides = sides(desired, &live, &goal.record, &plan.changes, &plan.side_effects);
         Ok((difference_text(&self.name, &sides, ["live", "lab.yaml"], colour), plan))
+    }
+
+    /// What has to be done to remove a lab.
+    pub fn plan_destroy(&mut self, lab: &Lab) -> Result<Plan, PrepareError> {
+        let goal = self.recorded(Goal::destroy(self.name.clone(), lab.desired.clone()))?;
+        Ok(prepare(&mut self.memory, &goal)?.1)
     }
 
     /// Makes the network the one that is desired; the inner result says what became of it.

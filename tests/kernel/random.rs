@@ -13,13 +13,14 @@ use super::harness::{
 };
 
 /// Draws labs that this kernel can have.
-struct Dice {
+pub struct Dice {
     runner: TestRunner,
     lacking: Vec<&'static str>,
 }
 
 impl Dice {
-    fn new(seed: u64) -> Self {
+    /// Dice that always fall the same way.
+    pub fn new(seed: u64) -> Self {
         let rng_seed = match Config::default().rng_seed {
             RngSeed::Random => RngSeed::Fixed(seed),
             fixed @ RngSeed::Fixed(_) => fixed,
@@ -40,7 +41,7 @@ impl Dice {
     }
 
     /// A lab and two that come after it, as files.
-    fn history(&mut self) -> [String; 3] {
+    pub fn history(&mut self) -> [String; 3] {
         loop {
             let labs =
                 labs::history().new_tree(&mut self.runner).expect("a lab can be drawn").current().map(|lab| lab.text("random"));
@@ -52,9 +53,10 @@ impl Dice {
 }
 
 /// The interface of the machine that drawn labs speak of.
-const UPLINK: &str = "ip link add eth0 type veth peer name eth0-far; ip link set eth0 up; ip link set eth0-far up";
+pub const UPLINK: &str = "ip link add eth0 type veth peer name eth0-far; ip link set eth0 up; ip link set eth0-far up";
 
-const FEATURES: [Feature; 5] = [Feature::Bridge, Feature::Ipv6, Feature::Macvlan, Feature::Multipath, Feature::Vxlan];
+/// What drawn labs need.
+pub const FEATURES: [Feature; 5] = [Feature::Bridge, Feature::Ipv6, Feature::Macvlan, Feature::Multipath, Feature::Vxlan];
 
 #[test]
 fn random_labs_become_each_other_and_leave_nothing() {

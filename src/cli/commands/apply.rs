@@ -14,7 +14,7 @@ use crate::cli::input::{self, Lab};
 use crate::cli::saved_plan::SavedPlan;
 use crate::cli::session::{Intent, Session};
 use crate::cli::uplink::UplinkArgs;
-use crate::cli::{Context, Run, nodes};
+use crate::cli::{Context, Format, Run, nodes};
 use crate::kernel::linux::node::spawner::Spawner;
 use crate::kernel::linux::privilege::{self, Capability};
 
@@ -49,9 +49,6 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, value_parser = duration)]
     #[allow(clippy::option_option, reason = "the option and its value are both optional")]
     wait: Option<Option<Duration>>,
-    /// Print only warnings and errors
-    #[arg(long, short)]
-    quiet: bool,
     #[command(flatten)]
     uplink: UplinkArgs,
 }
@@ -59,6 +56,10 @@ pub struct ApplyArgs {
 impl Run for ApplyArgs {
     fn access(&self) -> Access {
         Access::Create { uplink: self.uplink.program }
+    }
+
+    fn format(&self) -> Format {
+        self.change.format()
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
@@ -74,8 +75,7 @@ impl Run for ApplyArgs {
 
 impl ApplyArgs {
     fn options<'a>(&'a self, context: &Context<'a>) -> Options<'a> {
-        let options = Options::new(Intent::Apply, &self.change, context.elsewhere);
-        Options { wait: self.wait, is_quiet: self.quiet, ..options }
+        Options { wait: self.wait, ..Options::new(Intent::Apply, &self.change, context) }
     }
 
     fn apply_plan(&self, saved: SavedPlan, spawner: Option<Spawner>, context: &mut Context<'_>) -> Result<u8, Failure> {

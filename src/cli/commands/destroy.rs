@@ -10,7 +10,7 @@ use crate::cli::change::{self, Options};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::session::{Intent, Session};
-use crate::cli::{Context, Run, input, nodes};
+use crate::cli::{Context, Format, Run, input, nodes};
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::state::State;
 
@@ -49,6 +49,10 @@ impl Run for DestroyArgs {
         Access::Write { keep_sandbox: self.keep }
     }
 
+    fn format(&self) -> Format {
+        self.change.format()
+    }
+
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         // Processes in the lab's namespaces may belong to other users.
         let capabilities: &[Capability] = if self.kill { &[Capability::Trace, Capability::Signal] } else { &[Capability::Trace] };
@@ -68,7 +72,7 @@ impl Run for DestroyArgs {
             }
         };
         session.kernel.use_spawner(spawner);
-        let options = Options { kill: self.kill, ..Options::new(Intent::Destroy, &self.change, context.elsewhere) };
+        let options = Options { kill: self.kill, ..Options::new(Intent::Destroy, &self.change, context) };
         change::run(session, goal, &options, context.output)
     }
 }

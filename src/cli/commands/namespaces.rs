@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::elsewhere::Sought;
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::inventory::table;
-use crate::cli::{Context, Run, input};
+use crate::cli::{Context, Format, Run, input};
 use crate::kernel::linux::kinds::{self, NodeNamespace};
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::kernel::linux::{labs, raise_descriptor_limit};
@@ -38,16 +39,20 @@ pub struct NamespacesArgs {
 }
 
 /// The format of `topo namespaces --json`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "Namespaces of a lab's nodes")]
+pub struct Report {
+    /// The version of the format.
     format_version: u32,
+    /// The lab.
     lab: LabName,
+    /// The sandbox; null on the machine itself.
     sandbox: Option<SandboxName>,
     namespaces: Vec<Row>,
 }
 
 /// A namespace of a node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Row {
     node: NamespaceName,
     #[serde(rename = "type")]
@@ -62,7 +67,7 @@ struct Row {
 }
 
 /// Whose a namespace is.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Scope {
     /// The node's.
@@ -74,6 +79,10 @@ enum Scope {
 impl Run for NamespacesArgs {
     fn access(&self) -> Access {
         Access::Read
+    }
+
+    fn format(&self) -> Format {
+        Format::of_option(self.json)
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {

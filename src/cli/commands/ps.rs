@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::namespaces::{lab_of, nodes};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::inventory::{age, table};
-use crate::cli::{Context, Run, input};
+use crate::cli::{Context, Format, Run, input};
 use crate::kernel::linux::node::processes::{self, NodeProcess};
 use crate::name::{LabName, NamespaceName, ProcessName, SandboxName, escape};
 use crate::report::json::FORMAT_VERSION;
@@ -37,22 +38,27 @@ pub struct PsArgs {
 }
 
 /// The format of `topo ps --json`.
-#[derive(Debug, Serialize)]
-struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "Processes of a lab's nodes")]
+pub struct Report {
+    /// The version of the format.
     format_version: u32,
+    /// The lab.
     lab: LabName,
+    /// The sandbox; null on the machine itself.
     sandbox: Option<SandboxName>,
     processes: Vec<Row>,
 }
 
 /// A process.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Row {
     node: NamespaceName,
     process: ProcessName,
     state: State,
-    /// The PID outside and in the node.
+    /// The PID outside of the node.
     pid: Option<i32>,
+    /// The PID in the node.
     pid_inside: Option<i32>,
     restarts: u32,
     /// How long it has been in this state, in milliseconds.
@@ -67,6 +73,10 @@ struct Row {
 impl Run for PsArgs {
     fn access(&self) -> Access {
         Access::Read
+    }
+
+    fn format(&self) -> Format {
+        Format::of_option(self.json)
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {

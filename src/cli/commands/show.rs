@@ -56,7 +56,7 @@ pub struct ShowArgs {
 /// The live network of a lab, as `topo show --json` prints it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "topo show --json")]
-struct Report {
+pub struct Report {
     /// Incremented by incompatible changes.
     format_version: u32,
     /// The name of the lab.
@@ -67,11 +67,6 @@ struct Report {
     file: LabFile,
     /// What is there, and no lab file can say.
     omitted: Vec<Omitted>,
-}
-
-/// Returns the JSON schema of `topo show --json`, as in `schemas/show.schema.json`.
-pub fn schema_text() -> String {
-    super::schema::text_of::<Report>()
 }
 
 impl Run for ShowArgs {

@@ -4,8 +4,9 @@ use clap::Args;
 
 use crate::cli::args::LabFileArgs;
 use crate::cli::environment::Access;
-use crate::cli::error::Failure;
-use crate::cli::{Context, Run, input};
+use crate::cli::error::{self, Failure};
+use crate::cli::{Context, Format, Run, input};
+use crate::report::json;
 
 /// Check a lab file, without looking at the network
 #[derive(Debug, Args)]
@@ -18,6 +19,12 @@ Exit status:
 pub struct ValidateArgs {
     #[command(flatten)]
     file: LabFileArgs,
+    /// Print only warnings and errors
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
+    /// Print the problems as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Run for ValidateArgs {
@@ -25,9 +32,20 @@ impl Run for ValidateArgs {
         Access::None
     }
 
+    fn format(&self) -> Format {
+        Format::of_option(self.json)
+    }
+
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
+        if self.json {
+            let validation = input::validation(&self.file.path)?;
+            context.output.print(&json::line(&validation))?;
+            return Ok(if validation.is_valid() { 0 } else { error::STATUS });
+        }
         let name = input::validate(&self.file.path, context.output)?;
-        context.output.message(&format!("`{}`: lab `{name}` is valid", input::display(&self.file.path)));
+        if !self.quiet {
+            context.output.message(&format!("`{}`: lab `{name}` is valid", input::display(&self.file.path)));
+        }
         Ok(0)
     }
 }

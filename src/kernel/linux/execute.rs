@@ -78,7 +78,7 @@ fn method(operation: &Operation) -> Method<'_> {
         Operation::RemovePart(_, PartKey::Process(_)) => Method::Processes,
         Operation::PutPart(put) if matches!(put.key, PartKey::Process(_)) => Method::Processes,
         Operation::CreateUserNamespace(_) | Operation::PutPart(_) | Operation::RemovePart(..) => Method::Part,
-        Operation::CreateLink(new) => Method::Messages(creating_namespace(new)),
+        Operation::CreateLink(new) => Method::Messages(new.creating_namespace()),
         Operation::ChangeLink(_)
         | Operation::DeleteLink(_)
         | Operation::DeleteLinkGroup(_)
@@ -161,15 +161,6 @@ fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Pro
 
 fn refused(operations: &[Operation], position: usize, source: Errno) -> ExecuteError {
     OperationError { position, operation: operations[position].to_string(), source, details: Box::default() }.into()
-}
-
-/// Returns the namespace in which the creating message is sent: the underlay of a link that has one, or the namespace of the parent, where
-/// the parent's index is valid. For a pair with an end in `host`, that is `host`, so that the mark can be sent with it.
-fn creating_namespace(new: &NewLink) -> NamespaceName {
-    let underlay = new.link.kind.underlay().cloned();
-    let parent = new.parent.as_ref().map(|parent| parent.id.namespace.clone());
-    let peer_in_host = new.peer.as_ref().map(|peer| peer.handle.id.namespace.clone()).filter(NamespaceName::is_host);
-    underlay.or(parent).or(peer_in_host).unwrap_or_else(|| new.handle.id.namespace.clone())
 }
 
 impl Pending {

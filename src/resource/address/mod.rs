@@ -6,6 +6,7 @@
 //!
 //! The kernel keeps the order in which addresses were given: the first of an IPv4 subnet is its primary address. So does topo.
 
+mod commands;
 mod foreign;
 mod lower;
 mod order;
@@ -24,9 +25,10 @@ pub use self::spec::{AddressSpec, LongAddress};
 pub use self::wire::{Step, protocol, steps};
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Excluded, Foreign, Group, Need, Object, Over, Reach, Seen, Surroundings, Verdict, Way};
+use super::object::{At, Excluded, Foreign, Group, Need, Object, Over, Reach, Restoration, Seen, Surroundings, Verdict, Way};
 use super::route::{IPV6_CONNECTED_METRIC, LOCAL_TABLE, MAIN_TABLE, Scope};
 use super::{FieldChange, owner_change};
+use crate::iproute2::Line;
 use crate::name::{LinkName, NamespaceName};
 use crate::value::{Duration, InterfaceAddress, Mac};
 use crate::yaml::Problems;
@@ -332,6 +334,18 @@ impl Object for Address {
 
     fn remove(at: &At<Self>) -> Vec<Request> {
         wire::remove(at)
+    }
+
+    fn say_put(at: &At<Self>, over: &Over<Self>) -> Vec<Line> {
+        commands::put(at, over)
+    }
+
+    fn say_remove(at: &At<Self>) -> Vec<Line> {
+        commands::remove(at)
+    }
+
+    fn say_again(again: &Restoration<Self>) -> Line {
+        commands::again(again)
     }
 
     fn arrange(objects: &mut Vec<(AddressKey, Self)>, seen: &Seen<'_>) {

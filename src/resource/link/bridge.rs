@@ -8,6 +8,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::contract::LinkKind;
 use super::ipvlan;
@@ -15,11 +16,12 @@ use super::loopback::Loopback;
 use super::pattern::PortPattern;
 use super::rules::{Carrier, Cause, Refusal, Switching};
 use super::vlan::VlanProtocol;
-use crate::option;
+use crate::iproute2::Phrase;
 use crate::resource::option::{
-    Be16, Centiseconds, Centiseconds64, HardwareAddress, Invalid, OptionRow, OptionTable, U8, U16, U32,
+    Be16, Centiseconds, Centiseconds64, HardwareAddress, Invalid, OptionRow, OptionTable, U8, U16, U32, said, said_in,
 };
 use crate::value::{Duration, Mac};
+use crate::{option, words};
 
 /// `bridge: { ports, … }`. The options have the names of iproute2 and the defaults of the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -197,6 +199,15 @@ impl OptionTable for Bridge {
 
     fn conceals(&self, option: &str) -> bool {
         self.topology_changes && option == "ageing_time"
+    }
+
+    /// Times are in hundredths of a second.
+    fn phrase(&self, option: &str, value: &Value) -> Option<Phrase> {
+        Some(Phrase::new(match (option, value) {
+            ("group_addr", _) => words!["group_address", said(value)],
+            (_, Value::Bool(set)) => words![option, u8::from(*set)],
+            _ => words![option, said_in(Duration::milliseconds(10), value).unwrap_or_else(|| said(value))],
+        }))
     }
 }
 

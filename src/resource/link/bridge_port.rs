@@ -6,15 +6,17 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::bridge::Bridge;
 use super::kind::Kind;
 use super::port::{LinkPort, PortTable, Surroundings};
 use super::rules::Cause;
+use crate::iproute2::{Phrase, Place};
 use crate::name::LinkName;
-use crate::resource::option::{Invalid, OptionRow, OptionTable, Sample, U8, U16, U32};
+use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, Sample, U8, U16, U32, said};
 use crate::value::Duration;
-use crate::{kernel_enum, option};
+use crate::{kernel_enum, option, words};
 
 /// The state of a port in the spanning tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -171,6 +173,20 @@ impl OptionTable for BridgePort {
             invalid.push(Invalid { key: "learning", message: "`mab` needs `learning: true`".into() });
         }
         invalid
+    }
+
+    /// A port that is not locked has no `mab`, so that this goes first.
+    fn phrase(&self, option: &str, value: &Value) -> Option<Phrase> {
+        let phrase = Phrase::new(words![option, said(value)]);
+        Some(match (option, self.backup()) {
+            ("state", _) => Phrase::new(words![option, <U8 as Codec<PortState>>::write(&self.state?)?.first()?]),
+            ("backup_port", None) => Phrase::new(words!["nobackup_port"]),
+            ("mab", _) => phrase.since(6, 2).at(if self.mab == Some(true) { Place::After } else { Place::Before }),
+            ("mcast_max_groups", _) => phrase.since(6, 3).at(Place::After),
+            ("neigh_vlan_suppress", _) => phrase.since(6, 4).at(Place::After),
+            ("backup_nhid", _) => phrase.since(6, 6).at(Place::After),
+            _ => phrase,
+        })
     }
 
     fn normalise(&mut self) {

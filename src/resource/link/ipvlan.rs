@@ -8,13 +8,15 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::contract::LinkKind;
 use super::loopback::Loopback;
 use super::rules::{Addressing, Cause, Flags, ParentRule, Refusal, Segment};
+use crate::iproute2::Phrase;
 use crate::name::LinkRef;
-use crate::resource::option::{OptionRow, OptionTable, U16};
-use crate::{kernel_enum, option};
+use crate::resource::option::{OptionRow, OptionTable, U16, said};
+use crate::{kernel_enum, option, words};
 
 const IFLA_IPVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_FLAGS: u16 = 2;
@@ -74,6 +76,13 @@ impl<const TAP: bool> OptionTable for IpvlanDriver<TAP> {
         // Without the attribute, a new link keeps the flags of its siblings, but sets the mode to `l3`.
         OptionRow { is_default: |_| false, ..option!(flags: U16 = IFLA_IPVLAN_FLAGS, InPlace, default IpvlanFlags::Bridge) },
     ];
+
+    fn phrase(&self, option: &str, value: &Value) -> Option<Phrase> {
+        Some(match option {
+            "flags" => Phrase::new(words![said(value)]),
+            _ => Phrase::new(words![option, said(value)]),
+        })
+    }
 }
 
 impl<const TAP: bool> LinkKind for IpvlanDriver<TAP> {

@@ -1,5 +1,6 @@
 //! [`Kind`]: the registered kinds of links, and the kinds that have no key in the lab file.
 
+use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 
 use netlink_packet_core::{DecodeError, DefaultNla};
@@ -11,6 +12,7 @@ use super::device::Device;
 use super::loopback::Loopback;
 use super::rules::ParentRule;
 use super::veth::Veth;
+use crate::iproute2::Said;
 use crate::name::LinkRef;
 use crate::resource::option::{self, Invalid, Mutability, OptionChange, OptionTable};
 
@@ -71,6 +73,20 @@ macro_rules! define_kind {
             fn encode_new_into(&self, attributes: &mut Vec<DefaultNla>) {
                 match self {
                     $(Self::$variant(kind) => option::encode_new_into::<$type>(kind, attributes),)+
+                }
+            }
+
+            /// Returns the words of iproute2 for the options that are set.
+            pub fn say(&self) -> Vec<Said> {
+                match self {
+                    $(Self::$variant(kind) => option::say::<$type>(kind),)+
+                }
+            }
+
+            /// Returns the words of iproute2 for the options of a new link.
+            pub fn say_new(&self) -> Vec<Said> {
+                match &*self.with_shared() {
+                    $(Self::$variant(kind) => option::say_new::<$type>(kind),)+
                 }
             }
 
@@ -232,15 +248,20 @@ impl Kind {
     /// always sent, because the siblings may have changed them.
     pub fn encode_new(&self, parent: Option<Ifindex>) -> Vec<u8> {
         let mut attributes = self.encode_parent(parent);
+        self.with_shared().encode_new_into(&mut attributes);
+        option::emit(&attributes)
+    }
+
+    /// Returns the kind with the kernel's defaults for the options that it shares with siblings.
+    fn with_shared(&self) -> Cow<'_, Self> {
         match self.shared_options() {
-            [] => self.encode_new_into(&mut attributes),
+            [] => Cow::Borrowed(self),
             shared => {
                 let mut new = self.clone();
                 new.take(&self.complete(), shared);
-                new.encode_new_into(&mut attributes);
+                Cow::Owned(new)
             }
         }
-        option::emit(&attributes)
     }
 
     fn encode_parent(&self, parent: Option<Ifindex>) -> Vec<DefaultNla> {

@@ -10,15 +10,17 @@ use std::ops::RangeInclusive;
 use netlink_packet_core::{DefaultNla, Emitable, NlasIterator};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
 use super::rules::{Addressing, Cause, MtuBound, ParentRule, PathCost, Refusal, Segment, Sole};
+use crate::iproute2::{Phrase, Place, Word};
 use crate::name::LinkRef;
-use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32};
+use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32, said};
 use crate::value::Mac;
-use crate::{kernel_enum, option};
+use crate::{kernel_enum, option, words};
 
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_MACVLAN_FLAGS: u16 = 2;
@@ -107,6 +109,19 @@ impl OptionTable for Macvlan {
             list.as_slice().emit(&mut data);
             attributes.push(DefaultNla::new(IFLA_MACVLAN_MACADDR_MODE, MACVLAN_MACADDR_SET.to_ne_bytes().to_vec()));
             attributes.push(DefaultNla::new(IFLA_MACVLAN_MACADDR_DATA, data));
+        }
+    }
+
+    /// `nopromisc` needs the mode in the same command, and there is no word for its opposite.
+    fn phrase(&self, option: &str, value: &Value) -> Option<Phrase> {
+        let list = self.macaddrs.iter().flatten().map(|mac| Word::Text(mac.to_string()));
+        match (option, self.nopromisc) {
+            ("nopromisc", Some(false)) => None,
+            ("nopromisc", _) if self.mode.is_none() => Some(Phrase::new(words!["mode", "passthru", option])),
+            ("nopromisc", _) => Some(Phrase::new(words![option])),
+            ("macaddrs", _) if self.macaddrs.as_ref().is_some_and(Vec::is_empty) => Some(Phrase::new(words!["macaddr", "flush"])),
+            ("macaddrs", _) => Some(Phrase::new(words!["macaddr", "set"].into_iter().chain(list)).at(Place::End)),
+            _ => Some(Phrase::new(words![option, said(value)])),
         }
     }
 

@@ -32,7 +32,7 @@ pub use port::Port;
 pub(crate) use port::for_each_port;
 pub(crate) use settings::for_each_setting;
 pub use settings::{FlagBits, LinkSettings};
-pub use taken::{TakenPort, entry_title, static_entry};
+pub use taken::{TakenPort, entry_title, static_entry, static_entry_words};
 
 /// The index of an interface within its namespace (`ifi_index`), at least 1.
 pub type Ifindex = u32;

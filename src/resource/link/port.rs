@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Ifindex;
 use super::kind::Kind;
 use super::rules::Cause;
+use crate::iproute2::Said;
 use crate::name::LinkName;
 use crate::resource::option::{self, Invalid, OptionChange, OptionTable};
 
@@ -286,6 +287,13 @@ macro_rules! define_port {
             pub fn show(&self) -> Vec<(&'static str, Value)> {
                 match self {
                     $(Self::$variant(port) => option::show::<$type>(port),)+
+                }
+            }
+
+            /// Returns the words of iproute2 for the options that are set.
+            pub fn say(&self) -> Vec<Said> {
+                match self {
+                    $(Self::$variant(port) => option::say::<$type>(port),)+
                 }
             }
 

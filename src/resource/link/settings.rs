@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 
 use super::kind::Kind;
 use super::rules::Flags;
+use crate::iproute2::Phrase;
 use crate::name::LinkName;
 use crate::resource::FieldChange;
-use crate::resource::option::{Codec, HardwareAddress, U32};
+use crate::resource::option::{Codec, HardwareAddress, U32, said};
 use crate::value::Mac;
+use crate::words;
 
 /// The table: hands its rows to the macro `$then`, after `$head`.
 ///
@@ -230,6 +232,21 @@ impl LinkSettings {
     pub fn show(&self) -> impl Iterator<Item = (String, Value)> {
         let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
         self.fields().into_iter().filter_map(move |(name, value)| Some((name.to_owned(), value.filter(|value| !empty(value))?)))
+    }
+
+    /// Returns the words of ip-link(8) for the settings that are set, except for the alternative names and the master.
+    pub fn say(&self) -> Vec<Phrase> {
+        let phrase = |(name, value): Field| {
+            let value = value?;
+            Some(Phrase::new(match (name, &value) {
+                ("altnames" | "master", _) => return None,
+                ("up", Value::Bool(up)) => words![if *up { "up" } else { "down" }].to_vec(),
+                ("mac", _) => words!["address", said(&value)].to_vec(),
+                ("allmulti", _) => words!["allmulticast", said(&value)].to_vec(),
+                _ => words![name, said(&value)].to_vec(),
+            }))
+        };
+        self.fields().into_iter().filter_map(phrase).collect()
     }
 
     /// Returns the changes of the settings that are set here and differ from the live ones.

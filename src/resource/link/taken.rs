@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Port;
+use crate::iproute2::Word;
 use crate::name::LinkName;
 use crate::resource::object::Message;
 use crate::resource::object::wire::{attributes, number};
+use crate::words;
 
 /// What a link had as a port of the master from which the lab took it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +72,21 @@ pub fn static_entry(body: &[u8], mac: impl Fn(u32) -> Option<Vec<u8>>) -> Option
     let is_port = master.is_some_and(|master| master != index);
     request[10] = flags & NTF_STICKY | NTF_MASTER;
     (is_static && is_port).then_some((index, Message(request)))
+}
+
+/// Returns the words of bridge(8) that add a forwarding entry to a port.
+pub fn static_entry_words(entry: &Message, port: LinkName) -> Vec<Word> {
+    let flags = entry.0.get(10).copied().unwrap_or_default();
+    let is_local = entry.0.get(8..10).is_some_and(|state| state == NUD_PERMANENT.to_ne_bytes());
+    let mut words = words![entry_title(entry), "dev", port, "master", if is_local { "local" } else { "static" }].to_vec();
+    if flags & NTF_STICKY != 0 {
+        words.extend(words!["sticky"]);
+    }
+    let vlan = attributes(entry.0.get(12..).unwrap_or_default()).flatten().find(|(attribute, _)| *attribute == NDA_VLAN);
+    if let Some(vlan) = vlan.and_then(|(_, bytes)| bytes.try_into().ok()).map(u16::from_ne_bytes) {
+        words.extend(words!["vlan", vlan]);
+    }
+    words
 }
 
 /// Returns the hardware address of a forwarding entry as text.

@@ -15,10 +15,11 @@ use serde_json::Value;
 
 use super::contract::LinkKind;
 use super::rules::{Among, Cause, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket};
+use crate::iproute2::{Phrase, Place};
 use crate::name::{LinkRef, NamespaceName};
-use crate::option;
-use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32};
+use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32, said, said_in};
 use crate::value::Duration;
+use crate::{option, words};
 
 const IFLA_VXLAN_LINK: u16 = 3;
 const IFLA_VXLAN_TTL: u16 = 5;
@@ -166,6 +167,31 @@ impl OptionTable for Vxlan {
         if let Some([low, high]) = self.srcport {
             attributes.push(DefaultNla::new(IFLA_VXLAN_PORT_RANGE, [low.to_be_bytes(), high.to_be_bytes()].concat()));
         }
+    }
+
+    /// Without a port, iproute2 prints a remark about the default. With `external`, learning is off.
+    fn always_said(&self) -> &'static [&'static str] {
+        if self.external == Some(true) { &["port", "learning"] } else { &["port"] }
+    }
+
+    fn phrase(&self, option: &str, value: &Value) -> Option<Phrase> {
+        let [low, high] = self.srcport.unwrap_or_default();
+        Some(match (option, value) {
+            // The command runs in the underlay.
+            ("underlay", _) => Phrase::default(),
+            ("remote", _) if self.remote.is_some_and(|remote| remote.is_multicast()) => Phrase::new(words!["group", said(value)]),
+            ("port", _) => Phrase::new(words!["dstport", said(value)]),
+            ("srcport", _) => Phrase::new(words![option, low, high]),
+            // A number without prefix would be hexadecimal.
+            ("tos", _) => Phrase::new(words![option, format!("{:#x}", self.tos?)]),
+            ("ageing", _) => Phrase::new(words![option, said_in(Duration::seconds(1), value)?]),
+            ("df", _) => Phrase::new(words![option, ["unset", "set", "inherit"].get(usize::from(self.df?))?]),
+            // `external` turns it off if it comes later.
+            ("learning", Value::Bool(true)) => Phrase::new(words![option]).at(Place::End),
+            (_, Value::Bool(true)) => Phrase::new(words![option]),
+            (_, Value::Bool(false)) => Phrase::new(words![format!("no{option}")]),
+            _ => Phrase::new(words![option, said(value)]),
+        })
     }
 
     fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {

@@ -10,6 +10,7 @@
 //! What the kernel learns by itself is no neighbour in this sense. Forwarding entries of bridges (AF_BRIDGE) are none, either. Nor are
 //! proxies without an interface: Linux keeps them when their namespace goes, and shows them in a later one (`pneigh_ifdown`).
 
+mod commands;
 mod lower;
 mod spec;
 mod wire;
@@ -26,7 +27,8 @@ use super::FieldChange;
 use super::link::Link;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Message, Need, Object, Over};
+use super::object::{At, Message, Need, Object, Over, Restoration};
+use crate::iproute2::Line;
 use crate::name::LinkName;
 use crate::yaml::Problems;
 
@@ -193,6 +195,18 @@ impl Object for Neighbor {
 
     fn remove(at: &At<Self>) -> Vec<Request> {
         wire::remove(at)
+    }
+
+    fn say_put(at: &At<Self>, _: &Over<Self>) -> Vec<Line> {
+        commands::put(at)
+    }
+
+    fn say_remove(at: &At<Self>) -> Vec<Line> {
+        commands::remove(at)
+    }
+
+    fn say_again(again: &Restoration<Self>) -> Line {
+        commands::again(again)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::wire::Request;
 use super::{At, Awaited, Bodies, Foreign, Id, Message, Object, Put, Restoration, Verdict};
+use crate::iproute2::Line;
 use crate::name::NamespaceName;
 
 /// A family of types: one for each type of object.
@@ -224,6 +225,13 @@ macro_rules! define_tables {
                     $(Self::$variant(at) => <$type>::remove(at),)+
                 }
             }
+
+            /// Returns the commands that remove it.
+            pub fn say(&self) -> Vec<Line> {
+                match self {
+                    $(Self::$variant(at) => <$type>::say_remove(at),)+
+                }
+            }
         }
 
         impl Any<Restorations> {
@@ -245,6 +253,13 @@ macro_rules! define_tables {
             pub fn request(&self) -> (u16, &Message, u16) {
                 match self {
                     $(Self::$variant(again) => (<$type>::NEW, &again.request, <$type>::flags_of_again(&again.request)),)+
+                }
+            }
+
+            /// Returns the command that adds it.
+            pub fn say(&self) -> Line {
+                match self {
+                    $(Self::$variant(again) => <$type>::say_again(again),)+
                 }
             }
 
@@ -275,6 +290,13 @@ macro_rules! define_tables {
             pub fn requests(&self) -> Vec<Request> {
                 match self {
                     $(Self::$variant(put) => <$type>::put(&put.at, &put.over),)+
+                }
+            }
+
+            /// Returns the commands that add or change it.
+            pub fn say(&self) -> Vec<Line> {
+                match self {
+                    $(Self::$variant(put) => <$type>::say_put(&put.at, &put.over),)+
                 }
             }
 

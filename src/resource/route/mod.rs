@@ -8,6 +8,7 @@
 //! ```
 
 mod automatic;
+mod commands;
 mod lower;
 mod nexthop;
 mod order;
@@ -26,11 +27,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::spec::{Family, RouteSpec, Table};
+pub use self::table::word as table_word;
 use super::FieldChange;
 use super::link::Link;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Group, Message, Need, Object, Over, Reach, Seen, Surroundings, Verdict};
+use super::object::{At, Group, Message, Need, Object, Over, Reach, Restoration, Seen, Surroundings, Verdict};
+use crate::iproute2::Line;
 use crate::name::LinkName;
 use crate::yaml::Problems;
 
@@ -408,6 +411,18 @@ impl Object for Route {
 
     fn remove(at: &At<Self>) -> Vec<Request> {
         wire::remove(at)
+    }
+
+    fn say_put(at: &At<Self>, over: &Over<Self>) -> Vec<Line> {
+        commands::put(at, over)
+    }
+
+    fn say_remove(at: &At<Self>) -> Vec<Line> {
+        commands::remove(at)
+    }
+
+    fn say_again(again: &Restoration<Self>) -> Line {
+        commands::again(again)
     }
 
     /// The kernel refuses a route while its IPv6 source address is tentative.

@@ -8,6 +8,12 @@ use crate::yaml::{Path, Problems};
 /// The tables that have a name everywhere.
 const NAMED: [(&str, u32); 3] = [("default", DEFAULT_TABLE), ("main", MAIN_TABLE), ("local", LOCAL_TABLE)];
 
+/// Returns the name that a table has everywhere, or its number.
+pub fn word(table: u32) -> String {
+    let named = NAMED.iter().find(|(_, number)| *number == table);
+    named.map_or_else(|| table.to_string(), |(name, _)| (*name).to_owned())
+}
+
 impl Table {
     /// The number of a table, given the names of rt_tables; without one it is `main`. `None` if the name is unknown.
     pub fn number_in(table: Option<&Self>, names: &BTreeMap<String, u32>) -> Option<u32> {

@@ -7,6 +7,7 @@
 //!   - { priority: 300, to: "2001:db8::/32", type: unreachable }
 //! ```
 
+mod commands;
 mod lower;
 mod order;
 mod spec;
@@ -22,8 +23,9 @@ pub use self::spec::{Fwmark, IpProtocol, PortRange, RuleSpec, UidRange};
 use super::FieldChange;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Group, Need, Object, Over, Seen, Surroundings, Verdict};
+use super::object::{At, Group, Need, Object, Over, Restoration, Seen, Surroundings, Verdict};
 use super::route::{DEFAULT_TABLE, LOCAL_TABLE, MAIN_TABLE};
+use crate::iproute2::Line;
 use crate::name::LinkName;
 use crate::yaml::Problems;
 
@@ -290,6 +292,18 @@ impl Object for Rule {
 
     fn remove(at: &At<Self>) -> Vec<Request> {
         wire::remove(at)
+    }
+
+    fn say_put(at: &At<Self>, _: &Over<Self>) -> Vec<Line> {
+        commands::put(at)
+    }
+
+    fn say_remove(at: &At<Self>) -> Vec<Line> {
+        commands::remove(at)
+    }
+
+    fn say_again(again: &Restoration<Self>) -> Line {
+        commands::again(again)
     }
 
     fn arrange(objects: &mut Vec<(RuleKey, Self)>, _: &Seen<'_>) {

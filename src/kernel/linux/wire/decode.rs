@@ -57,18 +57,16 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
         alias: String::new(),
     };
     let mut queues = Queues { transmit: 1, receive: 1 };
-    let mut altnames = BTreeSet::new();
+    let (mut altnames, mut parent) = (BTreeSet::new(), None);
     let settings = &mut raw.link.settings;
     for attribute in attributes(&body[16..]) {
         let (attribute, value) = attribute?;
         match attribute {
             IFLA_IFNAME => raw.name = LinkName::from_kernel(value),
-            IFLA_LINK => raw.below = raw.below.or(Some(number(value)?).filter(|below| *below != 0)),
+            IFLA_LINK => raw.below = Some(number(value)?).filter(|below| *below != 0),
             IFLA_MASTER => raw.master = Some(number(value)?).filter(|master| *master != 0),
             IFLA_LINKINFO => {
-                let (kind, parent) = kind(value)?;
-                raw.link.kind = kind;
-                raw.below = raw.below.or(parent);
+                (raw.link.kind, parent) = kind(value)?;
                 if let Some((port, reference)) = port(value)? {
                     (raw.link.port, raw.port_reference) = (Some(port), reference);
                 }
@@ -92,6 +90,10 @@ pub fn link(body: &[u8]) -> Result<FoundLink, String> {
     }
     settings.decode_flags(flags);
     settings.altnames = Some(altnames);
+    // Of such a kind, IFLA_LINK is the index of the link itself, which in the namespace of the parent is that of any link.
+    if raw.link.kind.parent_attribute().is_some() {
+        raw.below = parent;
+    }
     raw.link.queues = Some(queues);
     if raw.name.is_loopback() && raw.index == 1 {
         raw.link.kind = Loopback.into();

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Lab `vlans`. Plan: 0 to add, 0 to change, 15 to destroy.
+# Commands of iproute2 6.1 that make the same changes as `topo apply`.
+set -e
+
+# a
+ip netns delete a

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Lab `vxlans`. Plan: 0 to add, 0 to change, 11 to destroy.
+# Commands of iproute2 6.1 that make the same changes as `topo apply`.
+set -e
+
+# a
+ip -n a link delete dev x4
+
+# host
+ip link delete dev x6
+
+# a
+ip netns delete a
+
+# b
+ip netns delete b
