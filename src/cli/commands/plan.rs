@@ -100,7 +100,7 @@ impl Run for PlanArgs {
         let (live, plan) = prepare(&mut kernel, &goal, lab.as_ref().map(|lab| &lab.source), context.output)?;
         hint_elsewhere(&goal, &live, context.elsewhere, context.output);
         if let (Some(path), Some(lab)) = (&self.out, &lab) {
-            self.save(path, lab, &plan)?;
+            self.save(path, lab, &plan, context.environment.sandbox())?;
         }
         self.show(&plan, &goal, context.environment.sandbox(), context.output)?;
         if !self.side_effects.allow_side_effects && plan.irreversible().next().is_some() {
@@ -165,9 +165,11 @@ impl PlanArgs {
         }
     }
 
-    fn save(&self, path: &Path, lab: &Lab, plan: &Plan) -> Result<(), Failure> {
+    fn save(&self, path: &Path, lab: &Lab, plan: &Plan, sandbox: Option<&SandboxName>) -> Result<(), Failure> {
         let (source, adopt) = (input::display(&self.file.path), self.adopt.links.clone());
-        let shown = text::plan(plan, Colour::None);
+        let heading = text::heading(&lab.name, sandbox, Colour::None);
+        let separator = if plan.is_empty() { "\n" } else { "\n\n" };
+        let shown = heading + separator + &text::plan(plan, Colour::None);
         let allows = self.side_effects.allow_side_effects;
         let text = SavedPlan::new(source, lab.source.text.clone(), adopt, allows, json::plan(plan), shown).to_text()?;
         std::fs::write(path, text)

@@ -75,7 +75,8 @@ impl Format {
             Self::Lab => schema::schema(),
             Self::Plan => of::<PlanReport>(),
             Self::Validate => of::<Validation>(),
-            Self::Show => of::<show::Report>(),
+            // Lab files are described as they are read: some values are left out.
+            Self::Show => schemars::schema_for!(show::Report).to_value(),
             Self::List => of::<Inventory>(),
             Self::Ps => of::<ps::Report>(),
             Self::Namespaces => of::<namespaces::Report>(),
