@@ -42,7 +42,8 @@ pub struct Described {
 }
 
 /// Returns what has to be observed in addition, so that the live state tells everything about the lab: the foreign links of `host` that the
-/// lab uses, and the values of the sysctls that the kernel copies to all interfaces. `None` if nothing is missing.
+/// lab uses, the values of the sysctls that the kernel copies to all interfaces, and what interfaces that the lab does not declare inherit.
+/// `None` if nothing is missing.
 pub fn to_observe(interest: &State, live: &State) -> Option<State> {
     let mut wider = interest.clone();
     for id in referenced(live) {
@@ -53,7 +54,21 @@ pub fn to_observe(interest: &State, live: &State) -> Option<State> {
             *sysctl = live.clone();
         }
     }
+    wider.sysctls.extend(inherited(interest, live));
     (wider != *interest).then_some(wider)
+}
+
+/// Returns what the lab's interfaces inherit from the sysctls of `default` that are of interest, without what is of interest itself.
+fn inherited(interest: &State, live: &State) -> Vec<((NamespaceName, SysctlKey), Sysctl)> {
+    let links = live.links.iter().filter(|(id, link)| !id.namespace.is_host() && !link.external && !link.kind.is_loopback());
+    let keys = links.flat_map(|(id, _)| {
+        let of_namespace = interest.sysctls.iter().filter(|((namespace, _), _)| *namespace == id.namespace);
+        of_namespace.filter_map(|((namespace, key), sysctl)| {
+            let own = (namespace.clone(), key.for_link(id.name)?);
+            Some((own, Sysctl { inherited: true, ..sysctl.clone() }))
+        })
+    });
+    keys.filter(|(key, _)| !interest.sysctls.contains_key(key)).collect()
 }
 
 /// Returns the links of `host` that the lab uses, and that are not in its state.

@@ -67,11 +67,18 @@ impl Watch {
         event
     }
 
-    /// Returns the addresses of the resources of the next event, which must be of this sort.
+    /// Returns the addresses of as many resources as the next events of this sort name. What happens at a distance is told apart.
     #[track_caller]
-    fn changes(&self, word: &str) -> Vec<String> {
-        let event = self.expect(word);
-        event["changes"].as_array().unwrap().iter().map(|change| change["address"].as_str().unwrap().to_owned()).collect()
+    fn resources(&self, word: &str, count: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        while found.len() < count {
+            let event = self.expect(word);
+            let changes = event["changes"].as_array().into_iter().flatten().map(|change| &change["address"]);
+            let addresses = changes.chain(event["resources"].as_array().into_iter().flatten());
+            found.extend(addresses.map(|address| address.as_str().expect("an address is text").to_owned()));
+        }
+        assert_eq!(found.len(), count, "{found:?}");
+        found
     }
 
     /// Damages a lab in several ways, and waits until each is put right.
@@ -121,12 +128,12 @@ fn drift_is_told_with_who_has_caused_it() {
             watch.expect("cleared");
         }
         sh("ip -n red route del 10.9.0.0/16; ip -n red -6 route del 2001:db8:9::/48");
-        assert_eq!(watch.changes("drift").len(), 2);
+        watch.resources("drift", 2);
         sh("ip -n red route add 10.9.0.0/16 via 10.0.0.1; ip -n red -6 route add 2001:db8:9::/48 via 2001:db8::1");
-        assert_eq!(watch.expect("cleared")["resources"].as_array().unwrap().len(), 2);
+        watch.resources("cleared", 2);
         // Settings cause no notification, or one that is told at once.
         sh("ip netns exec blue sh -c 'echo 0 > /proc/sys/net/ipv4/ip_forward'");
-        assert_eq!(watch.changes("drift"), ["blue:net.ipv4.ip_forward"]);
+        assert_eq!(watch.resources("drift", 1), ["blue:net.ipv4.ip_forward"]);
         sh("ip netns exec blue sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'");
         watch.expect("cleared");
         // What topo itself does leaves no difference.
@@ -188,12 +195,12 @@ fn a_fight_is_told_and_ends() {
         watch.expect("drift");
         // Others are put right meanwhile.
         sh("ip -n red address add 10.0.0.77/24 dev eth0");
-        assert_eq!(watch.changes("drift").len(), 1);
-        let healed = watch.changes("healed");
+        assert_eq!(watch.resources("drift", 1).len(), 1);
+        let healed = watch.resources("healed", 1);
         assert!(healed.len() == 1 && healed[0].contains("10.0.0.77"), "{healed:?}");
         assert_eq!(ip(&["-n", "blue", "link", "show", "eth0"])[0]["mtu"], 1300);
         // After the pause, it is tried again.
-        assert_eq!(watch.changes("healed"), ["blue:eth0"]);
+        assert_eq!(watch.resources("healed", 1), ["blue:eth0"]);
         assert_eq!(ip(&["-n", "blue", "link", "show", "eth0"])[0]["mtu"], 1500);
         watch.end();
         destroy("watched");
@@ -232,9 +239,9 @@ fn a_changed_file_is_not_applied_by_the_watch() {
         let watch = Watch::start(&["--heal", &file]);
         std::fs::write(&file, LAB.replace("10.9.0.0/16", "10.8.0.0/16")).unwrap();
         watch.expect("reloaded");
-        assert_eq!(watch.changes("drift").len(), 2);
+        watch.resources("drift", 2);
         sh("ip -n blue link set eth0 mtu 1300");
-        assert_eq!(watch.changes("drift"), ["blue:eth0"]);
+        assert_eq!(watch.resources("drift", 1), ["blue:eth0"]);
         apply(&file);
         assert_eq!(watch.expect("cleared")["resources"].as_array().unwrap().len(), 3);
         sh("ip -n blue link set eth0 mtu 1300");
@@ -263,12 +270,12 @@ fn processes_that_end_are_started_again() {
         let mut command = user.command(user.program().to_str().unwrap());
         let watch = Watch::run(command.args(["watch", "--json", "--interval", "200ms", "--heal", &file]));
         user.topo(&["exec", "a", "--", "pkill", "-x", "sleep"]).ok();
-        assert_eq!(watch.changes("drift"), ["a:main"]);
-        assert_eq!(watch.changes("healed"), ["a:main"]);
+        assert_eq!(watch.resources("drift", 1), ["a:main"]);
+        assert_eq!(watch.resources("healed", 1), ["a:main"]);
         user.topo(&["ps"]).ok().says("main     running");
         user.topo(&["exec", "a", "--", "sh", "-c", "echo two > /etc/x"]).ok();
-        assert_eq!(watch.changes("drift"), ["a:/etc/x"]);
-        assert_eq!(watch.changes("healed"), ["a:/etc/x"]);
+        assert_eq!(watch.resources("drift", 1), ["a:/etc/x"]);
+        assert_eq!(watch.resources("healed", 1), ["a:/etc/x"]);
         watch.end();
         user.topo(&["destroy", "watched"]).ok();
         user.assert_nothing_left();

@@ -79,13 +79,13 @@ fn section() -> String {
     for (command, mut objects) in shown {
         line(&mut out, format_args!("# {command}"));
         forget_timers(&mut objects);
-        // Learnt forwarding entries come and go, and those of multicast groups stand in the order in which they were joined.
+        // Learnt forwarding entries come and go. Those of multicast groups stand in the order in which they were joined, and the kernel's
+        // own routes in that in which their interfaces came up: the order says nothing.
         let is_fdb = command == "fdb show";
         let shown = objects.as_array().into_iter().flatten().filter(|object| !is_fdb || object["state"] == "permanent");
         let mut lines: Vec<String> = shown.map(ToString::to_string).collect();
-        if is_fdb {
-            lines.sort();
-        }
+        let is_unordered = |line: &String| is_fdb || command.starts_with("route") && line.contains("\"protocol\":\"kernel\"");
+        lines.sort_by_cached_key(|line| is_unordered(line).then(|| line.clone()));
         for object in &lines {
             line(&mut out, format_args!("{object}"));
         }
