@@ -226,9 +226,15 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Waits until something is so.
 #[track_caller]
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    eventually_or(|| format!("{what} did not come about within {PATIENCE:?}"), condition);
+}
+
+/// Waits until something is so, and fails with a message that is made then.
+#[track_caller]
+pub fn eventually_or(message: impl Fn() -> String, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not come about within {PATIENCE:?}");
+        assert!(Instant::now() < deadline, "{}", message());
         sleep(Duration::from_millis(5));
     }
 }

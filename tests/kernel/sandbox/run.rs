@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::super::harness::tools::{Outcome, PATIENCE};
+use super::super::harness::tools::{Outcome, eventually_or};
 use super::super::harness::{User, eventually, in_namespaces, lab, rounds, sh, topo, with_users};
 
 /// Two namespaces and a link, usable at once.
@@ -196,11 +196,8 @@ fn jobs_are_controlled_on_a_terminal() {
         let mut seen = 0;
         let mut send = |keys: &str, expected: &str| {
             stdin.write_all(keys.as_bytes()).unwrap();
-            let deadline = Instant::now() + PATIENCE;
-            while !shown.lock().unwrap()[seen..].contains(expected) {
-                assert!(Instant::now() < deadline, "no `{expected}` after {keys:?}:\n{}", shown.lock().unwrap());
-                sleep(Duration::from_millis(5));
-            }
+            let missing = || format!("no `{expected}` after {keys:?}:\n{}", shown.lock().unwrap());
+            eventually_or(missing, || shown.lock().unwrap()[seen..].contains(expected));
             seen = shown.lock().unwrap().len();
         };
         send("", "prompt> ");
