@@ -2,6 +2,7 @@
 //!
 //! A rollback is the same pipeline with the previous state as the desired one.
 
+mod export;
 mod observe;
 mod undo;
 mod wait;
@@ -10,10 +11,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use self::export::{Foreign, observe_foreign, observe_sysctls};
 pub use self::observe::observe;
 use self::undo::recover;
 use self::wait::{VerifyError, verify};
 pub use self::wait::{WaitError, until_usable};
+use crate::adoption::Adoption;
 use crate::diff::{Action, Attribute, Change, Conflict, diff, held_by_others};
 use crate::kernel::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, LinkId, NamespaceName};
@@ -178,13 +181,13 @@ impl Goal {
 }
 
 impl Goal {
-    /// Adopts these foreign links.
+    /// Adopts these foreign links and namespaces.
     #[must_use]
-    pub fn adopting(mut self, links: impl IntoIterator<Item = LinkId>) -> Self {
-        let links: Vec<LinkId> = links.into_iter().collect();
-        if !links.is_empty() {
-            Arc::make_mut(&mut self.interest).adopt.extend(links.iter().cloned());
-            Arc::make_mut(&mut self.desired).adopt.extend(links);
+    pub fn adopting(mut self, adoptions: impl IntoIterator<Item = Adoption>) -> Self {
+        let adoptions: Vec<Adoption> = adoptions.into_iter().collect();
+        if !adoptions.is_empty() {
+            Arc::make_mut(&mut self.interest).adopt.extend(adoptions.iter().cloned());
+            Arc::make_mut(&mut self.desired).adopt.extend(adoptions);
         }
         self
     }

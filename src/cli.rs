@@ -20,6 +20,7 @@ mod saved_plan;
 mod separator;
 mod session;
 mod signals;
+mod stages;
 mod uplink;
 mod wait;
 mod watch;
@@ -30,6 +31,8 @@ mod commands {
     pub mod destroy;
     pub mod diff;
     pub mod exec;
+    pub mod export;
+    pub mod import;
     pub mod list;
     pub mod logs;
     pub mod namespaces;
@@ -50,7 +53,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::commands::{
-    apply, control, destroy, diff, exec, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, show, validate,
+    apply, control, destroy, diff, exec, export, import, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, show, validate,
     watch as watch_command,
 };
 use self::elsewhere::{Elsewhere, Sought};
@@ -111,6 +114,8 @@ enum Command {
     Destroy(destroy::DestroyArgs),
     Diff(diff::DiffArgs),
     Show(show::ShowArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
     Exec(exec::ExecArgs),
     Shell(shell::ShellArgs),
     Run(run::RunArgs),
@@ -136,6 +141,8 @@ impl Command {
             Self::Destroy(command) => command,
             Self::Diff(command) => command,
             Self::Show(command) => command,
+            Self::Export(command) => command,
+            Self::Import(command) => command,
             Self::Exec(command) => command,
             Self::Shell(command) => command,
             Self::Run(command) => command,

@@ -58,6 +58,7 @@ mod value;
 
 mod yaml;
 
+mod adoption;
 mod iproute2;
 mod ownership;
 mod resource;
@@ -88,6 +89,7 @@ mod live;
 mod kernel;
 
 mod apply;
+mod import;
 mod runtime;
 mod sandbox;
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use self::objects::Listed;
 use self::owner::Claim;
 use self::parents::{Elsewhere, Ends, Parents};
+use crate::adoption::Adoptions;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::ownership::{self, Mark};
 use crate::resource::ignore::IgnoredThere;
@@ -115,7 +116,7 @@ impl Findings {
                 sysctls: self.sysctls.into_iter().collect(),
                 links: self.links.into_iter().map(|seen| (seen.id, seen.link)).collect(),
                 objects: self.objects.sorted(),
-                adopt: BTreeSet::new(),
+                adopt: Adoptions::default(),
                 lost_in: BTreeSet::new(),
                 ignore: desired.ignore.clone(),
                 parts: others.parts,

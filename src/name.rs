@@ -4,9 +4,11 @@
 //! contain any byte; [`LinkName::from_kernel`] accepts them unchanged and [`Display`](std::fmt::Display) escapes them.
 
 mod link;
+mod pattern;
 mod shared;
 
 pub use link::{LinkId, LinkName, LinkRef};
+pub use pattern::NamePattern;
 pub use shared::{LabName, NamespaceName, ProcessName, SandboxName};
 
 use std::borrow::Cow;

@@ -4,10 +4,13 @@
 //! an alias. A link with only one of them is foreign, unless it has an interface index from the range of the lab. Routes, rules,
 //! neighbours and addresses in `host` are marked by a protocol number.
 
-use crate::name::{LabName, NamespaceName};
+use crate::name::{LabName, LinkId, NamespaceName};
 
 /// The protocol of routes (`rtm_protocol`), rules (FRA_PROTOCOL), neighbours (NDA_PROTOCOL) and addresses (IFA_PROTO) that topo adds to `host`.
 pub const PROTOCOL: u8 = 116;
+
+/// What a namespace is that no lab owns.
+pub const FOREIGN_NAMESPACE: &str = "a namespace that topo did not make";
 
 /// Returns the group (IFLA_GROUP) of the lab's links in `host`: the FNV-1a hash of its name, mapped to 2^30 and above to avoid the
 /// small numbers that people use.
@@ -38,6 +41,14 @@ impl Mark {
     /// Returns the mark of the lab's links.
     pub fn of(lab: &LabName) -> Self {
         Self { group: group(lab), alias: link_alias(lab) }
+    }
+
+    /// Returns the mark of a link of the lab. In a namespace of the lab, only `lo` has one.
+    pub fn of_link(lab: &LabName, id: &LinkId) -> Self {
+        match id.namespace.is_host() {
+            true => Self::of(lab),
+            false => Self { group: 0, alias: namespace_mark(lab, &id.namespace) },
+        }
     }
 }
 

@@ -3,5 +3,5 @@
 mod live;
 mod sides;
 
-pub use live::{Chosen, Described, Omitted, describe, to_observe};
+pub use live::{Chosen, Described, Omitted, describe, referenced, to_observe};
 pub use sides::{Sides, sides};

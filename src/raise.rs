@@ -9,8 +9,8 @@ pub use refused::remove as remove_refused;
 use std::collections::BTreeMap;
 
 use crate::lower::default_isolation;
+use crate::name::NamePattern;
 use crate::name::{LabName, LinkId};
-use crate::resource::link::pattern::PortPattern;
 use crate::resource::link::{Kind, Link, LinkSettings, for_each_setting};
 use crate::resource::node::{Part, PartKey, process};
 use crate::resource::object::for_each_object;
@@ -52,10 +52,10 @@ struct Raising<'s> {
 impl Raising<'_> {
     fn links(&mut self) {
         let state = self.state;
-        let mut ports: BTreeMap<LinkId, Vec<PortPattern>> = BTreeMap::new();
+        let mut ports: BTreeMap<LinkId, Vec<NamePattern>> = BTreeMap::new();
         for (id, link) in &state.links {
             if let Some(master) = link.settings.master {
-                let port = PortPattern(id.name.to_string());
+                let port = NamePattern(id.name.to_string());
                 ports.entry(LinkId::new(&id.namespace, master)).or_default().push(port);
             }
         }
@@ -210,7 +210,7 @@ macro_rules! define_take_settings {
 for_each_setting!(define_take_settings {});
 
 /// Returns the kind as a lab file has it: with ports, and without the namespace in references within the namespace.
-fn kind(id: &LinkId, link: &Link, ports: Vec<PortPattern>) -> Kind {
+fn kind(id: &LinkId, link: &Link, ports: Vec<NamePattern>) -> Kind {
     let mut kind = link.kind.clone();
     let parent = kind.parent().map(|parent| parent.resolve(&id.namespace).namespace);
     if let Some(Some(parent)) = kind.parent_slot()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::adoption::Adoptions;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::ignore::Ignore;
 pub use crate::resource::link::Ifindex;
@@ -100,8 +101,8 @@ pub struct State {
     pub objects: Tables<Sorted>,
     /// Nodes and their parts.
     pub parts: BTreeMap<(NamespaceName, PartKey), Part>,
-    /// Foreign links that the user asked to adopt.
-    pub adopt: BTreeSet<LinkId>,
+    /// What the user asked to adopt.
+    pub adopt: Adoptions,
     /// Namespaces with foreign objects that the kernel has removed with changes of the lab.
     pub lost_in: BTreeSet<NamespaceName>,
     /// What others may add and change in the lab's namespaces.
@@ -171,12 +172,23 @@ impl State {
         self.objects.of_mut::<O>().insert((namespace.clone(), key), value);
     }
 
+    /// Returns whether a foreign link of `host` becomes the lab's.
+    pub fn adopts_link(&self, id: &LinkId) -> bool {
+        self.adopt.named.contains(id) || self.adopt.all && self.link(id).is_some_and(|link| !link.external)
+    }
+
+    /// Returns the namespaces that become the lab's if they are foreign.
+    pub fn adopted_namespaces(&self) -> impl Iterator<Item = &NamespaceName> {
+        let named = self.adopt.named.iter().filter(|link| link.name.is_loopback() && !link.namespace.is_host());
+        named.map(|link| &link.namespace).chain(self.namespaces.iter().filter(|_| self.adopt.all))
+    }
+
     /// Adds the resources of another state.
     pub fn extend(&mut self, other: Self) {
         self.namespaces.extend(other.namespaces);
         self.sysctls.extend(other.sysctls);
         self.links.extend(other.links);
-        self.adopt.extend(other.adopt);
+        self.adopt.join(other.adopt);
         self.lost_in.extend(other.lost_in);
         self.ignore.extend(other.ignore);
         self.parts.extend(other.parts);

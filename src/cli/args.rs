@@ -8,7 +8,7 @@ use clap::Args;
 use super::Format;
 use super::change::Form;
 use super::input;
-use crate::name::LinkId;
+use crate::adoption::Adoption;
 use crate::value::{self, ValueError};
 
 /// The lab file to read.
@@ -19,12 +19,12 @@ pub struct LabFileArgs {
     pub path: PathBuf,
 }
 
-/// Foreign links that the lab takes over.
+/// Foreign links and namespaces that the lab takes over.
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// Take over an existing link in `host` and the addresses that the lab gives it (repeatable)
-    #[arg(long = "adopt", value_name = "NAMESPACE:INTERFACE")]
-    pub links: Vec<LinkId>,
+    /// Take over an existing namespace, a link in `host` with the addresses that the lab gives it, or `all` that the lab declares (repeatable)
+    #[arg(long = "adopt", value_name = "NAMESPACE|host:INTERFACE|all")]
+    pub adoptions: Vec<Adoption>,
 }
 
 /// Which side effects the user accepts.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::Failure;
-use crate::name::LinkId;
+use crate::adoption::Adoption;
 
 /// Increased when older versions of topo cannot execute what a newer one saves.
 const VERSION: u32 = 4;
@@ -25,8 +25,8 @@ pub struct SavedPlan {
     pub source: String,
     /// The lab file's text.
     pub lab: String,
-    /// Foreign links that the lab takes over.
-    pub adopt: Vec<LinkId>,
+    /// Foreign links and namespaces that the lab takes over.
+    pub adopt: Vec<Adoption>,
     /// Whether the user accepts side effects that cannot be undone.
     pub allow_side_effects: bool,
     /// The plan as JSON.
@@ -45,7 +45,7 @@ struct Version {
 
 impl SavedPlan {
     /// Creates a plan to save.
-    pub fn new(source: String, lab: String, adopt: Vec<LinkId>, allow_side_effects: bool, plan: Value, text: String) -> Self {
+    pub fn new(source: String, lab: String, adopt: Vec<Adoption>, allow_side_effects: bool, plan: Value, text: String) -> Self {
         let saved = Self { topo_saved_plan: VERSION, source, lab, adopt, allow_side_effects, plan, text, checksum: 0 };
         Self { checksum: saved.compute_checksum(), ..saved }
     }

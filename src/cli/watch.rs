@@ -19,11 +19,12 @@ use super::error::{Failure, chain};
 use super::input;
 use super::output::Output;
 use super::signals::{Interruptible, Signals};
+use crate::adoption::Adoption;
 use crate::apply::{Goal, OnFailure, PrepareError, prepare, prepare_again};
 use crate::diff::Change;
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::monitor::{Monitor, Notices};
-use crate::name::{LinkId, NamespaceName};
+use crate::name::NamespaceName;
 use crate::plan::{IRREVERSIBLE, Plan};
 use crate::resource::node::PartKey;
 use crate::runtime::change::{self, ChangeError};
@@ -51,7 +52,7 @@ pub struct Options<'a> {
     /// The time between two looks at what causes no notifications.
     pub interval: Duration,
     /// Foreign links that the lab takes over.
-    pub adopt: &'a [LinkId],
+    pub adopt: &'a [Adoption],
     /// Whether the user accepts side effects that cannot be undone.
     pub allow_side_effects: bool,
 }

@@ -1,6 +1,8 @@
 //! Conflicts between a lab and the live network.
 
+use crate::adoption::Adoption;
 use crate::name::{LabName, LinkId, NamespaceName};
+use crate::ownership::FOREIGN_NAMESPACE;
 use crate::resource::node::isolation::NamespaceKind;
 use crate::state::{Live, ResourceId, State};
 
@@ -15,12 +17,12 @@ pub enum Conflict {
         /// A description of the foreign resource.
         what: String,
     },
-    /// The user asked to adopt a link that the lab does not declare in `host`, or that it declares as external.
-    #[error("`{0}` cannot be adopted: the lab declares no such link of its own in `host`")]
-    NotToAdopt(LinkId),
-    /// The user asked to adopt a link that does not exist.
+    /// The user asked to adopt a link or namespace that the lab does not declare, a link in a namespace, or one that is external.
+    #[error("`{0}` cannot be adopted: the lab declares no such namespace, nor such a link of its own in `host`")]
+    NotToAdopt(Adoption),
+    /// The user asked to adopt a link or namespace that does not exist.
     #[error("`{0}` cannot be adopted: it does not exist")]
-    NothingToAdopt(LinkId),
+    NothingToAdopt(Adoption),
     /// Another lab set a different value.
     #[error("`{id}` belongs to lab `{lab}` too, which needs another value")]
     Held {
@@ -52,8 +54,9 @@ impl Conflict {
             Self::Foreign { id: ResourceId::Link(link), .. } if link.namespace.is_host() => Some(format!(
                 "to take it over, use `--adopt {link}`; to use it as it is, declare it `external: true`; or run in a sandbox with `--sandbox`"
             )),
-            Self::Foreign { id: ResourceId::Namespace(name), .. } => Some(format!(
-                "choose another name, or run in a sandbox with `--sandbox`; if nothing needs it any more, remove it: `ip netns delete {name}`"
+            Self::Foreign { id: ResourceId::Namespace(name), what } => Some(format!(
+                "{}choose another name, or run in a sandbox with `--sandbox`; if nothing needs it any more, remove it: `ip netns delete {name}`",
+                if what == FOREIGN_NAMESPACE { format!("to take it over, use `--adopt {name}`; or ") } else { String::new() }
             )),
             Self::Held { .. } => Some(
                 "labs can share a setting of `host` with the same value; or run one of them in a sandbox with `--sandbox`"
@@ -67,7 +70,7 @@ impl Conflict {
         }
     }
 
-    /// Returns the declared resource of the conflict; `None` if the conflict is about a link that the user asked to adopt.
+    /// Returns the declared resource of the conflict; `None` if the conflict is about what the user asked to adopt.
     pub fn resource(&self) -> Option<ResourceId> {
         match self {
             Self::Foreign { id, .. } | Self::Held { id, .. } => Some(id.clone()),
@@ -93,15 +96,19 @@ pub(super) fn find(desired: &State, live: &Live) -> Vec<Conflict> {
         (wanted != live.user_owned.contains(name)).then(|| Conflict::User { namespace: name.clone(), wanted })
     }));
     let missing = desired.links.iter().filter(|(id, link)| link.external && live.state.link(id).is_none());
-    for id in &desired.adopt {
-        let wanted = id.namespace.is_host() && desired.link(id).is_some_and(|link| !link.external);
-        let refused = live.foreign.contains_key(&ResourceId::Link(id.clone()));
-        match live.state.link(id) {
-            _ if !wanted => conflicts.push(Conflict::NotToAdopt(id.clone())),
-            None if !refused => conflicts.push(Conflict::NothingToAdopt(id.clone())),
-            _ => {}
-        }
-    }
+    conflicts.extend(desired.adopt.named.iter().filter_map(|id| not_adoptable(id, desired, live)));
     conflicts.extend(missing.map(|(id, _)| Conflict::MissingExternal(id.clone())));
     conflicts
+}
+
+/// Returns why a link or a namespace, which its `lo` stands for, cannot be adopted.
+fn not_adoptable(id: &LinkId, desired: &State, live: &Live) -> Option<Conflict> {
+    let is_namespace = id.name.is_loopback() && desired.namespaces.contains(&id.namespace);
+    let is_link = id.namespace.is_host() && desired.link(id).is_some_and(|link| !link.external);
+    if !is_namespace && !is_link {
+        return Some(Conflict::NotToAdopt(Adoption::Link(id.clone())));
+    }
+    let resource = if is_namespace { ResourceId::Namespace(id.namespace.clone()) } else { ResourceId::Link(id.clone()) };
+    let exists = live.state.contains(&resource) || live.foreign.contains_key(&resource);
+    (!exists).then(|| Conflict::NothingToAdopt(Adoption::Link(id.clone())))
 }

@@ -33,14 +33,14 @@ use self::observe::{Interest, Look};
 use self::system::netns::{Directory, Entry};
 use self::system::processes_inside::NodeProcesses;
 use self::system::threads::NamespaceThreads;
-use self::system::{chosen_macs, netns, other_mounts, processes_inside};
+use self::system::{chosen_macs, netns, other_mounts, processes_inside, sysctl};
 use self::wire::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::operation::Operation;
 use crate::record::Record;
 use crate::resource::node::{Part, PartKey};
-use crate::resource::sysctl::SysctlKey;
+use crate::resource::sysctl::{Sysctl, SysctlKey, changed};
 use crate::snapshot::Snapshots;
 use crate::state::{Ifindex, Live, State};
 
@@ -150,13 +150,7 @@ impl Linux {
     /// Fails if the system does not allow to mount sysfs, as in some containers.
     pub fn chosen_macs(&self, namespaces: &BTreeSet<NamespaceName>) -> io::Result<BTreeSet<LinkId>> {
         let mut places = vec![(NamespaceName::host(), self.host.file.try_clone()?)];
-        if let Some(directory) = Directory::open()? {
-            for name in namespaces {
-                if let Some(Entry::Namespace(file)) = directory.look(name)? {
-                    places.push((name.clone(), file));
-                }
-            }
-        }
+        places.extend(opened(namespaces)?);
         let look = move || {
             let mut found = BTreeSet::new();
             for (name, file) in places {
@@ -166,6 +160,31 @@ impl Linux {
             Ok(found)
         };
         self.threads.run(look)?
+    }
+
+    /// Returns the sysctls of these namespaces that are not as the kernel makes them, without those of the families of interfaces that
+    /// observations contain anyway.
+    ///
+    /// # Errors
+    /// Fails if the system refuses a new namespace to compare with, or the settings cannot be read.
+    pub fn changed_sysctls(
+        &self,
+        namespaces: &BTreeSet<NamespaceName>,
+    ) -> Result<BTreeMap<(NamespaceName, SysctlKey), Sysctl>, ObserveError> {
+        let early_namespaces = self.early_namespaces.clone();
+        let look = move |places: Vec<(NamespaceName, File)>| -> io::Result<_> {
+            let _new = early_namespaces.create().map_err(|errno| io::Error::other(errno.to_string()))?;
+            let new = sysctl::all::in_this_namespace()?;
+            let mut found = BTreeMap::new();
+            for (name, file) in places {
+                netns::enter(&file)?;
+                let changed = changed::by_somebody(&sysctl::all::in_this_namespace()?, &new);
+                found.extend(changed.into_iter().map(|(key, value)| ((name.clone(), key), value)));
+            }
+            Ok(found)
+        };
+        let looked = opened(namespaces).and_then(|places| self.threads.run(move || look(places))?);
+        looked.map_err(|error| ObserveError { what: "the settings".to_owned(), source: Box::new(error) })
     }
 
     /// Begins to create namespaces for the next plan, if some of the `declared` ones are missing. They have no name until the plan uses
@@ -251,6 +270,31 @@ impl Linux {
     fn opened(&mut self, namespace: &NamespaceName) -> Option<&mut OpenNamespace> {
         if namespace.is_host() { Some(&mut self.host) } else { self.namespaces.get_mut(namespace) }
     }
+}
+
+/// Returns the names of the namespaces under /run/netns that a lab may have, and the other entries.
+///
+/// # Errors
+/// Fails if the directory cannot be read.
+pub fn namespace_names() -> io::Result<(Vec<NamespaceName>, Vec<String>)> {
+    let Some(directory) = Directory::open()? else { return Ok(<_>::default()) };
+    let (names, mut others) = directory.all_names()?;
+    let (reserved, names) = names.into_iter().partition(NamespaceName::is_host);
+    let reserved: Vec<NamespaceName> = reserved;
+    others.extend(reserved.iter().map(ToString::to_string));
+    Ok((names, others))
+}
+
+/// Opens the existing ones of these namespaces.
+fn opened(namespaces: &BTreeSet<NamespaceName>) -> io::Result<Vec<(NamespaceName, File)>> {
+    let mut places = Vec::new();
+    let Some(directory) = Directory::open()? else { return Ok(places) };
+    for name in namespaces {
+        if let Some(Entry::Namespace(file)) = directory.look(name)? {
+            places.push((name.clone(), file));
+        }
+    }
+    Ok(places)
 }
 
 /// Raises the soft limit of descriptors to the hard limit. Every namespace needs two descriptors; the usual soft limit of 1024 exists for

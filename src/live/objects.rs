@@ -137,7 +137,8 @@ impl Add<'_, '_> {
             Maker::Kernel if declared && (links().any(own) || self.is_as_declared(found)) => Owner::Lab(found.value.clone()),
             _ if !declared || links().any(|name| self.is_in_the_way(name)) => Owner::Other,
             maker => {
-                let adopts = |name| self.judging.desired.adopt.contains(&LinkId::new(self.judging.namespace, name));
+                let desired = self.judging.desired;
+                let adopts = |name| desired.adopts_link(&LinkId::new(self.judging.namespace, name));
                 let adopted = if links().any(adopts) { found.value.clone().adopted() } else { None };
                 adopted.map_or_else(|| Owner::InTheWay(phrase::<O>(maker)), Owner::Lab)
             }

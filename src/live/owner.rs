@@ -19,11 +19,12 @@ impl Claim {
     /// Determines the owner of a link from its mark and its index. `kind` is the kernel's name of its kind.
     pub(super) fn of(lab: &LabName, desired: &State, id: &LinkId, mark: Mark, index: Ifindex, kind: &str) -> Self {
         if !id.namespace.is_host() {
-            return Self::Lab(Marked::Lab);
+            let is_adopted = id.name.is_loopback() && mark.alias != ownership::namespace_mark(lab, &id.namespace);
+            return Self::Lab(if is_adopted { Marked::Foreign(mark) } else { Marked::Lab });
         }
         let owner = ownership::owner(lab, &mark, index);
         let external = owner != Owner::Lab && desired.link(id).is_some_and(|link| link.external);
-        let adopted = desired.adopt.contains(id);
+        let adopted = desired.adopts_link(id);
         match owner {
             Owner::Lab => Self::Lab(Marked::Lab),
             _ if external => Self::Declared,
@@ -35,13 +36,13 @@ impl Claim {
     }
 }
 
-/// Describes a namespace with this mark; `None` if it belongs to the lab.
-pub fn foreign_namespace(lab: &LabName, name: &NamespaceName, mark: &str) -> Option<String> {
+/// Describes a namespace with this mark; `None` if it belongs to the lab, or if the lab adopts it.
+pub fn foreign_namespace(lab: &LabName, name: &NamespaceName, mark: &str, is_adopted: bool) -> Option<String> {
     match ownership::lab_of_namespace_mark(mark) {
         Some((owner, marked)) if owner == *lab && marked == *name => None,
         Some((owner, _)) if owner != *lab => Some(format!("a namespace of the lab `{owner}`")),
         Some((_, marked)) => Some(format!("the lab's namespace `{marked}` under another name")),
-        None => Some("a namespace that topo did not make".into()),
+        None => (!is_adopted).then(|| ownership::FOREIGN_NAMESPACE.to_owned()),
     }
 }
 

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub use node::default_isolation;
 pub use origin::origins;
 
+use crate::adoption::Adoptions;
 use crate::name::NamespaceName;
 use crate::resource::ignore::Ignore;
 use crate::resource::object::table::Tables;
@@ -52,7 +53,7 @@ pub fn lower(lab: &LabFile, tables: &BTreeMap<String, u32>) -> Lowered {
     let interfaces = table.into_values().flat_map(|namespace| namespace.interfaces.into_values());
     let links = interfaces.map(|interface| (interface.id, interface.link.into())).collect();
     let sysctls = sysctls.into_iter().collect();
-    let (adopt, lost_in) = (BTreeSet::new(), BTreeSet::new());
+    let (adopt, lost_in) = (Adoptions::default(), BTreeSet::new());
     let state = State { namespaces, sysctls, links, objects: objects.sorted(), adopt, lost_in, ignore, parts: nodes };
     Lowered { state, problems: problems.collected }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::interface::{Interface, Namespace, Table};
 use super::parent::known;
+use crate::name::NamePattern;
 use crate::name::{LinkId, LinkName, escape};
 use crate::resource::link::kind::with_article;
-use crate::resource::link::pattern::PortPattern;
 use crate::yaml::Path;
 use crate::yaml::problem::Problems;
 
@@ -84,7 +84,7 @@ fn take(
 fn expand(
     namespace: &Namespace<'_>,
     master: &Interface<'_>,
-    pattern: &PortPattern,
+    pattern: &NamePattern,
     path: &Path,
     problems: &mut Problems,
 ) -> Vec<LinkName> {
@@ -106,7 +106,7 @@ fn expand(
 fn named(
     namespace: &Namespace<'_>,
     master: &Interface<'_>,
-    pattern: &PortPattern,
+    pattern: &NamePattern,
     path: &Path,
     problems: &mut Problems,
 ) -> Option<LinkName> {

@@ -304,7 +304,7 @@ impl Context<'_> {
             kind: delta.kind.as_deref().cloned(),
             settings: delta.written(),
             master,
-            mark: delta.mark.then(|| desired.marked.other().cloned().unwrap_or_else(|| Mark::of(self.lab))),
+            mark: delta.mark.then(|| desired.marked.other().cloned().unwrap_or_else(|| Mark::of_link(self.lab, id))),
             add_altnames: delta.gains.iter().cloned().collect(),
             ..nothing.clone()
         };

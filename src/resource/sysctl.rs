@@ -5,6 +5,7 @@
 //! eth0: { sysctls: { ipv4.rp_filter: 0, ipv6.accept_ra: 0 } }  # of an interface: net.ipv4.conf.eth0.rp_filter
 //! ```
 
+pub mod changed;
 pub mod conf;
 mod coupling;
 mod scope;

@@ -81,7 +81,7 @@ impl ApplyArgs {
     fn apply_plan(&self, saved: SavedPlan, spawner: Option<Spawner>, context: &mut Context<'_>) -> Result<u8, Failure> {
         let SavedPlan { source, lab, plan, mut adopt, allow_side_effects, .. } = saved;
         let lab = input::parse(lab, &source, context.output)?;
-        adopt.extend(self.adopt.links.iter().cloned());
+        adopt.extend(self.adopt.adoptions.iter().cloned());
         let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
         let mut session = Session::open(&goal.lab, &self.change)?;
         session.kernel.use_spawner(spawner);
@@ -93,7 +93,7 @@ impl ApplyArgs {
     fn apply_lab(&self, text: String, spawner: Option<Spawner>, context: &mut Context<'_>) -> Result<u8, Failure> {
         let early = Session::open_early(&text, Intent::Apply);
         let Lab { name, desired, source } = input::parse(text, &input::display(&self.path), context.output)?;
-        let goal = Goal::apply(name, desired).adopting(self.adopt.links.iter().cloned());
+        let goal = Goal::apply(name, desired).adopting(self.adopt.adoptions.iter().cloned());
         let mut session = Session::confirm(early, &goal.lab, &self.change)?;
         session.kernel.use_spawner(spawner);
         let options = Options { source: Some(&source), ..self.options(context) };

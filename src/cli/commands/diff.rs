@@ -57,7 +57,7 @@ impl Run for DiffArgs {
         privilege::keep(capabilities)?;
         let lab = input::parse(text, &shown, context.output)?;
         let mut kernel = Linux::read_only(lab.name.clone())?;
-        let goal = Goal::apply(lab.name.clone(), lab.desired).adopting(self.adopt.links.clone());
+        let goal = Goal::apply(lab.name.clone(), lab.desired).adopting(self.adopt.adoptions.clone());
         let goal = goal.with_records(records::read(&lab.name)?, records::others(&lab.name)?, &mut kernel)?;
         let (live, plan) = prepare(&mut kernel, &goal, Some(&lab.source), context.output)?;
         hint_elsewhere(&goal, &live, context.elsewhere, context.output);

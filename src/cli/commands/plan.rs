@@ -54,7 +54,7 @@ pub struct PlanArgs {
     #[arg(long)]
     detailed_exitcode: bool,
     /// Show what `topo destroy` would do; LAB may be the name of a lab
-    #[arg(long, conflicts_with_all = ["out", "links"])]
+    #[arg(long, conflicts_with_all = ["out", "adoptions"])]
     destroy: bool,
     /// Show a summary: how many resources of each sort change in each namespace
     #[arg(long, conflicts_with_all = ["json", "program"])]
@@ -149,7 +149,7 @@ impl PlanArgs {
             None => (Linux::read_only(lab.name.clone())?, records::read(&lab.name)?),
         };
         let make = if self.destroy { Goal::destroy } else { Goal::apply };
-        let goal = make(lab.name.clone(), std::mem::take(&mut lab.desired)).adopting(self.adopt.links.clone());
+        let goal = make(lab.name.clone(), std::mem::take(&mut lab.desired)).adopting(self.adopt.adoptions.clone());
         let goal = goal.with_records(record, records::others(&lab.name)?, &mut kernel)?;
         Ok(Preview { kernel, goal, lab: Some(lab) })
     }
@@ -166,7 +166,7 @@ impl PlanArgs {
     }
 
     fn save(&self, path: &Path, lab: &Lab, plan: &Plan, sandbox: Option<&SandboxName>) -> Result<(), Failure> {
-        let (source, adopt) = (input::display(&self.file.path), self.adopt.links.clone());
+        let (source, adopt) = (input::display(&self.file.path), self.adopt.adoptions.clone());
         let heading = text::heading(&lab.name, sandbox, Colour::None);
         let separator = if plan.is_empty() { "\n" } else { "\n\n" };
         let shown = heading + separator + &text::plan(plan, Colour::None);

@@ -3,10 +3,8 @@
 //! This process stays outside and starts `topo apply` and `topo exec` in the sandbox, see [`throw_away`](crate::sandbox::throw_away).
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 
 use clap::Args;
-use nix::sys::signal::Signal;
 
 use super::exec::FAILURE_STATUS;
 use crate::cli::args::LabFileArgs;
@@ -15,6 +13,7 @@ use crate::cli::error::Failure;
 use crate::cli::foreground::{Exit, Foreground};
 use crate::cli::output::Output;
 use crate::cli::signals::SIGNALLED;
+use crate::cli::stages::Stages;
 use crate::cli::uplink::{self, UplinkArgs};
 use crate::cli::{Context, Run};
 use crate::name::{HOST, NamespaceName};
@@ -90,55 +89,33 @@ impl RunArgs {
         sandbox.enter().map_err(environment::explain)?;
         let stages = Stages { sandbox, foreground };
         if let Some(opened) = connected {
-            stages.set_up(opened)?;
+            set_up(&stages, opened)?;
         }
-        stages.apply(self, output)?;
-        stages.execute(self)
+        apply(&stages, self, output)?;
+        execute(&stages, self)
     }
 }
 
-/// Starts this program in a sandbox, once for each stage.
-struct Stages<'a> {
-    sandbox: &'a ThrowAway,
-    foreground: &'a Foreground,
+fn set_up(stages: &Stages<'_>, uplink: Opened) -> Result<(), Failure> {
+    match stages.run(uplink.arguments().map(OsStr::new))? {
+        Exit::Status(0) => Ok(()),
+        _ => Err(Failure::new(format!("cannot set up the uplink that {} provides", uplink.program))),
+    }
 }
 
-impl Stages<'_> {
-    fn run<'t>(&self, arguments: impl IntoIterator<Item = &'t OsStr>) -> Result<Exit, Failure> {
-        let run = || -> io::Result<Exit> {
-            let mut command = self.sandbox.command()?;
-            command.env(environment::VARIABLE, self.sandbox.name().as_str());
-            self.foreground.run(command.args(arguments))
-        };
-        let exit = run().map_err(|error| Failure::with_cause("cannot start a process in the sandbox", error))?;
-        // The kernel kills all processes of a sandbox that ends.
-        match exit == Exit::Signal(Signal::SIGKILL) && self.sandbox.has_ended() {
-            true => Err(Failure::new("the sandbox and everything in it is gone: its holder process was killed")),
-            false => Ok(exit),
-        }
+fn apply(stages: &Stages<'_>, arguments: &RunArgs, output: &Output) -> Result<(), Failure> {
+    let wait = arguments.wait.map_or_else(|| "--wait".to_owned(), |limit| format!("--wait={limit}"));
+    let options = ["apply", "--quiet", &wait, &output.color_option(), "--"].map(OsString::from);
+    let exit = stages.run(options.iter().map(OsString::as_os_str).chain([arguments.file.path.as_os_str()]))?;
+    match exit {
+        Exit::Status(0) => Ok(()),
+        // It has said why; if it was interrupted, the status says that.
+        Exit::Status(status) if status < SIGNALLED => Err(Failure::reported()),
+        Exit::Status(_) | Exit::Signal(_) => Err(Failure { status: exit.status(), ..Failure::reported() }),
     }
+}
 
-    fn set_up(&self, uplink: Opened) -> Result<(), Failure> {
-        match self.run(uplink.arguments().map(OsStr::new))? {
-            Exit::Status(0) => Ok(()),
-            _ => Err(Failure::new(format!("cannot set up the uplink that {} provides", uplink.program))),
-        }
-    }
-
-    fn apply(&self, arguments: &RunArgs, output: &Output) -> Result<(), Failure> {
-        let wait = arguments.wait.map_or_else(|| "--wait".to_owned(), |limit| format!("--wait={limit}"));
-        let options = ["apply", "--quiet", &wait, &output.color_option(), "--"].map(OsString::from);
-        let exit = self.run(options.iter().map(OsString::as_os_str).chain([arguments.file.path.as_os_str()]))?;
-        match exit {
-            Exit::Status(0) => Ok(()),
-            // It has said why; if it was interrupted, the status says that.
-            Exit::Status(status) if status < SIGNALLED => Err(Failure::reported()),
-            Exit::Status(_) | Exit::Signal(_) => Err(Failure { status: exit.status(), ..Failure::reported() }),
-        }
-    }
-
-    fn execute(&self, arguments: &RunArgs) -> Result<Exit, Failure> {
-        let before = ["exec", arguments.namespace.as_str(), "--"].map(OsStr::new);
-        self.run(before.into_iter().chain(arguments.command.iter().map(OsString::as_os_str)))
-    }
+fn execute(stages: &Stages<'_>, arguments: &RunArgs) -> Result<Exit, Failure> {
+    let before = ["exec", arguments.namespace.as_str(), "--"].map(OsStr::new);
+    stages.run(before.into_iter().chain(arguments.command.iter().map(OsString::as_os_str)))
 }

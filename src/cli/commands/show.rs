@@ -114,18 +114,7 @@ impl ShowArgs {
             return Ok(0);
         }
         let (file, omitted) = yaml::file(&goal.lab, &described(kernel, goal, live, context));
-        for omitted in &omitted {
-            context.output.warning(&omitted.to_string());
-        }
-        let text = match self.json {
-            true => {
-                let sandbox = context.environment.sandbox().cloned();
-                let report = Report { format_version: FORMAT_VERSION, lab: goal.lab.clone(), sandbox, file, omitted };
-                serde_json::to_string(&report).map_err(Failure::new)? + "\n"
-            }
-            false => yaml::commented(&file, &omitted),
-        };
-        context.output.print(&text)?;
+        print(&goal.lab, file, omitted, self.json, context)?;
         Ok(0)
     }
 
@@ -142,8 +131,24 @@ impl ShowArgs {
     }
 }
 
+/// Prints a lab file with what it cannot say, and warns of that.
+pub fn print(lab: &LabName, file: LabFile, omitted: Vec<Omitted>, json: bool, context: &mut Context<'_>) -> Result<(), Failure> {
+    for omitted in &omitted {
+        context.output.warning(&omitted.to_string());
+    }
+    let text = match json {
+        true => {
+            let sandbox = context.environment.sandbox().cloned();
+            let report = Report { format_version: FORMAT_VERSION, lab: lab.clone(), sandbox, file, omitted };
+            serde_json::to_string(&report).map_err(Failure::new)? + "\n"
+        }
+        false => yaml::commented(&file, &omitted),
+    };
+    Ok(context.output.print(&text)?)
+}
+
 /// The live state as a lab file has it. All hardware addresses are in it if the chosen ones are not known.
-fn described(kernel: &Linux, goal: &Goal, live: &Live, context: &mut Context<'_>) -> Described {
+pub fn described(kernel: &Linux, goal: &Goal, live: &Live, context: &mut Context<'_>) -> Described {
     let macs: Option<BTreeSet<LinkId>> = match kernel.chosen_macs(&live.state.namespaces) {
         Ok(macs) => Some(macs),
         Err(error) => {

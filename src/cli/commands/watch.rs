@@ -77,14 +77,14 @@ impl Run for WatchArgs {
         let lab = input::parse(text, &input::display(&self.file.path), context.output)?;
         let mut kernel = Linux::new(lab.name.clone())?;
         kernel.use_spawner(spawner);
-        let goal = Goal::apply(lab.name, lab.desired).adopting(self.adopt.links.iter().cloned());
+        let goal = Goal::apply(lab.name, lab.desired).adopting(self.adopt.adoptions.iter().cloned());
         let options = Options {
             path: &self.file.path,
             heal: self.heal,
             json: self.json,
             exec: self.exec.as_deref(),
             interval: self.interval,
-            adopt: &self.adopt.links,
+            adopt: &self.adopt.adoptions,
             allow_side_effects: self.side_effects.allow_side_effects,
         };
         let signals = Signals::listen()?;

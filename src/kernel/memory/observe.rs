@@ -32,7 +32,8 @@ pub(super) fn read(network: &Network, lab: &LabName, desired: &State) -> (Snapsh
     }
     for (name, namespace) in &network.namespaces {
         let mark = network.mark_of(name).map_or("", String::as_str);
-        match foreign_namespace(lab, name, mark).filter(|_| !name.is_host()) {
+        let is_adopted = desired.adopted_namespaces().any(|adopted| adopted == name);
+        match foreign_namespace(lab, name, mark, is_adopted).filter(|_| !name.is_host()) {
             Some(what) => others.foreign.push((name.clone(), what)),
             None => {
                 others.user_owned.extend(namespace.user_owned.then(|| name.clone()));

@@ -13,10 +13,10 @@ use serde_json::Value;
 use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
-use super::pattern::PortPattern;
 use super::rules::{Carrier, Cause, Refusal, Switching};
 use super::vlan::VlanProtocol;
 use crate::iproute2::Phrase;
+use crate::name::NamePattern;
 use crate::resource::option::{
     Be16, Centiseconds, Centiseconds64, HardwareAddress, Invalid, OptionRow, OptionTable, U8, U16, U32, said, said_in,
 };
@@ -28,7 +28,7 @@ use crate::{option, words};
 #[serde(deny_unknown_fields, default)]
 pub struct Bridge {
     /// Ports: names of interfaces of this namespace, or globs (IFLA_MASTER of each).
-    pub ports: Vec<PortPattern>,
+    pub ports: Vec<NamePattern>,
     /// Use the spanning tree protocol (STP); default false (IFLA_BR_STP_STATE).
     pub stp_state: Option<bool>,
     /// Time that a port spends in each of the listening and learning states: 0s to 30s, with STP 2s to 30s, default 15s
@@ -217,11 +217,11 @@ impl LinkKind for Bridge {
         1023
     }
 
-    fn ports(&self) -> &[PortPattern] {
+    fn ports(&self) -> &[NamePattern] {
         &self.ports
     }
 
-    fn set_ports(&mut self, ports: Vec<PortPattern>) {
+    fn set_ports(&mut self, ports: Vec<NamePattern>) {
         self.ports = ports;
     }
 

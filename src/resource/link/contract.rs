@@ -5,12 +5,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::pattern::PortPattern;
 use super::rules::{
     Addressing, Carrier, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket, Sole,
     Switching,
 };
-use crate::name::{LinkId, LinkRef, NamespaceName};
+use crate::name::{LinkId, LinkRef, NamePattern, NamespaceName};
 use crate::value::Duration;
 
 /// The mtu of an Ethernet device.
@@ -136,12 +135,12 @@ pub trait LinkKind {
     }
 
     /// Returns the ports as the lab file lists them.
-    fn ports(&self) -> &[PortPattern] {
+    fn ports(&self) -> &[NamePattern] {
         &[]
     }
 
     /// Sets the list of ports. The list is empty in a state, where each port contains its master.
-    fn set_ports(&mut self, ports: Vec<PortPattern>) {
+    fn set_ports(&mut self, ports: Vec<NamePattern>) {
         drop(ports);
     }
 

@@ -12,7 +12,6 @@ pub mod ipvlan;
 pub mod kind;
 pub mod loopback;
 pub mod macvlan;
-pub mod pattern;
 pub mod port;
 pub mod rules;
 pub mod veth;

@@ -70,6 +70,8 @@ pub(in crate::kernel::linux) fn read_namespaces(
 pub(in crate::kernel::linux) struct Interest {
     lab: LabName,
     sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
+    /// Namespaces that the lab takes over.
+    adopt: BTreeSet<NamespaceName>,
     /// Whether to read the forwarding entries of bridges in `host`.
     forwarding: bool,
 }
@@ -82,13 +84,14 @@ impl Interest {
         }
         let takes_port = |id: &LinkId, link: &Link| id.namespace.is_host() && link.external && link.settings.master.is_some();
         let forwarding = desired.links.iter().any(|(id, link)| takes_port(id, link));
-        Self { lab: lab.clone(), sysctls, forwarding }
+        let adopt = desired.adopted_namespaces().cloned().collect();
+        Self { lab: lab.clone(), sysctls, adopt, forwarding }
     }
 
     /// Returns the interest before the lab file has been read: the sysctls that the lab wrote before.
     pub(in crate::kernel::linux) fn recorded(lab: &LabName, record: &Record) -> Self {
         let sysctls = record.sysctls.iter().map(|(namespace, keys)| (namespace.clone(), keys.iter().cloned().collect()));
-        Self { lab: lab.clone(), sysctls: sysctls.collect(), forwarding: false }
+        Self { lab: lab.clone(), sysctls: sysctls.collect(), adopt: BTreeSet::new(), forwarding: false }
     }
 
     /// Returns the sysctls of interest in the namespace.
@@ -189,7 +192,7 @@ fn look_into(interest: &Interest, name: NamespaceName, mut opened: OpenNamespace
     let socket = &mut opened.socket;
     let links = read_links(&name, socket)?;
     let mark = links.iter().find(|link| link.name.is_loopback()).map_or("", |link| &link.alias);
-    if let Some(what) = foreign_namespace(&interest.lab, &name, mark) {
+    if let Some(what) = foreign_namespace(&interest.lab, &name, mark, interest.adopt.contains(&name)) {
         return Ok(Seen::Foreign { name, what });
     }
     let snapshot = read_rest(interest, &name, Some(&opened.file), socket, links)?;

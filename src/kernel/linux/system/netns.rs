@@ -105,13 +105,25 @@ impl Directory {
 
     /// Returns the names of all entries that are valid names of namespaces, sorted.
     pub fn names(&self) -> io::Result<Vec<NamespaceName>> {
-        let mut names = Vec::new();
+        Ok(self.all_names()?.0)
+    }
+
+    /// The same, and the other names.
+    pub fn all_names(&self) -> io::Result<(Vec<NamespaceName>, Vec<String>)> {
+        let (mut names, mut others) = (Vec::new(), Vec::new());
         // The iterator of the standard library panics when the directory cannot be closed.
         for entry in Dir::openat(&self.handle, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?.iter() {
-            names.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse().ok()));
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy();
+            match name.parse() {
+                Ok(name) => names.push(name),
+                Err(_) if matches!(&*name, "." | "..") => {}
+                Err(_) => others.push(name.into_owned()),
+            }
         }
         names.sort();
-        Ok(names)
+        others.sort();
+        Ok((names, others))
     }
 
     /// Reads one entry; `None` if it does not exist.

@@ -1,6 +1,7 @@
 //! Reads and writes sysctls as files of procfs, on a thread inside the namespace: /proc/sys/net contains the sysctls of the thread's
 //! network namespace. Uses a netlink message if there is one.
 
+pub(in crate::kernel::linux) mod all;
 pub(in crate::kernel::linux) mod inherited;
 mod tree;
 

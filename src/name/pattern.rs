@@ -1,14 +1,20 @@
-//! Patterns for the names of ports.
+//! Patterns for names.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The name of an interface of the namespace, or a glob: `*` matches any text, `?` matches one character.
+/// A name, or a glob: `*` matches any text, `?` matches one character.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct PortPattern(pub String);
+pub struct NamePattern(pub String);
 
-impl PortPattern {
+impl From<&str> for NamePattern {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl NamePattern {
     /// Returns whether the pattern is a glob, not a name.
     pub fn is_glob(&self) -> bool {
         self.0.contains(['*', '?'])
@@ -43,7 +49,7 @@ mod tests {
 
     #[test]
     fn globs_match_whole_names() {
-        let check = |pattern: &str, name: &str| PortPattern(pattern.into()).matches(name);
+        let check = |pattern: &str, name: &str| NamePattern(pattern.into()).matches(name);
         assert!(check("p*", "p1") && check("p*", "p") && check("*", "x") && check("a?c", "abc") && check("a*b*c", "axxbyyc"));
         assert!(!check("p*", "xp") && !check("a?c", "ac") && !check("p1", "p10") && !check("a*b", "abx"));
     }

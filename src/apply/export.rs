@@ -1,0 +1,102 @@
+//! Observes what no lab owns, as though it were a lab's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Goal;
+use crate::adoption::Adoption;
+use crate::kernel::{Kernel, ObserveError};
+use crate::name::{LinkId, NamespaceName};
+use crate::projection::{Omitted, referenced};
+use crate::resource::link::{Kind, Link, LinkSettings};
+use crate::resource::object::table::{self, ForeignLists, Registered, Tables, Visit};
+use crate::resource::sysctl::{Sysctl, SysctlKey};
+use crate::state::{Live, ResourceId, State};
+
+/// A network that no lab owns.
+pub struct Foreign {
+    /// What is there, as though it were the lab's of the goal.
+    pub live: Live,
+    /// What a lab cannot take over.
+    pub omitted: Vec<Omitted>,
+}
+
+/// Observes the namespaces that the goal adopts, and the links of `host` that they are connected to: other ends of pairs, parents and
+/// masters. Virtual links become the lab's, others are external to it. Writes nothing.
+///
+/// # Errors
+/// Fails if the network cannot be read.
+pub fn observe_foreign(kernel: &mut impl Kernel, goal: &mut Goal) -> Result<Foreign, ObserveError> {
+    loop {
+        let live = goal.own(kernel.observe(&goal.interest)?);
+        if !widen(goal, &live) {
+            let mut omitted = Vec::new();
+            let present = live.foreign_objects.get(&NamespaceName::host()).map(|objects| &objects.present);
+            let interest = Arc::make_mut(&mut goal.interest);
+            present.inspect(|present| table::visit(&mut Adopt { present, interest, omitted: &mut omitted }));
+            return Ok(Foreign { live: goal.own(kernel.observe(&goal.interest)?), omitted });
+        }
+    }
+}
+
+/// Adds these sysctls, which the lab is to have, and observes them.
+///
+/// # Errors
+/// As [`observe_foreign`].
+pub fn observe_sysctls(
+    kernel: &mut impl Kernel,
+    goal: &mut Goal,
+    sysctls: BTreeMap<(NamespaceName, SysctlKey), Sysctl>,
+) -> Result<Live, ObserveError> {
+    Arc::make_mut(&mut goal.interest).sysctls.extend(sysctls);
+    Ok(goal.own(kernel.observe_again(&goal.interest, &BTreeSet::new())?))
+}
+
+/// Takes the links of `host` into the goal that its links need. Returns whether there were more.
+fn widen(goal: &mut Goal, live: &Live) -> bool {
+    let interest = Arc::make_mut(&mut goal.interest);
+    let is_device = |link: &Link| matches!(&link.kind, Kind::Device(_)) && !link.external;
+    let devices = live.state.links.iter().filter(|(id, link)| id.namespace.is_host() && is_device(link)).map(|(id, _)| id);
+    let of_others = |id: &LinkId| interest.adopt.named.contains(id);
+    let is_unknown = |id: &LinkId| id.namespace.is_host() && live.state.link(id).is_none();
+    let pairs = live.state.links.iter().filter(|(_, link)| link.kind.is_pair());
+    let ends = pairs.filter_map(|(id, link)| Some(link.kind.peer()?.resolve(&id.namespace)));
+    let needed = referenced(&live.state).into_iter().chain(ends.filter(is_unknown));
+    // What was asked for and is not there belongs to another lab.
+    let (external, new): (BTreeSet<LinkId>, BTreeSet<LinkId>) = needed.partition(of_others);
+    let external: BTreeSet<LinkId> = external.into_iter().chain(devices.cloned()).collect();
+    let is_wider = !external.is_empty() || !new.is_empty();
+    for id in external {
+        interest.adopt.named.remove(&id);
+        interest.insert_link(id, Link::external(LinkSettings::default()));
+    }
+    interest.adopt.extend(new.into_iter().map(Adoption::Link));
+    is_wider
+}
+
+/// Declares the foreign objects of `host` that a lab can take over.
+struct Adopt<'a> {
+    present: &'a Tables<ForeignLists>,
+    interest: &'a mut State,
+    omitted: &'a mut Vec<Omitted>,
+}
+
+impl Visit for Adopt<'_> {
+    fn visit<O: Registered>(&mut self) {
+        let host = NamespaceName::host();
+        for foreign in self.present.of::<O>() {
+            let links: Vec<LinkId> =
+                O::links(&foreign.key, &foreign.value).into_iter().flatten().map(|link| LinkId::new(&host, link)).collect();
+            if !links.iter().any(|link| self.interest.adopt.named.contains(link)) {
+                continue;
+            }
+            match foreign.value.clone().adopted() {
+                Some(value) => self.interest.insert(&host, foreign.key.clone(), value),
+                None => self.omitted.push(Omitted {
+                    what: ResourceId::object::<O>(&host, &foreign.key).to_string(),
+                    reason: format!("a lab cannot take over {} of `host`", O::LIST),
+                }),
+            }
+        }
+    }
+}

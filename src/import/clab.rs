@@ -1,0 +1,288 @@
+//! Topology files of containerlab, <https://containerlab.dev/manual/topo-def-file/>.
+//!
+//! A node becomes a namespace, whatever its image: what runs in the image has to be declared as processes. A node of the kind `bridge` is a
+//! bridge in `host`, and one of the kind `host` is `host` itself.
+
+use serde_json::{Map, Value, json};
+
+use super::{Action, Builder, ImportError, Imported, Step, is_host, lab_name, left_out, name};
+use crate::name::{LabName, LinkId, LinkName, NamespaceName};
+use crate::projection::Omitted;
+use crate::yaml::diagnostic::Locator;
+use crate::yaml::document::{Content, Entry, Node, Span};
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Namespace,
+    Bridge,
+    Host,
+}
+
+/// Keys that say nothing about the network or its processes, or that are read.
+const KNOWN: [&str; 8] = ["kind", "exec", "group", "labels", "position", "mgmt-ipv4", "mgmt-ipv6", "stages"];
+/// Kinds of links that connect two nodes.
+const VETH: &str = "veth";
+
+/// Reads a topology. `name` is for a lab without one.
+///
+/// # Errors
+/// Fails if the file has no topology, or names that no lab file can have.
+pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &str) -> Result<Imported, ImportError> {
+    let reading = Reading { locator: Locator::new(text) };
+    let top = entries(document);
+    let own_name = get(top, "name").and_then(|entry| scalar(&entry.value)).unwrap_or(file_name);
+    let topology = get(top, "topology").ok_or_else(|| ImportError::invalid("the file", "there is no `topology`"))?;
+    let topology = entries(&topology.value);
+    let mut imported = Import {
+        reading: &reading,
+        builder: Builder::new(lab.unwrap_or_else(|| lab_name(own_name))),
+        nodes: Vec::new(),
+        steps: Vec::new(),
+        omitted: Vec::new(),
+    };
+    let section = |key: &str| get(topology, key).map_or(&[][..], |entry| entries(&entry.value));
+    let shared = Shared { defaults: section("defaults"), kinds: section("kinds"), groups: section("groups") };
+    for entry in section("nodes") {
+        imported.node(entry, &shared)?;
+    }
+    let links = get(topology, "links").map_or(&[][..], |entry| items(&entry.value));
+    for link in links {
+        imported.link(link)?;
+    }
+    let Import { builder, steps, omitted, .. } = imported;
+    builder.finish(steps, omitted)
+}
+
+/// What several nodes have in common.
+struct Shared<'a, 't> {
+    defaults: &'a [Entry<'t>],
+    kinds: &'a [Entry<'t>],
+    groups: &'a [Entry<'t>],
+}
+
+struct Reading<'t> {
+    locator: Locator<'t>,
+}
+
+impl Reading<'_> {
+    fn place(&self, span: Span) -> String {
+        format!("line {}", self.locator.locate(span)[0].line)
+    }
+}
+
+struct Import<'a, 't> {
+    reading: &'a Reading<'t>,
+    builder: Builder,
+    nodes: Vec<(String, Kind)>,
+    steps: Vec<Step>,
+    omitted: Vec<Omitted>,
+}
+
+impl Import<'_, '_> {
+    fn node(&mut self, node: &Entry<'_>, shared: &Shared<'_, '_>) -> Result<(), ImportError> {
+        let place = self.reading.place(node.key_span);
+        let own = entries(&node.value);
+        let group = get(own, "group").and_then(|entry| scalar(&entry.value)).and_then(|group| get(shared.groups, group));
+        let group = group.map_or(&[][..], |entry| entries(&entry.value));
+        let kind_of = |keys| get(keys, "kind").and_then(|entry: &Entry<'_>| scalar(&entry.value));
+        let word = kind_of(own).or_else(|| kind_of(group)).or_else(|| kind_of(shared.defaults)).unwrap_or("linux");
+        let kind = match word {
+            "bridge" => Kind::Bridge,
+            "host" => Kind::Host,
+            _ => Kind::Namespace,
+        };
+        let of_kind = get(shared.kinds, word).map_or(&[][..], |entry| entries(&entry.value));
+        let namespace: NamespaceName = match kind {
+            Kind::Namespace => {
+                if is_host(&node.key) {
+                    return Err(ImportError::invalid(place, "a node of this kind cannot be called `host`"));
+                }
+                let namespace = name(&node.key, &place)?;
+                self.builder.add_namespace(&namespace);
+                namespace
+            }
+            Kind::Bridge => {
+                self.builder.add_bridge(name(&node.key, &place)?, None);
+                NamespaceName::host()
+            }
+            Kind::Host => NamespaceName::host(),
+        };
+        self.nodes.push((node.key.to_string(), kind));
+        // Commands of all levels are run, the most general ones first.
+        for keys in [shared.defaults, of_kind, group, own] {
+            self.commands(keys, &namespace);
+        }
+        for entry in own.iter().filter(|entry| !KNOWN.contains(&&*entry.key)) {
+            let place = self.reading.place(entry.key_span);
+            let reason = match &*entry.key {
+                "image" | "cmd" | "entrypoint" => "a namespace has the programs of the machine; declare what is to run as `processes`",
+                "binds" => "declare it as `binds` or `files`",
+                "env" => "declare it at a process",
+                "ports" => "a lab is reached over its own links",
+                _ => "a lab file has no word for it",
+            };
+            self.omitted.push(left_out(&place, &format!("{}.{}", node.key, entry.key), reason));
+        }
+        Ok(())
+    }
+
+    fn commands(&mut self, keys: &[Entry<'_>], namespace: &NamespaceName) {
+        let Some(commands) = get(keys, "exec") else { return };
+        for command in items(&commands.value) {
+            if let Some(text) = scalar(command) {
+                let place = self.reading.place(command.span);
+                self.steps.push(Step { place, namespace: namespace.clone(), action: Action::Command(text.to_owned()) });
+            }
+        }
+    }
+
+    fn link(&mut self, link: &Node<'_>) -> Result<(), ImportError> {
+        let keys = entries(link);
+        let place = self.reading.place(link.first_span());
+        let word = get(keys, "type").and_then(|entry| scalar(&entry.value)).unwrap_or(VETH);
+        if word != VETH {
+            self.omitted.push(left_out(&place, &format!("a link of the type {word}"), "it leads out of the lab"));
+            return Ok(());
+        }
+        let mtu = get(keys, "mtu").and_then(|entry| scalar(&entry.value)).and_then(|text| text.parse::<u32>().ok());
+        let ends = get(keys, "endpoints").map_or(&[][..], |entry| items(&entry.value));
+        let [one, other] = ends else {
+            return Err(ImportError::invalid(place, "a link has two endpoints"));
+        };
+        let Some(ends) = self.end(one, &place)?.zip(self.end(other, &place)?) else {
+            self.omitted.push(left_out(&place, "a link", "it leads out of the lab"));
+            return Ok(());
+        };
+        self.builder.add_link(ends.into(), mtu.map(Value::from), &place)
+    }
+
+    /// Returns an end of a link with its settings; `None` if it is not in the lab.
+    fn end(&mut self, end: &Node<'_>, place: &str) -> Result<Option<(LinkId, Map<String, Value>)>, ImportError> {
+        let keys = entries(end);
+        let own = |key: &str| get(keys, key).and_then(|entry| scalar(&entry.value));
+        let (node, interface) = match scalar(end) {
+            Some(text) => text.split_once(':').ok_or_else(|| ImportError::invalid(place, "an endpoint is written `NODE:INTERFACE`"))?,
+            None => own("node").zip(own("interface")).ok_or_else(|| ImportError::invalid(place, "an endpoint has a node and an interface"))?,
+        };
+        if matches!(node, "mgmt-net" | "macvlan") {
+            return Ok(None);
+        }
+        let known = self.nodes.iter().find(|(name, _)| name == node).map(|(_, kind)| *kind);
+        let kind = match known {
+            Some(kind) => kind,
+            None if is_host(node) => Kind::Host,
+            None => return Err(ImportError::invalid(place, format!("there is no node `{node}`"))),
+        };
+        let id = match kind {
+            Kind::Namespace => LinkId::new(&name(node, place)?, name(interface, place)?),
+            Kind::Host => LinkId::new(&NamespaceName::host(), name(interface, place)?),
+            Kind::Bridge => {
+                let bridge: LinkName = name(node, place)?;
+                let port = self.builder.port_name(Some(interface), &LinkId::new(&NamespaceName::host(), bridge));
+                self.builder.add_bridge(bridge, Some(port));
+                LinkId::new(&NamespaceName::host(), port)
+            }
+        };
+        let mac = own("mac").map(|mac| ("mac".to_owned(), Value::from(mac)));
+        let addresses: Vec<&str> = [own("ipv4"), own("ipv6")].into_iter().flatten().collect();
+        let addresses = (!addresses.is_empty()).then(|| ("addresses".to_owned(), json!(addresses)));
+        Ok(Some((id, mac.into_iter().chain(addresses).collect())))
+    }
+}
+
+fn entries<'a, 't>(node: &'a Node<'t>) -> &'a [Entry<'t>] {
+    match &node.content {
+        Content::Mapping(entries) => entries,
+        Content::Scalar(_) | Content::Sequence(_) => &[],
+    }
+}
+
+fn items<'a, 't>(node: &'a Node<'t>) -> &'a [Node<'t>] {
+    match &node.content {
+        Content::Sequence(items) => items,
+        Content::Scalar(_) | Content::Mapping(_) => &[],
+    }
+}
+
+fn scalar<'a>(node: &'a Node<'_>) -> Option<&'a str> {
+    match &node.content {
+        Content::Scalar(scalar) if !scalar.is_null() => Some(&scalar.text),
+        Content::Scalar(_) | Content::Sequence(_) | Content::Mapping(_) => None,
+    }
+}
+
+fn get<'a, 't>(entries: &'a [Entry<'t>], key: &str) -> Option<&'a Entry<'t>> {
+    entries.iter().find(|entry| entry.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn imported(text: &str) -> Result<Imported, ImportError> {
+        let document = crate::yaml::parse::parse(text, &mut Vec::new()).unwrap();
+        read(&document.root, text, None, "ring")
+    }
+
+    #[test]
+    fn nodes_links_bridges_and_commands_are_taken() {
+        let text = "\
+name: frr01
+topology:
+  kinds:
+    linux: { image: alpine }
+  defaults: { kind: linux }
+  nodes:
+    r1:
+      image: frr
+      exec: [ip address add 10.0.0.1/24 dev eth1]
+    r2: { kind: linux, exec: [\"ip link set eth1 mtu 1400\"] }
+    br: { kind: bridge }
+  links:
+    - endpoints: [\"r1:eth1\", \"r2:eth1\"]
+      mtu: 1500
+    - endpoints: [\"r1:eth2\", \"br:p1\"]
+    - type: veth
+      endpoints: [{ node: r2, interface: eth2, mac: \"02:00:00:00:00:01\" }, { node: host, interface: up0 }]
+    - endpoints: [\"r1:eth9\", \"mgmt-net:x\"]
+";
+        let Imported { lab, steps, omitted } = imported(text).unwrap();
+        let yaml = crate::report::yaml::lab(&lab);
+        let expected = "\
+name: frr01
+namespaces:
+  host:
+    interfaces:
+      br:
+        bridge: { ports: [p1] }
+  r1: {}
+  r2: {}
+links:
+  - { endpoints: [r1:eth1, r2:eth1], mtu: 1500 }
+  - endpoints: [r1:eth2, host:p1]
+  - endpoints:
+      - { interface: r2:eth2, mac: 02:00:00:00:00:01 }
+      - host:up0
+";
+        assert_eq!(yaml, expected);
+        let places: Vec<_> = steps.iter().map(|step| (step.place.as_str(), step.namespace.as_str())).collect();
+        assert_eq!(places, [("line 9", "r1"), ("line 10", "r2")]);
+        let omitted: Vec<_> = omitted.iter().map(|omitted| omitted.what.as_str()).collect();
+        assert_eq!(omitted, ["line 8: r1.image", "line 18: a link"]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_lab_is_an_error_with_its_line() {
+        for (text, error) in [
+            ("name: a", "the file: there is no `topology`"),
+            ("topology: { nodes: { 'a b': {} } }", "line 1: "),
+            ("topology: { nodes: { a: {} }, links: [{ endpoints: [\"a:e\", \"b:e\"] }] }", "line 1: there is no node `b`"),
+            ("topology: { nodes: { a: {}, b: {} }, links: [{ endpoints: [\"a:e\"] }] }", "line 1: a link has two endpoints"),
+        ] {
+            let found = imported(text).unwrap_err().to_string();
+            assert!(found.starts_with(error), "{found}");
+        }
+    }
+}

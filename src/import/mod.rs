@@ -1,0 +1,167 @@
+//! Reads the labs of other tools: their topology becomes a lab file, and their commands are to be run in it. What they cannot keep is
+//! listed with its place.
+
+pub mod clab;
+pub mod commands;
+pub mod kathara;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::name::{HOST, LabName, LinkId, LinkName, NameError, NamespaceName, escape};
+use crate::projection::Omitted;
+use crate::spec::LabFile;
+
+/// Why the file of another tool cannot be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// A name that no lab file can have.
+    #[error("{place}: {source}")]
+    Name {
+        /// Where it stands.
+        place: String,
+        /// Why it is no name.
+        source: NameError,
+    },
+    /// Something else.
+    #[error("{place}: {message}")]
+    Invalid {
+        /// Where it stands.
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl ImportError {
+    fn invalid(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { place: place.into(), message: message.into() }
+    }
+}
+
+/// A command that makes a part of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Where it stands, such as `line 7`.
+    pub place: String,
+    /// Where it is to be run; `host` for the sandbox itself.
+    pub namespace: NamespaceName,
+    /// What is to be run.
+    pub action: Action,
+}
+
+/// What a step runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A command line for a shell.
+    Command(String),
+    /// The script in this file, beside the imported one.
+    Script(String),
+}
+
+/// The lab of another tool.
+#[derive(Debug)]
+pub struct Imported {
+    /// Its nodes and links.
+    pub lab: LabFile,
+    /// What is to be run in it afterwards, in this order.
+    pub steps: Vec<Step>,
+    /// What no lab file can say.
+    pub omitted: Vec<Omitted>,
+}
+
+/// Collects nodes and links.
+struct Builder {
+    name: LabName,
+    namespaces: BTreeMap<NamespaceName, BTreeMap<LinkName, Map<String, Value>>>,
+    links: Vec<Value>,
+    used: BTreeSet<LinkId>,
+}
+
+impl Builder {
+    fn new(name: LabName) -> Self {
+        Self { name, namespaces: BTreeMap::new(), links: Vec::new(), used: BTreeSet::new() }
+    }
+
+    fn add_namespace(&mut self, name: &NamespaceName) {
+        self.namespaces.entry(name.clone()).or_default();
+    }
+
+    /// Adds a bridge in `host`, or a port to it.
+    fn add_bridge(&mut self, name: LinkName, port: Option<LinkName>) {
+        let host = self.namespaces.entry(NamespaceName::host()).or_default();
+        let bridge = host.entry(name).or_default().entry("bridge").or_insert_with(|| json!({}));
+        if let (Some(port), Value::Object(options)) = (port, bridge) {
+            let ports = options.entry("ports").or_insert_with(|| json!([]));
+            if let Value::Array(ports) = ports {
+                ports.push(port.to_string().into());
+            }
+        }
+    }
+
+    /// Returns a free name for the port of a bridge in `host`: this one, that of the other end, or a number.
+    fn port_name(&self, wanted: Option<&str>, other: &LinkId) -> LinkName {
+        let of_other = format!("{}-{}", other.namespace, other.name);
+        let numbers = (0..).map(|number| format!("port{number}"));
+        let mut names = wanted.map(str::to_owned).into_iter().chain([of_other]).chain(numbers);
+        let free = names.find_map(|name| {
+            let name: LinkName = name.parse().ok()?;
+            (!self.used.contains(&LinkId::new(&NamespaceName::host(), name))).then_some(name)
+        });
+        free.expect("there are more numbers than links")
+    }
+
+    /// Adds a pair, with the settings of both ends.
+    fn add_link(&mut self, ends: [(LinkId, Map<String, Value>); 2], mtu: Option<Value>, place: &str) -> Result<(), ImportError> {
+        let mut endpoints = Vec::new();
+        for (id, settings) in ends {
+            if !self.used.insert(id.clone()) {
+                return Err(ImportError::invalid(place, format!("`{id}` is the end of two links")));
+            }
+            let mut end = Map::from_iter([("interface".to_owned(), Value::from(id.to_string()))]);
+            end.extend(settings);
+            endpoints.push(if end.len() == 1 { Value::from(id.to_string()) } else { Value::from(end) });
+        }
+        let mut link = Map::from_iter([("endpoints".to_owned(), Value::from(endpoints))]);
+        link.extend(mtu.map(|mtu| ("mtu".to_owned(), mtu)));
+        self.links.push(link.into());
+        Ok(())
+    }
+
+    fn finish(self, steps: Vec<Step>, omitted: Vec<Omitted>) -> Result<Imported, ImportError> {
+        let namespaces: Map<String, Value> = self
+            .namespaces
+            .into_iter()
+            .map(|(name, interfaces)| {
+                let interfaces: Map<String, Value> =
+                    interfaces.into_iter().map(|(name, settings)| (name.to_string(), settings.into())).collect();
+                (name.to_string(), if interfaces.is_empty() { json!({}) } else { json!({ "interfaces": interfaces }) })
+            })
+            .collect();
+        let file = json!({ "name": self.name, "namespaces": namespaces, "links": self.links });
+        let lab = serde_json::from_value(file).map_err(|error| ImportError::invalid("the lab", error.to_string()))?;
+        Ok(Imported { lab, steps, omitted })
+    }
+}
+
+/// Parses a name.
+fn name<T: std::str::FromStr<Err = NameError>>(text: &str, place: &str) -> Result<T, ImportError> {
+    text.parse().map_err(|source| ImportError::Name { place: place.to_owned(), source })
+}
+
+/// Returns a name for a lab: the text without what names cannot contain.
+pub fn lab_name(text: &str) -> LabName {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let text: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).take(crate::name::NAME_LENGTH).collect();
+    text.trim_start_matches(['-', '.']).parse().unwrap_or_else(|_| "imported".parse().expect("it is a name"))
+}
+
+fn left_out(place: &str, what: &str, reason: &str) -> Omitted {
+    Omitted { what: format!("{place}: {}", escape(what)), reason: reason.to_owned() }
+}
+
+/// The name of the namespace that topo runs in, for names of nodes.
+fn is_host(name: &str) -> bool {
+    name == HOST
+}
