@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::export::{Foreign, observe_foreign, observe_sysctls};
-pub use self::observe::observe;
+pub use self::observe::{observe, select};
 use self::undo::recover;
 use self::wait::{VerifyError, verify};
 pub use self::wait::{WaitError, until_usable};

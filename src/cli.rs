@@ -53,8 +53,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::commands::{
-    apply, control, destroy, diff, exec, export, import, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, show, validate,
-    watch as watch_command,
+    apply, control, destroy, diff, exec, export, import, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, show,
+    validate, watch as watch_command,
 };
 use self::elsewhere::{Elsewhere, Sought};
 use self::environment::{Access, Environment};

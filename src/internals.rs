@@ -1,13 +1,13 @@
 //! What the command, the tests and the benchmarks use beyond [`crate::Lab`]. It is no interface: it changes without notice.
 
-pub use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, observe, prepare};
+pub use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, observe, prepare, select};
 pub use crate::cli::{main, schema_texts};
 pub use crate::diff::{Change, diff};
 pub use crate::iproute2::Version;
 pub use crate::kernel::memory::Memory;
 pub use crate::kernel::{Kernel, Progress, Unattended};
 pub use crate::lower::{check, diagnostics, lower};
-pub use crate::name::{LabName, LinkId, LinkName};
+pub use crate::name::{LabName, LinkId, LinkName, NamePattern};
 pub use crate::plan::{Plan, plan};
 pub use crate::projection::{Chosen, describe, sides};
 pub use crate::raise::raise;

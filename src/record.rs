@@ -220,7 +220,7 @@ impl Record {
                 }
             }
         }
-        for (namespace, key) in desired.sysctls.keys() {
+        for (namespace, key) in desired.sysctls.iter().filter(|(_, sysctl)| !sysctl.kept).map(|(id, _)| id) {
             if !namespace.is_host() || of_own_link(desired, key) {
                 record.sysctls.entry(namespace.clone()).or_default().insert(key.clone());
             } else if let Some(live) = live.state.sysctls.get(&(namespace.clone(), key.clone())) {

@@ -171,6 +171,23 @@ proptest! {
         check_same(&machine.fingerprint(), &original, "destroyed")?;
     }
 
+    /// A part of a lab can be changed alone, and the rest of it afterwards.
+    #[test]
+    fn a_part_is_changed_alone((labs, which) in (pair(), any::<usize>())) {
+        let mut machine = Machine::new();
+        let original = machine.fingerprint();
+        let mut fresh = Machine::new();
+        fresh.apply(&labs[1])?;
+        machine.apply(&labs[0])?;
+        machine.apply_part(&labs[1], which)?;
+        machine.apply(&labs[1])?;
+        machine.check_unchanged_by(&labs[1])?;
+        check_same(&machine.view(&labs[1], &labs), &fresh.view(&labs[1], &labs), &labs[1])?;
+        machine.apply_part(&labs[0], which)?;
+        machine.destroy(&labs[1])?;
+        check_same(&machine.fingerprint(), &original, "destroyed")?;
+    }
+
     /// A lab can be destroyed when its file is lost.
     #[test]
     fn a_name_is_enough_to_destroy(labs in pair()) {

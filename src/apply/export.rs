@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Goal;
-use crate::adoption::Adoption;
 use crate::kernel::{Kernel, ObserveError};
-use crate::name::{LinkId, NamespaceName};
+use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::projection::{Omitted, referenced};
 use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::resource::object::table::{self, ForeignLists, Registered, Tables, Visit};
@@ -27,9 +26,10 @@ pub struct Foreign {
 /// # Errors
 /// Fails if the network cannot be read.
 pub fn observe_foreign(kernel: &mut impl Kernel, goal: &mut Goal) -> Result<Foreign, ObserveError> {
+    let mut rejected = BTreeSet::new();
     loop {
         let live = goal.own(kernel.observe(&goal.interest)?);
-        if !widen(goal, &live) {
+        if !widen(goal, &live, &mut rejected) {
             let mut omitted = Vec::new();
             let present = live.foreign_objects.get(&NamespaceName::host()).map(|objects| &objects.present);
             let interest = Arc::make_mut(&mut goal.interest);
@@ -52,25 +52,40 @@ pub fn observe_sysctls(
     Ok(goal.own(kernel.observe_again(&goal.interest, &BTreeSet::new())?))
 }
 
-/// Takes the links of `host` into the goal that its links need. Returns whether there were more.
-fn widen(goal: &mut Goal, live: &Live) -> bool {
+/// Takes the links of `host` into the goal that its links need, and the ports of its bridges. Returns whether there were more. Ports that
+/// lead elsewhere are `rejected`.
+fn widen(goal: &mut Goal, live: &Live, rejected: &mut BTreeSet<LinkId>) -> bool {
     let interest = Arc::make_mut(&mut goal.interest);
-    let is_device = |link: &Link| matches!(&link.kind, Kind::Device(_)) && !link.external;
-    let devices = live.state.links.iter().filter(|(id, link)| id.namespace.is_host() && is_device(link)).map(|(id, _)| id);
-    let of_others = |id: &LinkId| interest.adopt.named.contains(id);
     let is_unknown = |id: &LinkId| id.namespace.is_host() && live.state.link(id).is_none();
     let pairs = live.state.links.iter().filter(|(_, link)| link.kind.is_pair());
     let ends = pairs.filter_map(|(id, link)| Some(link.kind.peer()?.resolve(&id.namespace)));
-    let needed = referenced(&live.state).into_iter().chain(ends.filter(is_unknown));
-    // What was asked for and is not there belongs to another lab.
-    let (external, new): (BTreeSet<LinkId>, BTreeSet<LinkId>) = needed.partition(of_others);
-    let external: BTreeSet<LinkId> = external.into_iter().chain(devices.cloned()).collect();
-    let is_wider = !external.is_empty() || !new.is_empty();
-    for id in external {
-        interest.adopt.named.remove(&id);
-        interest.insert_link(id, Link::external(LinkSettings::default()));
+    let is_ours =
+        |master: &LinkName| live.state.link(&LinkId::new(&NamespaceName::host(), *master)).is_some_and(|link| !link.external);
+    let ports = live.foreign_ports.iter().filter(|(_, master)| is_ours(master)).map(|(port, _)| port.clone());
+    let ports: BTreeSet<LinkId> = ports.filter(|port| !rejected.contains(port)).collect();
+    let needed: BTreeSet<LinkId> = referenced(&live.state).into_iter().chain(ends.filter(is_unknown)).collect();
+    let adopted: Vec<(LinkId, Option<&Link>)> =
+        interest.adopt.named.iter().filter(|id| id.namespace.is_host()).map(|id| (id.clone(), live.state.link(id))).collect();
+    let mut is_wider = false;
+    for (id, link) in adopted {
+        let leads_elsewhere = link.is_some_and(|link| link.kind.is_pair() && link.kind.peer().is_none());
+        let is_device = link.is_some_and(|link| matches!(&link.kind, Kind::Device(_)));
+        // What was asked for and is not there belongs to another lab.
+        let is_of_others = link.is_none() && (needed.contains(&id) || ports.contains(&id));
+        if leads_elsewhere || is_device || is_of_others {
+            interest.adopt.named.remove(&id);
+            is_wider = true;
+        }
+        if leads_elsewhere {
+            rejected.insert(id);
+        } else if is_device || is_of_others {
+            interest.insert_link(id, Link::external(LinkSettings::default()));
+        }
     }
-    interest.adopt.extend(new.into_iter().map(Adoption::Link));
+    for id in needed.into_iter().chain(ports) {
+        let is_new = !rejected.contains(&id) && interest.link(&id).is_none() && interest.adopt.named.insert(id);
+        is_wider |= is_new;
+    }
     is_wider
 }
 

@@ -5,8 +5,36 @@ use std::sync::Arc;
 
 use super::Goal;
 use crate::kernel::{Kernel, ObserveError};
+use crate::name::NamePattern;
 use crate::projection::to_observe;
+use crate::selection::{self, NoMatch, Selected};
 use crate::state::Live;
+
+/// Why a part of a lab cannot be selected.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// The network could not be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// A pattern matches nothing.
+    #[error(transparent)]
+    NoMatch(#[from] NoMatch),
+}
+
+/// Returns the goal for the chosen namespaces alone, with what they require: everything else is to stay as it is now. Also returns what is
+/// required. Writes nothing.
+///
+/// # Errors
+/// Fails if the network cannot be read, or if a pattern matches no namespace.
+pub fn select(kernel: &mut impl Kernel, mut goal: Goal, patterns: &[NamePattern]) -> Result<(Goal, Vec<String>), SelectError> {
+    if patterns.is_empty() {
+        return Ok((goal, Vec::new()));
+    }
+    let live = goal.own(kernel.observe(&goal.interest)?);
+    let Selected { desired, required } = selection::select(&goal.desired, &live.state, &goal.record, patterns)?;
+    goal.desired = Arc::new(desired);
+    Ok((goal, required))
+}
 
 /// Observes what belongs to the lab of the goal, to describe it. The goal is then interested in all that its links refer to. Writes nothing.
 ///

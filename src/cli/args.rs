@@ -9,6 +9,7 @@ use super::Format;
 use super::change::Form;
 use super::input;
 use crate::adoption::Adoption;
+use crate::name::NamePattern;
 use crate::value::{self, ValueError};
 
 /// The lab file to read.
@@ -25,6 +26,18 @@ pub struct AdoptArgs {
     /// Take over an existing namespace, a link in `host` with the addresses that the lab gives it, or `all` that the lab declares (repeatable)
     #[arg(long = "adopt", value_name = "NAMESPACE|host:INTERFACE|all")]
     pub adoptions: Vec<Adoption>,
+}
+
+/// The part of the lab that is changed.
+#[derive(Debug, Args)]
+pub struct OnlyArgs {
+    /// Change only these namespaces, or `host`, and what they require; patterns with `*` and `?` are possible (repeatable)
+    #[arg(long = "only", value_name = "NAMESPACE", value_parser = pattern)]
+    pub only: Vec<NamePattern>,
+}
+
+fn pattern(text: &str) -> Result<NamePattern, std::convert::Infallible> {
+    Ok(NamePattern::from(text))
 }
 
 /// Which side effects the user accepts.

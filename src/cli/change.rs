@@ -22,7 +22,7 @@ use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError};
 use crate::diff::{Change, Conflict};
 use crate::kernel::ExecuteError;
 use crate::kernel::linux::{Linux, ProcessInside, labs};
-use crate::name::{LabName, SandboxName, escape};
+use crate::name::{LabName, NamePattern, SandboxName, escape};
 use crate::plan::{IRREVERSIBLE, Plan};
 use crate::report::json::Event;
 use crate::report::{brief, json, text};
@@ -41,6 +41,8 @@ pub struct Options<'a> {
     pub expected: Option<&'a serde_json::Value>,
     /// Whether the user accepts side effects that cannot be undone.
     pub allow_side_effects: bool,
+    /// The part of the lab that is changed; all if there are none.
+    pub only: &'a [NamePattern],
     /// Whether to kill the processes in namespaces that are deleted.
     pub kill: bool,
     /// The lab file, to show the lines that an error is about.
@@ -65,6 +67,7 @@ impl<'a> Options<'a> {
             arguments,
             expected: None,
             allow_side_effects,
+            only: &[],
             kill: false,
             source: None,
             is_quiet: arguments.quiet,
@@ -80,6 +83,7 @@ pub fn run(session: Session, goal: Goal, options: &Options<'_>, output: &mut Out
     let Session { mut kernel, signals, lock: _lock, record, mut start } = session;
     let others = records::others(&goal.lab)?;
     let goal = goal.with_records(record, others, &mut kernel)?;
+    let goal = select(&mut kernel, goal, options.only, output)?;
     let (live, plan) = prepare(&mut kernel, &goal, options.source, output)?;
     if options.expected.is_some_and(|expected| *expected != json::plan(&plan)) {
         return Err(Failure::new("the saved plan is stale: the network has changed since it was made")
@@ -133,6 +137,16 @@ pub fn prepare(kernel: &mut Linux, goal: &Goal, source: Option<&Source>, output:
         let hint = conflicts.iter().find_map(Conflict::hint);
         Failure { excerpt, hint, ..Failure::from(error) }
     })
+}
+
+/// Reduces the goal to the part of the lab that the user chose, and says what that requires.
+pub fn select(kernel: &mut Linux, goal: Goal, only: &[NamePattern], output: &mut Output) -> Result<Goal, Failure> {
+    let (goal, required) = crate::apply::select(kernel, goal, only).map_err(Failure::new)?;
+    if !required.is_empty() {
+        let required: Vec<String> = required.iter().map(|what| format!("`{what}`")).collect();
+        output.message(&format!("Required by the selection: {}.", required.join(", ")));
+    }
+    Ok(goal)
 }
 
 /// Refuses a plan with side effects that cannot be undone.

@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use super::error::Failure;
 use crate::adoption::Adoption;
+use crate::name::NamePattern;
 
 /// Increased when older versions of topo cannot execute what a newer one saves.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// The first key of a saved plan.
 const FIRST_KEY: &str = "\"topo_saved_plan\"";
 /// Hint for a plan of another version.
@@ -27,6 +28,8 @@ pub struct SavedPlan {
     pub lab: String,
     /// Foreign links and namespaces that the lab takes over.
     pub adopt: Vec<Adoption>,
+    /// The part of the lab that is changed.
+    pub only: Vec<NamePattern>,
     /// Whether the user accepts side effects that cannot be undone.
     pub allow_side_effects: bool,
     /// The plan as JSON.
@@ -45,8 +48,16 @@ struct Version {
 
 impl SavedPlan {
     /// Creates a plan to save.
-    pub fn new(source: String, lab: String, adopt: Vec<Adoption>, allow_side_effects: bool, plan: Value, text: String) -> Self {
-        let saved = Self { topo_saved_plan: VERSION, source, lab, adopt, allow_side_effects, plan, text, checksum: 0 };
+    pub fn new(
+        source: String,
+        lab: String,
+        adopt: Vec<Adoption>,
+        only: Vec<NamePattern>,
+        allow_side_effects: bool,
+        plan: Value,
+        text: String,
+    ) -> Self {
+        let saved = Self { topo_saved_plan: VERSION, source, lab, adopt, only, allow_side_effects, plan, text, checksum: 0 };
         Self { checksum: saved.compute_checksum(), ..saved }
     }
 
@@ -86,7 +97,9 @@ impl SavedPlan {
 
     fn compute_checksum(&self) -> u64 {
         let adopt = self.adopt.iter().map(ToString::to_string).collect::<Vec<_>>().join("\0");
-        let parts = [&self.source, &self.lab, &adopt, &self.allow_side_effects.to_string(), &self.plan.to_string(), &self.text];
+        let only = self.only.iter().map(|pattern| pattern.0.as_str()).collect::<Vec<_>>().join("\0");
+        let parts =
+            [&self.source, &self.lab, &adopt, &only, &self.allow_side_effects.to_string(), &self.plan.to_string(), &self.text];
         let bytes = parts.into_iter().flat_map(|part| part.bytes().chain([0]));
         bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
@@ -108,6 +121,7 @@ mod tests {
         let plan = SavedPlan::new(
             "lab.yaml".into(),
             "name: a\n".into(),
+            Vec::new(),
             Vec::new(),
             false,
             serde_json::json!({ "changes": [] }),

@@ -116,7 +116,9 @@ impl Import<'_, '_> {
         for entry in own.iter().filter(|entry| !KNOWN.contains(&&*entry.key)) {
             let place = self.reading.place(entry.key_span);
             let reason = match &*entry.key {
-                "image" | "cmd" | "entrypoint" => "a namespace has the programs of the machine; declare what is to run as `processes`",
+                "image" | "cmd" | "entrypoint" => {
+                    "a namespace has the programs of the machine; declare what is to run as `processes`"
+                }
                 "binds" => "declare it as `binds` or `files`",
                 "env" => "declare it at a process",
                 "ports" => "a lab is reached over its own links",
@@ -162,8 +164,12 @@ impl Import<'_, '_> {
         let keys = entries(end);
         let own = |key: &str| get(keys, key).and_then(|entry| scalar(&entry.value));
         let (node, interface) = match scalar(end) {
-            Some(text) => text.split_once(':').ok_or_else(|| ImportError::invalid(place, "an endpoint is written `NODE:INTERFACE`"))?,
-            None => own("node").zip(own("interface")).ok_or_else(|| ImportError::invalid(place, "an endpoint has a node and an interface"))?,
+            Some(text) => {
+                text.split_once(':').ok_or_else(|| ImportError::invalid(place, "an endpoint is written `NODE:INTERFACE`"))?
+            }
+            None => own("node")
+                .zip(own("interface"))
+                .ok_or_else(|| ImportError::invalid(place, "an endpoint has a node and an interface"))?,
         };
         if matches!(node, "mgmt-net" | "macvlan") {
             return Ok(None);

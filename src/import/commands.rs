@@ -5,10 +5,10 @@ const UNDERSTOOD: [&str; 8] = ["ip", "bridge", "sysctl", "brctl", "ifconfig", "r
 /// Commands without effect on the network, and parts of the shell.
 const HARMLESS: [&str; 63] = [
     ":", "[", "[[", "((", "test", "echo", "printf", "true", "false", "set", "shift", "local", "declare", "typeset", "export",
-    "readonly", "return", "exit", "cd", "pwd", "wait", "sleep", "read", "trap", "let", "eval", "break", "continue", "source", ".",
-    "unset", "umask", "ulimit", "getopts", "shopt", "alias", "hash", "type", "command", "seq", "cat", "grep", "sed", "awk", "cut",
-    "tr", "head", "tail", "wc", "sort", "uniq", "basename", "dirname", "date", "id", "whoami", "uname", "which", "hostname", "ping",
-    "ping6", "for", "case",
+    "readonly", "return", "exit", "cd", "pwd", "wait", "sleep", "read", "trap", "let", "eval", "break", "continue", "source",
+    ".", "unset", "umask", "ulimit", "getopts", "shopt", "alias", "hash", "type", "command", "seq", "cat", "grep", "sed", "awk",
+    "cut", "tr", "head", "tail", "wc", "sort", "uniq", "basename", "dirname", "date", "id", "whoami", "uname", "which",
+    "hostname", "ping", "ping6", "for", "case",
 ];
 /// Objects of ip(8) that lab files have words for, beginning with what each abbreviation stands for.
 const OBJECTS: [&str; 8] = ["address", "addr", "link", "route", "rule", "neighbor", "neighbour", "netns"];

@@ -20,6 +20,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 pub use early::Listing;
 pub use observe::labs;
+pub use observe::unsaid::Unsaid;
 pub use system::netns::DIRECTORY as NAMESPACE_DIRECTORY;
 pub use system::processes_inside::ProcessInside;
 pub use system::{deferred, inside, isolate, kinds, privilege, process, procfs};
@@ -185,6 +186,26 @@ impl Linux {
         };
         let looked = opened(namespaces).and_then(|places| self.threads.run(move || look(places))?);
         looked.map_err(|error| ObserveError { what: "the settings".to_owned(), source: Box::new(error) })
+    }
+
+    /// Returns what somebody has configured in these namespaces and no lab file can say.
+    ///
+    /// # Errors
+    /// Fails if the kernel does not answer.
+    pub fn unsaid(&self, namespaces: &BTreeSet<NamespaceName>) -> Result<Vec<(NamespaceName, Unsaid)>, ObserveError> {
+        let failed =
+            |source: Box<dyn std::error::Error + Send + Sync>| ObserveError { what: "the namespaces".to_owned(), source };
+        let places = opened(namespaces).map_err(|error| failed(error.into()))?;
+        let look = move || -> Result<_, Box<dyn std::error::Error + Send + Sync>> {
+            let mut found = Vec::new();
+            for (name, file) in places {
+                netns::enter(&file)?;
+                let here = observe::unsaid::in_this_namespace(&mut Socket::open()?)?;
+                found.extend(here.into_iter().map(|unsaid| (name.clone(), unsaid)));
+            }
+            Ok(found)
+        };
+        self.threads.run(look).map_err(|error| failed(error.into()))?.map_err(failed)
     }
 
     /// Begins to create namespaces for the next plan, if some of the `declared` ones are missing. They have no name until the plan uses

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use topo::internals::{
-    ApplyError, Chosen, Colour, Goal, Kind, LabName, LinkId, Memory, OnFailure, Others, Port, PrepareError, Progress, Record,
-    Script, Severity, State, Unattended, Version, apply, describe, described_file, diagnostics, difference_text, load, lower,
-    observe, prepare, render, sides, yaml_text,
+    ApplyError, Chosen, Colour, Goal, Kind, LabName, LinkId, Memory, NamePattern, OnFailure, Others, Port, PrepareError,
+    Progress, Record, Script, Severity, State, Unattended, Version, apply, describe, described_file, diagnostics,
+    difference_text, load, lower, observe, prepare, render, select, sides, yaml_text,
 };
 pub use topo::internals::{Plan, PlanColour};
 
@@ -184,6 +184,25 @@ impl Machine {
         self.change(Goal::apply(self.name.clone(), desired.clone()), on_failure, &mut Unattended)
     }
 
+    /// The goal for one namespace of a lab, or `host`, with what that requires.
+    fn part(&mut self, desired: &State, namespace: &str) -> Result<Goal, PrepareError> {
+        let goal = self.recorded(Goal::apply(self.name.clone(), desired.clone()))?;
+        let selected = select(&mut self.memory, goal, &[NamePattern::from(namespace)]);
+        Ok(selected.unwrap_or_else(|error| panic!("{error}")).0)
+    }
+
+    /// What has to be done for one namespace of the lab.
+    pub fn plan_part(&mut self, desired: &State, namespace: &str) -> Result<Plan, PrepareError> {
+        let goal = self.part(desired, namespace)?;
+        Ok(prepare(&mut self.memory, &goal)?.1)
+    }
+
+    /// Changes one namespace of the lab alone, with what that requires.
+    pub fn apply_part(&mut self, desired: &State, namespace: &str) -> Result<Result<(), ApplyError>, PrepareError> {
+        let goal = self.part(desired, namespace)?;
+        self.change_to(goal, OnFailure::RollBack, &mut Unattended)
+    }
+
     /// Removes what the lab owns, and puts back what it has changed; of a lab whose file is lost, nothing is declared.
     pub fn destroy(&mut self, declared: &State) -> Result<Result<(), ApplyError>, PrepareError> {
         self.change(Goal::destroy(self.name.clone(), declared.clone()), OnFailure::Keep, &mut Unattended)
@@ -203,6 +222,15 @@ impl Machine {
         progress: &mut dyn Progress,
     ) -> Result<Result<(), ApplyError>, PrepareError> {
         let goal = self.recorded(goal)?;
+        self.change_to(goal, on_failure, progress)
+    }
+
+    fn change_to(
+        &mut self,
+        goal: Goal,
+        on_failure: OnFailure,
+        progress: &mut dyn Progress,
+    ) -> Result<Result<(), ApplyError>, PrepareError> {
         let (before, plan) = prepare(&mut self.memory, &goal)?;
         self.record = goal.record_before(&before, &plan);
         let outcome = apply(&mut self.memory, &goal, &before, &plan, on_failure, progress);

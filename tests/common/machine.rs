@@ -83,6 +83,23 @@ impl Machine {
         self.0.apply(&desired(text), on_failure).map_err(|error| fail("preparing", &error))
     }
 
+    /// Changes one namespace of the lab alone, which then needs no further change. What the rest of the lab still has may be in the way, as
+    /// a second vxlan of the same number; then all is undone.
+    pub fn apply_part(&mut self, text: &str, which: usize) -> Verdict {
+        let desired = desired(text);
+        let names: Vec<String> = desired.namespaces.iter().map(ToString::to_string).chain(["host".to_owned()]).collect();
+        let namespace = &names[which % names.len()];
+        let applied = self.0.apply_part(&desired, namespace).map_err(|error| fail("preparing a part", &error))?;
+        if let Err(error) = applied {
+            prop_assert!(error.rolled_back(), "only {}: {:?}\n{}", namespace, error, text);
+            return Ok(());
+        }
+        let plan = self.0.plan_part(&desired, namespace).map_err(|error| fail("preparing a part", &error))?;
+        let left: Vec<String> = plan.operations().iter().map(ToString::to_string).collect();
+        prop_assert!(left.is_empty(), "only {} again: {:#?}\n{}", namespace, left, text);
+        Ok(())
+    }
+
     /// Destroys the lab by its file.
     pub fn destroy(&mut self, text: &str) -> Verdict {
         let destroyed = self.0.destroy(&desired(text)).map_err(|error| fail("preparing", &error))?;

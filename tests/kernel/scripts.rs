@@ -37,7 +37,7 @@ impl Script {
 }
 
 /// The words of lab files that this kernel does not know.
-fn unknown_words() -> Vec<&'static str> {
+pub fn unknown_words() -> Vec<&'static str> {
     let words = [
         (Feature::BridgeVlanFiltering, "vlan_filtering"),
         (Feature::Dummy, "dummy:"),
@@ -61,7 +61,7 @@ fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
 }
 
 /// The lab files of all cases in `tests/plans`: the one that is there, and the one that is applied.
-fn cases() -> Vec<(String, [String; 2])> {
+pub fn cases() -> Vec<(String, [String; 2])> {
     let mut cases = Vec::new();
     // What nodes do beyond their network is no part of a script.
     let of_nodes = |file: &PathBuf| ["bind", "node"].iter().any(|subject| file.file_stem().unwrap() == *subject);
@@ -78,7 +78,7 @@ fn cases() -> Vec<(String, [String; 2])> {
 }
 
 /// Runs a shell script on a machine of its own that has an `eth0`. In it `topo` is the binary under test.
-fn afresh(script: &str) -> Outcome {
+pub fn afresh(script: &str) -> Outcome {
     let machine = format!(
         "set -e; mount -t tmpfs tmpfs /run; ip link set lo up; {UPLINK}\n\
          topo() {{ '{TOPO}' \"$@\"; }}\n\

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::apply::Goal;
-use crate::cli::args::{AdoptArgs, ChangeArgs, duration};
+use crate::cli::args::{AdoptArgs, ChangeArgs, OnlyArgs, duration};
 use crate::cli::change::{self, Options};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
@@ -43,6 +43,8 @@ pub struct ApplyArgs {
     #[command(flatten)]
     adopt: AdoptArgs,
     #[command(flatten)]
+    only: OnlyArgs,
+    #[command(flatten)]
     change: ChangeArgs,
     /// Wait until the lab is usable: IPv6 addresses, carriers and spanning trees are ready; without TIME, at most 30s, or as long as
     /// the spanning trees of the lab take
@@ -75,17 +77,17 @@ impl Run for ApplyArgs {
 
 impl ApplyArgs {
     fn options<'a>(&'a self, context: &Context<'a>) -> Options<'a> {
-        Options { wait: self.wait, ..Options::new(Intent::Apply, &self.change, context) }
+        Options { wait: self.wait, only: &self.only.only, ..Options::new(Intent::Apply, &self.change, context) }
     }
 
     fn apply_plan(&self, saved: SavedPlan, spawner: Option<Spawner>, context: &mut Context<'_>) -> Result<u8, Failure> {
-        let SavedPlan { source, lab, plan, mut adopt, allow_side_effects, .. } = saved;
+        let SavedPlan { source, lab, plan, mut adopt, only, allow_side_effects, .. } = saved;
         let lab = input::parse(lab, &source, context.output)?;
         adopt.extend(self.adopt.adoptions.iter().cloned());
         let goal = Goal::apply(lab.name, lab.desired).adopting(adopt);
         let mut session = Session::open(&goal.lab, &self.change)?;
         session.kernel.use_spawner(spawner);
-        let mut options = Options { expected: Some(&plan), ..self.options(context) };
+        let mut options = Options { expected: Some(&plan), only: &only, ..self.options(context) };
         options.allow_side_effects |= allow_side_effects;
         change::run(session, goal, &options, context.output)
     }

@@ -11,13 +11,13 @@ use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::{Context, Format, Run};
 use crate::kernel::linux::privilege::{self, Capability};
-use crate::kernel::linux::{Linux, namespace_names};
-use crate::name::{LabName, NamePattern, NamespaceName, escape};
+use crate::kernel::linux::{Linux, Unsaid, namespace_names};
+use crate::name::{LabName, LinkId, NamePattern, NamespaceName, escape};
 use crate::projection::{Described, Omitted};
 use crate::report::yaml;
-use crate::resource::link::Marked;
+use crate::resource::link::{Link, Marked};
 use crate::runtime::records;
-use crate::state::{ResourceId, State};
+use crate::state::{Live, ResourceId, State};
 
 /// Print namespaces that topo did not make as a lab file
 #[derive(Debug, Args)]
@@ -34,11 +34,12 @@ changing it.
 Examples:
   topo export                        Everything that no lab owns
   topo export r1 r2 'h*'             These namespaces
+  topo export host:br0               A bridge of the machine with its ports
   topo export --name ring >ring.yaml")]
 pub struct ExportArgs {
-    /// Namespaces, or patterns with `*` and `?`; without any, all that no lab owns
-    #[arg(value_name = "NAMESPACE")]
-    namespaces: Vec<NamePattern>,
+    /// Namespaces, or patterns with `*` and `?`, and links of `host`; without any, all namespaces that no lab owns
+    #[arg(value_name = "NAMESPACE|host:INTERFACE")]
+    chosen: Vec<String>,
     /// Name of the lab
     #[arg(long, value_name = "NAME", default_value = "exported")]
     name: LabName,
@@ -62,8 +63,8 @@ impl Run for ExportArgs {
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         privilege::keep(&[Capability::Trace])?;
         let mut kernel = Linux::read_only(self.name.clone())?;
-        let names = self.chosen(context)?;
-        let described = self.described(&mut kernel, names, context)?;
+        let (names, links) = self.chosen(context)?;
+        let described = self.described(&mut kernel, names, links, context)?;
         let (file, omitted) = yaml::file(&self.name, &described);
         show::print(&self.name, file, omitted, self.json, context)?;
         Ok(0)
@@ -71,25 +72,35 @@ impl Run for ExportArgs {
 }
 
 impl ExportArgs {
-    /// Returns the namespaces that the user has chosen.
-    fn chosen(&self, context: &mut Context<'_>) -> Result<BTreeSet<NamespaceName>, Failure> {
+    /// Returns the namespaces and the links of `host` that the user has chosen.
+    fn chosen(&self, context: &mut Context<'_>) -> Result<(BTreeSet<NamespaceName>, BTreeSet<LinkId>), Failure> {
         let (names, strange) = namespace_names().map_err(Failure::new)?;
-        if self.namespaces.is_empty() {
+        if self.chosen.is_empty() {
             for name in strange {
-                context.output.warning(&format!("the namespace `{name}` is left out: no lab file can have this name"));
+                context.output.warning(&format!("the namespace `{}` is left out: no lab file can have this name", escape(&name)));
             }
-            return Ok(names.into_iter().collect());
+            return Ok((names.into_iter().collect(), BTreeSet::new()));
         }
-        let mut chosen = BTreeSet::new();
-        for pattern in &self.namespaces {
+        let (mut namespaces, mut links) = (BTreeSet::new(), BTreeSet::new());
+        for argument in &self.chosen {
+            if argument.contains(':') {
+                let link: LinkId = argument.parse().map_err(Failure::new)?;
+                if !link.namespace.is_host() {
+                    let failure = Failure::new(format!("`{link}` cannot be exported alone"));
+                    return Err(failure.hint(format!("`topo export {}` exports its namespace", link.namespace)));
+                }
+                links.insert(link);
+                continue;
+            }
+            let pattern = NamePattern(argument.clone());
             let mut matching = names.iter().filter(|name| pattern.matches(name.as_str())).peekable();
             if matching.peek().is_none() {
-                let message = format!("no namespace matches `{}`", escape(&pattern.0));
+                let message = format!("no namespace matches `{}`", escape(argument));
                 return Err(Failure::new(message).hint("`ip netns` lists them"));
             }
-            chosen.extend(matching.cloned());
+            namespaces.extend(matching.cloned());
         }
-        Ok(chosen)
+        Ok((namespaces, links))
     }
 
     /// Returns these namespaces as a lab of this name.
@@ -97,10 +108,12 @@ impl ExportArgs {
         &self,
         kernel: &mut Linux,
         names: BTreeSet<NamespaceName>,
+        links: BTreeSet<LinkId>,
         context: &mut Context<'_>,
     ) -> Result<Described, Failure> {
         let name = &self.name;
-        let adoptions: Vec<Adoption> = names.iter().map(Adoption::namespace).collect();
+        let adoptions: Vec<Adoption> =
+            names.iter().map(Adoption::namespace).chain(links.iter().cloned().map(Adoption::Link)).collect();
         // Those that belong to labs are told by being declared.
         let interest = State { namespaces: names, ..State::default() };
         let goal = Goal::destroy(name.clone(), interest).adopting(adoptions);
@@ -110,12 +123,21 @@ impl ExportArgs {
             return Err(Failure::new(format!("there is a lab `{name}` already")).hint("choose another name with `--name`"));
         }
         for (id, what) in live.foreign.iter().filter(|(id, _)| matches!(id, ResourceId::Namespace(_))) {
-            if !self.namespaces.is_empty() {
+            if !self.chosen.is_empty() {
                 let failure = Failure::new(format!("`{id}` cannot be exported: it is {what}"));
                 return Err(failure.hint("`topo show` prints labs"));
             }
             omitted.push(Omitted { what: id.to_string(), reason: format!("it is {what}") });
         }
+        if let Some(link) =
+            links.iter().find(|link| live.state.link(link).is_none_or(|link| link.external || link.kind.is_loopback()))
+        {
+            let failure = Failure::new(format!("`{link}` cannot be exported: no lab can own it, or it does not exist"));
+            return Err(failure.hint("`topo show` prints labs; links without a kind are no virtual links"));
+        }
+        let unsaid = kernel.unsaid(&live.state.namespaces)?;
+        omitted.extend(unsaid.into_iter().map(|(namespace, unsaid)| omitted_of(&namespace, &unsaid, &live)));
+        omitted.extend(filtering_bridges(&live.state));
         let sysctls = kernel.changed_sysctls(&live.state.namespaces)?;
         let live = apply::observe_sysctls(kernel, &mut goal, sysctls)?;
         let mut described = show::described(kernel, &goal, &live, context);
@@ -131,3 +153,27 @@ fn owns_any(state: &State) -> bool {
         is_marked && link.marked == Marked::Lab
     })
 }
+
+/// Names what no lab file can say.
+fn omitted_of(namespace: &NamespaceName, unsaid: &Unsaid, live: &Live) -> Omitted {
+    let (what, reason) = match unsaid {
+        Unsaid::Qdisc { link, kind } => {
+            let named = live.indices.iter().find(|(id, index)| id.namespace == *namespace && *index == link).map(|(id, _)| id);
+            (format!("{} qdisc {kind}", named.map_or_else(|| namespace.to_string(), ToString::to_string)), NO_WORD)
+        }
+        Unsaid::Table(table) => (format!("{namespace} nftables {table}"), NO_WORD),
+        Unsaid::Nexthops(count) => {
+            (format!("{namespace} {count} nexthop objects"), "routes that use them have next hops of their own")
+        }
+    };
+    Omitted { what, reason: reason.to_owned() }
+}
+
+/// Bridges whose ports have VLANs.
+fn filtering_bridges(state: &State) -> impl Iterator<Item = Omitted> + '_ {
+    let filters = |link: &Link| link.kind.show().iter().any(|(name, value)| *name == "vlan_filtering" && *value == true);
+    let bridges = state.links.iter().filter(move |(_, link)| filters(link));
+    bridges.map(|(id, _)| Omitted { what: format!("{id} VLANs of its ports"), reason: NO_WORD.to_owned() })
+}
+
+const NO_WORD: &str = "a lab file has no word for it";

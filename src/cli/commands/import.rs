@@ -247,7 +247,8 @@ impl Import<'_> {
             };
             Ok(self.stages.run_with(arguments, quiet)? == Exit::Status(0))
         };
-        Ok(succeeds(&["apply", "--quiet", "--allow-side-effects", "--adopt", "all"])? && succeeds(&["plan", "--detailed-exitcode"])?)
+        Ok(succeeds(&["apply", "--quiet", "--allow-side-effects", "--adopt", "all"])?
+            && succeeds(&["plan", "--detailed-exitcode"])?)
     }
 
     /// Runs topo in the sandbox.
@@ -290,9 +291,7 @@ impl Import<'_> {
         };
         let mut omitted: Vec<Omitted> = match &step.action {
             Action::Command(_) => traced.iter().map(|(_, command)| unsaid(step.place.clone(), command)).collect(),
-            Action::Script(file) => {
-                traced.iter().map(|(line, command)| unsaid(format!("{file} line {line}"), command)).collect()
-            }
+            Action::Script(file) => traced.iter().map(|(line, command)| unsaid(format!("{file} line {line}"), command)).collect(),
         };
         match (failure, &step.action) {
             (None, _) => {}

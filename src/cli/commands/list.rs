@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::inventory::Inventory;
-use crate::cli::{Context, Run};
+use crate::cli::{Context, Format, Run};
 use crate::kernel::linux::raise_descriptor_limit;
 
 /// List labs and sandboxes
@@ -27,6 +27,10 @@ impl Run for ListArgs {
     /// The command looks into several environments itself.
     fn access(&self) -> Access {
         Access::None
+    }
+
+    fn format(&self) -> Format {
+        Format::of_option(self.json)
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {

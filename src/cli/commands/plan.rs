@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::apply::Goal;
-use crate::cli::args::{AdoptArgs, LabFileArgs, SideEffectArgs};
+use crate::cli::args::{AdoptArgs, LabFileArgs, OnlyArgs, SideEffectArgs};
 use crate::cli::change::{self, Form, hint_elsewhere, prepare};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
@@ -49,12 +49,14 @@ pub struct PlanArgs {
     #[command(flatten)]
     adopt: AdoptArgs,
     #[command(flatten)]
+    only: OnlyArgs,
+    #[command(flatten)]
     side_effects: SideEffectArgs,
     /// Exit with status 2 if there are changes, 0 if not
     #[arg(long)]
     detailed_exitcode: bool,
     /// Show what `topo destroy` would do; LAB may be the name of a lab
-    #[arg(long, conflicts_with_all = ["out", "adoptions"])]
+    #[arg(long, conflicts_with_all = ["out", "adoptions", "only"])]
     destroy: bool,
     /// Show a summary: how many resources of each sort change in each namespace
     #[arg(long, conflicts_with_all = ["json", "program"])]
@@ -97,6 +99,7 @@ impl Run for PlanArgs {
             Some(name) => Preview::of_name(name)?,
             None => self.read(context)?,
         };
+        let goal = change::select(&mut kernel, goal, &self.only.only, context.output)?;
         let (live, plan) = prepare(&mut kernel, &goal, lab.as_ref().map(|lab| &lab.source), context.output)?;
         hint_elsewhere(&goal, &live, context.elsewhere, context.output);
         if let (Some(path), Some(lab)) = (&self.out, &lab) {
@@ -171,7 +174,9 @@ impl PlanArgs {
         let separator = if plan.is_empty() { "\n" } else { "\n\n" };
         let shown = heading + separator + &text::plan(plan, Colour::None);
         let allows = self.side_effects.allow_side_effects;
-        let text = SavedPlan::new(source, lab.source.text.clone(), adopt, allows, json::plan(plan), shown).to_text()?;
+        let text =
+            SavedPlan::new(source, lab.source.text.clone(), adopt, self.only.only.clone(), allows, json::plan(plan), shown)
+                .to_text()?;
         std::fs::write(path, text)
             .map_err(|error| Failure::with_cause(format!("cannot save the plan to `{}`", path.display()), error))
     }

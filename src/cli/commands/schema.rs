@@ -16,8 +16,9 @@ use crate::spec::schema;
 /// Print the JSON schema of lab files, for editors, or of a format of output
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Formats: lab (the default), plan, validate, show, list, ps, namespaces; event,
-a line of `apply --json`; error, which the other commands print when they fail.
+Formats: lab (the default), plan, validate, show (also of `export`), list, ps,
+namespaces; event, a line of `apply --json`; watch, a line of `watch --json`;
+error, which the other commands print when they fail.
 
 Examples:
   topo schema > lab.schema.json
@@ -30,6 +31,9 @@ pub struct SchemaArgs {
     format: Format,
 }
 
+/// The schema of `topo watch --json`, which has no types of its own.
+const WATCH: &str = include_str!("../../../schemas/watch.schema.json");
+
 /// A format with a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -39,7 +43,7 @@ pub enum Format {
     Plan,
     /// `topo validate --json`
     Validate,
-    /// `topo show --json`
+    /// `topo show --json`, `topo export --json`
     Show,
     /// `topo list --json`
     List,
@@ -51,6 +55,8 @@ pub enum Format {
     Error,
     /// `topo apply --json`, `topo destroy --json`
     Event,
+    /// `topo watch --json`
+    Watch,
 }
 
 impl Run for SchemaArgs {
@@ -82,6 +88,7 @@ impl Format {
             Self::Namespaces => of::<namespaces::Report>(),
             Self::Error => of::<ErrorReport>(),
             Self::Event => of::<Event>(),
+            Self::Watch => serde_json::from_str(WATCH).expect("the schema is JSON"),
         }
     }
 

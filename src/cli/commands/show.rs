@@ -12,7 +12,7 @@ use crate::cli::environment::Access;
 use crate::cli::error::{Failure, chain};
 use crate::cli::inventory::table;
 use crate::cli::saved_plan::SavedPlan;
-use crate::cli::{Context, Run, input};
+use crate::cli::{Context, Format, Run, input};
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::name::{LabName, LinkId, SandboxName};
@@ -72,6 +72,10 @@ pub struct Report {
 impl Run for ShowArgs {
     fn access(&self) -> Access {
         Access::Read
+    }
+
+    fn format(&self) -> Format {
+        Format::of_option(self.json)
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {

@@ -11,7 +11,7 @@ use crate::cli::error::Failure;
 use crate::cli::input;
 use crate::cli::signals::Signals;
 use crate::cli::watch::{Options, Watcher};
-use crate::cli::{Context, Run, nodes};
+use crate::cli::{Context, Format, Run, nodes};
 use crate::kernel::linux::Linux;
 use crate::kernel::linux::privilege::{self, Capability};
 use crate::spec::prescan;
@@ -65,6 +65,10 @@ fn interval(text: &str) -> Result<Duration, String> {
 impl Run for WatchArgs {
     fn access(&self) -> Access {
         if self.heal { Access::Create { uplink: None } } else { Access::Read }
+    }
+
+    fn format(&self) -> Format {
+        if self.json { Format::Events } else { Format::Text }
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {

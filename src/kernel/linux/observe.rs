@@ -3,6 +3,7 @@
 pub mod labs;
 mod read;
 mod requests;
+pub mod unsaid;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

@@ -54,11 +54,14 @@ mod tests {
             ("net.netfilter.nf_of_a_module", "1"),
         ]);
         let chosen: Vec<String> = by_somebody(&live, &new).iter().map(|(key, _)| key.to_string()).collect();
-        assert_eq!(chosen, [
+        assert_eq!(
+            chosen,
+            [
                 "net.ipv4.ip_forward",
                 "net.ipv4.neigh.default.gc_stale_time",
                 "net.ipv4.neigh.eth0.ucast_solicit",
                 "net.ipv4.neigh.eth1.gc_stale_time"
-            ]);
+            ]
+        );
     }
 }

@@ -10,12 +10,14 @@ pub struct Sysctl {
     pub value: String,
     /// Whether the interface inherits it from `default`, and the lab does not set it. A new interface needs no write.
     pub inherited: bool,
+    /// Whether it is only to stay as it is: it is in a part of the lab that the user did not choose.
+    pub kept: bool,
 }
 
 impl Sysctl {
     /// A value that the lab sets, or that was read.
     pub fn new(value: &str) -> Self {
-        Self { value: value.split_whitespace().collect::<Vec<_>>().join(" "), inherited: false }
+        Self { value: value.split_whitespace().collect::<Vec<_>>().join(" "), inherited: false, kept: false }
     }
 
     /// Returns whether the kernel, which reports `live`, reads this value as the same. Spellings of numbers (`0x2`, `02`), of IPv6

@@ -9,10 +9,10 @@ mod message;
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::Socket as RawSocket;
-use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 
 use self::datagrams::Buffer;
 pub use self::dump::DumpRequest;
@@ -141,6 +141,14 @@ impl Socket {
         Ok(Self { raw: RawSocket::new(NETLINK_ROUTE)?, sequence: 0, explains: false })
     }
 
+    /// Opens a socket for netfilter in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// Fails if the system has no more descriptors, or no netfilter.
+    pub fn open_netfilter() -> io::Result<Self> {
+        Ok(Self { raw: RawSocket::new(NETLINK_NETFILTER)?, sequence: 0, explains: false })
+    }
+
     /// Sends the batch and waits until it is executed. Only the last request of a send has NLM_F_ACK; the kernel always reports errors.
     ///
     /// # Errors
@@ -210,6 +218,16 @@ impl Socket {
     pub fn ask(&mut self, kind: u16, body: &[u8], each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
         let mut batch = Batch::default();
         batch.push_bytes(kind, body, NLM_F_ACK);
+        self.exchange(&mut batch, each)
+    }
+
+    /// The same for a request of a list (NLM_F_DUMP).
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn list(&mut self, kind: u16, body: &[u8], each: impl FnMut(u16, &[u8]) -> Result<(), String>) -> Result<(), DumpError> {
+        let mut batch = Batch::default();
+        batch.push_bytes(kind, body, NLM_F_DUMP);
         self.exchange(&mut batch, each)
     }
 
