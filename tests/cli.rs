@@ -232,9 +232,13 @@ fn plan_diff_and_show_have_the_problems_of_a_file_as_validate_does() {
     let (validate, plan) = (place.topo(&["validate"]).exits(1), place.topo(&["plan"]).exits(1));
     assert_eq!(plan.stderr, validate.stderr);
     place.topo(&["plan", "--detailed-exitcode"]).exits(1);
-    let json = place.topo(&["plan", "--json"]);
-    assert_eq!((json.status, &json.stderr), (Some(1), &validate.stderr));
-    for arguments in [["diff"].as_slice(), &["diff", "--exit-code"], &["show"], &["show", "--json"]] {
+    for command in ["plan", "show", "watch"] {
+        let json = place.topo(&[command, "--json"]);
+        assert_eq!((json.status, &json.stderr), (Some(1), &validate.stderr));
+        let error: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(error["error"]["problems"].as_array().unwrap().len(), 2, "{error}");
+    }
+    for arguments in [["diff"].as_slice(), &["diff", "--exit-code"], &["show"]] {
         assert_eq!(place.topo(arguments).exits(1).stderr, validate.stderr, "{arguments:?}");
     }
 }

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn another_version_is_refused() {
-        assert!(refusal(&text().replace("_plan\":4", "_plan\":7")).contains("version 7"));
+        assert!(refusal(&text().replace("_plan\":5", "_plan\":7")).contains("version 7"));
         assert!(refusal("{\"topo_saved_plan\":1,\"source\":\"\",\"lab\":\"\",\"adopt\":[],\"plan\":{}}").contains("version 1"));
     }
 
