@@ -103,6 +103,14 @@ pub struct Bridge {
 
 const IFLA_BR_TOPOLOGY_CHANGE: u16 = 14;
 
+impl Bridge {
+    /// The kernel's own group address: that of provider bridges if the bridge filters by service tags (`br_recalculate_group_addr`).
+    fn default_group_addr(&self) -> Mac {
+        let is_provider = self.vlan_filtering == Some(true) && self.vlan_protocol == Some(VlanProtocol::Dot1Ad);
+        Mac([0x01, 0x80, 0xc2, 0, 0, if is_provider { 8 } else { 0 }])
+    }
+}
+
 /// The attributes of IFLA_INFO_DATA, linux/if_link.h.
 impl OptionTable for Bridge {
     const NAME: &'static str = "bridge";
@@ -121,7 +129,7 @@ impl OptionTable for Bridge {
         },
         OptionRow {
             samples: |_| vec!["01:80:c2:00:00:0e".into()],
-            ..option!(group_addr: HardwareAddress = 20, InPlace, default Mac([0x01, 0x80, 0xc2, 0, 0, 0]))
+            ..option!(group_addr: HardwareAddress = 20, InPlace, default_of |bridge| Some(bridge.default_group_addr()))
         },
         option!(mcast_router: U8 = 22, InPlace, default 1),
         option!(mcast_snooping: U8 = 23, InPlace, default true),
@@ -307,6 +315,14 @@ mod tests {
         let desired = |ms| Kind::from(Bridge { ageing_time: Some(Duration::milliseconds(ms)), ..Bridge::default() });
         assert_eq!(desired(50_000).compare(&Kind::from(live.clone())).unwrap(), []);
         assert_eq!(desired(50_010).compare(&Kind::from(live)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_group_address_follows_the_protocol_of_vlans() {
+        let plain = Bridge { vlan_protocol: Some(VlanProtocol::Dot1Ad), ..Bridge::default() };
+        let provider = Bridge { vlan_filtering: Some(true), ..plain.clone() };
+        let last = |bridge: &Bridge| complete(bridge).group_addr.map(|address| address.0[5]);
+        assert_eq!((last(&plain), last(&provider)), (Some(0), Some(8)));
     }
 
     #[test]
