@@ -32,12 +32,8 @@ pub struct AdoptArgs {
 #[derive(Debug, Args)]
 pub struct OnlyArgs {
     /// Change only these namespaces, or `host`, and what they require; patterns with `*` and `?` are possible (repeatable)
-    #[arg(long = "only", value_name = "NAMESPACE", value_parser = pattern)]
+    #[arg(long = "only", value_name = "NAMESPACE")]
     pub only: Vec<NamePattern>,
-}
-
-fn pattern(text: &str) -> Result<NamePattern, std::convert::Infallible> {
-    Ok(NamePattern::from(text))
 }
 
 /// Which side effects the user accepts.

@@ -3,9 +3,9 @@
 //! A node becomes a namespace, whatever its image: what runs in the image has to be declared as processes. A node of the kind `bridge` is a
 //! bridge in `host`, and one of the kind `host` is `host` itself.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Action, Builder, ImportError, Imported, Step, is_host, lab_name, left_out, name};
+use super::{Action, Builder, End, ImportError, Imported, Step, is_host, lab_name, left_out, name};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::projection::Omitted;
 use crate::yaml::diagnostic::Locator;
@@ -160,7 +160,7 @@ impl Import<'_, '_> {
     }
 
     /// Returns an end of a link with its settings; `None` if it is not in the lab.
-    fn end(&mut self, end: &Node<'_>, place: &str) -> Result<Option<(LinkId, Map<String, Value>)>, ImportError> {
+    fn end(&mut self, end: &Node<'_>, place: &str) -> Result<Option<End>, ImportError> {
         let keys = entries(end);
         let own = |key: &str| get(keys, key).and_then(|entry| scalar(&entry.value));
         let (node, interface) = match scalar(end) {

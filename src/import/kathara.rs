@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Action, Builder, ImportError, Imported, Step, is_host, lab_name, left_out, name};
+use super::{Action, Builder, End, ImportError, Imported, Step, is_host, lab_name, left_out, name};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 
 /// An interface in a collision domain.
@@ -87,7 +87,7 @@ fn namespace(device: &str, place: &str) -> Result<NamespaceName, ImportError> {
 
 /// Connects the interfaces of a collision domain.
 fn connect(builder: &mut Builder, domain: &str, members: &[Member<'_>]) -> Result<(), ImportError> {
-    let end = |member: &Member<'_>| -> Result<(LinkId, Map<String, Value>), ImportError> {
+    let end = |member: &Member<'_>| -> Result<End, ImportError> {
         let id = LinkId::new(&namespace(member.device, &member.place)?, name(&format!("eth{}", member.number), &member.place)?);
         Ok((id, member.mac.map(|mac| ("mac".to_owned(), Value::from(mac))).into_iter().collect()))
     };

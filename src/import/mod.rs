@@ -71,6 +71,9 @@ pub struct Imported {
     pub omitted: Vec<Omitted>,
 }
 
+/// An end of a link, with its settings.
+type End = (LinkId, Map<String, Value>);
+
 /// Collects nodes and links.
 struct Builder {
     name: LabName,
@@ -113,7 +116,7 @@ impl Builder {
     }
 
     /// Adds a pair, with the settings of both ends.
-    fn add_link(&mut self, ends: [(LinkId, Map<String, Value>); 2], mtu: Option<Value>, place: &str) -> Result<(), ImportError> {
+    fn add_link(&mut self, ends: [End; 2], mtu: Option<Value>, place: &str) -> Result<(), ImportError> {
         let mut endpoints = Vec::new();
         for (id, settings) in ends {
             if !self.used.insert(id.clone()) {

@@ -1,5 +1,8 @@
 //! Patterns for names.
 
+use std::convert::Infallible;
+use std::str::FromStr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +14,14 @@ pub struct NamePattern(pub String);
 impl From<&str> for NamePattern {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
+    }
+}
+
+impl FromStr for NamePattern {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(text.into())
     }
 }
 

@@ -64,7 +64,7 @@ impl Run for ExportArgs {
         privilege::keep(&[Capability::Trace])?;
         let mut kernel = Linux::read_only(self.name.clone())?;
         let (names, links) = self.chosen(context)?;
-        let described = self.described(&mut kernel, names, links, context)?;
+        let described = self.described(&mut kernel, names, &links, context)?;
         let (file, omitted) = yaml::file(&self.name, &described);
         show::print(&self.name, file, omitted, self.json, context)?;
         Ok(0)
@@ -108,7 +108,7 @@ impl ExportArgs {
         &self,
         kernel: &mut Linux,
         names: BTreeSet<NamespaceName>,
-        links: BTreeSet<LinkId>,
+        links: &BTreeSet<LinkId>,
         context: &mut Context<'_>,
     ) -> Result<Described, Failure> {
         let name = &self.name;

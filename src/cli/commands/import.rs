@@ -144,7 +144,7 @@ impl ImportArgs {
         };
         let text = input::read(&path)?;
         let shown = input::display(&path);
-        let stem = |path: &Path| {
+        let base_name = |path: &Path| {
             let name = path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
             name.unwrap_or_default().split('.').next().unwrap_or_default().to_owned()
         };
@@ -159,15 +159,15 @@ impl ImportArgs {
                     context.output.message(crate::spec::render(&diagnostics, &shown, &text, colour).trim_end());
                 }
                 let document = document.ok_or_else(Failure::reported)?;
-                clab::read(&document.root, &text, name, &stem(&path)).map_err(failed)?
+                clab::read(&document.root, &text, name, &base_name(&path)).map_err(failed)?
             }
             Format::Kathara => {
                 let directory = self.directory();
                 let startups = startups(&directory).map_err(|error| Failure::with_cause("cannot read the directory", error))?;
-                kathara::read(&text, &startups, name, &stem(&directory)).map_err(failed)?
+                kathara::read(&text, &startups, name, &base_name(&directory)).map_err(failed)?
             }
             Format::Script => {
-                let name = name.unwrap_or_else(|| lab_name(&stem(&path)));
+                let name = name.unwrap_or_else(|| lab_name(&base_name(&path)));
                 let lab = serde_json::from_value(serde_json::json!({ "name": name })).map_err(Failure::new)?;
                 let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let namespace = HOST.parse().map_err(Failure::new)?;

@@ -148,7 +148,7 @@ pub fn print(lab: &LabName, file: LabFile, omitted: Vec<Omitted>, json: bool, co
         }
         false => yaml::commented(&file, &omitted),
     };
-    Ok(context.output.print(&text)?)
+    context.output.print(&text)
 }
 
 /// The live state as a lab file has it. All hardware addresses are in it if the chosen ones are not known.
