@@ -1,6 +1,9 @@
 //! What the command, the tests and the benchmarks use beyond [`crate::Lab`]. It is no interface: it changes without notice.
 
-pub use crate::apply::{Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, observe, prepare, select};
+pub use crate::adoption::Adoption;
+pub use crate::apply::{
+    Aftermath, ApplyError, Goal, OnFailure, PrepareError, apply, observe, observe_foreign, observe_sysctls, prepare, select,
+};
 pub use crate::cli::{main, schema_texts};
 pub use crate::diff::{Change, diff};
 pub use crate::iproute2::Version;

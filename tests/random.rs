@@ -171,6 +171,16 @@ proptest! {
         check_same(&machine.fingerprint(), &original, "destroyed")?;
     }
 
+    /// What others have made is exported as the lab that makes it, and a lab takes it over as it is.
+    #[test]
+    fn what_is_exported_is_taken_over_as_it_is(lab in labs::lab()) {
+        let lab = lab.text("random");
+        prop_assume!(desired(&lab).parts.is_empty());
+        let mut machine = Machine::new();
+        machine.apply(&lab)?;
+        machine.change_hands(&lab)?;
+    }
+
     /// A part of a lab can be changed alone, and the rest of it afterwards.
     #[test]
     fn a_part_is_changed_alone((labs, which) in (pair(), any::<usize>())) {

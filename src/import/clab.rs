@@ -43,6 +43,10 @@ pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &s
     };
     let section = |key: &str| get(topology, key).map_or(&[][..], |entry| entries(&entry.value));
     let shared = Shared { defaults: section("defaults"), kinds: section("kinds"), groups: section("groups") };
+    imported.unsaid("defaults", shared.defaults);
+    for (section, entries_of) in [("kinds", shared.kinds), ("groups", shared.groups)] {
+        entries_of.iter().for_each(|entry| imported.unsaid(&format!("{section}.{}", entry.key), entries(&entry.value)));
+    }
     for entry in section("nodes") {
         imported.node(entry, &shared)?;
     }
@@ -113,7 +117,13 @@ impl Import<'_, '_> {
         for keys in [shared.defaults, of_kind, group, own] {
             self.commands(keys, &namespace);
         }
-        for entry in own.iter().filter(|entry| !KNOWN.contains(&&*entry.key)) {
+        self.unsaid(&node.key, own);
+        Ok(())
+    }
+
+    /// Lists the keys of a node, or of what several nodes have in common, that no lab file can say.
+    fn unsaid(&mut self, owner: &str, keys: &[Entry<'_>]) {
+        for entry in keys.iter().filter(|entry| !KNOWN.contains(&&*entry.key)) {
             let place = self.reading.place(entry.key_span);
             let reason = match &*entry.key {
                 "image" | "cmd" | "entrypoint" => {
@@ -124,9 +134,8 @@ impl Import<'_, '_> {
                 "ports" => "a lab is reached over its own links",
                 _ => "a lab file has no word for it",
             };
-            self.omitted.push(left_out(&place, &format!("{}.{}", node.key, entry.key), reason));
+            self.omitted.push(left_out(&place, &format!("{owner}.{}", entry.key), reason));
         }
-        Ok(())
     }
 
     fn commands(&mut self, keys: &[Entry<'_>], namespace: &NamespaceName) {
@@ -276,7 +285,7 @@ links:
         let places: Vec<_> = steps.iter().map(|step| (step.place.as_str(), step.namespace.as_str())).collect();
         assert_eq!(places, [("line 9", "r1"), ("line 10", "r2")]);
         let omitted: Vec<_> = omitted.iter().map(|omitted| omitted.what.as_str()).collect();
-        assert_eq!(omitted, ["line 8: r1.image", "line 18: a link"]);
+        assert_eq!(omitted, ["line 4: kinds.linux.image", "line 8: r1.image", "line 18: a link"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Tells which commands of a script leave something that no lab file can say.
 
+use std::collections::BTreeSet;
+
 /// Commands whose effects on the network are in what the kernel holds afterwards, as far as lab files have words for it.
 const UNDERSTOOD: [&str; 8] = ["ip", "bridge", "sysctl", "brctl", "ifconfig", "route", "vconfig", "ifup"];
 /// Commands without effect on the network, and parts of the shell.
@@ -26,11 +28,28 @@ pub fn unsaid(line: &str) -> Option<String> {
     let program = own.first()?.rsplit('/').next().unwrap_or_default();
     let rest: Vec<&str> = own[1..].iter().map(String::as_str).collect();
     let is_said = match program {
+        "sh" | "bash" | "dash" if rest.first() == Some(&"-c") => rest.get(1).is_none_or(|script| is_said_whole(script)),
         "ip" => is_said_by(&rest, &OBJECTS),
         "bridge" => is_said_by(&rest, &BRIDGE_OBJECTS),
         program => UNDERSTOOD.contains(&program) || HARMLESS.contains(&program) || is_assignment(program),
     };
     (!is_said).then(|| own.join(" "))
+}
+
+/// Returns whether all commands of a script on one line are said.
+fn is_said_whole(script: &str) -> bool {
+    script.split([';', '&', '|', '\n']).all(|command| unsaid(command).is_none())
+}
+
+/// Returns the functions that a script defines: what they do is in the trace by itself.
+pub fn functions(script: &str) -> BTreeSet<String> {
+    let definition = |line: &str| {
+        let head = line.trim_start().strip_prefix("function ").unwrap_or(line.trim_start());
+        let name: String = head.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect();
+        let is_one = line.trim_start().starts_with("function ") || head[name.len()..].trim_start().starts_with("()");
+        (is_one && !name.is_empty()).then_some(name)
+    };
+    script.lines().filter_map(definition).collect()
 }
 
 /// Returns the command that others run: sudo(8), `ip netns exec`, a shell.
@@ -114,13 +133,14 @@ const BEGIN_OF_PLACE: char = '\u{1e}';
 /// The value of `PS4` for a trace that [`traced`] reads.
 pub const PROMPT: &str = "\u{1e}$LINENO\u{1f}";
 
-/// Returns the commands of a trace that no lab file can say, each once with its line.
-pub fn traced(trace: &str) -> Vec<(usize, String)> {
+/// Returns the commands of a trace that no lab file can say, each once with its line, without calls of these functions.
+pub fn traced(trace: &str, functions: &BTreeSet<String>) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     for line in trace.lines().filter_map(|line| line.strip_prefix(BEGIN_OF_PLACE)) {
         let Some((place, command)) = line.trim_start_matches(BEGIN_OF_PLACE).split_once(END_OF_PLACE) else { continue };
         let Ok(number) = place.parse() else { continue };
-        let new = unsaid(command).map(|command| (number, command)).filter(|item| !found.contains(item));
+        let is_call = command.split_whitespace().next().is_some_and(|word| functions.contains(word));
+        let new = unsaid(command).filter(|_| !is_call).map(|command| (number, command)).filter(|item| !found.contains(item));
         found.extend(new);
     }
     found
@@ -143,6 +163,7 @@ mod tests {
             "echo 'tc qdisc'",
             "NAME=value",
             "sudo -E brctl addif br0 eth0",
+            "ip netns exec r1 sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; ip link set lo up'",
             "ip",
             "",
         ] {
@@ -160,14 +181,24 @@ mod tests {
             ("bridge vlan add vid 10 dev eth0", "bridge vlan add vid 10 dev eth0"),
             ("A=b nohup dnsmasq -C x", "dnsmasq -C x"),
             ("/usr/sbin/nft -f rules", "/usr/sbin/nft -f rules"),
+            ("sudo sh -c 'echo 1; tc qdisc'", "sh -c echo 1; tc qdisc"),
         ] {
             assert_eq!(unsaid(line).as_deref(), Some(told), "{line}");
         }
     }
 
     #[test]
+    fn calls_of_functions_are_not_told() {
+        let script = "set -e\nmake() { tc qdisc; }\n  function other-one {\nwhile () do\n";
+        let functions = functions(script);
+        assert!(functions.contains("make") && functions.contains("other-one"), "{functions:?}");
+        let trace = "\u{1e}9\u{1f}make a b\n\u{1e}2\u{1f}tc qdisc\n";
+        assert_eq!(traced(trace, &functions), [(2, "tc qdisc".to_owned())]);
+    }
+
+    #[test]
     fn a_trace_is_read_line_by_line() {
         let trace = "\u{1e}3\u{1f}ip link add a type dummy\n\u{1e}\u{1e}4\u{1f}tc qdisc\nmore\n\u{1e}4\u{1f}tc qdisc\n\u{1e}9\u{1f}nft list\n";
-        assert_eq!(traced(trace), [(4, "tc qdisc".to_owned()), (9, "nft list".to_owned())]);
+        assert_eq!(traced(trace, &BTreeSet::new()), [(4, "tc qdisc".to_owned()), (9, "nft list".to_owned())]);
     }
 }

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use topo::internals::{
-    ApplyError, Chosen, Colour, Goal, Kind, LabName, LinkId, Memory, NamePattern, OnFailure, Others, Port, PrepareError,
-    Progress, Record, Script, Severity, State, Unattended, Version, apply, describe, described_file, diagnostics,
-    difference_text, load, lower, observe, prepare, render, select, sides, yaml_text,
+    Adoption, ApplyError, Chosen, Colour, Goal, Kind, LabName, LinkId, Memory, NamePattern, OnFailure, Others, Port,
+    PrepareError, Progress, Record, Script, Severity, State, Unattended, Version, apply, describe, described_file, diagnostics,
+    difference_text, load, lower, observe, observe_foreign, observe_sysctls, prepare, render, select, sides, yaml_text,
 };
 pub use topo::internals::{Plan, PlanColour};
 
@@ -163,6 +163,39 @@ impl Machine {
         let described = describe(&live.state, Chosen { declared: &goal.interest, record: &goal.record, mac: &mac });
         let (file, omitted) = described_file(&self.name, &described);
         Ok((yaml_text(&file, &omitted), omitted.iter().map(ToString::to_string).collect()))
+    }
+
+    /// Makes everything nobody's, and forgets the lab.
+    pub fn disown(&mut self) {
+        self.memory.network.disown();
+        self.record = Record::default();
+    }
+
+    /// What is nobody's as `topo export` prints it, and what the text leaves out. Of the sysctls of namespaces it has those of `declared`.
+    pub fn export(&mut self, declared: &State) -> Result<(String, Vec<String>), PrepareError> {
+        let interest = State { namespaces: declared.namespaces.clone(), ..State::default() };
+        let adopt = declared.namespaces.iter().map(Adoption::namespace);
+        let mut goal = self.recorded(Goal::destroy(self.name.clone(), interest).adopting(adopt))?;
+        let omitted = observe_foreign(&mut self.memory, &mut goal)?.omitted;
+        let inside = declared.sysctls.iter().filter(|((namespace, _), _)| !namespace.is_host());
+        let sysctls = inside.map(|(id, sysctl)| (id.clone(), sysctl.clone())).collect();
+        let live = observe_sysctls(&mut self.memory, &mut goal, sysctls)?;
+        let mac = |id: &LinkId| declared.link(id).is_some_and(|link| link.settings.mac.is_some());
+        let described = describe(&live.state, Chosen { declared: &goal.interest, record: &goal.record, mac: &mac });
+        let (file, unsaid) = described_file(&self.name, &described);
+        Ok((yaml_text(&file, &[]), omitted.iter().chain(&unsaid).map(ToString::to_string).collect()))
+    }
+
+    /// What has to be done for a lab that takes over everything that it declares.
+    pub fn plan_adoption(&mut self, desired: &State) -> Result<Plan, PrepareError> {
+        let goal = self.recorded(Goal::apply(self.name.clone(), desired.clone()).adopting([Adoption::All]))?;
+        Ok(prepare(&mut self.memory, &goal)?.1)
+    }
+
+    /// Applies a lab that takes over everything that it declares.
+    pub fn adopt(&mut self, desired: &State, on_failure: OnFailure) -> Result<Result<(), ApplyError>, PrepareError> {
+        let goal = Goal::apply(self.name.clone(), desired.clone()).adopting([Adoption::All]);
+        self.change(goal, on_failure, &mut Unattended)
     }
 
     /// The difference as `topo diff` prints it, with the plan.

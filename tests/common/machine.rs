@@ -83,6 +83,35 @@ impl Machine {
         self.0.apply(&desired(text), on_failure).map_err(|error| fail("preparing", &error))
     }
 
+    /// Makes a lab nobody's, exports it, and takes it over again. What is exported is the lab; nothing changes but its owner.
+    pub fn change_hands(&mut self, text: &str) -> Verdict {
+        let declared = desired(text);
+        self.0.disown();
+        let before = self.fingerprint();
+        let (exported, omitted) = self.0.export(&declared).map_err(|error| fail("exporting", &error))?;
+        check_same(&self.fingerprint(), &before, "export")?;
+        if !omitted.is_empty() {
+            return Ok(());
+        }
+        let taken = desired(&exported);
+        let plan = self.0.plan_adoption(&taken).map_err(|error| fail("preparing an adoption", &error))?;
+        let other = plan.changes.iter().filter(|change| !change.fields().iter().any(|field| field.name == "owner"));
+        let other: Vec<String> = other.map(|change| change.id.to_string()).collect();
+        prop_assert!(other.is_empty(), "adopted with changes of {:?}\n{}\nof\n{}", other, exported, text);
+        // An adoption that fails gives back what it has taken.
+        for position in 0..plan.operations().len() {
+            let mut refused = self.clone();
+            refused.memory().fail_at(position, nix::libc::ENOMEM);
+            let outcome = refused.0.adopt(&taken, OnFailure::RollBack).map_err(|error| fail("preparing an adoption", &error))?;
+            prop_assert!(outcome.is_err_and(|error| error.rolled_back()), "operation {}\n{}", position, exported);
+            check_same(&refused.fingerprint(), &before, "an adoption that was refused")?;
+        }
+        let adopted = self.0.adopt(&taken, OnFailure::Keep).map_err(|error| fail("preparing an adoption", &error))?;
+        adopted.map_err(|error| fail(&format!("adopting\n{exported}"), &error))?;
+        self.check_unchanged_by(&exported)?;
+        self.check_unchanged_by(text)
+    }
+
     /// Changes one namespace of the lab alone, which then needs no further change. What the rest of the lab still has may be in the way, as
     /// a second vxlan of the same number; then all is undone.
     pub fn apply_part(&mut self, text: &str, which: usize) -> Verdict {

@@ -27,6 +27,7 @@ fn every_example_has_a_test() {
         "dhcp",
         "dhcp-client",
         "dual-stack",
+        "import",
         "ipvlan",
         "leaf-spine",
         "limits",
@@ -45,7 +46,7 @@ fn every_example_has_a_test() {
     let mut found: Vec<_> =
         entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect();
     found.sort();
-    assert_eq!(found, tested, "each example needs a test here (blog: in blog.rs)");
+    assert_eq!(found, tested, "each example needs a test here (blog: in blog.rs, import: in import.rs)");
 }
 
 #[test]

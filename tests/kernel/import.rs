@@ -75,6 +75,26 @@ fn lives(imported: &Outcome, name: &str, look: impl FnOnce()) {
 }
 
 #[test]
+fn every_example_becomes_the_same_network() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        for source in ["routers.clab.yml", "routers.sh", "kathara"] {
+            let path = format!("{}/examples/import/{source}", env!("CARGO_MANIFEST_DIR"));
+            let imported = topo(&["import", &path]).ok();
+            // Images aside, they have nothing that no lab file can say.
+            assert_eq!(imported.stderr.lines().find(|line| !line.contains("defaults.image")), None, "{source}");
+            lives(&imported, "routers", || {
+                for (from, to) in [("pc1", "10.2.0.2"), ("pc2", "2001:db8:1::2")] {
+                    ping_ok(from, to);
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn topologies_of_containerlab() {
     in_namespaces(|| {
         if !needs(&[Feature::Bridge, Feature::Ipv6]) {

@@ -284,7 +284,11 @@ impl Import<'_> {
             Exit::Status(status) => Some(format!("it failed with status {status}")),
             Exit::Signal(_) => return Err(Failure { status: exit.status(), ..Failure::reported() }),
         };
-        let traced = commands::traced(&fs::read_to_string(&trace).unwrap_or_default());
+        let script = match &step.action {
+            Action::Command(line) => line.clone(),
+            Action::Script(file) => fs::read_to_string(self.beside.join(file)).unwrap_or_default(),
+        };
+        let traced = commands::traced(&fs::read_to_string(&trace).unwrap_or_default(), &commands::functions(&script));
         let unsaid = |place: String, what: &str| Omitted {
             what: format!("{place}: {}", escape(what)),
             reason: "no lab file can say what it does".to_owned(),

@@ -107,6 +107,13 @@ impl Network {
         }
     }
 
+    /// Takes the marks away from all namespaces and links, as though others had made them.
+    pub fn disown(&mut self) {
+        for device in self.namespaces.values_mut().flat_map(|namespace| namespace.devices.values_mut()) {
+            (device.group, device.alias) = (0, String::new());
+        }
+    }
+
     /// Deletes a link.
     pub fn delete(&mut self, id: &LinkId) -> Result<(), Errno> {
         self.by_hand(&Operation::DeleteLink(self.handle(id)?))
