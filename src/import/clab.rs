@@ -45,7 +45,9 @@ pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &s
     let shared = Shared { defaults: section("defaults"), kinds: section("kinds"), groups: section("groups") };
     imported.unsaid("defaults", shared.defaults);
     for (section, entries_of) in [("kinds", shared.kinds), ("groups", shared.groups)] {
-        entries_of.iter().for_each(|entry| imported.unsaid(&format!("{section}.{}", entry.key), entries(&entry.value)));
+        for entry in entries_of {
+            imported.unsaid(&format!("{section}.{}", entry.key), entries(&entry.value));
+        }
     }
     for entry in section("nodes") {
         imported.node(entry, &shared)?;

@@ -174,7 +174,9 @@ impl Machine {
     /// What is nobody's as `topo export` prints it, and what the text leaves out. Of the sysctls of namespaces it has those of `declared`.
     pub fn export(&mut self, declared: &State) -> Result<(String, Vec<String>), PrepareError> {
         let interest = State { namespaces: declared.namespaces.clone(), ..State::default() };
-        let adopt = declared.namespaces.iter().map(Adoption::namespace);
+        let of_host = declared.links.iter().filter(|(id, link)| id.namespace.is_host() && !link.external);
+        let of_host = of_host.map(|(id, _)| Adoption::Link(id.clone()));
+        let adopt = declared.namespaces.iter().map(Adoption::namespace).chain(of_host);
         let mut goal = self.recorded(Goal::destroy(self.name.clone(), interest).adopting(adopt))?;
         let omitted = observe_foreign(&mut self.memory, &mut goal)?.omitted;
         let inside = declared.sysctls.iter().filter(|((namespace, _), _)| !namespace.is_host());
