@@ -77,6 +77,7 @@ mod readiness;
 mod record;
 
 mod diff;
+mod import;
 mod plan;
 mod projection;
 mod report;
@@ -90,7 +91,6 @@ mod live;
 mod kernel;
 
 mod apply;
-mod import;
 mod runtime;
 mod sandbox;
 

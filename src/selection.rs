@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::name::{LinkId, NamePattern, NamespaceName};
 use crate::record::Record;
 use crate::resource::link::Link;
+use crate::resource::node::PartKey;
 use crate::resource::object::table::{self, Registered, Visit};
 use crate::resource::sysctl::Sysctl;
 use crate::state::State;
@@ -20,7 +21,7 @@ pub struct NoMatch(pub NamePattern);
 pub struct Selected {
     /// The state to reach: what was chosen as the lab has it, the rest as it is.
     pub desired: State,
-    /// What was not chosen and is changed with the rest because that requires it.
+    /// Namespaces and links that were not chosen, and that are made or removed because the chosen ones require it.
     pub required: Vec<String>,
 }
 
@@ -44,14 +45,14 @@ pub fn select(desired: &State, live: &State, record: &Record, patterns: &[NamePa
     let part = Part { desired, live, chosen: &chosen, links: links(desired, live, &chosen) };
     let namespaces = part.required_namespaces();
     let is_new = |name: &&NamespaceName| !live.namespaces.contains(*name);
-    let required_links = part.links.iter().filter(|id| !chosen.contains(&id.namespace) && !is_same(id, desired, live));
+    let required_links = part.links.iter().filter(|id| !chosen.contains(&id.namespace) && !exists_in_both(id, desired, live));
     let required =
         namespaces.iter().filter(is_new).map(ToString::to_string).chain(required_links.map(ToString::to_string)).collect();
     Ok(Selected { desired: part.merge(&namespaces, record), required })
 }
 
-/// Returns whether a link is there as the lab wants it, as far as that can be told without comparing.
-fn is_same(id: &LinkId, desired: &State, live: &State) -> bool {
+/// Returns whether the lab has the link, and it is there.
+fn exists_in_both(id: &LinkId, desired: &State, live: &State) -> bool {
     desired.link(id).is_some() && live.link(id).is_some()
 }
 
@@ -59,22 +60,22 @@ fn is_same(id: &LinkId, desired: &State, live: &State) -> bool {
 fn links(desired: &State, live: &State, chosen: &BTreeSet<NamespaceName>) -> BTreeSet<LinkId> {
     let mut found = BTreeSet::new();
     let all = desired.links.keys().chain(live.links.keys());
-    let mut left: Vec<LinkId> = all.filter(|id| chosen.contains(&id.namespace)).cloned().collect();
-    while let Some(id) = left.pop() {
+    let mut pending: Vec<LinkId> = all.filter(|id| chosen.contains(&id.namespace)).cloned().collect();
+    while let Some(id) = pending.pop() {
         if !found.insert(id.clone()) {
             continue;
         }
         if let Some(link) = desired.link(&id) {
-            left.extend(link.kind.below(&id.namespace));
-            left.extend(link.settings.master.map(|master| LinkId::new(&id.namespace, master)));
+            pending.extend(link.kind.below(&id.namespace));
+            pending.extend(link.settings.master.map(|master| LinkId::new(&id.namespace, master)));
         }
         let ends = [desired, live].into_iter().filter_map(|state| state.link(&id)?.kind.peer());
-        left.extend(ends.map(|peer| peer.resolve(&id.namespace)));
+        pending.extend(ends.map(|peer| peer.resolve(&id.namespace)));
         // The kernel removes with a link what is on it.
         if desired.link(&id).is_none() {
             let is_above =
                 |(other, link): &(&LinkId, &Arc<Link>)| link.kind.below(&other.namespace).is_some_and(|below| below == id);
-            left.extend(live.links.iter().filter(is_above).map(|(other, _)| other.clone()));
+            pending.extend(live.links.iter().filter(is_above).map(|(other, _)| other.clone()));
         }
     }
     found
@@ -114,7 +115,10 @@ impl Part<'_> {
         });
         let of_rest = of_rest.map(|(id, sysctl)| (id.clone(), Sysctl { kept: true, ..sysctl.clone() }));
         merged.sysctls = of_chosen.map(|(id, sysctl)| (id.clone(), sysctl.clone())).chain(of_rest).collect();
-        let of_chosen = desired.parts.iter().filter(|((name, _), _)| chosen.contains(name));
+        // A new namespace is made with its node: what owns it cannot be changed later.
+        let is_new = |name: &NamespaceName| required.contains(name) && !live.namespaces.contains(name);
+        let of_chosen =
+            desired.parts.iter().filter(|((name, key), _)| chosen.contains(name) || *key == PartKey::Node && is_new(name));
         let of_rest = live.parts.iter().filter(|((name, _), _)| is_kept(name));
         merged.parts = of_chosen.chain(of_rest).map(|(id, part)| (id.clone(), part.clone())).collect();
         merged.adopt = desired.adopt.clone();

@@ -30,10 +30,12 @@ pub fn observe_foreign(kernel: &mut impl Kernel, goal: &mut Goal) -> Result<Fore
     loop {
         let live = goal.own(kernel.observe(&goal.interest)?);
         if !widen(goal, &live, &mut rejected) {
-            let mut omitted = Vec::new();
+            let reason = || "its other end is not in the lab".to_owned();
+            let mut omitted: Vec<Omitted> =
+                rejected.iter().map(|id: &LinkId| Omitted { what: id.to_string(), reason: reason() }).collect();
             let present = live.foreign_objects.get(&NamespaceName::host()).map(|objects| &objects.present);
             let interest = Arc::make_mut(&mut goal.interest);
-            present.inspect(|present| table::visit(&mut Adopt { present, interest, omitted: &mut omitted }));
+            present.inspect(|present| table::visit(&mut AdoptObjects { present, interest, omitted: &mut omitted }));
             return Ok(Foreign { live: goal.own(kernel.observe(&goal.interest)?), omitted });
         }
     }
@@ -90,13 +92,13 @@ fn widen(goal: &mut Goal, live: &Live, rejected: &mut BTreeSet<LinkId>) -> bool 
 }
 
 /// Declares the foreign objects of `host` that a lab can take over.
-struct Adopt<'a> {
+struct AdoptObjects<'a> {
     present: &'a Tables<ForeignLists>,
     interest: &'a mut State,
     omitted: &'a mut Vec<Omitted>,
 }
 
-impl Visit for Adopt<'_> {
+impl Visit for AdoptObjects<'_> {
     fn visit<O: Registered>(&mut self) {
         let host = NamespaceName::host();
         for foreign in self.present.of::<O>() {

@@ -56,7 +56,11 @@ impl Conflict {
             )),
             Self::Foreign { id: ResourceId::Namespace(name), what } => Some(format!(
                 "{}choose another name, or run in a sandbox with `--sandbox`; if nothing needs it any more, remove it: `ip netns delete {name}`",
-                if what == FOREIGN_NAMESPACE { format!("to take it over, use `--adopt {name}`; or ") } else { String::new() }
+                if what == FOREIGN_NAMESPACE {
+                    format!("to take it over, use `--adopt {}`; or ", Adoption::namespace(name))
+                } else {
+                    String::new()
+                }
             )),
             Self::Held { .. } => Some(
                 "labs can share a setting of `host` with the same value; or run one of them in a sandbox with `--sandbox`"

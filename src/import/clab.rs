@@ -3,9 +3,9 @@
 //! A node becomes a namespace, whatever its image: what runs in the image has to be declared as processes. A node of the kind `bridge` is a
 //! bridge in `host`, and one of the kind `host` is `host` itself.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Action, Builder, End, ImportError, Imported, Step, is_host, lab_name, left_out, name};
+use super::{Action, Builder, End, ImportError, Imported, Step, lab_name, left_out, parse_name};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::projection::Omitted;
 use crate::yaml::diagnostic::Locator;
@@ -19,8 +19,8 @@ enum Kind {
     Host,
 }
 
-/// Keys that say nothing about the network or its processes, or that are read.
-const KNOWN: [&str; 8] = ["kind", "exec", "group", "labels", "position", "mgmt-ipv4", "mgmt-ipv6", "stages"];
+/// Keys of nodes that are read, or that say nothing about the network or its processes.
+const KNOWN: [&str; 6] = ["kind", "exec", "sysctls", "group", "labels", "position"];
 /// Kinds of links that connect two nodes.
 const VETH: &str = "veth";
 
@@ -29,13 +29,13 @@ const VETH: &str = "veth";
 /// # Errors
 /// Fails if the file has no topology, or names that no lab file can have.
 pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &str) -> Result<Imported, ImportError> {
-    let reading = Reading { locator: Locator::new(text) };
+    let locator = Locator::new(text);
     let top = entries(document);
     let own_name = get(top, "name").and_then(|entry| scalar(&entry.value)).unwrap_or(file_name);
     let topology = get(top, "topology").ok_or_else(|| ImportError::invalid("the file", "there is no `topology`"))?;
     let topology = entries(&topology.value);
-    let mut imported = Import {
-        reading: &reading,
+    let mut imported = Topology {
+        locator: &locator,
         builder: Builder::new(lab.unwrap_or_else(|| lab_name(own_name))),
         nodes: Vec::new(),
         steps: Vec::new(),
@@ -43,10 +43,12 @@ pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &s
     };
     let section = |key: &str| get(topology, key).map_or(&[][..], |entry| entries(&entry.value));
     let shared = Shared { defaults: section("defaults"), kinds: section("kinds"), groups: section("groups") };
-    imported.unsaid("defaults", shared.defaults);
-    for (section, entries_of) in [("kinds", shared.kinds), ("groups", shared.groups)] {
-        for entry in entries_of {
-            imported.unsaid(&format!("{section}.{}", entry.key), entries(&entry.value));
+    imported.list_unknown("", top, &["name", "prefix", "topology"]);
+    imported.list_unknown("topology", topology, &["defaults", "kinds", "groups", "nodes", "links"]);
+    imported.list_unsupported("defaults", shared.defaults);
+    for (section, all) in [("kinds", shared.kinds), ("groups", shared.groups)] {
+        for entry in all {
+            imported.list_unsupported(&format!("{section}.{}", entry.key), entries(&entry.value));
         }
     }
     for entry in section("nodes") {
@@ -56,7 +58,7 @@ pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &s
     for link in links {
         imported.link(link)?;
     }
-    let Import { builder, steps, omitted, .. } = imported;
+    let Topology { builder, steps, omitted, .. } = imported;
     builder.finish(steps, omitted)
 }
 
@@ -67,27 +69,21 @@ struct Shared<'a, 't> {
     groups: &'a [Entry<'t>],
 }
 
-struct Reading<'t> {
-    locator: Locator<'t>,
-}
-
-impl Reading<'_> {
-    fn place(&self, span: Span) -> String {
-        format!("line {}", self.locator.locate(span)[0].line)
-    }
-}
-
-struct Import<'a, 't> {
-    reading: &'a Reading<'t>,
+struct Topology<'a, 't> {
+    locator: &'a Locator<'t>,
     builder: Builder,
     nodes: Vec<(String, Kind)>,
     steps: Vec<Step>,
     omitted: Vec<Omitted>,
 }
 
-impl Import<'_, '_> {
+impl Topology<'_, '_> {
+    fn place(&self, span: Span) -> String {
+        format!("line {}", self.locator.locate(span)[0].line)
+    }
+
     fn node(&mut self, node: &Entry<'_>, shared: &Shared<'_, '_>) -> Result<(), ImportError> {
-        let place = self.reading.place(node.key_span);
+        let place = self.place(node.key_span);
         let own = entries(&node.value);
         let group = get(own, "group").and_then(|entry| scalar(&entry.value)).and_then(|group| get(shared.groups, group));
         let group = group.map_or(&[][..], |entry| entries(&entry.value));
@@ -101,32 +97,44 @@ impl Import<'_, '_> {
         let of_kind = get(shared.kinds, word).map_or(&[][..], |entry| entries(&entry.value));
         let namespace: NamespaceName = match kind {
             Kind::Namespace => {
-                if is_host(&node.key) {
+                let namespace: NamespaceName = parse_name(&node.key, &place)?;
+                if namespace.is_host() {
                     return Err(ImportError::invalid(place, "a node of this kind cannot be called `host`"));
                 }
-                let namespace = name(&node.key, &place)?;
                 self.builder.add_namespace(&namespace);
                 namespace
             }
             Kind::Bridge => {
-                self.builder.add_bridge(name(&node.key, &place)?, None);
+                self.builder.add_bridge(parse_name(&node.key, &place)?, None);
                 NamespaceName::host()
             }
             Kind::Host => NamespaceName::host(),
         };
         self.nodes.push((node.key.to_string(), kind));
-        // Commands of all levels are run, the most general ones first.
+        // Commands and settings of all levels count, the most general ones first.
         for keys in [shared.defaults, of_kind, group, own] {
             self.commands(keys, &namespace);
+            let sysctls = get(keys, "sysctls").map_or(&[][..], |entry| entries(&entry.value));
+            for sysctl in sysctls.iter().filter(|_| !namespace.is_host()) {
+                self.builder.set_sysctl(&namespace, &sysctl.key, scalar(&sysctl.value).unwrap_or_default());
+            }
         }
-        self.unsaid(&node.key, own);
+        self.list_unsupported(&node.key, own);
         Ok(())
     }
 
+    /// Lists the keys that are not read.
+    fn list_unknown(&mut self, owner: &str, keys: &[Entry<'_>], known: &[&str]) {
+        for entry in keys.iter().filter(|entry| !known.contains(&&*entry.key)) {
+            let what = if owner.is_empty() { entry.key.to_string() } else { format!("{owner}.{}", entry.key) };
+            self.omitted.push(left_out(&self.place(entry.key_span), &what, NO_WORD));
+        }
+    }
+
     /// Lists the keys of a node, or of what several nodes have in common, that no lab file can say.
-    fn unsaid(&mut self, owner: &str, keys: &[Entry<'_>]) {
+    fn list_unsupported(&mut self, owner: &str, keys: &[Entry<'_>]) {
         for entry in keys.iter().filter(|entry| !KNOWN.contains(&&*entry.key)) {
-            let place = self.reading.place(entry.key_span);
+            let place = self.place(entry.key_span);
             let reason = match &*entry.key {
                 "image" | "cmd" | "entrypoint" => {
                     "a namespace has the programs of the machine; declare what is to run as `processes`"
@@ -134,7 +142,7 @@ impl Import<'_, '_> {
                 "binds" => "declare it as `binds` or `files`",
                 "env" => "declare it at a process",
                 "ports" => "a lab is reached over its own links",
-                _ => "a lab file has no word for it",
+                _ => NO_WORD,
             };
             self.omitted.push(left_out(&place, &format!("{owner}.{}", entry.key), reason));
         }
@@ -144,7 +152,7 @@ impl Import<'_, '_> {
         let Some(commands) = get(keys, "exec") else { return };
         for command in items(&commands.value) {
             if let Some(text) = scalar(command) {
-                let place = self.reading.place(command.span);
+                let place = self.place(command.span);
                 self.steps.push(Step { place, namespace: namespace.clone(), action: Action::Command(text.to_owned()) });
             }
         }
@@ -152,60 +160,88 @@ impl Import<'_, '_> {
 
     fn link(&mut self, link: &Node<'_>) -> Result<(), ImportError> {
         let keys = entries(link);
-        let place = self.reading.place(link.first_span());
+        let place = self.place(link.first_span());
         let word = get(keys, "type").and_then(|entry| scalar(&entry.value)).unwrap_or(VETH);
         if word != VETH {
-            self.omitted.push(left_out(&place, &format!("a link of the type {word}"), "it leads out of the lab"));
+            let reason = if word == "dummy" { "declare it as a `dummy`" } else { OUTSIDE };
+            self.omitted.push(left_out(&place, &format!("a link of the type {word}"), reason));
             return Ok(());
         }
-        let mtu = get(keys, "mtu").and_then(|entry| scalar(&entry.value)).and_then(|text| text.parse::<u32>().ok());
+        let mtu = match get(keys, "mtu").and_then(|entry| scalar(&entry.value)) {
+            Some(text) => {
+                let mtu = text.parse::<u32>().map_err(|_| ImportError::invalid(&place, format!("`{text}` is no mtu")))?;
+                Some(Value::from(mtu))
+            }
+            None => None,
+        };
         let ends = get(keys, "endpoints").map_or(&[][..], |entry| items(&entry.value));
         let [one, other] = ends else {
             return Err(ImportError::invalid(place, "a link has two endpoints"));
         };
-        let Some(ends) = self.end(one, &place)?.zip(self.end(other, &place)?) else {
-            self.omitted.push(left_out(&place, "a link", "it leads out of the lab"));
+        let Some((one, other)) = self.end(one, &place)?.zip(self.end(other, &place)?) else {
+            self.omitted.push(left_out(&place, "a link", OUTSIDE));
             return Ok(());
         };
-        self.builder.add_link(ends.into(), mtu.map(Value::from), &place)
+        let mut ends = Vec::new();
+        for Endpoint { namespace, interface, bridge, settings } in [one, other] {
+            let id = match bridge {
+                Some(bridge) => {
+                    let port = self.builder.port_name(Some(&interface), &LinkId::new(&namespace, bridge));
+                    self.builder.add_bridge(bridge, Some(port));
+                    LinkId::new(&NamespaceName::host(), port)
+                }
+                None => LinkId::new(&namespace, parse_name(&interface, &place)?),
+            };
+            ends.push((id, settings));
+        }
+        let ends: [End; 2] = ends.try_into().map_err(|_| ImportError::invalid(&place, "a link has two endpoints"))?;
+        self.builder.add_link(ends, mtu, &place)
     }
 
-    /// Returns an end of a link with its settings; `None` if it is not in the lab.
-    fn end(&mut self, end: &Node<'_>, place: &str) -> Result<Option<End>, ImportError> {
+    /// Returns an end of a link; `None` if it is not in the lab.
+    fn end(&mut self, end: &Node<'_>, place: &str) -> Result<Option<Endpoint>, ImportError> {
         let keys = entries(end);
         let own = |key: &str| get(keys, key).and_then(|entry| scalar(&entry.value));
-        let (node, interface) = match scalar(end) {
-            Some(text) => {
-                text.split_once(':').ok_or_else(|| ImportError::invalid(place, "an endpoint is written `NODE:INTERFACE`"))?
-            }
-            None => own("node")
-                .zip(own("interface"))
-                .ok_or_else(|| ImportError::invalid(place, "an endpoint has a node and an interface"))?,
+        let parts = match scalar(end) {
+            Some(text) => text.split_once(':'),
+            None => own("node").zip(own("interface")),
         };
+        let (node, interface) =
+            parts.ok_or_else(|| ImportError::invalid(place, "an endpoint is `NODE:INTERFACE`, or has `node` and `interface`"))?;
         if matches!(node, "mgmt-net" | "macvlan") {
             return Ok(None);
         }
         let known = self.nodes.iter().find(|(name, _)| name == node).map(|(_, kind)| *kind);
         let kind = match known {
             Some(kind) => kind,
-            None if is_host(node) => Kind::Host,
+            None if node == "host" => Kind::Host,
             None => return Err(ImportError::invalid(place, format!("there is no node `{node}`"))),
         };
-        let id = match kind {
-            Kind::Namespace => LinkId::new(&name(node, place)?, name(interface, place)?),
-            Kind::Host => LinkId::new(&NamespaceName::host(), name(interface, place)?),
-            Kind::Bridge => {
-                let bridge: LinkName = name(node, place)?;
-                let port = self.builder.port_name(Some(interface), &LinkId::new(&NamespaceName::host(), bridge));
-                self.builder.add_bridge(bridge, Some(port));
-                LinkId::new(&NamespaceName::host(), port)
-            }
+        let (namespace, bridge) = match kind {
+            Kind::Namespace => (parse_name(node, place)?, None),
+            Kind::Host => (NamespaceName::host(), None),
+            Kind::Bridge => (NamespaceName::host(), Some(parse_name(node, place)?)),
         };
         let mac = own("mac").map(|mac| ("mac".to_owned(), Value::from(mac)));
         let addresses: Vec<&str> = [own("ipv4"), own("ipv6")].into_iter().flatten().collect();
         let addresses = (!addresses.is_empty()).then(|| ("addresses".to_owned(), json!(addresses)));
-        Ok(Some((id, mac.into_iter().chain(addresses).collect())))
+        let settings = mac.into_iter().chain(addresses).collect();
+        Ok(Some(Endpoint { namespace, interface: interface.to_owned(), bridge, settings }))
     }
+}
+
+/// Why a link is left out.
+const OUTSIDE: &str = "it leads out of the lab";
+const NO_WORD: &str = "a lab file has no word for it";
+
+/// An end of a link that is in the lab.
+struct Endpoint {
+    namespace: NamespaceName,
+    /// The name of the interface in the topology.
+    interface: String,
+    /// The bridge in `host` whose port it is to be.
+    bridge: Option<LinkName>,
+    settings: Map<String, Value>,
 }
 
 fn entries<'a, 't>(node: &'a Node<'t>) -> &'a [Entry<'t>] {
@@ -263,7 +299,9 @@ topology:
     - endpoints: [\"r1:eth2\", \"br:p1\"]
     - type: veth
       endpoints: [{ node: r2, interface: eth2, mac: \"02:00:00:00:00:01\" }, { node: host, interface: up0 }]
-    - endpoints: [\"r1:eth9\", \"mgmt-net:x\"]
+    - endpoints: [\"br:p9\", \"mgmt-net:x\"]
+    - { type: dummy, endpoint: { node: r1, interface: d0 } }
+mgmt: { network: x }
 ";
         let Imported { lab, steps, omitted } = imported(text).unwrap();
         let yaml = crate::report::yaml::lab(&lab);
@@ -275,7 +313,9 @@ namespaces:
       br:
         bridge: { ports: [p1] }
   r1: {}
-  r2: {}
+  r2:
+    sysctls:
+      net.ipv4.ip_forward: 1
 links:
   - { endpoints: [r1:eth1, r2:eth1], mtu: 1500 }
   - endpoints: [r1:eth2, host:p1]
@@ -287,7 +327,16 @@ links:
         let places: Vec<_> = steps.iter().map(|step| (step.place.as_str(), step.namespace.as_str())).collect();
         assert_eq!(places, [("line 9", "r1"), ("line 10", "r2")]);
         let omitted: Vec<_> = omitted.iter().map(|omitted| omitted.what.as_str()).collect();
-        assert_eq!(omitted, ["line 4: kinds.linux.image", "line 8: r1.image", "line 18: a link"]);
+        assert_eq!(
+            omitted,
+            [
+                "line 20: mgmt",
+                "line 4: kinds.linux.image",
+                "line 8: r1.image",
+                "line 18: a link",
+                "line 19: a link of the type dummy"
+            ]
+        );
     }
 
     #[test]

@@ -3,42 +3,55 @@
 use std::collections::BTreeSet;
 
 /// Commands whose effects on the network are in what the kernel holds afterwards, as far as lab files have words for it.
-const UNDERSTOOD: [&str; 8] = ["ip", "bridge", "sysctl", "brctl", "ifconfig", "route", "vconfig", "ifup"];
-/// Commands without effect on the network, and parts of the shell.
-const HARMLESS: [&str; 63] = [
+const SUPPORTED: [&str; 5] = ["sysctl", "brctl", "ifconfig", "route", "vconfig"];
+/// Commands without effect on the network, and parts of the shell. Scripts that bash runs are in the trace themselves.
+const HARMLESS: [&str; 86] = [
     ":", "[", "[[", "((", "test", "echo", "printf", "true", "false", "set", "shift", "local", "declare", "typeset", "export",
     "readonly", "return", "exit", "cd", "pwd", "wait", "sleep", "read", "trap", "let", "eval", "break", "continue", "source",
-    ".", "unset", "umask", "ulimit", "getopts", "shopt", "alias", "hash", "type", "command", "seq", "cat", "grep", "sed", "awk",
-    "cut", "tr", "head", "tail", "wc", "sort", "uniq", "basename", "dirname", "date", "id", "whoami", "uname", "which",
-    "hostname", "ping", "ping6", "for", "case",
+    ".", "unset", "umask", "ulimit", "getopts", "shopt", "alias", "hash", "type", "seq", "cat", "grep", "sed", "awk", "cut",
+    "tr", "head", "tail", "wc", "sort", "uniq", "basename", "dirname", "date", "id", "whoami", "uname", "which", "hostname",
+    "ping", "ping6", "for", "case", "select", "mkdir", "rmdir", "rm", "ls", "tee", "cp", "mv", "ln", "mktemp", "chmod", "chown",
+    "touch", "sync", "modprobe", "kill", "killall", "pkill", "pgrep", "ps", "find", "xargs", "diff", "bash",
 ];
-/// Objects of ip(8) that lab files have words for, beginning with what each abbreviation stands for.
+/// Objects of ip(8) that lab files have words for.
 const OBJECTS: [&str; 8] = ["address", "addr", "link", "route", "rule", "neighbor", "neighbour", "netns"];
 /// Objects of bridge(8) that lab files have words for.
 const BRIDGE_OBJECTS: [&str; 1] = ["link"];
-/// Words of `ip link` and `ip address` whose effects are lost.
+/// Words of `ip link` and `ip address` whose effects are lost. A vxlan has a `group` that is none of links.
 const LOST_WORDS: [&str; 6] = ["alias", "xdp", "vf", "token", "proto_down", "group"];
-/// Commands that run another one, with the number of words before that.
-const RUNNERS: [&str; 7] = ["sudo", "exec", "env", "time", "nohup", "nice", "builtin"];
+/// Commands that run another one, each with its options that have an argument.
+const RUNNERS: [(&str, &[&str]); 8] = [
+    ("sudo", &SUDO_ARGUMENTS),
+    ("exec", &["-a"]),
+    ("env", &["-u", "-C"]),
+    ("time", &["-f", "-o"]),
+    ("nohup", &[]),
+    ("nice", &["-n"]),
+    ("builtin", &[]),
+    ("command", &[]),
+];
+/// The options of sudo(8) that have an argument.
+pub const SUDO_ARGUMENTS: [&str; 8] = ["-u", "-g", "-h", "-p", "-C", "-D", "-R", "-T"];
 
 /// Returns the command, without what runs it, if no lab file can say what it does.
-pub fn unsaid(line: &str) -> Option<String> {
+pub fn unsupported(line: &str) -> Option<String> {
     let words = split(line);
     let own = innermost(&words);
     let program = own.first()?.rsplit('/').next().unwrap_or_default();
     let rest: Vec<&str> = own[1..].iter().map(String::as_str).collect();
-    let is_said = match program {
-        "sh" | "bash" | "dash" if rest.first() == Some(&"-c") => rest.get(1).is_none_or(|script| is_said_whole(script)),
-        "ip" => is_said_by(&rest, &OBJECTS),
-        "bridge" => is_said_by(&rest, &BRIDGE_OBJECTS),
-        program => UNDERSTOOD.contains(&program) || HARMLESS.contains(&program) || is_assignment(program),
+    let is_supported = match program {
+        "sh" | "bash" | "dash" if rest.first() == Some(&"-c") => rest.get(1).is_none_or(|script| is_supported_whole(script)),
+        "ip" => is_supported_by(&rest, &OBJECTS),
+        "bridge" => is_supported_by(&rest, &BRIDGE_OBJECTS),
+        program => SUPPORTED.contains(&program) || HARMLESS.contains(&program) || is_assignment(program),
     };
-    (!is_said).then(|| own.join(" "))
+    (!is_supported).then(|| own.join(" "))
 }
 
-/// Returns whether all commands of a script on one line are said.
-fn is_said_whole(script: &str) -> bool {
-    script.split([';', '&', '|', '\n']).all(|command| unsaid(command).is_none())
+/// Returns whether lab files can say what each command of a script does.
+fn is_supported_whole(script: &str) -> bool {
+    let without_copies = script.replace(">&", "> ").replace("&>", "> ");
+    without_copies.split([';', '&', '|', '\n']).all(|command| unsupported(command).is_none())
 }
 
 /// Returns the functions that a script defines: what they do is in the trace by itself.
@@ -52,45 +65,55 @@ pub fn functions(script: &str) -> BTreeSet<String> {
     script.lines().filter_map(definition).collect()
 }
 
-/// Returns the command that others run: sudo(8), `ip netns exec`, a shell.
+/// Returns the command that others run, such as sudo(8) or `ip netns exec`.
 fn innermost(words: &[String]) -> &[String] {
     let mut words = words;
     loop {
         let Some(first) = words.first() else { return words };
         let program = first.rsplit('/').next().unwrap_or_default();
-        let skipped = match program {
+        let runner = RUNNERS.iter().find(|(name, _)| *name == program);
+        let skipped = match (runner, program) {
             _ if is_assignment(first) => 1,
-            program if RUNNERS.contains(&program) => {
-                1 + words[1..].iter().take_while(|word| word.starts_with('-') || is_assignment(word)).count()
-            }
-            "ip" => match inside(&words[1..]) {
+            (Some((_, with_argument)), _) => 1 + options(&words[1..], with_argument),
+            (None, "ip") => match inside(&words[1..]) {
                 Some(count) => 1 + count,
                 None => return words,
             },
-            _ => return words,
+            (None, _) => return words,
         };
         words = words.get(skipped..).unwrap_or_default();
     }
 }
 
-/// Returns the number of words of `netns exec NAME`, with options before.
-fn inside(words: &[String]) -> Option<usize> {
-    let options = words.iter().take_while(|word| word.starts_with('-')).count();
-    let rest: Vec<&str> = words[options..].iter().take(2).map(String::as_str).collect();
-    matches!(rest[..], [object, verb] if abbreviates(object, "netns") && abbreviates(verb, "exec")).then_some(options + 3)
+/// Returns the number of words that are options, assignments, or arguments of these options.
+fn options(words: &[String], with_argument: &[&str]) -> usize {
+    let mut count = 0;
+    while let Some(word) = words.get(count).filter(|word| word.starts_with('-') || is_assignment(word)) {
+        count += 1 + usize::from(with_argument.contains(&word.as_str()));
+    }
+    count
 }
 
-fn is_said_by(words: &[&str], objects: &[&str]) -> bool {
+/// Returns the number of words of `netns exec NAME`, with options before. With `-all`, there is no name.
+fn inside(words: &[String]) -> Option<usize> {
+    let options = words.iter().take_while(|word| word.starts_with('-')).count();
+    let is_for_all = words[..options].iter().any(|option| matches!(option.as_str(), "-a" | "-all" | "--all"));
+    let rest: Vec<&str> = words[options..].iter().take(2).map(String::as_str).collect();
+    let is_exec = matches!(rest[..], [object, verb] if abbreviates(object, "netns") && abbreviates(verb, "exec"));
+    is_exec.then(|| options + 2 + usize::from(!is_for_all))
+}
+
+fn is_supported_by(words: &[&str], objects: &[&str]) -> bool {
     let mut rest = words.iter().copied().peekable();
     while let Some(option) = rest.next_if(|word| word.starts_with('-')) {
-        let is_of_namespace = matches!(option, "-n" | "-netns" | "-b" | "-batch" | "-family" | "-f");
-        if is_of_namespace {
+        if matches!(option, "-n" | "-netns" | "-b" | "-batch" | "-family" | "-f") {
             rest.next();
         }
     }
     let Some(object) = rest.next() else { return true };
     let is_known = objects.iter().any(|known| abbreviates(object, known));
-    is_known && !rest.any(|word| LOST_WORDS.contains(&word))
+    let is_lost = |word: &str| LOST_WORDS.contains(&word) && !(word == "group" && words.contains(&"vxlan"));
+    is_known && !rest.any(is_lost)
 }
 
 fn abbreviates(word: &str, whole: &str) -> bool {
@@ -125,23 +148,41 @@ fn split(line: &str) -> Vec<String> {
     words
 }
 
-/// What precedes each command in the trace of a shell: the file, the line, and this character.
-const END_OF_PLACE: char = '\u{1f}';
 /// What begins each line of a trace. The shell repeats it for each level of subshells.
-const BEGIN_OF_PLACE: char = '\u{1e}';
+const BEGIN: char = '\u{1e}';
+/// What ends the name of the file, and the number of the line.
+const END: char = '\u{1f}';
 
-/// The value of `PS4` for a trace that [`traced`] reads.
-pub const PROMPT: &str = "\u{1e}$LINENO\u{1f}";
+/// Returns the value of `PS4` for a trace that [`traced`] reads. bash expands it for each command.
+pub fn prompt() -> String {
+    format!("{BEGIN}${{BASH_SOURCE[0]##*/}}{END}$LINENO{END}")
+}
 
-/// Returns the commands of a trace that no lab file can say, each once with its line, without calls of these functions.
-pub fn traced(trace: &str, functions: &BTreeSet<String>) -> Vec<(usize, String)> {
-    let mut found: Vec<(usize, String)> = Vec::new();
-    for line in trace.lines().filter_map(|line| line.strip_prefix(BEGIN_OF_PLACE)) {
-        let Some((place, command)) = line.trim_start_matches(BEGIN_OF_PLACE).split_once(END_OF_PLACE) else { continue };
-        let Ok(number) = place.parse() else { continue };
+/// A command of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// The name of the script's file; empty for a command line.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// The command, without what runs it.
+    pub command: String,
+}
+
+/// Returns the commands of a trace that no lab file can say, each once, without those of the file `settings` and without calls of these
+/// functions.
+pub fn traced(trace: &str, settings: &str, functions: &BTreeSet<String>) -> Vec<Traced> {
+    let mut found: Vec<Traced> = Vec::new();
+    for line in trace.lines().filter_map(|line| line.strip_prefix(BEGIN)) {
+        let mut parts = line.trim_start_matches(BEGIN).splitn(3, END);
+        let (Some(file), Some(line), Some(command)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let Ok(line) = line.parse() else { continue };
         let is_call = command.split_whitespace().next().is_some_and(|word| functions.contains(word));
-        let new = unsaid(command).filter(|_| !is_call).map(|command| (number, command)).filter(|item| !found.contains(item));
-        found.extend(new);
+        if file == settings || is_call {
+            continue;
+        }
+        let new = unsupported(command).map(|command| Traced { file: file.to_owned(), line, command });
+        found.extend(new.filter(|new| !found.contains(new)));
     }
     found
 }
@@ -151,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lab_files_have_words_for_is_said() {
+    fn what_lab_files_have_words_for_is_supported() {
         for line in [
             "ip link add a type veth peer name b",
             "ip -n r1 a add 10.0.0.1/24 dev eth0",
@@ -164,10 +205,16 @@ mod tests {
             "NAME=value",
             "sudo -E brctl addif br0 eth0",
             "ip netns exec r1 sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; ip link set lo up'",
+            "sudo -u root ip link set a up",
+            "ip link add v type vxlan id 7 group 239.1.1.1 dev a",
+            "ip -all netns exec ip link",
+            "nice -n 5 ip link",
+            "sh -c 'ip link set a up 2>&1'",
+            "bash other.sh",
             "ip",
             "",
         ] {
-            assert_eq!(unsaid(line), None, "{line}");
+            assert_eq!(unsupported(line), None, "{line}");
         }
     }
 
@@ -180,11 +227,19 @@ mod tests {
             ("ip link set eth0 alias 'up link'", "ip link set eth0 alias up link"),
             ("bridge vlan add vid 10 dev eth0", "bridge vlan add vid 10 dev eth0"),
             ("A=b nohup dnsmasq -C x", "dnsmasq -C x"),
+            ("command tc qdisc", "tc qdisc"),
+            ("sudo -n -u root tc qdisc", "tc qdisc"),
+            ("ip -all netns exec tc qdisc", "tc qdisc"),
+            ("ip link set a group 7", "ip link set a group 7"),
             ("/usr/sbin/nft -f rules", "/usr/sbin/nft -f rules"),
             ("sudo sh -c 'echo 1; tc qdisc'", "sh -c echo 1; tc qdisc"),
         ] {
-            assert_eq!(unsaid(line).as_deref(), Some(told), "{line}");
+            assert_eq!(unsupported(line).as_deref(), Some(told), "{line}");
         }
+    }
+
+    fn told(line: usize, command: &str) -> Traced {
+        Traced { file: "x.sh".to_owned(), line, command: command.to_owned() }
     }
 
     #[test]
@@ -192,13 +247,14 @@ mod tests {
         let script = "set -e\nmake() { tc qdisc; }\n  function other-one {\nwhile () do\n";
         let functions = functions(script);
         assert!(functions.contains("make") && functions.contains("other-one"), "{functions:?}");
-        let trace = "\u{1e}9\u{1f}make a b\n\u{1e}2\u{1f}tc qdisc\n";
-        assert_eq!(traced(trace, &functions), [(2, "tc qdisc".to_owned())]);
+        let trace = "\u{1e}x.sh\u{1f}9\u{1f}make a b\n\u{1e}x.sh\u{1f}2\u{1f}tc qdisc\n";
+        assert_eq!(traced(trace, "rc", &functions), [told(2, "tc qdisc")]);
     }
 
     #[test]
     fn a_trace_is_read_line_by_line() {
-        let trace = "\u{1e}3\u{1f}ip link add a type dummy\n\u{1e}\u{1e}4\u{1f}tc qdisc\nmore\n\u{1e}4\u{1f}tc qdisc\n\u{1e}9\u{1f}nft list\n";
-        assert_eq!(traced(trace, &BTreeSet::new()), [(4, "tc qdisc".to_owned()), (9, "nft list".to_owned())]);
+        let trace = "\u{1e}x.sh\u{1f}3\u{1f}ip link\n\u{1e}\u{1e}x.sh\u{1f}4\u{1f}tc qdisc\nmore\n\u{1e}x.sh\u{1f}4\u{1f}tc qdisc\n\
+                     \u{1e}rc\u{1f}1\u{1f}tc qdisc\n\u{1e}x.sh\u{1f}9\u{1f}nft list\n";
+        assert_eq!(traced(trace, "rc", &BTreeSet::new()), [told(4, "tc qdisc"), told(9, "nft list")]);
     }
 }

@@ -1,13 +1,14 @@
 //! Labs of Kathará, as its lab.conf(5) describes them: devices, and the collision domains that their interfaces are in.
 //!
-//! A device becomes a namespace. A collision domain of two interfaces becomes a link, a larger one a bridge in `host`.
+//! A device becomes a namespace. A collision domain of two interfaces becomes a link, any other a bridge in `host`.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Action, Builder, End, ImportError, Imported, Step, is_host, lab_name, left_out, name};
+use super::{Action, Builder, End, ImportError, Imported, Step, lab_name, left_out, parse_name};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
+use crate::projection::Omitted;
 
 /// An interface in a collision domain.
 struct Member<'a> {
@@ -17,11 +18,16 @@ struct Member<'a> {
     place: String,
 }
 
-/// Reads a lab. `startups` are the names of the devices that have a script, and `directory` is the name of the lab's directory.
+/// What ends the name of the script of a device.
+const STARTUP: &str = ".startup";
+/// The device of the script that runs on every device, before its own.
+const SHARED: &str = "shared";
+
+/// Reads a lab. `beside` are the names of what is in the lab's directory, which is called `directory`.
 ///
 /// # Errors
 /// Fails for lines that are none of lab.conf(5), and for names that no lab file can have.
-pub fn read(text: &str, startups: &[String], lab: Option<LabName>, directory: &str) -> Result<Imported, ImportError> {
+pub fn read(text: &str, beside: &[String], lab: Option<LabName>, directory: &str) -> Result<Imported, ImportError> {
     let mut domains: BTreeMap<&str, Vec<Member<'_>>> = BTreeMap::new();
     let mut own_name = directory;
     let mut devices: Vec<&str> = Vec::new();
@@ -45,7 +51,8 @@ pub fn read(text: &str, startups: &[String], lab: Option<LabName>, directory: &s
         if !devices.contains(&device) {
             devices.push(device);
         }
-        match argument.trim_matches(['"', '\'']).parse() {
+        let argument = argument.trim_matches(['"', '\'']);
+        match argument.parse() {
             Ok(number) => {
                 let (domain, mac) = value.split_once('/').map_or((value, None), |(domain, mac)| (domain, Some(mac)));
                 domains.entry(domain).or_default().push(Member { device, number, mac, place });
@@ -68,34 +75,52 @@ pub fn read(text: &str, startups: &[String], lab: Option<LabName>, directory: &s
     for (domain, members) in domains {
         connect(&mut builder, domain, &members)?;
     }
-    let scripts = devices.iter().filter(|device| startups.iter().any(|startup| startup == *device));
-    let steps: Result<Vec<Step>, ImportError> = scripts
-        .map(|device| {
-            let file = format!("{device}.startup");
-            Ok(Step { place: file.clone(), namespace: namespace(device, &file)?, action: Action::Script(file) })
-        })
-        .collect();
-    builder.finish(steps?, omitted)
+    let mut steps = Vec::new();
+    for device in &devices {
+        for script in [SHARED, device].map(|name| format!("{name}{STARTUP}")) {
+            if beside.contains(&script) {
+                let namespace = namespace(device, &script)?;
+                steps.push(Step { place: script.clone(), namespace, action: Action::Script(script) });
+            }
+        }
+    }
+    omitted.extend(unused(beside, &devices));
+    builder.finish(steps, omitted)
+}
+
+/// Lists what is in the directory and not used.
+fn unused(beside: &[String], devices: &[&str]) -> Vec<Omitted> {
+    let of_device = |name: &str| name == SHARED || devices.contains(&name);
+    let reason = |name: &str| match name.strip_suffix(STARTUP) {
+        Some(device) => (!of_device(device)).then_some("there is no such device in lab.conf"),
+        None if of_device(name) => Some("declare its files as `files` or `binds`"),
+        None if name.ends_with(".shutdown") => Some("a lab file has no word for it"),
+        None if name == "lab.dep" => Some("declare the order of processes as `after`"),
+        None => None,
+    };
+    beside.iter().filter_map(|name| Some(Omitted { what: name.clone(), reason: reason(name)?.to_owned() })).collect()
 }
 
 fn namespace(device: &str, place: &str) -> Result<NamespaceName, ImportError> {
-    match is_host(device) {
+    let namespace: NamespaceName = parse_name(device, place)?;
+    match namespace.is_host() {
         true => Err(ImportError::invalid(place, "a device cannot be called `host`")),
-        false => name(device, place),
+        false => Ok(namespace),
     }
 }
 
 /// Connects the interfaces of a collision domain.
 fn connect(builder: &mut Builder, domain: &str, members: &[Member<'_>]) -> Result<(), ImportError> {
     let end = |member: &Member<'_>| -> Result<End, ImportError> {
-        let id = LinkId::new(&namespace(member.device, &member.place)?, name(&format!("eth{}", member.number), &member.place)?);
+        let id =
+            LinkId::new(&namespace(member.device, &member.place)?, parse_name(&format!("eth{}", member.number), &member.place)?);
         Ok((id, member.mac.map(|mac| ("mac".to_owned(), Value::from(mac))).into_iter().collect()))
     };
     if let [one, other] = members {
         return builder.add_link([end(one)?, end(other)?], None, &one.place);
     }
     let place = members.first().map_or("lab.conf", |member| &member.place);
-    let bridge: LinkName = name(domain, place)?;
+    let bridge: LinkName = parse_name(domain, place)?;
     builder.add_bridge(bridge, None);
     for member in members {
         let end = end(member)?;
@@ -126,7 +151,8 @@ pc2[0]=A
         let error = read(text, &[], None, "x").unwrap_err().to_string();
         assert_eq!(error, "line 9: `pc2:eth0` is the end of two links");
         let text = text.trim_end().rsplit_once('\n').unwrap().0;
-        let Imported { lab, steps, omitted } = read(text, &["r1".to_owned()], None, "x").unwrap();
+        let beside = ["lab.conf", "lab.dep", "r1", "r1.startup", "shared.startup", "r9.startup"].map(str::to_owned);
+        let Imported { lab, steps, omitted } = read(text, &beside, None, "x").unwrap();
         let expected = "\
 name: Two-routers
 namespaces:
@@ -147,7 +173,12 @@ links:
       - r2:eth0
 ";
         assert_eq!(crate::report::yaml::lab(&lab), expected);
-        assert_eq!(steps[0].action, Action::Script("r1.startup".to_owned()));
-        assert_eq!(omitted[0].what, "line 8: r1[image]");
+        let steps: Vec<_> = steps.iter().map(|step| format!("{} {}", step.namespace, step.place)).collect();
+        assert_eq!(
+            steps,
+            ["r1 shared.startup", "r1 r1.startup", "r2 shared.startup", "pc1 shared.startup", "pc2 shared.startup"]
+        );
+        let omitted: Vec<_> = omitted.iter().map(|omitted| omitted.what.as_str()).collect();
+        assert_eq!(omitted, ["line 8: r1[image]", "lab.dep", "r1", "r9.startup"]);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::name::{HOST, LabName, LinkId, LinkName, NameError, NamespaceName, escape};
+use crate::name::{LabName, LinkId, LinkName, NameError, NamespaceName};
 use crate::projection::Omitted;
 use crate::spec::LabFile;
 
@@ -17,9 +17,9 @@ use crate::spec::LabFile;
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// A name that no lab file can have.
-    #[error("{place}: {source}")]
+    #[error("{place}: invalid name")]
     Name {
-        /// Where it stands.
+        /// The position in the file, such as `line 7`.
         place: String,
         /// Why it is no name.
         source: NameError,
@@ -27,7 +27,7 @@ pub enum ImportError {
     /// Something else.
     #[error("{place}: {message}")]
     Invalid {
-        /// Where it stands.
+        /// The position in the file, such as `line 7`.
         place: String,
         /// What is wrong.
         message: String,
@@ -43,7 +43,7 @@ impl ImportError {
 /// A command that makes a part of the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Where it stands, such as `line 7`.
+    /// The position in the file, such as `line 7`.
     pub place: String,
     /// Where it is to be run; `host` for the sandbox itself.
     pub namespace: NamespaceName,
@@ -74,10 +74,17 @@ pub struct Imported {
 /// An end of a link, with its settings.
 type End = (LinkId, Map<String, Value>);
 
+/// A namespace.
+#[derive(Default)]
+struct Space {
+    interfaces: BTreeMap<LinkName, Map<String, Value>>,
+    sysctls: Map<String, Value>,
+}
+
 /// Collects nodes and links.
 struct Builder {
     name: LabName,
-    namespaces: BTreeMap<NamespaceName, BTreeMap<LinkName, Map<String, Value>>>,
+    namespaces: BTreeMap<NamespaceName, Space>,
     links: Vec<Value>,
     used: BTreeSet<LinkId>,
 }
@@ -91,10 +98,16 @@ impl Builder {
         self.namespaces.entry(name.clone()).or_default();
     }
 
+    /// Sets a sysctl of a namespace.
+    fn set_sysctl(&mut self, namespace: &NamespaceName, name: &str, value: &str) {
+        let space = self.namespaces.entry(namespace.clone()).or_default();
+        space.sysctls.insert(name.to_owned(), value.into());
+    }
+
     /// Adds a bridge in `host`, or a port to it.
     fn add_bridge(&mut self, name: LinkName, port: Option<LinkName>) {
         let host = self.namespaces.entry(NamespaceName::host()).or_default();
-        let bridge = host.entry(name).or_default().entry("bridge").or_insert_with(|| json!({}));
+        let bridge = host.interfaces.entry(name).or_default().entry("bridge").or_insert_with(|| json!({}));
         if let (Some(port), Value::Object(options)) = (port, bridge) {
             let ports = options.entry("ports").or_insert_with(|| json!([]));
             if let Value::Array(ports) = ports {
@@ -136,10 +149,13 @@ impl Builder {
         let namespaces: Map<String, Value> = self
             .namespaces
             .into_iter()
-            .map(|(name, interfaces)| {
+            .map(|(name, Space { interfaces, sysctls })| {
                 let interfaces: Map<String, Value> =
                     interfaces.into_iter().map(|(name, settings)| (name.to_string(), settings.into())).collect();
-                (name.to_string(), if interfaces.is_empty() { json!({}) } else { json!({ "interfaces": interfaces }) })
+                let sections = [("interfaces", interfaces), ("sysctls", sysctls)].into_iter();
+                let sections = sections.filter(|(_, section)| !section.is_empty());
+                let sections: Map<String, Value> = sections.map(|(key, section)| (key.to_owned(), section.into())).collect();
+                (name.to_string(), sections.into())
             })
             .collect();
         let file = json!({ "name": self.name, "namespaces": namespaces, "links": self.links });
@@ -149,7 +165,7 @@ impl Builder {
 }
 
 /// Parses a name.
-fn name<T: std::str::FromStr<Err = NameError>>(text: &str, place: &str) -> Result<T, ImportError> {
+fn parse_name<T: std::str::FromStr<Err = NameError>>(text: &str, place: &str) -> Result<T, ImportError> {
     text.parse().map_err(|source| ImportError::Name { place: place.to_owned(), source })
 }
 
@@ -161,10 +177,5 @@ pub fn lab_name(text: &str) -> LabName {
 }
 
 fn left_out(place: &str, what: &str, reason: &str) -> Omitted {
-    Omitted { what: format!("{place}: {}", escape(what)), reason: reason.to_owned() }
-}
-
-/// The name of the namespace that topo runs in, for names of nodes.
-fn is_host(name: &str) -> bool {
-    name == HOST
+    Omitted { what: format!("{place}: {what}"), reason: reason.to_owned() }
 }

@@ -28,8 +28,12 @@ pub fn file(name: &LabName, described: &Described) -> (LabFile, Vec<Omitted>) {
 
 /// Returns the lab file as text, with a comment for everything that it cannot say.
 pub fn commented(lab: &LabFile, omitted: &[Omitted]) -> String {
-    let comments: String = omitted.iter().map(|omitted| format!("# {omitted}\n")).collect();
-    comments + &self::lab(lab)
+    comments(omitted) + &self::lab(lab)
+}
+
+/// Returns a comment for everything that a lab file cannot say.
+pub fn comments(omitted: &[Omitted]) -> String {
+    omitted.iter().map(|omitted| format!("# {omitted}\n")).collect()
 }
 
 /// Returns the lab file as text.

@@ -132,8 +132,10 @@ fn labs_of_kathara() {
         ];
         let directory = written("kathara", &files);
         let imported = topo(&["import", "--name", "small", directory.to_str().unwrap()]).ok();
-        let imported =
-            imported.says("`line 6: pc2[image]` is left out").says("`r1.startup line 3: no-such-daemon start` is left out");
+        let imported = imported
+            .says("`line 6: pc2[image]` is left out")
+            .says("`r1.startup line 3: no-such-daemon start` is left out")
+            .says("`r1.startup of r1` is left out: it failed with status 127");
         lives(&imported, "small", || {
             ping_ok("pc1", "10.0.0.1");
             ping_ok("r1", "10.1.0.2");
@@ -147,7 +149,17 @@ fn scripts_are_run_in_a_sandbox() {
         if !needs(&[Feature::Bridge, Feature::Ipv6]) {
             return;
         }
-        let directory = written("script", &[("setup.sh", SCRIPT), ("broken.sh", "ip link add\n"), ("what", "x")]);
+        let directory = written(
+            "script",
+            &[
+                ("setup.sh", SCRIPT),
+                ("broken.sh", "ip link add\n"),
+                ("what", "x"),
+                // topo gives both ends of a pair the same number of queues.
+                ("inexact.sh", "ip netns add a; ip link add e numtxqueues 3 type veth peer name f netns a\n"),
+                ("killed.sh", "kill -9 $$\n"),
+            ],
+        );
         let path = |name: &str| directory.join(name).to_str().unwrap().to_owned();
         let before = settled_fingerprint();
         let imported = topo(&["import", &path("setup.sh")]).ok();
@@ -156,6 +168,9 @@ fn scripts_are_run_in_a_sandbox() {
         assert!(!imported.stderr.contains("exactly"), "{}", imported.stderr);
         assert!(!imported.stdout.contains("\ndone\n"), "the script's own output goes to standard error");
         lives(&imported, "setup", || ping_ok("red", "10.0.0.2"));
+        let inexact = topo(&["import", &path("inexact.sh")]).ok();
+        inexact.says("the lab file does not describe the network exactly");
+        topo(&["import", &path("killed.sh")]).exits(1).says("`killed.sh`: it was ended by SIGKILL");
         topo(&["import", &path("broken.sh")]).exits(1).says("`broken.sh`: it failed with status");
         topo(&["import", &path("what")]).exits(1).says("cannot tell what").says("--from script");
         topo(&["import", &path("none.sh")]).exits(1).says("cannot read");

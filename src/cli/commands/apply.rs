@@ -81,6 +81,9 @@ impl ApplyArgs {
     }
 
     fn apply_plan(&self, saved: SavedPlan, spawner: Option<Spawner>, context: &mut Context<'_>) -> Result<u8, Failure> {
+        if !self.only.only.is_empty() {
+            return Err(Failure::new("a saved plan has its own selection").hint("give `--only` to `topo plan --out`"));
+        }
         let SavedPlan { source, lab, plan, mut adopt, only, allow_side_effects, .. } = saved;
         let lab = input::parse(lab, &source, context.output)?;
         adopt.extend(self.adopt.adoptions.iter().cloned());

@@ -3,22 +3,27 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use clap::{Args, ValueEnum};
+use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::cli::environment::{self, Access};
 use crate::cli::error::Failure;
 use crate::cli::foreground::{Exit, Foreground};
 use crate::cli::stages::Stages;
 use crate::cli::{Context, Run, input};
-use crate::import::{Action, Imported, Step, clab, commands, kathara, lab_name};
-use crate::name::{HOST, LabName, escape};
+use crate::import::commands::{self, Traced};
+use crate::import::{Action, ImportError, Imported, Step, clab, kathara, lab_name};
+use crate::name::{LabName, NamespaceName};
 use crate::projection::Omitted;
 use crate::report::yaml;
+use crate::resource::OWNER;
 use crate::sandbox::throw_away::ThrowAway;
+use crate::spec::Severity;
 
 /// Turn a lab of another tool, or a script, into a lab file
 #[derive(Debug, Args)]
@@ -60,8 +65,6 @@ enum Format {
 
 /// The file in a Kathara lab's directory.
 const LAB_CONF: &str = "lab.conf";
-/// Where Kathara's scripts are.
-const STARTUP: &str = ".startup";
 
 impl Run for ImportArgs {
     /// The command creates an environment itself.
@@ -74,24 +77,27 @@ impl Run for ImportArgs {
             let failure = Failure::new("`topo import` creates a sandbox of its own");
             return Err(failure.hint(format!("leave out `--sandbox`; `topo apply --sandbox={name}` applies the result there")));
         }
-        let (name, imported) = self.read(context)?;
+        let imported = self.read(context)?;
+        let name = imported.lab.name.clone();
         let foreground = Foreground::new().map_err(|error| Failure::with_cause("cannot handle signals", error))?;
         let workspace = Workspace::create().map_err(|error| Failure::with_cause("cannot create a temporary directory", error))?;
         let sandbox = ThrowAway::create().map_err(environment::explain)?;
         let made = sandbox.enter().map_err(environment::explain).and_then(|()| {
             let stages = Stages { sandbox: &sandbox, foreground: &foreground };
-            Import { stages: &stages, workspace: &workspace, name: &name, beside: self.directory() }.run(imported)
+            let colour = context.output.color_option();
+            Execution { stages: &stages, workspace: &workspace, name: &name, beside: self.directory(), colour }.run(imported)
         });
         sandbox.end();
         let Made { text, omitted, is_exact } = made?;
         for omitted in &omitted {
             context.output.warning(&omitted.to_string());
         }
-        let comments: String = omitted.iter().map(|omitted| format!("# {omitted}\n")).collect();
         if !is_exact {
-            context.output.warning("the lab file does not describe the network exactly: applied to it, it makes changes");
+            context.output.warning(
+                "the lab file does not describe the network exactly: applied to it, it would change more than the owner",
+            );
         }
-        context.output.print(&(comments + &text))?;
+        context.output.print(&(yaml::comments(&omitted) + &text))?;
         Ok(0)
     }
 }
@@ -115,77 +121,79 @@ impl ImportArgs {
         }
     }
 
-    fn format(&self) -> Result<Format, Failure> {
+    /// Returns what the source is. `text` is what it contains.
+    fn format(&self, text: &str) -> Result<Format, Failure> {
         let name = self.source.file_name().unwrap_or_default().to_string_lossy();
-        let is_yaml = |suffix: &str| name.ends_with(suffix);
-        if let Some(format) = self.from {
-            return Ok(format);
+        let ends_with = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
+        match self.from {
+            Some(format) => Ok(format),
+            None if self.source.is_dir() || name == LAB_CONF => Ok(Format::Kathara),
+            None if ends_with(&[".yml", ".yaml"]) => Ok(Format::Clab),
+            None if ends_with(&[".sh", ".bash"]) || text.starts_with("#!") => Ok(Format::Script),
+            None => Err(Failure::new(format!("cannot tell what `{}` is", input::display(&self.source)))
+                .hint("name the format: `--from clab`, `--from kathara` or `--from script`")),
         }
-        if self.source.is_dir() || name == LAB_CONF {
-            return Ok(Format::Kathara);
-        }
-        if is_yaml(".yml") || is_yaml(".yaml") {
-            return Ok(Format::Clab);
-        }
-        let begins = |text: String| text.starts_with("#!");
-        if is_yaml(".sh") || is_yaml(".bash") || input::read(&self.source).is_ok_and(begins) {
-            return Ok(Format::Script);
-        }
-        Err(Failure::new(format!("cannot tell what `{}` is", input::display(&self.source)))
-            .hint("`--from clab`, `--from kathara` or `--from script` says it"))
     }
 
-    /// Returns the name of the lab, and what is to be made.
-    fn read(&self, context: &mut Context<'_>) -> Result<(LabName, Imported), Failure> {
-        let format = self.format()?;
-        let path = match self.source.is_dir() {
-            true => self.source.join(LAB_CONF),
-            false => self.source.clone(),
-        };
+    /// Returns what is imported.
+    fn read(&self, context: &mut Context<'_>) -> Result<Imported, Failure> {
+        let path = if self.source.is_dir() { self.source.join(LAB_CONF) } else { self.source.clone() };
         let text = input::read(&path)?;
-        let shown = input::display(&path);
-        let base_name = |path: &Path| {
-            let name = path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-            name.unwrap_or_default().split('.').next().unwrap_or_default().to_owned()
+        match self.format(&text)? {
+            Format::Clab => self.clab(&path, &text, context),
+            Format::Kathara => self.kathara(&path, &text),
+            Format::Script => self.script(&path),
+        }
+    }
+
+    fn clab(&self, path: &Path, text: &str, context: &mut Context<'_>) -> Result<Imported, Failure> {
+        let mut diagnostics = Vec::new();
+        let document = crate::yaml::parse::parse(text, &mut diagnostics);
+        if !diagnostics.is_empty() {
+            let colour = context.output.diagnostic_colour();
+            context.output.message(crate::spec::render(&diagnostics, &input::display(path), text, colour).trim_end());
+        }
+        let has_errors = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        let document = document.filter(|_| !has_errors).ok_or_else(Failure::reported)?;
+        clab::read(&document.root, text, self.name.clone(), &base_name(path)).map_err(|error| refused(path, error))
+    }
+
+    fn kathara(&self, path: &Path, text: &str) -> Result<Imported, Failure> {
+        let directory = self.directory();
+        let beside = || -> io::Result<Vec<String>> {
+            let place = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
+            let mut names = Vec::new();
+            for entry in fs::read_dir(place)? {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+            }
+            names.sort();
+            Ok(names)
         };
-        let name = self.name.clone();
-        let failed = |error: crate::import::ImportError| Failure::new(format!("`{shown}`: {error}"));
-        let imported = match format {
-            Format::Clab => {
-                let mut diagnostics = Vec::new();
-                let document = crate::yaml::parse::parse(&text, &mut diagnostics);
-                if !diagnostics.is_empty() {
-                    let colour = context.output.diagnostic_colour();
-                    context.output.message(crate::spec::render(&diagnostics, &shown, &text, colour).trim_end());
-                }
-                let document = document.ok_or_else(Failure::reported)?;
-                clab::read(&document.root, &text, name, &base_name(&path)).map_err(failed)?
-            }
-            Format::Kathara => {
-                let directory = self.directory();
-                let startups = startups(&directory).map_err(|error| Failure::with_cause("cannot read the directory", error))?;
-                kathara::read(&text, &startups, name, &base_name(&directory)).map_err(failed)?
-            }
-            Format::Script => {
-                let name = name.unwrap_or_else(|| lab_name(&base_name(&path)));
-                let lab = serde_json::from_value(serde_json::json!({ "name": name })).map_err(Failure::new)?;
-                let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let namespace = HOST.parse().map_err(Failure::new)?;
-                let step = Step { place: file.clone(), namespace, action: Action::Script(file) };
-                Imported { lab, steps: vec![step], omitted: Vec::new() }
-            }
-        };
-        Ok((imported.lab.name.clone(), imported))
+        let beside = beside().map_err(|error| Failure::with_cause("cannot read the directory of the lab", error))?;
+        let directory = base_name(path.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+        kathara::read(text, &beside, self.name.clone(), &directory).map_err(|error| refused(path, error))
+    }
+
+    fn script(&self, path: &Path) -> Result<Imported, Failure> {
+        if path.as_os_str() == "-" {
+            return Err(Failure::new("a script cannot be read from standard input").hint("name its file"));
+        }
+        let name = self.name.clone().unwrap_or_else(|| lab_name(&base_name(path)));
+        let lab = serde_json::from_value(serde_json::json!({ "name": name })).map_err(Failure::new)?;
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let step = Step { place: file.clone(), namespace: NamespaceName::host(), action: Action::Script(file) };
+        Ok(Imported { lab, steps: vec![step], omitted: Vec::new() })
     }
 }
 
-/// Returns the names of the devices that have a script.
-fn startups(directory: &Path) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        found.extend(entry?.file_name().to_str().and_then(|name| name.strip_suffix(STARTUP)).map(str::to_owned));
-    }
-    Ok(found)
+fn refused(path: &Path, error: ImportError) -> Failure {
+    Failure::with_cause(format!("cannot import `{}`", input::display(path)), error)
+}
+
+/// Returns the name of a file or directory without what follows the first dot.
+fn base_name(path: &Path) -> String {
+    let name = path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    name.unwrap_or_default().split('.').next().unwrap_or_default().to_owned()
 }
 
 /// A temporary directory, which goes with this value.
@@ -193,9 +201,7 @@ struct Workspace(PathBuf);
 
 impl Workspace {
     fn create() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("topo-import-{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
+        Ok(Self(nix::unistd::mkdtemp(&std::env::temp_dir().join("topo-import-XXXXXX"))?))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -210,15 +216,17 @@ impl Drop for Workspace {
 }
 
 /// An import in a sandbox.
-struct Import<'a> {
+struct Execution<'a> {
     stages: &'a Stages<'a>,
     workspace: &'a Workspace,
     name: &'a LabName,
     /// The directory of scripts.
     beside: PathBuf,
+    /// The global option of colour.
+    colour: String,
 }
 
-impl Import<'_> {
+impl Execution<'_> {
     /// Makes the network, and returns the lab file with what it leaves out.
     fn run(&self, imported: Imported) -> Result<Made, Failure> {
         let Imported { lab, steps, mut omitted } = imported;
@@ -226,34 +234,40 @@ impl Import<'_> {
         if !lab.namespaces.is_empty() {
             let nodes = self.workspace.path("nodes.yaml");
             fs::write(&nodes, yaml::lab(&lab)).map_err(written)?;
-            self.must_succeed(["apply", "--quiet", "--"].map(OsStr::new).into_iter().chain([nodes.as_os_str()]), Stdio::null())?;
+            let nodes = nodes.display().to_string();
+            self.must_succeed(&["apply", "--quiet", &self.colour, "--", &nodes], Stdio::null())?;
         }
         for step in &steps {
             omitted.extend(self.step(step)?);
         }
         let file = self.workspace.path("lab.yaml");
         let stdout = File::create(&file).map_err(written)?.into();
-        self.must_succeed(["export", "--of-lab", "--name", self.name.as_str()].map(OsStr::new), stdout)?;
-        let text = fs::read_to_string(&file).map_err(|error| Failure::with_cause("cannot read a temporary file", error))?;
+        self.must_succeed(&["export", "--of-lab", &self.colour, "--name", self.name.as_str()], stdout)?;
+        let text = read_temporary(&file)?;
         Ok(Made { text, omitted, is_exact: self.is_exact(&file)? })
     }
 
-    /// Returns whether the lab file plans to no change once the lab owns what is there.
+    /// Returns whether nothing but the owner changes when the lab takes over what is there.
     fn is_exact(&self, file: &Path) -> Result<bool, Failure> {
-        let succeeds = |arguments: &[&str]| -> Result<bool, Failure> {
-            let arguments = arguments.iter().map(OsStr::new).chain([OsStr::new("--"), file.as_os_str()]);
-            let quiet = |command: &mut Command| {
-                command.stdout(Stdio::null()).stderr(Stdio::null());
-            };
-            Ok(self.stages.run_with(arguments, quiet)? == Exit::Status(0))
+        let plan = self.workspace.path("plan.json");
+        let stdout = File::create(&plan).map_err(|error| Failure::with_cause("cannot write a temporary file", error))?;
+        let file = file.display().to_string();
+        let arguments = ["plan", "--json", "--adopt", "all", "--", &file].map(OsStr::new);
+        let exit = self.stages.run_with(arguments, |command| {
+            // What the plan warns of has been told by the export.
+            command.stdout(stdout).stderr(Stdio::null());
+        })?;
+        let plan: Value = serde_json::from_str(&read_temporary(&plan)?).map_err(Failure::new)?;
+        let is_of_owner = |change: &Value| {
+            let mut fields = change["fields"].as_array().into_iter().flatten().peekable();
+            fields.peek().is_some() && fields.all(|field| field["name"] == OWNER)
         };
-        Ok(succeeds(&["apply", "--quiet", "--allow-side-effects", "--adopt", "all"])?
-            && succeeds(&["plan", "--detailed-exitcode"])?)
+        Ok(exit == Exit::Status(0) && plan["changes"].as_array().is_some_and(|changes| changes.iter().all(is_of_owner)))
     }
 
     /// Runs topo in the sandbox.
-    fn must_succeed<'t>(&self, arguments: impl IntoIterator<Item = &'t OsStr>, stdout: Stdio) -> Result<(), Failure> {
-        let exit = self.stages.run_with(arguments, |command| {
+    fn must_succeed(&self, arguments: &[&str], stdout: Stdio) -> Result<(), Failure> {
+        let exit = self.stages.run_with(arguments.iter().map(OsStr::new), |command| {
             command.stdout(stdout);
         })?;
         match exit {
@@ -264,62 +278,82 @@ impl Import<'_> {
 
     /// Runs a step. Returns what it does that no lab file can say.
     fn step(&self, step: &Step) -> Result<Vec<Omitted>, Failure> {
-        let (settings, trace) = (self.workspace.path("bashrc"), self.workspace.path("trace"));
-        let prepared = fs::write(&settings, bash_settings(&trace)).and_then(|()| fs::write(&trace, ""));
-        prepared.map_err(|error| Failure::with_cause("cannot write a temporary file", error))?;
+        let trace = self.workspace.path("trace");
+        let exit = self.trace(step, &trace)?;
+        let mut omitted = self.unsupported(step, &trace)?;
+        let failure = match exit {
+            Exit::Status(0) => return Ok(omitted),
+            Exit::Status(status) => format!("it failed with status {status}"),
+            // The user has interrupted it.
+            Exit::Signal(Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT) => {
+                return Err(Failure { status: exit.status(), ..Failure::reported() });
+            }
+            Exit::Signal(signal) => format!("it was ended by {signal}"),
+        };
+        let what = match &step.action {
+            Action::Script(file) if step.namespace.is_host() => {
+                return Err(Failure::new(format!("`{file}`: {failure}")).hint("its own messages are above"));
+            }
+            Action::Script(file) => format!("{file} of {}", step.namespace),
+            Action::Command(line) => format!("{}: {line}", step.place),
+        };
+        omitted.push(Omitted { what, reason: failure });
+        Ok(omitted)
+    }
+
+    /// Runs a step by bash, which writes its commands to the trace.
+    fn trace(&self, step: &Step, trace: &Path) -> Result<Exit, Failure> {
+        let settings = self.workspace.path(SETTINGS);
+        let prepared = fs::write(&settings, bash_settings(trace)).and_then(|()| fs::write(trace, ""));
+        // Standard output is for the lab file.
+        let stdout = prepared.and_then(|()| io::stderr().as_fd().try_clone_to_owned());
+        let stdout = stdout.map_err(|error| Failure::with_cause("cannot write a temporary file", error))?;
         let mut arguments: Vec<OsString> = ["exec", step.namespace.as_str(), "--", "bash"].map(OsString::from).into();
         match &step.action {
             Action::Command(line) => arguments.extend(["-c".into(), line.into()]),
-            Action::Script(file) => arguments.push(self.beside.join(file).into()),
+            Action::Script(file) => arguments.push(Path::new(".").join(self.beside.join(file)).into()),
         }
-        let exit = self.stages.run_with(arguments.iter().map(OsString::as_os_str), |command| {
-            command.env("BASH_ENV", &settings).stdin(Stdio::null());
-            // Standard output is for the lab file.
-            if let Ok(stderr) = nix::unistd::dup(io::stderr()) {
-                command.stdout(stderr);
-            }
-        })?;
-        let failure = match exit {
-            Exit::Status(0) => None,
-            Exit::Status(status) => Some(format!("it failed with status {status}")),
-            Exit::Signal(_) => return Err(Failure { status: exit.status(), ..Failure::reported() }),
-        };
+        self.stages.run_with(arguments.iter().map(OsString::as_os_str), |command| {
+            command.env("BASH_ENV", &settings).stdin(Stdio::null()).stdout(stdout);
+        })
+    }
+
+    /// Returns the commands of a step that no lab file can say.
+    fn unsupported(&self, step: &Step, trace: &Path) -> Result<Vec<Omitted>, Failure> {
         let script = match &step.action {
             Action::Command(line) => line.clone(),
-            Action::Script(file) => fs::read_to_string(self.beside.join(file)).unwrap_or_default(),
+            Action::Script(file) => String::from_utf8_lossy(&fs::read(self.beside.join(file)).unwrap_or_default()).into_owned(),
         };
-        let traced = commands::traced(&fs::read_to_string(&trace).unwrap_or_default(), &commands::functions(&script));
-        let unsaid = |place: String, what: &str| Omitted {
-            what: format!("{place}: {}", escape(what)),
-            reason: "no lab file can say what it does".to_owned(),
-        };
-        let mut omitted: Vec<Omitted> = match &step.action {
-            Action::Command(_) => traced.iter().map(|(_, command)| unsaid(step.place.clone(), command)).collect(),
-            Action::Script(file) => traced.iter().map(|(line, command)| unsaid(format!("{file} line {line}"), command)).collect(),
-        };
-        match (failure, &step.action) {
-            (None, _) => {}
-            (Some(failure), Action::Script(file)) if step.namespace.is_host() => {
-                return Err(Failure::new(format!("`{file}`: {failure}")).hint("its own messages are above"));
-            }
-            (Some(failure), Action::Script(file)) => omitted.push(Omitted { what: file.clone(), reason: failure }),
-            (Some(failure), Action::Command(line)) => {
-                omitted.push(Omitted { what: format!("{}: {}", step.place, escape(line)), reason: failure });
-            }
-        }
-        Ok(omitted)
+        let traced = commands::traced(&read_temporary(trace)?, SETTINGS, &commands::functions(&script));
+        let omitted = traced.into_iter().map(|Traced { file, line, command }| {
+            let place = if file.is_empty() { step.place.clone() } else { format!("{file} line {line}") };
+            Omitted { what: format!("{place}: {command}"), reason: "no lab file can say what it does".to_owned() }
+        });
+        Ok(omitted.collect())
     }
 }
+
+fn read_temporary(path: &Path) -> Result<String, Failure> {
+    let bytes = fs::read(path).map_err(|error| Failure::with_cause("cannot read a temporary file", error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The name of the file that bash reads first.
+const SETTINGS: &str = "topo-import-settings";
 
 /// What bash reads first: it writes each command to the trace, and needs no sudo(8), which does not work in a sandbox.
 fn bash_settings(trace: &Path) -> String {
     let trace = trace.display().to_string().replace('\'', "'\\''");
+    let with_argument = commands::SUDO_ARGUMENTS.join("|");
     format!(
-        "unset BASH_ENV\n\
-         sudo() {{ while [ $# -gt 0 ]; do case $1 in -*|*=*) shift;; *) break;; esac; done; \"$@\"; }}\n\
+        "sudo() {{\n\
+         \x20 local -; set +x\n\
+         \x20 while [ $# -gt 0 ]; do case $1 in {with_argument}) shift 2;; -*|*=*) shift;; *) break;; esac; done\n\
+         \x20 \"$@\"\n\
+         }}\n\
          exec {{BASH_XTRACEFD}}>>'{trace}'\n\
          PS4='{}'\n\
          set -x\n",
-        commands::PROMPT
+        commands::prompt()
     )
 }

@@ -1,6 +1,9 @@
 //! Finds what somebody has configured in a namespace and no lab file can say: queueing disciplines, nftables, nexthop objects.
+//!
+//! The numbers are those of linux/rtnetlink.h, linux/pkt_sched.h, linux/netfilter/nfnetlink.h and linux/netfilter/nf_tables.h.
 
 use netlink_packet_core::NlasIterator;
+use nix::libc;
 
 use crate::kernel::linux::wire::{DumpError, Socket};
 use crate::resource::link::Ifindex;
@@ -24,13 +27,21 @@ pub enum Unsaid {
 /// Looks into the namespace of the socket and of the calling thread.
 ///
 /// # Errors
-/// Fails if the kernel does not answer. One that has no nftables has no tables.
+/// Fails if the kernel does not answer. One that lacks any of this has none of it.
 pub fn in_this_namespace(socket: &mut Socket) -> Result<Vec<Unsaid>, DumpError> {
-    let mut found = qdiscs(socket)?;
-    found.extend(tables()?.into_iter().map(Unsaid::Table));
-    let nexthops = nexthops(socket)?;
+    let mut found = if_supported(qdiscs(socket))?;
+    found.extend(if_supported(tables())?.into_iter().map(Unsaid::Table));
+    let nexthops = if_supported(nexthops(socket))?;
     found.extend((nexthops > 0).then_some(Unsaid::Nexthops(nexthops)));
     Ok(found)
+}
+
+/// Returns nothing if the kernel does not know the request, or not the subsystem of netfilter.
+fn if_supported<T: Default>(found: Result<T, DumpError>) -> Result<T, DumpError> {
+    match found {
+        Err(DumpError::Refused(errno)) if matches!(errno.number, libc::EOPNOTSUPP | libc::EINVAL) => Ok(T::default()),
+        found => found,
+    }
 }
 
 /// Finds the queueing disciplines with a handle: those that the kernel makes by itself have none.
@@ -73,9 +84,12 @@ fn tables() -> Result<Vec<String>, DumpError> {
     const NFT_MSG_GETTABLE: u16 = NFT_MSG_NEWTABLE | 1;
     const NFGENMSG: usize = 4;
     const NFTA_TABLE_NAME: u16 = 1;
-    let Ok(mut socket) = Socket::open_netfilter() else { return Ok(Vec::new()) };
+    let mut socket = match Socket::open_netfilter() {
+        Err(error) if error.raw_os_error() == Some(libc::EPROTONOSUPPORT) => return Ok(Vec::new()),
+        socket => socket?,
+    };
     let mut found = Vec::new();
-    let listed = socket.list(NFT_MSG_GETTABLE, &[0; NFGENMSG], |kind, body| {
+    socket.list(NFT_MSG_GETTABLE, &[0; NFGENMSG], |kind, body| {
         if let (NFT_MSG_NEWTABLE, Some(family)) = (kind, body.first()) {
             let family = match family {
                 1 => "inet",
@@ -90,12 +104,8 @@ fn tables() -> Result<Vec<String>, DumpError> {
             found.push(format!("{family} {}", name.unwrap_or_default()));
         }
         Ok(())
-    });
-    match listed {
-        // Without the module, the subsystem is unknown (EINVAL) or not there.
-        Err(_) if found.is_empty() => Ok(found),
-        listed => listed.map(|()| found),
-    }
+    })?;
+    Ok(found)
 }
 
 fn attribute(bytes: &[u8], wanted: u16) -> Option<Vec<u8>> {
