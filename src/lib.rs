@@ -44,12 +44,13 @@
 //!   `resource/object` the trait of all other objects (addresses, routes, ...) with their registry, and each of them has a folder.
 //! * `state`: a network as typed maps. `graph`: what needs what. `readiness`: what the kernel does later, and how long that takes. `spec`, `lower`, `raise`: the lab file, the
 //!   state that it asks for, and back. `diff`, `plan`, `report`: the difference of two states, the operations in their order, and how they are shown.
-//!   `projection`: states without what people need not read, for `show`, `diff` and `export`. `selection`: a part of a lab, for `--only`.
+//!   `projection`: states without what people need not read, for `show`, `diff` and `export`. `import`: labs of other tools.
+//!   `selection`: a part of a lab, for `--only`. `adoption`: what the user asks a lab to take over.
 //! * `watch`: what `topo watch` has to remember. The notifications come from `kernel/linux/monitor`, the loop is `cli/watch`.
 //! * `snapshot`, `live`: what a kernel reported, and which part of that belongs to a lab.
 //! * `resource/node`: nodes, what a namespace has beyond its network; its parts are resources of one type, see `resource/node/part`. Each node
 //!   has an init, `kernel/linux/node`.
-//! * `kernel`: both kernels. `apply`: executes a plan, and rolls back. `import`: labs of other tools. `runtime`, `sandbox`, `cli`: the command.
+//! * `kernel`: both kernels. `apply`: executes a plan, and rolls back. `runtime`, `sandbox`, `cli`: the command.
 //!
 //! A new kind of link, or a new sort of object, is one new file or folder and a line in its registry: CONTRIBUTING.md has the steps.
 
@@ -77,10 +78,11 @@ mod readiness;
 mod record;
 
 mod diff;
-mod import;
 mod plan;
 mod projection;
 mod report;
+
+mod import;
 mod selection;
 mod watch;
 
