@@ -122,7 +122,7 @@ impl Part<'_> {
         let of_rest = live.parts.iter().filter(|((name, _), _)| is_kept(name));
         merged.parts = of_chosen.chain(of_rest).map(|(id, part)| (id.clone(), part.clone())).collect();
         merged.adopt = desired.adopt.clone();
-        merged.adopt.named.retain(|id| merged.links.contains_key(id));
+        merged.adopt.named.retain(|id| merged.links.contains_key(id) || desired.link(id).is_none());
         merged
     }
 

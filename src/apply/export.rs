@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Goal;
 use crate::kernel::{Kernel, ObserveError};
 use crate::name::{LinkId, LinkName, NamespaceName};
-use crate::projection::{Omitted, referenced};
+use crate::projection::{Omitted, referenced, to_observe};
 use crate::resource::link::{Kind, Link, LinkSettings};
 use crate::resource::object::table::{self, ForeignLists, Registered, Tables, Visit};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
@@ -30,9 +30,9 @@ pub fn observe_foreign(kernel: &mut impl Kernel, goal: &mut Goal) -> Result<Fore
     loop {
         let live = goal.own(kernel.observe(&goal.interest)?);
         if !widen(goal, &live, &mut rejected) {
-            let reason = || "its other end is not in the lab".to_owned();
+            let reason = "its other end, or the bridge that it is a port of, cannot be in the lab";
             let mut omitted: Vec<Omitted> =
-                rejected.iter().map(|id: &LinkId| Omitted { what: id.to_string(), reason: reason() }).collect();
+                rejected.iter().map(|id: &LinkId| Omitted { what: id.to_string(), reason: reason.to_owned() }).collect();
             let present = live.foreign_objects.get(&NamespaceName::host()).map(|objects| &objects.present);
             let interest = Arc::make_mut(&mut goal.interest);
             present.inspect(|present| table::visit(&mut AdoptObjects { present, interest, omitted: &mut omitted }));
@@ -51,6 +51,10 @@ pub fn observe_sysctls(
     sysctls: BTreeMap<(NamespaceName, SysctlKey), Sysctl>,
 ) -> Result<Live, ObserveError> {
     Arc::make_mut(&mut goal.interest).sysctls.extend(sysctls);
+    let live = goal.own(kernel.observe_again(&goal.interest, &BTreeSet::new())?);
+    // A link that was there before its `default` was set has a value of its own.
+    let Some(wider) = to_observe(&goal.interest, &live.state) else { return Ok(live) };
+    goal.interest = Arc::new(wider);
     Ok(goal.own(kernel.observe_again(&goal.interest, &BTreeSet::new())?))
 }
 
@@ -70,7 +74,10 @@ fn widen(goal: &mut Goal, live: &Live, rejected: &mut BTreeSet<LinkId>) -> bool 
         interest.adopt.named.iter().filter(|id| id.namespace.is_host()).map(|id| (id.clone(), live.state.link(id))).collect();
     let mut is_wider = false;
     for (id, link) in adopted {
-        let leads_elsewhere = link.is_some_and(|link| link.kind.is_pair() && link.kind.peer().is_none());
+        let is_end = link.is_some_and(|link| link.kind.is_pair() && link.kind.peer().is_none());
+        // Ports of bridges that the lab cannot own.
+        let master = link.and_then(|link| Some(LinkId::new(&id.namespace, link.settings.master?)));
+        let leads_elsewhere = is_end || master.is_some_and(|master| interest.link(&master).is_some_and(|link| link.external));
         let is_device = link.is_some_and(|link| matches!(&link.kind, Kind::Device(_)));
         // What was asked for and is not there belongs to another lab.
         let is_of_others = link.is_none() && (needed.contains(&id) || ports.contains(&id));

@@ -33,7 +33,14 @@ pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &s
     let top = entries(document);
     let own_name = get(top, "name").and_then(|entry| scalar(&entry.value)).unwrap_or(file_name);
     let topology = get(top, "topology").ok_or_else(|| ImportError::invalid("the file", "there is no `topology`"))?;
-    let topology = entries(&topology.value);
+    let topology = map(&topology.value, "topology")?;
+    for key in ["defaults", "kinds", "groups", "nodes"] {
+        get(topology, key).map_or(Ok(&[][..]), |entry| map(&entry.value, key))?;
+    }
+    if get(topology, "links").is_some_and(|entry| !matches!(entry.value.content, Content::Sequence(_)) && !entry.value.is_null())
+    {
+        return Err(ImportError::invalid("`links`", "it is no list"));
+    }
     let mut imported = Topology {
         locator: &locator,
         builder: Builder::new(lab.unwrap_or_else(|| lab_name(own_name))),
@@ -90,7 +97,7 @@ impl Topology<'_, '_> {
         let kind_of = |keys| get(keys, "kind").and_then(|entry: &Entry<'_>| scalar(&entry.value));
         let word = kind_of(own).or_else(|| kind_of(group)).or_else(|| kind_of(shared.defaults)).unwrap_or("linux");
         let kind = match word {
-            "bridge" => Kind::Bridge,
+            "bridge" | "ovs-bridge" => Kind::Bridge,
             "host" => Kind::Host,
             _ => Kind::Namespace,
         };
@@ -110,6 +117,9 @@ impl Topology<'_, '_> {
             }
             Kind::Host => NamespaceName::host(),
         };
+        if word == "ovs-bridge" {
+            self.omitted.push(left_out(&place, &format!("{}.kind", node.key), "it is a bridge of Linux here"));
+        }
         self.nodes.push((node.key.to_string(), kind));
         // Commands and settings of all levels count, the most general ones first.
         for keys in [shared.defaults, of_kind, group, own] {
@@ -150,7 +160,8 @@ impl Topology<'_, '_> {
 
     fn commands(&mut self, keys: &[Entry<'_>], namespace: &NamespaceName) {
         let Some(commands) = get(keys, "exec") else { return };
-        for command in items(&commands.value) {
+        let one = std::slice::from_ref(&commands.value);
+        for command in if scalar(&commands.value).is_some() { one } else { items(&commands.value) } {
             if let Some(text) = scalar(command) {
                 let place = self.place(command.span);
                 self.steps.push(Step { place, namespace: namespace.clone(), action: Action::Command(text.to_owned()) });
@@ -162,6 +173,15 @@ impl Topology<'_, '_> {
         let keys = entries(link);
         let place = self.place(link.first_span());
         let word = get(keys, "type").and_then(|entry| scalar(&entry.value)).unwrap_or(VETH);
+        if word == "host"
+            && let Some((endpoint, outer)) =
+                get(keys, "endpoint").zip(get(keys, "host-interface").and_then(|entry| scalar(&entry.value)))
+        {
+            let Some(end) = self.end(&endpoint.value, &place)? else { return Ok(()) };
+            let inner = LinkId::new(&end.namespace, self.interface(&end.interface, &place)?);
+            let outer = LinkId::new(&NamespaceName::host(), self.interface(outer, &place)?);
+            return self.builder.add_link([(inner, end.settings), (outer, Map::new())], None, &place);
+        }
         if word != VETH {
             let reason = if word == "dummy" { "declare it as a `dummy`" } else { OUTSIDE };
             self.omitted.push(left_out(&place, &format!("a link of the type {word}"), reason));
@@ -190,12 +210,24 @@ impl Topology<'_, '_> {
                     self.builder.add_bridge(bridge, Some(port));
                     LinkId::new(&NamespaceName::host(), port)
                 }
-                None => LinkId::new(&namespace, parse_name(&interface, &place)?),
+                None => LinkId::new(&namespace, self.interface(&interface, &place)?),
             };
             ends.push((id, settings));
         }
         let ends: [End; 2] = ends.try_into().map_err(|_| ImportError::invalid(&place, "a link has two endpoints"))?;
         self.builder.add_link(ends, mtu, &place)
+    }
+
+    /// Returns the name of an interface: `ethernet-1/3` becomes `ethernet-1-3`, and that is listed.
+    fn interface(&mut self, text: &str, place: &str) -> Result<LinkName, ImportError> {
+        if let Ok(name) = text.parse() {
+            return Ok(name);
+        }
+        let changed: String =
+            text.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' }).collect();
+        let name = parse_name(&changed, place)?;
+        self.omitted.push(left_out(place, &format!("the name {text}"), &format!("the interface is called `{name}`")));
+        Ok(name)
     }
 
     /// Returns an end of a link; `None` if it is not in the lab.
@@ -242,6 +274,15 @@ struct Endpoint {
     /// The bridge in `host` whose port it is to be.
     bridge: Option<LinkName>,
     settings: Map<String, Value>,
+}
+
+/// Returns the entries of a map, which may be empty.
+fn map<'a, 't>(node: &'a Node<'t>, key: &str) -> Result<&'a [Entry<'t>], ImportError> {
+    match &node.content {
+        Content::Mapping(entries) => Ok(entries),
+        _ if node.is_null() => Ok(&[]),
+        Content::Scalar(_) | Content::Sequence(_) => Err(ImportError::invalid(format!("`{key}`"), "it is no map")),
+    }
 }
 
 fn entries<'a, 't>(node: &'a Node<'t>) -> &'a [Entry<'t>] {
@@ -300,6 +341,7 @@ topology:
     - type: veth
       endpoints: [{ node: r2, interface: eth2, mac: \"02:00:00:00:00:01\" }, { node: host, interface: up0 }]
     - endpoints: [\"br:p9\", \"mgmt-net:x\"]
+    - { type: host, endpoint: { node: r1, interface: ethernet-1/3 }, host-interface: up1 }
     - { type: dummy, endpoint: { node: r1, interface: d0 } }
 mgmt: { network: x }
 ";
@@ -322,6 +364,7 @@ links:
   - endpoints:
       - { interface: r2:eth2, mac: 02:00:00:00:00:01 }
       - host:up0
+  - endpoints: [r1:ethernet-1-3, host:up1]
 ";
         assert_eq!(yaml, expected);
         let places: Vec<_> = steps.iter().map(|step| (step.place.as_str(), step.namespace.as_str())).collect();
@@ -330,7 +373,7 @@ links:
         assert_eq!(
             omitted,
             [
-                "line 20: mgmt",
+                "line 21: mgmt",
                 "line 4: kinds.linux.image",
                 "line 8: r1.image",
                 "line 18: a link",
@@ -344,6 +387,9 @@ links:
         for (text, error) in [
             ("name: a", "the file: there is no `topology`"),
             ("topology: { nodes: { 'a b': {} } }", "line 1: "),
+            ("topology: { nodes: [a] }", "`nodes`: it is no map"),
+            ("topology: []", "`topology`: it is no map"),
+            ("topology: { links: 5 }", "`links`: it is no list"),
             ("topology: { nodes: { a: {} }, links: [{ endpoints: [\"a:e\", \"b:e\"] }] }", "line 1: there is no node `b`"),
             ("topology: { nodes: { a: {}, b: {} }, links: [{ endpoints: [\"a:e\"] }] }", "line 1: a link has two endpoints"),
         ] {

@@ -17,6 +17,8 @@ const HARMLESS: [&str; 86] = [
 const OBJECTS: [&str; 8] = ["address", "addr", "link", "route", "rule", "neighbor", "neighbour", "netns"];
 /// Objects of bridge(8) that lab files have words for.
 const BRIDGE_OBJECTS: [&str; 1] = ["link"];
+/// What one does with an object to look at it.
+const SHOWING: [&str; 6] = ["show", "list", "ls", "lst", "help", "get"];
 /// Words of `ip link` and `ip address` whose effects are lost. A vxlan has a `group` that is none of links.
 const LOST_WORDS: [&str; 6] = ["alias", "xdp", "vf", "token", "proto_down", "group"];
 /// Commands that run another one, each with its options that have an argument.
@@ -65,6 +67,18 @@ pub fn functions(script: &str) -> BTreeSet<String> {
     script.lines().filter_map(definition).collect()
 }
 
+/// Returns the program that a script is for, if that is no shell like bash.
+pub fn foreign_interpreter(script: &str) -> Option<String> {
+    let words: Vec<&str> = script.lines().next()?.strip_prefix("#!")?.split_whitespace().collect();
+    let name = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+    let program = match words.as_slice() {
+        [env, rest @ ..] if name(env) == "env" => name(rest.iter().find(|word| !word.starts_with('-'))?),
+        [program, ..] => name(program),
+        [] => return None,
+    };
+    (!matches!(program.as_str(), "sh" | "bash" | "dash" | "ash" | "ksh" | "mksh" | "busybox")).then_some(program)
+}
+
 /// Returns the command that others run, such as sudo(8) or `ip netns exec`.
 fn innermost(words: &[String]) -> &[String] {
     let mut words = words;
@@ -73,6 +87,8 @@ fn innermost(words: &[String]) -> &[String] {
         let program = first.rsplit('/').next().unwrap_or_default();
         let runner = RUNNERS.iter().find(|(name, _)| *name == program);
         let skipped = match (runner, program) {
+            // An array.
+            _ if is_assignment(first) && first.contains('(') => words.len(),
             _ if is_assignment(first) => 1,
             (Some((_, with_argument)), _) => 1 + options(&words[1..], with_argument),
             (None, "ip") => match inside(&words[1..]) {
@@ -111,6 +127,9 @@ fn is_supported_by(words: &[&str], objects: &[&str]) -> bool {
         }
     }
     let Some(object) = rest.next() else { return true };
+    if rest.peek().is_some_and(|verb| SHOWING.contains(verb)) {
+        return true;
+    }
     let is_known = objects.iter().any(|known| abbreviates(object, known));
     let is_lost = |word: &str| LOST_WORDS.contains(&word) && !(word == "group" && words.contains(&"vxlan"));
     is_known && !rest.any(is_lost)
@@ -211,10 +230,25 @@ mod tests {
             "nice -n 5 ip link",
             "sh -c 'ip link set a up 2>&1'",
             "bash other.sh",
+            "NS=(r1 r2)",
+            "ip tunnel show",
             "ip",
             "",
         ] {
             assert_eq!(unsupported(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn scripts_of_other_languages_are_recognised() {
+        for (line, program) in [
+            ("#!/bin/sh -e", None),
+            ("#!/usr/bin/env bash", None),
+            ("#!/usr/bin/env -S python3 -u", Some("python3")),
+            ("#! /usr/bin/perl", Some("perl")),
+            ("ip link", None),
+        ] {
+            assert_eq!(foreign_interpreter(line).as_deref(), program, "{line}");
         }
     }
 

@@ -120,7 +120,10 @@ fn connect(builder: &mut Builder, domain: &str, members: &[Member<'_>]) -> Resul
         return builder.add_link([end(one)?, end(other)?], None, &one.place);
     }
     let place = members.first().map_or("lab.conf", |member| &member.place);
-    let bridge: LinkName = parse_name(domain, place)?;
+    let bridge: LinkName = match domain.parse() {
+        Ok(name) => name,
+        Err(_) => builder.port_name(None, &LinkId::new(&NamespaceName::host(), parse_name("domain", place)?)),
+    };
     builder.add_bridge(bridge, None);
     for member in members {
         let end = end(member)?;

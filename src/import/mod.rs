@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::name::{LabName, LinkId, LinkName, NameError, NamespaceName};
+use crate::name::{HOST, LabName, LinkId, LinkName, NameError, NamespaceName};
 use crate::projection::Omitted;
 use crate::spec::LabFile;
+use crate::spec::file::{InterfaceSpec, NamespaceSpec};
 
 /// Why the file of another tool cannot be imported.
 #[derive(Debug, thiserror::Error)]
@@ -178,4 +179,39 @@ pub fn lab_name(text: &str) -> LabName {
 
 fn left_out(place: &str, what: &str, reason: &str) -> Omitted {
     Omitted { what: format!("{place}: {what}"), reason: reason.to_owned() }
+}
+
+/// Replaces a name of a namespace by `host` in all keys and texts.
+pub fn renamed(value: Value, name: &str) -> Value {
+    let text = |text: &str| match text.strip_prefix(name) {
+        Some("") => HOST.to_owned(),
+        Some(rest) if rest.starts_with([':', ' ']) => format!("{HOST}{rest}"),
+        _ => text.to_owned(),
+    };
+    match value {
+        Value::String(string) => text(&string).into(),
+        Value::Array(items) => items.into_iter().map(|item| renamed(item, name)).collect(),
+        Value::Object(keys) => {
+            keys.into_iter().map(|(key, value)| (text(&key), renamed(value, name))).collect::<Map<_, _>>().into()
+        }
+        other => other,
+    }
+}
+
+/// Returns a lab without the settings of `host` that another one has, too, and without its `lo`: those of a new sandbox are no part of what is
+/// imported.
+pub fn without(mut lab: LabFile, before: &LabFile) -> LabFile {
+    let host = NamespaceName::host();
+    let Some(space) = lab.namespaces.get_mut(&host) else { return lab };
+    let known = before.namespaces.get(&host);
+    space.sysctls.retain(|key, value| known.and_then(|known| known.sysctls.get(key)) != Some(value));
+    let lo = space.interfaces.get_mut(&LinkName::LOOPBACK);
+    if let Some(lo) = lo {
+        lo.up = None;
+    }
+    space.interfaces.retain(|name, interface| !name.is_loopback() || **interface != InterfaceSpec::default());
+    if *space == NamespaceSpec::default() {
+        lab.namespaces.remove(&host);
+    }
+    lab
 }

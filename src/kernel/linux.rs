@@ -39,6 +39,7 @@ use self::wire::Socket;
 use super::{ExecuteError, Kernel, ObserveError, Progress};
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::operation::Operation;
+use crate::projection::Omitted;
 use crate::record::Record;
 use crate::resource::node::{Part, PartKey};
 use crate::resource::sysctl::{Sysctl, SysctlKey, changed};
@@ -77,6 +78,8 @@ pub struct Linux {
     is_read_only: bool,
     /// The namespace that topo was started in.
     host: OpenNamespace,
+    /// What tells it from others.
+    host_identity: (u64, u64),
     /// The lab's own namespaces.
     namespaces: BTreeMap<NamespaceName, OpenNamespace>,
     /// The last observation of them and of `host`.
@@ -105,6 +108,7 @@ impl Linux {
         let connect = || {
             let host = OpenNamespace::of_this_thread()?;
             Ok(Self {
+                host_identity: netns::identity(&host.file)?,
                 lab,
                 threads: NamespaceThreads::start(THREADS)?,
                 is_read_only: false,
@@ -293,17 +297,46 @@ impl Linux {
     }
 }
 
-/// Returns the names of the namespaces under /run/netns that a lab may have, and the other entries.
+/// Returns the names under /run/netns that a lab can use, sorted, and those that it cannot, with the reasons as clauses. A lab cannot have the
+/// namespace that the calling thread is in, nor a second name of a namespace.
 ///
 /// # Errors
-/// Fails if the directory cannot be read.
-pub fn namespace_names() -> io::Result<(Vec<NamespaceName>, Vec<String>)> {
+/// Fails if the directory or an entry cannot be read.
+pub fn namespace_names() -> io::Result<(Vec<NamespaceName>, Vec<Omitted>)> {
     let Some(directory) = Directory::open()? else { return Ok(<_>::default()) };
-    let (names, mut others) = directory.all_names()?;
-    let (reserved, names) = names.into_iter().partition(NamespaceName::is_host);
-    let reserved: Vec<NamespaceName> = reserved;
-    others.extend(reserved.iter().map(ToString::to_string));
-    Ok((names, others))
+    let (names, invalid) = directory.all_names()?;
+    let omitted = |name: &dyn std::fmt::Display, reason: String| Omitted { what: name.to_string(), reason };
+    let mut unusable: Vec<_> = invalid.iter().map(|name| omitted(name, "no lab file can have this name".to_owned())).collect();
+    let mut seen = BTreeMap::from([(netns::identity(&netns::of_this_thread()?)?, "host".to_owned())]);
+    let mut usable = Vec::new();
+    for name in names {
+        let identity = match directory.look(&name)? {
+            Some(Entry::Namespace(file)) => Some(netns::identity(&file)?),
+            Some(Entry::File(_) | Entry::Other(_)) | None => None,
+        };
+        let known = identity.and_then(|identity| seen.get(&identity));
+        if name.is_host() {
+            unusable.push(omitted(&name, "the name is reserved".to_owned()));
+        } else if let Some(known) = known {
+            unusable.push(omitted(&name, format!("it is another name of `{known}`")));
+        } else {
+            seen.extend(identity.map(|identity| (identity, name.to_string())));
+            usable.push(name);
+        }
+    }
+    Ok((usable, unusable))
+}
+
+/// Gives the network namespace of the calling thread a name, if it has not got it already, and leaves it for a new one.
+///
+/// # Errors
+/// Fails if the system does not allow it.
+pub fn leave_under_name(name: &NamespaceName) -> io::Result<()> {
+    let directory = Directory::open_or_create()?;
+    match directory.publish(name, "") {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => netns::enter_new(),
+    }
 }
 
 /// Opens the existing ones of these namespaces.

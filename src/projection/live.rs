@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::diff::Inheritance;
-use crate::name::{LinkId, NamespaceName, escape};
+use crate::name::{LinkId, LinkName, NamespaceName, escape};
 use crate::record::Record;
 use crate::resource::link::rules::{Flags, ParentRule};
 use crate::resource::link::{Kind, Link, LinkSettings};
@@ -18,7 +18,7 @@ use crate::resource::sysctl::{Sysctl, SysctlKey};
 use crate::state::State;
 
 /// What a lab file cannot describe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Omitted {
     /// The link or the file.
     pub what: String,
@@ -155,6 +155,9 @@ fn omit_links(state: &mut State) -> Vec<Omitted> {
 
 /// Returns why no lab file can ask for a link.
 fn inexpressible(state: &State, id: &LinkId, link: &Link) -> Option<String> {
+    if id.name.as_str().parse::<LinkName>().is_err() {
+        return Some("no lab file can have its name".to_owned());
+    }
     if link.external || link.kind.is_loopback() {
         return None;
     }

@@ -96,13 +96,63 @@ fn what_cannot_be_adopted_is_told() {
         topo(&["apply", "--adopt", "host:br0", &file]).exits(1).says("`host:br0` cannot be adopted: it does not exist");
         topo(&["apply", "--adopt", "host:br9", &file])
             .exits(1)
-            .says("`host:br9` cannot be adopted: the lab declares no such link");
+            .says("`host:br9` cannot be adopted: the lab declares no such namespace, nor such a link");
         topo(&["apply", "--adopt", "a:eth0", &file]).exits(1).says("`a:eth0` cannot be adopted");
         assert_restored(&before);
         apply(&lab("name: owner\nnamespaces: { host: { interfaces: { br0: { bridge: { ports: [] } } } } }\n"));
         let before = settled_fingerprint();
         topo(&["apply", "--adopt", "host:br0", &file]).exits(1).says("a bridge of the lab `owner`");
         assert_restored(&before);
+    });
+}
+
+#[test]
+fn foreign_routes_keep_their_source_when_its_address_is_taken_over() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        sh("ip netns add a; ip link add ha type veth peer name eth0 netns a; ip link set ha up; ip -n a link set eth0 up
+            ip link add o1 type veth peer name o2; ip link set o1 up; ip link set o2 up
+            ip address add 2001:db8::1/64 dev ha nodad; ip address add 192.0.2.1/24 dev ha
+            ip -6 route add 2001:dead::/48 via 2001:db8::9 src 2001:db8::1; ip -6 route add 2001:dea2::/48 via fe80::9 dev o1 src 2001:db8::1
+            ip route add 198.51.100.0/24 via 192.0.2.9 src 192.0.2.1");
+        let routes = || {
+            let shown = [
+                &["-6", "route", "show", "2001:dead::/48"],
+                &["-6", "route", "show", "2001:dea2::/48"],
+                &["-4", "route", "show", "198.51.100.0/24"],
+            ];
+            shown.map(|arguments| text("ip", arguments.as_slice()))
+        };
+        let before = routes();
+        let file = lab(&topo(&["export"]).ok().stdout);
+        topo(&["apply", "--adopt", "all", &file]).ok().says("removed and added again");
+        assert_eq!(routes(), before);
+        assert_no_changes(&file);
+    });
+}
+
+#[test]
+fn a_namespace_is_taken_over_and_given_back_after_a_failure() {
+    in_namespaces(|| {
+        sh("ip netns add a; ip -n a link set lo alias mine; ip netns add b");
+        apply(&lab("name: owner\nnamespaces: { c: {} }\n"));
+        let before = settled_fingerprint();
+        let file =
+            |more: &str| lab(&format!("name: taker\nnamespaces:\n  a: {{ interfaces: {{ lo: {{ up: false }} }}{more} }}\n"));
+        topo(&["plan", &file("")]).exits(1).says("--adopt a");
+        topo(&["plan", "--adopt", "b", &file("")]).exits(1).says("`b` cannot be adopted: the lab declares no such namespace");
+        let refused = file(", sysctls: { net.ipv4.ip_forward: rubbish }");
+        topo(&["apply", "--adopt", "a", &refused]).exits(1).says("as it was before");
+        assert_restored(&before);
+        let others = lab("name: taker\nnamespaces: { c: {} }\n");
+        topo(&["apply", "--adopt", "c", &others]).exits(1).says("a namespace of the lab `owner`");
+        topo(&["apply", "--adopt", "a", &file("")]).ok().says("~ loopback lo  # adopted");
+        assert_no_changes(&file(""));
+        destroy("taker");
+        assert_eq!(super::harness::tools::namespaces(), ["b", "c"]);
+        destroy("owner");
     });
 }
 

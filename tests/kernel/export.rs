@@ -126,6 +126,42 @@ fn what_no_lab_file_can_say_is_listed() {
     });
 }
 
+#[test]
+fn what_would_do_harm_is_left_out() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge, Feature::Ipv6]) {
+            return;
+        }
+        apply(&lab("name: other\nnamespaces: { host: { interfaces: { obr: { bridge: {} } } } }\n"));
+        sh("ip netns add a; touch /run/netns/again /run/netns/me; mount --bind /run/netns/a /run/netns/again
+            mount --bind /proc/self/ns/net /run/netns/me
+            ip link add p type veth peer name e netns a; ip link set p up master obr
+            ip -n a link add 'a*b' type veth peer name x; ip -n a link set x up; ip -n a link set e up
+            ip netns exec a sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'");
+        let outcome = topo(&["export"]).ok();
+        let outcome = outcome
+            .says("the namespace `again` is left out: it is another name of `a`")
+            .says("the namespace `me` is left out: it is another name of `host`")
+            .says("`host:p` is left out: its other end, or the bridge that it is a port of, cannot be in the lab")
+            .says("`a:a*b` is left out: no lab file can have its name");
+        let file = lab(&outcome.stdout);
+        topo(&["validate", &file]).ok();
+        topo(&["plan", "--adopt", "all", &lab("name: x\nnamespaces: { me: {} }\n")])
+            .exits(1)
+            .says("`me` is in the way: a name of the namespace that topo runs in");
+        sh("ip -n a link delete x; ip link delete p; umount /run/netns/again /run/netns/me; rm /run/netns/again /run/netns/me
+            ip netns exec a sh -c 'echo 0 >/proc/sys/net/ipv6/conf/default/disable_ipv6'; ip -n a link add x type veth peer name y
+            ip netns exec a sh -c 'echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6'");
+        let file = lab(&topo(&["export"]).ok().stdout);
+        topo(&["apply", "--adopt", "all", &file]).ok();
+        // What was born before the default was set keeps its own value.
+        let disabled = topo(&["exec", "a", "--", "cat", "/proc/sys/net/ipv6/conf/x/disable_ipv6"]).ok();
+        assert_eq!(disabled.stdout, "0\n");
+        destroy("exported");
+        destroy("other");
+    });
+}
+
 /// Takes the marks away from everything, so that the lab is nobody's.
 const DISOWN: &str = "
     for namespace in $(ip netns list | cut -d ' ' -f 1); do ip -n $namespace link set lo alias ''; done

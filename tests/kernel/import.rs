@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::harness::fingerprint::assert_restored;
 use super::harness::tools::Outcome;
 use super::harness::{
-    Feature, User, apply, assert_no_changes, assert_view, destroy, in_namespaces, lab, needs, ping_ok, settled_fingerprint,
+    Feature, User, apply, assert_no_changes, assert_view, destroy, in_namespaces, ip, lab, needs, ping_ok, settled_fingerprint,
     settled_view, sh, topo, with_users,
 };
 
@@ -157,6 +157,7 @@ fn scripts_are_run_in_a_sandbox() {
                 ("what", "x"),
                 // topo gives both ends of a pair the same number of queues.
                 ("inexact.sh", "ip netns add a; ip link add e numtxqueues 3 type veth peer name f netns a\n"),
+                ("other.py", "#!/usr/bin/env python3\n"),
                 ("killed.sh", "kill -9 $$\n"),
             ],
         );
@@ -165,16 +166,41 @@ fn scripts_are_run_in_a_sandbox() {
         let imported = topo(&["import", &path("setup.sh")]).ok();
         assert_restored(&before);
         let imported = imported.says("`setup.sh line 19: tc qdisc show` is left out: no lab file can say what it does");
-        assert!(!imported.stderr.contains("exactly"), "{}", imported.stderr);
+        assert!(!imported.stderr.contains("exactly") && imported.stderr.matches("tc qdisc").count() == 1, "{}", imported.stderr);
         assert!(!imported.stdout.contains("\ndone\n"), "the script's own output goes to standard error");
         lives(&imported, "setup", || ping_ok("red", "10.0.0.2"));
         let inexact = topo(&["import", &path("inexact.sh")]).ok();
-        inexact.says("the lab file does not describe the network exactly");
+        inexact.says("the lab file does not describe `a:f` exactly");
         topo(&["import", &path("killed.sh")]).exits(1).says("`killed.sh`: it was ended by SIGKILL");
         topo(&["import", &path("broken.sh")]).exits(1).says("`broken.sh`: it failed with status");
+        topo(&["import", &path("other.py")]).exits(1).says("is a script for python3, not for a shell");
         topo(&["import", &path("what")]).exits(1).says("cannot tell what").says("--from script");
         topo(&["import", &path("none.sh")]).exits(1).says("cannot read");
         assert_restored(&before);
+    });
+}
+
+#[test]
+fn what_a_script_makes_in_host_is_imported() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge, Feature::Ipv6]) {
+            return;
+        }
+        let script = "
+            ip link add br0 type bridge; ip link set br0 up; ip address add 10.0.0.1/24 dev br0; ip address add 2001:db8::1/64 dev br0 nodad
+            ip link add v1 type veth peer name v2; ip link set v1 up master br0; ip link set v2 up
+            ip route add 10.9.0.0/16 via 10.0.0.2; ip rule add from 10.0.0.0/24 table 77 priority 500
+            ip neighbor add 10.0.0.7 lladdr 02:00:00:00:00:07 dev br0
+            echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter";
+        let file = written("host", &[("host.sh", script)]).join("host.sh");
+        let imported = topo(&["import", file.to_str().unwrap()]).ok();
+        assert_eq!(imported.stderr, "");
+        lives(&imported, "host", || {
+            assert_eq!(ip(&["route", "show", "10.9.0.0/16"])[0]["gateway"], "10.0.0.2");
+            assert_eq!(ip(&["rule", "show", "priority", "500"])[0]["table"], "77");
+            assert_eq!(ip(&["neighbor", "show", "nud", "permanent", "dev", "br0"])[0]["dst"], "10.0.0.7");
+        });
+        assert!(imported.stdout.contains("net.ipv4.conf.all.rp_filter: 1"), "{}", imported.stdout);
     });
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::show;
 use crate::adoption::Adoption;
@@ -10,13 +12,18 @@ use crate::apply::{self, Foreign, Goal};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::{Context, Format, Run};
+use crate::diff::Change;
 use crate::kernel::linux::privilege::{self, Capability};
-use crate::kernel::linux::{Linux, Unsaid, namespace_names};
-use crate::name::{LabName, LinkId, NamePattern, NamespaceName, escape};
+use crate::kernel::linux::{Linux, Unsaid, leave_under_name, namespace_names};
+use crate::lower;
+use crate::name::{LabName, LinkId, NamePattern, NamespaceName, SandboxName, escape};
 use crate::projection::{Described, Omitted};
+use crate::report::json::FORMAT_VERSION;
 use crate::report::yaml;
+use crate::resource::OWNER;
 use crate::resource::link::{Link, Marked};
-use crate::runtime::records;
+use crate::runtime::{records, tables};
+use crate::spec::LabFile;
 use crate::state::{Live, ResourceId, State};
 
 /// Print namespaces that topo did not make as a lab file
@@ -28,8 +35,8 @@ neighbours and settings. Of `host`, the file has the links that the namespaces
 are connected to: other ends of pairs, bridges and parents. What no lab file
 can say is a comment, and a warning.
 
-`topo apply --adopt all FILE` makes topo the owner of what is there, without
-changing it.
+`topo apply --adopt all FILE` makes topo the owner of what is there. What the
+file leaves out inside of the namespaces is removed then; the plan shows it.
 
 Examples:
   topo export                        Everything that no lab owns
@@ -46,9 +53,28 @@ pub struct ExportArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// For `topo import`: the namespaces may belong to the lab of this name already
-    #[arg(long, hide = true)]
-    of_lab: bool,
+    /// For `topo import`, in a sandbox of its own: gives `host` this name, exports it as a namespace, and lets the namespaces belong to the
+    /// lab of the name
+    #[arg(long, value_name = "NAME", hide = true)]
+    host_as: Option<NamespaceName>,
+}
+
+/// A network as a lab, as `topo export --json` prints it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(title = "topo export --json")]
+pub struct Report {
+    /// Incremented by incompatible changes.
+    format_version: u32,
+    /// The name of the lab.
+    lab: LabName,
+    /// The sandbox that the network is in; null on the machine itself.
+    sandbox: Option<SandboxName>,
+    /// The lab file that would make the network, without the values that the kernel gives by itself.
+    file: LabFile,
+    /// What is there, and no lab file can say.
+    omitted: Vec<Omitted>,
+    /// What would become otherwise if the lab took over the network: what is left out, and what only a new object can have.
+    changed: Vec<String>,
 }
 
 impl Run for ExportArgs {
@@ -61,12 +87,37 @@ impl Run for ExportArgs {
     }
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
+        if let Some(name) = &self.host_as {
+            leave_under_name(name).map_err(|error| Failure::with_cause("cannot leave the network namespace", error))?;
+        }
         privilege::keep(&[Capability::Trace])?;
         let mut kernel = Linux::read_only(self.name.clone())?;
         let (names, links) = self.chosen(context)?;
         let described = self.described(&mut kernel, names, &links, context)?;
         let (file, omitted) = yaml::file(&self.name, &described);
-        show::print(&self.name, file, omitted, self.json, context)?;
+        let changed = self.changed(&file, &mut kernel)?;
+        for omitted in &omitted {
+            context.output.warning(&omitted.to_string());
+        }
+        let changed_by_adoption =
+            changed.iter().map(|what| format!("taken over by a lab, `{}` would become otherwise", escape(what)));
+        let changed_by_adoption: Vec<String> = changed_by_adoption.collect();
+        for text in changed_by_adoption.iter().filter(|_| !self.json) {
+            context.output.warning(text);
+        }
+        let text = match self.json {
+            true => {
+                let (format_version, lab) = (FORMAT_VERSION, self.name.clone());
+                let sandbox = context.environment.sandbox().cloned();
+                let report = Report { format_version, lab, sandbox, file, omitted, changed };
+                serde_json::to_string(&report).map_err(Failure::new)? + "\n"
+            }
+            false => {
+                changed_by_adoption.iter().map(|text| format!("# {text}\n")).collect::<String>()
+                    + &yaml::commented(&file, &omitted)
+            }
+        };
+        context.output.print(&text)?;
         Ok(0)
     }
 }
@@ -74,10 +125,10 @@ impl Run for ExportArgs {
 impl ExportArgs {
     /// Returns the namespaces and the links of `host` that the user has chosen.
     fn chosen(&self, context: &mut Context<'_>) -> Result<(BTreeSet<NamespaceName>, BTreeSet<LinkId>), Failure> {
-        let (names, strange) = namespace_names().map_err(Failure::new)?;
+        let (names, unusable) = namespace_names().map_err(Failure::new)?;
         if self.chosen.is_empty() {
-            for name in strange {
-                context.output.warning(&format!("the namespace `{}` is left out: no lab file can have this name", escape(&name)));
+            for omitted in unusable {
+                context.output.warning(&format!("the namespace {omitted}"));
             }
             return Ok((names.into_iter().collect(), BTreeSet::new()));
         }
@@ -95,8 +146,11 @@ impl ExportArgs {
             let pattern = NamePattern(argument.clone());
             let mut matching = names.iter().filter(|name| pattern.matches(name.as_str())).peekable();
             if matching.peek().is_none() {
-                let message = format!("no namespace matches `{}`", escape(argument));
-                return Err(Failure::new(message).hint("`ip netns` lists them"));
+                let known = unusable.iter().find(|omitted| omitted.what == *argument);
+                return Err(match known {
+                    Some(Omitted { what, reason }) => Failure::new(format!("`{}` cannot be exported: {reason}", escape(what))),
+                    None => Failure::new(format!("no namespace matches `{}`", escape(argument))).hint("`ip netns` lists them"),
+                });
             }
             namespaces.extend(matching.cloned());
         }
@@ -117,9 +171,13 @@ impl ExportArgs {
         // Those that belong to labs are told by being declared.
         let interest = State { namespaces: names, ..State::default() };
         let goal = Goal::destroy(name.clone(), interest).adopting(adoptions);
-        let mut goal = goal.with_records(records::read(name)?, records::others(name)?, kernel)?;
+        let mut goal = match self.host_as {
+            // The records are of a `host` that is none here.
+            Some(_) => goal,
+            None => goal.with_records(records::read(name)?, records::others(name)?, kernel)?,
+        };
         let Foreign { live, mut omitted } = apply::observe_foreign(kernel, &mut goal)?;
-        if !self.of_lab && (!goal.record.is_empty() || owns_any(&live.state)) {
+        if self.host_as.is_none() && (!goal.record.is_empty() || owns_any(&live.state)) {
             return Err(Failure::new(format!("there is a lab `{name}` already")).hint("choose another name with `--name`"));
         }
         for (id, what) in live.foreign.iter().filter(|(id, _)| matches!(id, ResourceId::Namespace(_))) {
@@ -143,6 +201,23 @@ impl ExportArgs {
         let mut described = show::described(kernel, &goal, &live, context);
         described.omitted.extend(omitted);
         Ok(described)
+    }
+}
+
+impl ExportArgs {
+    /// Returns what else than the owner would change if the lab took over what is there.
+    fn changed(&self, file: &LabFile, kernel: &mut Linux) -> Result<Vec<String>, Failure> {
+        let goal = Goal::apply(self.name.clone(), lower::lower(file, &tables::read()).state).adopting([Adoption::All]);
+        let goal = match self.host_as {
+            Some(_) => goal,
+            None => goal.with_records(records::read(&self.name)?, records::others(&self.name)?, kernel)?,
+        };
+        let (_, plan) = apply::prepare(kernel, &goal)?;
+        let is_of_owner = |change: &&Change| {
+            let fields = change.fields();
+            !fields.is_empty() && fields.iter().all(|field| field.name == OWNER)
+        };
+        Ok(plan.changes.iter().filter(|change| !is_of_owner(change)).map(|change| change.id.to_string()).collect())
     }
 }
 

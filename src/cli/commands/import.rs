@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use clap::{Args, ValueEnum};
 use nix::sys::signal::Signal;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::environment::{self, Access};
@@ -17,13 +18,12 @@ use crate::cli::foreground::{Exit, Foreground};
 use crate::cli::stages::Stages;
 use crate::cli::{Context, Run, input};
 use crate::import::commands::{self, Traced};
-use crate::import::{Action, ImportError, Imported, Step, clab, kathara, lab_name};
-use crate::name::{LabName, NamespaceName};
+use crate::import::{self, Action, ImportError, Imported, Step, clab, kathara, lab_name};
+use crate::name::{LabName, NamespaceName, escape};
 use crate::projection::Omitted;
 use crate::report::yaml;
-use crate::resource::OWNER;
 use crate::sandbox::throw_away::ThrowAway;
-use crate::spec::Severity;
+use crate::spec::{LabFile, Severity};
 
 /// Turn a lab of another tool, or a script, into a lab file
 #[derive(Debug, Args)]
@@ -88,16 +88,17 @@ impl Run for ImportArgs {
             Execution { stages: &stages, workspace: &workspace, name: &name, beside: self.directory(), colour }.run(imported)
         });
         sandbox.end();
-        let Made { text, omitted, is_exact } = made?;
+        let Made { lab, omitted, changed } = made?;
         for omitted in &omitted {
             context.output.warning(&omitted.to_string());
         }
-        if !is_exact {
-            context.output.warning(
-                "the lab file does not describe the network exactly: applied to it, it would change more than the owner",
-            );
+        for what in &changed {
+            context.output.warning(&format!(
+                "the lab file does not describe `{}` exactly: applied there, it would change it",
+                escape(what)
+            ));
         }
-        context.output.print(&(yaml::comments(&omitted) + &text))?;
+        context.output.print(&yaml::commented(&lab, &omitted))?;
         Ok(0)
     }
 }
@@ -105,11 +106,11 @@ impl Run for ImportArgs {
 /// What an import results in.
 struct Made {
     /// The lab file.
-    text: String,
+    lab: LabFile,
     /// What it leaves out.
     omitted: Vec<Omitted>,
-    /// Whether the lab file plans to no change where it was made.
-    is_exact: bool,
+    /// What it would change where it was made.
+    changed: Vec<String>,
 }
 
 impl ImportArgs {
@@ -139,10 +140,11 @@ impl ImportArgs {
     fn read(&self, context: &mut Context<'_>) -> Result<Imported, Failure> {
         let path = if self.source.is_dir() { self.source.join(LAB_CONF) } else { self.source.clone() };
         let text = input::read(&path)?;
+        let text = text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned);
         match self.format(&text)? {
             Format::Clab => self.clab(&path, &text, context),
             Format::Kathara => self.kathara(&path, &text),
-            Format::Script => self.script(&path),
+            Format::Script => self.script(&path, &text),
         }
     }
 
@@ -174,9 +176,13 @@ impl ImportArgs {
         kathara::read(text, &beside, self.name.clone(), &directory).map_err(|error| refused(path, error))
     }
 
-    fn script(&self, path: &Path) -> Result<Imported, Failure> {
+    fn script(&self, path: &Path, text: &str) -> Result<Imported, Failure> {
         if path.as_os_str() == "-" {
             return Err(Failure::new("a script cannot be read from standard input").hint("name its file"));
+        }
+        if let Some(program) = commands::foreign_interpreter(text) {
+            let failure = Failure::new(format!("`{}` is a script for {program}, not for a shell", input::display(path)));
+            return Err(failure.hint("run it where its network may be made, and then `topo export`"));
         }
         let name = self.name.clone().unwrap_or_else(|| lab_name(&base_name(path)));
         let lab = serde_json::from_value(serde_json::json!({ "name": name })).map_err(Failure::new)?;
@@ -230,47 +236,41 @@ impl Execution<'_> {
     /// Makes the network, and returns the lab file with what it leaves out.
     fn run(&self, imported: Imported) -> Result<Made, Failure> {
         let Imported { lab, steps, mut omitted } = imported;
-        let written = |error| Failure::with_cause("cannot write a temporary file", error);
+        let before = self.export()?;
         if !lab.namespaces.is_empty() {
             let nodes = self.workspace.path("nodes.yaml");
-            fs::write(&nodes, yaml::lab(&lab)).map_err(written)?;
+            fs::write(&nodes, yaml::lab(&lab)).map_err(|error| Failure::with_cause("cannot write a temporary file", error))?;
             let nodes = nodes.display().to_string();
-            self.must_succeed(&["apply", "--quiet", &self.colour, "--", &nodes], Stdio::null())?;
+            self.must_succeed(&["apply", "--quiet", &self.colour, "--", &nodes])?;
         }
         for step in &steps {
             omitted.extend(self.step(step)?);
         }
-        let file = self.workspace.path("lab.yaml");
-        let stdout = File::create(&file).map_err(written)?.into();
-        self.must_succeed(&["export", "--of-lab", &self.colour, "--name", self.name.as_str()], stdout)?;
-        let text = read_temporary(&file)?;
-        Ok(Made { text, omitted, is_exact: self.is_exact(&file)? })
+        let Exported { file, omitted: left_out, changed } = self.export()?;
+        omitted.extend(left_out);
+        Ok(Made { lab: import::without(file, &before.file), omitted, changed })
     }
 
-    /// Returns whether nothing but the owner changes when the lab takes over what is there.
-    fn is_exact(&self, file: &Path) -> Result<bool, Failure> {
-        let plan = self.workspace.path("plan.json");
-        let stdout = File::create(&plan).map_err(|error| Failure::with_cause("cannot write a temporary file", error))?;
-        let file = file.display().to_string();
-        let arguments = ["plan", "--json", "--adopt", "all", "--", &file].map(OsStr::new);
+    /// Exports the sandbox with its `host`.
+    fn export(&self) -> Result<Exported, Failure> {
+        let path = self.workspace.path("export.json");
+        let stdout = File::create(&path).map_err(|error| Failure::with_cause("cannot write a temporary file", error))?;
+        let arguments = ["export", "--json", "--host-as", HOST_NAME, "--name", self.name.as_str()].map(OsStr::new);
         let exit = self.stages.run_with(arguments, |command| {
-            // What the plan warns of has been told by the export.
+            // What it warns of is in the JSON, too.
             command.stdout(stdout).stderr(Stdio::null());
         })?;
-        let plan: Value = serde_json::from_str(&read_temporary(&plan)?).map_err(Failure::new)?;
-        let is_of_owner = |change: &Value| {
-            let mut fields = change["fields"].as_array().into_iter().flatten().peekable();
-            fields.peek().is_some() && fields.all(|field| field["name"] == OWNER)
-        };
-        Ok(exit == Exit::Status(0) && plan["changes"].as_array().is_some_and(|changes| changes.iter().all(is_of_owner)))
+        let report: Value = serde_json::from_str(&read_temporary(&path)?).map_err(Failure::new)?;
+        if exit != Exit::Status(0) {
+            let message = report["error"]["message"].as_str().unwrap_or("it was ended").to_owned();
+            return Err(Failure { status: exit.status(), ..Failure::with_cause("cannot export what was made", message) });
+        }
+        serde_json::from_value(import::renamed(report, HOST_NAME)).map_err(Failure::new)
     }
 
     /// Runs topo in the sandbox.
-    fn must_succeed(&self, arguments: &[&str], stdout: Stdio) -> Result<(), Failure> {
-        let exit = self.stages.run_with(arguments.iter().map(OsStr::new), |command| {
-            command.stdout(stdout);
-        })?;
-        match exit {
+    fn must_succeed(&self, arguments: &[&str]) -> Result<(), Failure> {
+        match self.stages.run(arguments.iter().map(OsStr::new))? {
             Exit::Status(0) => Ok(()),
             exit => Err(Failure { status: exit.status(), ..Failure::reported() }),
         }
@@ -285,8 +285,9 @@ impl Execution<'_> {
             Exit::Status(0) => return Ok(omitted),
             Exit::Status(status) => format!("it failed with status {status}"),
             // The user has interrupted it.
-            Exit::Signal(Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT) => {
-                return Err(Failure { status: exit.status(), ..Failure::reported() });
+            Exit::Signal(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)) => {
+                let failure = Failure::new(format!("`{}` was ended by {signal}", step.place));
+                return Err(Failure { status: exit.status(), ..failure });
             }
             Exit::Signal(signal) => format!("it was ended by {signal}"),
         };
@@ -331,6 +332,17 @@ impl Execution<'_> {
         });
         Ok(omitted.collect())
     }
+}
+
+/// The name of the sandbox's `host` while it is exported.
+const HOST_NAME: &str = "host-of-the-sandbox";
+
+/// What `topo export --json` prints.
+#[derive(Deserialize)]
+struct Exported {
+    file: LabFile,
+    omitted: Vec<Omitted>,
+    changed: Vec<String>,
 }
 
 fn read_temporary(path: &Path) -> Result<String, Failure> {

@@ -183,6 +183,9 @@ fn add(linux: &Linux, pending: &mut Pending, operations: &[Operation], position:
         Operation::Remove(object) => object.requests().into_iter().for_each(|request| batch.push_request(request)),
         Operation::Restore(again) => {
             let (kind, body, flags) = again.request();
+            if let Some(removal) = encode::removal_of_remnant(kind, &body.0) {
+                batch.push_bytes(removal, &body.0, 0);
+            }
             batch.push_bytes(kind, &body.0, flags);
         }
         // A forwarding entry is a neighbour of AF_BRIDGE.
@@ -248,7 +251,8 @@ fn flush(
         let done = |refusal: &Refusal| match &operations[pending.owners[refusal.message]] {
             // The cleanup of a deleted namespace has removed the link meanwhile. An empty group does not exist.
             Operation::DeleteLink(_) | Operation::DeleteLinkGroup(_) => refusal.errno.number == libc::ENODEV,
-            // The kernel has not removed it, or another program has added it again.
+            // The kernel has not removed it, or another program has added it again. Or it has, and nothing remains of it.
+            Operation::Restore(_) if refusal.errno.number == libc::ESRCH => true,
             Operation::Restore(_) | Operation::RestoreEntry(..) if refusal.errno.number == libc::EEXIST => true,
             operation => !pending.is_retried && progress.may_fail(operation),
         };

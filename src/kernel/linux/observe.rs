@@ -35,7 +35,7 @@ pub(super) fn observe(linux: &mut Linux, desired: &State, look: Look<'_>) -> Res
     let early = early::collect(linux, look)?;
     let mut snapshots = std::mem::take(&mut linux.seen);
     snapshots.retain(|namespace, _| early.contains(namespace) || !look.includes(namespace));
-    let interest = Arc::new(Interest::of(&linux.lab, desired));
+    let interest = Arc::new(Interest::of(&linux.lab, linux.host_identity, desired));
     linux.interest = Some(interest.clone());
     let reading = match Directory::open().map_err(broken(netns::DIRECTORY))?.map(Arc::new) {
         Some(directory) => {

@@ -50,6 +50,9 @@ pub(super) fn dumps() -> Vec<Dump> {
     vec![dump(AF_INET), dump(AF_INET6)]
 }
 
+/// Where a message has the length of the prefix that packets must come from, `from` of IPv6.
+const SOURCE_LENGTH: usize = 2;
+
 /// Decodes a route. Of those that the kernel makes for its own addresses, of which there are many, only the subnets are noted.
 pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Found<Route>>, String> {
     let Some(header) = body.first_chunk::<12>() else { return Err("a truncated route message".into()) };
@@ -59,7 +62,7 @@ pub(super) fn decode(body: &[u8], reading: &mut Reading<'_>) -> Result<Option<Fo
     }
     let maker = match Maker::of_protocol(header[5]) {
         // No lab declares such a route: it is not the lab's, whoever added it.
-        Maker::Hand if header[7] == RTN_MULTICAST => Maker::Unknown,
+        Maker::Hand if header[7] == RTN_MULTICAST || header[SOURCE_LENGTH] != 0 => Maker::Unknown,
         maker => maker,
     };
     if header[5] == RTPROT_KERNEL {

@@ -12,6 +12,8 @@ pub fn by_somebody(values: &BTreeMap<SysctlKey, Sysctl>, new: &BTreeMap<SysctlKe
     let is_chosen = |key: &SysctlKey, value: &Sysctl| match key.link() {
         // The kernel sets it with the mtu of the interface.
         Some(_) if key.path().starts_with("net/ipv6/conf/") && key.path().ends_with("/mtu") => false,
+        // It can be read once somebody has set it.
+        _ if key.path().ends_with("/stable_secret") => true,
         Some(_) if Setting::of_key(key).is_some() => false,
         Some(link) if !link.is_loopback() => {
             let default = key.of_default();

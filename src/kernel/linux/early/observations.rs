@@ -52,7 +52,7 @@ pub(in crate::kernel::linux) fn look_everywhere(
     Listing { directory, names }: Listing,
     record: &Record,
 ) -> Result<(), ObserveError> {
-    let interest = Arc::new(Interest::recorded(&linux.lab, record));
+    let interest = Arc::new(Interest::recorded(&linux.lab, linux.host_identity, record));
     let candidates = names.into_iter().map(|name| Candidate { name, opened: None, snapshot: None }).collect();
     let readings = directory.map(|directory| read_namespaces(linux, &interest, &directory, candidates));
     let host = read_host(&interest, &mut linux.host.socket)?;

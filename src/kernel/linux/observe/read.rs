@@ -72,12 +72,14 @@ pub(in crate::kernel::linux) struct Interest {
     sysctls: BTreeMap<NamespaceName, Vec<SysctlKey>>,
     /// Namespaces that the lab takes over.
     adopt: BTreeSet<NamespaceName>,
+    /// The identity of `host`.
+    host: (u64, u64),
     /// Whether to read the forwarding entries of bridges in `host`.
     forwarding: bool,
 }
 
 impl Interest {
-    pub(in crate::kernel::linux) fn of(lab: &LabName, desired: &State) -> Self {
+    pub(in crate::kernel::linux) fn of(lab: &LabName, host: (u64, u64), desired: &State) -> Self {
         let mut sysctls: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (namespace, key) in desired.sysctls.keys() {
             sysctls.entry(namespace.clone()).or_default().push(key.clone());
@@ -85,13 +87,13 @@ impl Interest {
         let takes_port = |id: &LinkId, link: &Link| id.namespace.is_host() && link.external && link.settings.master.is_some();
         let forwarding = desired.links.iter().any(|(id, link)| takes_port(id, link));
         let adopt = desired.adopted_namespaces().cloned().collect();
-        Self { lab: lab.clone(), sysctls, adopt, forwarding }
+        Self { lab: lab.clone(), sysctls, adopt, host, forwarding }
     }
 
     /// Returns the interest before the lab file has been read: the sysctls that the lab wrote before.
-    pub(in crate::kernel::linux) fn recorded(lab: &LabName, record: &Record) -> Self {
+    pub(in crate::kernel::linux) fn recorded(lab: &LabName, host: (u64, u64), record: &Record) -> Self {
         let sysctls = record.sysctls.iter().map(|(namespace, keys)| (namespace.clone(), keys.iter().cloned().collect()));
-        Self { lab: lab.clone(), sysctls: sysctls.collect(), adopt: BTreeSet::new(), forwarding: false }
+        Self { lab: lab.clone(), sysctls: sysctls.collect(), adopt: BTreeSet::new(), host, forwarding: false }
     }
 
     /// Returns the sysctls of interest in the namespace.
@@ -156,6 +158,9 @@ pub(in crate::kernel::linux) fn look_at(
         Some(opened) if still => opened,
         _ => match directory.look(&name).map_err(failed)? {
             Some(Entry::Namespace(file)) => {
+                if netns::identity(&file).map_err(failed)? == interest.host {
+                    return foreign(name, "a name of the namespace that topo runs in");
+                }
                 if !netns::enter_if_allowed(&file).map_err(failed)? {
                     return foreign(name, "a namespace of another user namespace");
                 }

@@ -52,6 +52,12 @@ pub fn of_this_thread() -> io::Result<File> {
     File::open("/proc/thread-self/ns/net")
 }
 
+/// Returns what tells a namespace from all others: the device and the inode of its file.
+pub fn identity(namespace: &File) -> io::Result<(u64, u64)> {
+    let metadata = namespace.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 /// An entry under /run/netns.
 #[derive(Debug)]
 pub enum Entry {

@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, Prop,
@@ -224,4 +224,17 @@ pub fn get_link(index: Ifindex) -> RouteNetlinkMessage {
     let RouteNetlinkMessage::GetLink(mut message) = get_links() else { unreachable!("`get_links` returns this variant") };
     message.header.index = index;
     RouteNetlinkMessage::GetLink(message)
+}
+
+/// Returns the type of the request that removes what the kernel leaves of a foreign object, given the request that adds the object again. An
+/// IPv6 route whose source address goes stays without it (`rt6_remove_prefsrc`).
+pub fn removal_of_remnant(kind: u16, body: &[u8]) -> Option<u16> {
+    const RTM_NEWROUTE: u16 = 24;
+    const RTM_DELROUTE: u16 = 25;
+    const RTMSG: usize = 12;
+    const RTA_PREFSRC: u16 = 7;
+    const AF_INET6: u8 = 10;
+    let is_route = kind == RTM_NEWROUTE && body.first() == Some(&AF_INET6);
+    let mut attributes = NlasIterator::new(body.get(RTMSG..).filter(|_| is_route)?).flatten();
+    attributes.any(|attribute| attribute.kind() == RTA_PREFSRC).then_some(RTM_DELROUTE)
 }

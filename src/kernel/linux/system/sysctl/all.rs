@@ -11,7 +11,7 @@ use crate::resource::sysctl::{Sysctl, SysctlKey};
 /// Where the settings of the calling thread's network namespace are.
 const ROOT: &str = "/proc/sys";
 /// Settings that the kernel draws at random, or that do something when they are written.
-const NO_SETTINGS: [&str; 3] = ["tcp_fastopen_key", "stable_secret", "flush"];
+const EXCLUDED: [&str; 2] = ["tcp_fastopen_key", "flush"];
 
 /// Returns the settings of the calling thread's network namespace that can be read and written.
 ///
@@ -35,7 +35,7 @@ fn add(directory: &Path, found: &mut BTreeMap<SysctlKey, Sysctl>) -> io::Result<
                 _ => continue,
             }
         }
-        let is_setting = metadata.permissions().mode() & 0o600 == 0o600 && !NO_SETTINGS.iter().any(|name| path.ends_with(name));
+        let is_setting = metadata.permissions().mode() & 0o600 == 0o600 && !EXCLUDED.iter().any(|name| path.ends_with(name));
         let key = path.strip_prefix(ROOT).ok().and_then(Path::to_str).and_then(|path| SysctlKey::of_namespace(path).ok());
         if let Some(key) = key.filter(|_| is_setting)
             && let Some(value) = super::read(&key)?
