@@ -175,7 +175,10 @@ proptest! {
     #[test]
     fn what_is_exported_is_taken_over_as_it_is(lab in labs::lab()) {
         let lab = lab.text("random");
-        prop_assume!(desired(&lab).parts.is_empty());
+        // Nodes are found by the name of their lab, and cannot be anybody else's.
+        if !desired(&lab).parts.is_empty() {
+            return Ok(());
+        }
         let mut machine = Machine::new();
         machine.apply(&lab)?;
         machine.change_hands(&lab)?;

@@ -332,7 +332,7 @@ topology:
     r1:
       image: frr
       exec: [ip address add 10.0.0.1/24 dev eth1]
-    r2: { kind: linux, exec: [\"ip link set eth1 mtu 1400\"] }
+    r2: { kind: linux, sysctls: { net.ipv4.ip_forward: 1 }, exec: [\"ip link set eth1 mtu 1400\"] }
     br: { kind: bridge }
   links:
     - endpoints: [\"r1:eth1\", \"r2:eth1\"]
@@ -377,7 +377,8 @@ links:
                 "line 4: kinds.linux.image",
                 "line 8: r1.image",
                 "line 18: a link",
-                "line 19: a link of the type dummy"
+                "line 19: the name ethernet-1/3",
+                "line 20: a link of the type dummy"
             ]
         );
     }

@@ -181,8 +181,10 @@ fn every_kind_and_object_is_exported() {
         let labs = labs.filter(|(_, text)| !unknown.iter().any(|word| text.contains(word)) && !text.contains("namespaces: {}"));
         // What no namespace is connected to is exported by name.
         let labs = labs.filter(|(title, _)| *title != "bridge_port, An external interface is a port of the bridge");
+        // Under emulation, each lab takes seconds.
+        let share = if std::env::var_os("TOPO_ROUNDS").is_some() { 8 } else { 1 };
         let mut wrong = Vec::new();
-        for (title, text) in labs {
+        for (title, text) in labs.step_by(share) {
             let name = text.lines().find_map(|line| line.strip_prefix("name: ")).expect("a lab has a name");
             let renamed = lab(&text.replacen(name, "exported", 1));
             let file = lab(text);
