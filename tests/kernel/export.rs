@@ -184,7 +184,9 @@ fn every_kind_and_object_is_exported() {
         // Under emulation, each lab takes seconds.
         let share = if std::env::var_os("TOPO_ROUNDS").is_some() { 8 } else { 1 };
         let mut wrong = Vec::new();
-        for (title, text) in labs.step_by(share) {
+        // An address with a lifetime is that of a DHCP client, and no export's.
+        let labs = labs.step_by(share).filter(|(_, text)| !text.contains("valid_lft"));
+        for (title, text) in labs {
             let name = text.lines().find_map(|line| line.strip_prefix("name: ")).expect("a lab has a name");
             let renamed = lab(&text.replacen(name, "exported", 1));
             let file = lab(text);
