@@ -172,6 +172,13 @@ impl State {
         self.objects.of_mut::<O>().insert((namespace.clone(), key), value);
     }
 
+    /// Returns the sysctls of a namespace.
+    pub fn sysctls_of(&self, namespace: &NamespaceName) -> impl Iterator<Item = (&SysctlKey, &Sysctl)> {
+        let from_first = self.sysctls.range((namespace.clone(), SysctlKey::lowest())..);
+        let of_namespace = from_first.take_while(move |((other, _), _)| other == namespace);
+        of_namespace.map(|((_, key), sysctl)| (key, sysctl))
+    }
+
     /// Returns whether a foreign link of `host` becomes the lab's.
     pub fn adopts_link(&self, id: &LinkId) -> bool {
         self.adopt.named.contains(id) || self.adopt.all && self.link(id).is_some_and(|link| !link.external)

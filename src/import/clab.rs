@@ -48,8 +48,8 @@ pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &s
         steps: Vec::new(),
         omitted: Vec::new(),
     };
-    let section = |key: &str| get(topology, key).map_or(&[][..], |entry| entries(&entry.value));
-    let shared = Shared { defaults: section("defaults"), kinds: section("kinds"), groups: section("groups") };
+    let [defaults, kinds, groups] = ["defaults", "kinds", "groups"].map(|key| section(topology, key));
+    let shared = Shared { defaults, kinds, groups };
     imported.list_unknown("", top, &["name", "prefix", "topology"]);
     imported.list_unknown("topology", topology, &["defaults", "kinds", "groups", "nodes", "links"]);
     imported.list_unsupported("defaults", shared.defaults);
@@ -58,7 +58,7 @@ pub fn read(document: &Node<'_>, text: &str, lab: Option<LabName>, file_name: &s
             imported.list_unsupported(&format!("{section}.{}", entry.key), entries(&entry.value));
         }
     }
-    for entry in section("nodes") {
+    for entry in section(topology, "nodes") {
         imported.node(entry, &shared)?;
     }
     let links = get(topology, "links").map_or(&[][..], |entry| items(&entry.value));
@@ -92,8 +92,8 @@ impl Topology<'_, '_> {
     fn node(&mut self, node: &Entry<'_>, shared: &Shared<'_, '_>) -> Result<(), ImportError> {
         let place = self.place(node.key_span);
         let own = entries(&node.value);
-        let group = get(own, "group").and_then(|entry| scalar(&entry.value)).and_then(|group| get(shared.groups, group));
-        let group = group.map_or(&[][..], |entry| entries(&entry.value));
+        let group =
+            get(own, "group").and_then(|entry| scalar(&entry.value)).map_or(&[][..], |group| section(shared.groups, group));
         let kind_of = |keys| get(keys, "kind").and_then(|entry: &Entry<'_>| scalar(&entry.value));
         let word = kind_of(own).or_else(|| kind_of(group)).or_else(|| kind_of(shared.defaults)).unwrap_or("linux");
         let kind = match word {
@@ -101,7 +101,7 @@ impl Topology<'_, '_> {
             "host" => Kind::Host,
             _ => Kind::Namespace,
         };
-        let of_kind = get(shared.kinds, word).map_or(&[][..], |entry| entries(&entry.value));
+        let of_kind = section(shared.kinds, word);
         let namespace: NamespaceName = match kind {
             Kind::Namespace => {
                 let namespace: NamespaceName = parse_name(&node.key, &place)?;
@@ -124,8 +124,7 @@ impl Topology<'_, '_> {
         // Commands and settings of all levels count, the most general ones first.
         for keys in [shared.defaults, of_kind, group, own] {
             self.commands(keys, &namespace);
-            let sysctls = get(keys, "sysctls").map_or(&[][..], |entry| entries(&entry.value));
-            for sysctl in sysctls.iter().filter(|_| !namespace.is_host()) {
+            for sysctl in section(keys, "sysctls").iter().filter(|_| !namespace.is_host()) {
                 self.builder.set_sysctl(&namespace, &sysctl.key, scalar(&sysctl.value).unwrap_or_default());
             }
         }
@@ -304,6 +303,11 @@ fn scalar<'a>(node: &'a Node<'_>) -> Option<&'a str> {
         Content::Scalar(scalar) if !scalar.is_null() => Some(&scalar.text),
         Content::Scalar(_) | Content::Sequence(_) | Content::Mapping(_) => None,
     }
+}
+
+/// Returns the entries of the map under a key; none if there is no such map.
+fn section<'a, 't>(all: &'a [Entry<'t>], key: &str) -> &'a [Entry<'t>] {
+    get(all, key).map_or(&[][..], |entry| entries(&entry.value))
 }
 
 fn get<'a, 't>(entries: &'a [Entry<'t>], key: &str) -> Option<&'a Entry<'t>> {

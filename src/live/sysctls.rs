@@ -55,9 +55,8 @@ impl Judging<'_> {
 
     /// Returns the settings that the kernel copies to all links because the lab sets them for `all`, with their values.
     fn spread(&self) -> Vec<(Setting, i32)> {
-        let first = (self.namespace.clone(), SysctlKey::lowest());
-        let declared = self.desired.sysctls.range(first..).take_while(|((namespace, _), _)| namespace == self.namespace);
-        let spread = declared.filter_map(|((_, key), sysctl)| Some((key.spreads()?, sysctl.value.parse().ok()?)));
+        let declared = self.desired.sysctls_of(self.namespace);
+        let spread = declared.filter_map(|(key, sysctl)| Some((key.spreads()?, sysctl.value.parse().ok()?)));
         spread.collect()
     }
 

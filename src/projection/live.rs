@@ -62,9 +62,8 @@ pub fn to_observe(interest: &State, live: &State) -> Option<State> {
 fn inherited(interest: &State, live: &State) -> Vec<((NamespaceName, SysctlKey), Sysctl)> {
     let links = live.links.iter().filter(|(id, link)| !id.namespace.is_host() && !link.external && !link.kind.is_loopback());
     let keys = links.flat_map(|(id, _)| {
-        let of_namespace = interest.sysctls.iter().filter(|((namespace, _), _)| *namespace == id.namespace);
-        of_namespace.filter_map(|((namespace, key), sysctl)| {
-            let own = (namespace.clone(), key.for_link(id.name)?);
+        interest.sysctls_of(&id.namespace).filter_map(|(key, sysctl)| {
+            let own = (id.namespace.clone(), key.for_link(id.name)?);
             Some((own, Sysctl { inherited: true, ..sysctl.clone() }))
         })
     });

@@ -171,11 +171,7 @@ impl ExportArgs {
         // Those that belong to labs are told by being declared.
         let interest = State { namespaces: names, ..State::default() };
         let goal = Goal::destroy(name.clone(), interest).adopting(adoptions);
-        let mut goal = match self.host_as {
-            // The records are of a `host` that is none here.
-            Some(_) => goal,
-            None => goal.with_records(records::read(name)?, records::others(name)?, kernel)?,
-        };
+        let mut goal = self.recorded(goal, kernel)?;
         let Foreign { live, mut omitted } = apply::observe_foreign(kernel, &mut goal)?;
         if self.host_as.is_none() && (!goal.record.is_empty() || owns_any(&live.state)) {
             return Err(Failure::new(format!("there is a lab `{name}` already")).hint("choose another name with `--name`"));
@@ -205,13 +201,18 @@ impl ExportArgs {
 }
 
 impl ExportArgs {
+    /// Returns the goal with the records of labs, unless these are of a `host` that is none here.
+    fn recorded(&self, goal: Goal, kernel: &mut Linux) -> Result<Goal, Failure> {
+        match self.host_as {
+            Some(_) => Ok(goal),
+            None => Ok(goal.with_records(records::read(&self.name)?, records::others(&self.name)?, kernel)?),
+        }
+    }
+
     /// Returns what else than the owner would change if the lab took over what is there.
     fn changed(&self, file: &LabFile, kernel: &mut Linux) -> Result<Vec<String>, Failure> {
         let goal = Goal::apply(self.name.clone(), lower::lower(file, &tables::read()).state).adopting([Adoption::All]);
-        let goal = match self.host_as {
-            Some(_) => goal,
-            None => goal.with_records(records::read(&self.name)?, records::others(&self.name)?, kernel)?,
-        };
+        let goal = self.recorded(goal, kernel)?;
         let (_, plan) = apply::prepare(kernel, &goal)?;
         let is_of_owner = |change: &&Change| {
             let fields = change.fields();

@@ -136,7 +136,7 @@ impl ShowArgs {
 }
 
 /// Prints a lab file with what it cannot say, and warns of that.
-pub fn print(lab: &LabName, file: LabFile, omitted: Vec<Omitted>, json: bool, context: &mut Context<'_>) -> Result<(), Failure> {
+fn print(lab: &LabName, file: LabFile, omitted: Vec<Omitted>, json: bool, context: &mut Context<'_>) -> Result<(), Failure> {
     for omitted in &omitted {
         context.output.warning(&omitted.to_string());
     }
