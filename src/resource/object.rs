@@ -347,6 +347,17 @@ pub struct Put<O: Object> {
     pub awaited: Option<Box<Awaited>>,
 }
 
+impl<O: Object> Put<O> {
+    /// Returns the interface whose loss of carrier would cost the object.
+    fn kept_by_carrier_of(&self) -> Option<Ifindex> {
+        let (key, value) = (&self.at.key, &self.at.value);
+        let needs = if O::is_late(key, value) { O::needs(key, value) } else { Vec::new() };
+        let link = needs.iter().find_map(|need| if let Need::Carrier(link) = need { Some(*link) } else { None })?;
+        let mut links = O::links(key, value).into_iter().zip(&self.at.indices);
+        links.find_map(|(other, index)| if other == Some(link) { *index } else { None })
+    }
+}
+
 /// The queries of objects to the in-memory kernel.
 pub trait Simulation {
     /// Returns whether the interface with that index is up; `None` if it does not exist.

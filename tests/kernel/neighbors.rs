@@ -469,3 +469,16 @@ links: [{ endpoints: [a:eth0, b:eth0] }]
         destroy("answers");
     });
 }
+
+#[test]
+fn what_a_lost_carrier_costs_is_put_after_the_loss() {
+    in_namespaces(|| {
+        // The second end is down: the kernel notices up to a second later that the first has no carrier.
+        let file = changed(&all(), "addresses: [10.0.0.1/24, \"2001:db8::1/64\"]", "up: false");
+        apply(&file);
+        let state = || ip(&["-n", "a", "link", "show", "eth0"])[0]["operstate"] == "LOWERLAYERDOWN";
+        eventually("the kernel has noticed that the link has no carrier", state);
+        assert_no_changes(&file);
+        destroy("neighbors");
+    });
+}

@@ -6,6 +6,7 @@ mod detection;
 mod namespaces;
 mod parts;
 
+use std::collections::HashSet;
 use std::os::fd::{AsRawFd, RawFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -13,10 +14,11 @@ use nix::libc;
 
 use super::Linux;
 use super::early::{EarlyNamespaces, Follower};
-use super::wire::{Batch, Refusal, encode};
+use super::wire::{Batch, DumpError, Refusal, encode};
 use crate::kernel::{Errno, ExecuteError, OperationError, Progress};
 use crate::name::NamespaceName;
 use crate::operation::{NewLink, Operation};
+use crate::resource::link::Ifindex;
 use crate::resource::neighbor::Neighbor;
 use crate::resource::node::PartKey;
 use crate::resource::object::{Awaited, Object};
@@ -100,11 +102,17 @@ pub fn execute(linux: &mut Linux, operations: &[Operation], progress: &mut dyn P
 fn carry_out(linux: &mut Linux, operations: &[Operation], progress: &mut dyn Progress) -> Result<(), ExecuteError> {
     let mut follower = Follower::of(operations);
     let mut pending: Option<Pending> = None;
+    let mut settled: HashSet<(&NamespaceName, Ifindex)> = HashSet::new();
     let mut position = 0;
     while position < operations.len() {
         if progress.stop() {
             flush(linux, operations, &mut pending, progress)?;
             return Err(ExecuteError::Interrupted);
+        }
+        let link = kept_by_carrier_of(&operations[position]).filter(|link| settled.insert(*link));
+        if let Some((namespace, link)) = link {
+            flush(linux, operations, &mut pending, progress)?;
+            settle(linux, namespace, link).map_err(|errno| refused(operations, position, errno))?;
         }
         let method = method(&operations[position]);
         if !matches!((&method, &pending), (Method::Messages(through), Some(pending)) if pending.through == *through) {
@@ -221,6 +229,22 @@ fn create_link(linux: &Linux, batch: &mut Batch, through: &NamespaceName, new: &
         encode::mark_link(batch, &linux.lab, peer.handle.index, Some(peer));
     }
     Ok(())
+}
+
+/// Returns the link whose loss of carrier would cost what the operation adds.
+fn kept_by_carrier_of(operation: &Operation) -> Option<(&NamespaceName, Ifindex)> {
+    match operation {
+        Operation::Put(put) => put.kept_by_carrier_of().map(|link| (put.namespace(), link)),
+        _ => None,
+    }
+}
+
+fn settle(linux: &mut Linux, namespace: &NamespaceName, link: Ifindex) -> Result<(), Errno> {
+    let opened = linux.opened(namespace).ok_or_else(|| missing(namespace))?;
+    carrier::settle(&mut opened.socket, link).map_err(|error| match error {
+        DumpError::Refused(errno) => errno,
+        error => Errno { number: libc::EIO, message: Some(error.to_string()) },
+    })
 }
 
 fn missing(namespace: &NamespaceName) -> Errno {

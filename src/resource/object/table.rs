@@ -10,6 +10,7 @@ use super::wire::Request;
 use super::{At, Awaited, Bodies, Foreign, Id, Message, Object, Put, Restoration, Verdict};
 use crate::iproute2::Line;
 use crate::name::NamespaceName;
+use crate::resource::link::Ifindex;
 
 /// A family of types: one for each type of object.
 pub trait Container {
@@ -304,6 +305,13 @@ macro_rules! define_tables {
             pub fn awaited(&self) -> Option<&Awaited> {
                 match self {
                     $(Self::$variant(put) => put.awaited.as_deref(),)+
+                }
+            }
+
+            /// Returns the interface whose loss of carrier would cost the object.
+            pub fn kept_by_carrier_of(&self) -> Option<Ifindex> {
+                match self {
+                    $(Self::$variant(put) => put.kept_by_carrier_of(),)+
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! The state of ports: the kernel refuses to set it until it has noticed the carrier of the link, a moment after the other end of the
-//! pair has come up (`linkwatch`).
+//! Waits until the kernel has noticed that a link got or lost its carrier (`linkwatch`), a moment after it did: before that, it refuses
+//! the state of a port, and removes afterwards what depends on the carrier.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use nix::libc;
 
 use crate::kernel::Errno;
+use crate::kernel::linux::wire::{DumpError, Socket, decode, encode};
 use crate::operation::Operation;
+use crate::resource::link::Ifindex;
 
 /// The kernel notices most carriers at once, and others after a second.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -18,6 +20,26 @@ pub(super) fn is_awaited(operation: &Operation) -> bool {
     match operation {
         Operation::ChangeLink(change) => change.port.as_ref().is_some_and(|port| port.options.needs_carrier()),
         _ => false,
+    }
+}
+
+/// Waits until the kernel has removed what a link loses with its carrier. Asking for one link makes newer kernels do it at once. A kernel
+/// that takes longer than the limit is not waited for: the verification after the plan shows what is missing.
+///
+/// # Errors
+/// Fails if the link cannot be read.
+pub(super) fn settle(socket: &mut Socket, link: Ifindex) -> Result<(), DumpError> {
+    let began = Instant::now();
+    loop {
+        let mut is_losing = false;
+        socket.get(encode::get_link(link), |_, body| {
+            is_losing = decode::is_losing_carrier(body)?;
+            Ok(())
+        })?;
+        if !is_losing || began.elapsed() > LIMIT {
+            return Ok(());
+        }
+        sleep(PAUSE);
     }
 }
 

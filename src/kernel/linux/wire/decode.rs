@@ -35,6 +35,17 @@ const AF_INET6: u16 = 10;
 const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
 
+/// Returns whether a link that is up has lost its carrier, or has come up without one, and the kernel has not dealt with that yet
+/// (`linkwatch`). `body` is that of an RTM_NEWLINK.
+///
+/// # Errors
+/// Fails if it is malformed.
+pub fn is_losing_carrier(body: &[u8]) -> Result<bool, String> {
+    let header: &[u8; 16] = body.first_chunk().ok_or("a truncated link message")?;
+    let flags: u32 = number(&header[8..12])?;
+    Ok(flags & IFF_RUNNING != 0 && flags & IFF_LOWER_UP == 0)
+}
+
 /// Decodes the body of an RTM_NEWLINK.
 ///
 /// # Errors
