@@ -32,6 +32,7 @@ mod commands {
     pub mod diff;
     pub mod exec;
     pub mod export;
+    pub mod graph;
     pub mod import;
     pub mod list;
     pub mod logs;
@@ -53,8 +54,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::commands::{
-    apply, control, destroy, diff, exec, export, import, list, logs, namespaces, plan, ps, run, sandbox, schema, shell, show,
-    validate, watch as watch_command,
+    apply, control, destroy, diff, exec, export, graph, import, list, logs, namespaces, plan, ps, run, sandbox, schema, shell,
+    show, validate, watch as watch_command,
 };
 use self::elsewhere::{Elsewhere, Sought};
 use self::environment::{Access, Environment};
@@ -114,6 +115,7 @@ enum Command {
     Destroy(destroy::DestroyArgs),
     Diff(diff::DiffArgs),
     Show(show::ShowArgs),
+    Graph(graph::GraphArgs),
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Exec(exec::ExecArgs),
@@ -141,6 +143,7 @@ impl Command {
             Self::Destroy(command) => command,
             Self::Diff(command) => command,
             Self::Show(command) => command,
+            Self::Graph(command) => command,
             Self::Export(command) => command,
             Self::Import(command) => command,
             Self::Exec(command) => command,

@@ -46,6 +46,7 @@
 //!   state that it asks for, and back. `diff`, `plan`, `report`: the difference of two states, the operations in their order, and how they are shown.
 //!   `projection`: states without what people need not read, for `show`, `diff` and `export`. `import`: labs of other tools.
 //!   `selection`: a part of a lab, for `--only`. `adoption`: what the user asks a lab to take over.
+//! * `picture`: the topology of a state and the dependencies of a plan, placed and drawn, for `graph`.
 //! * `watch`: what `topo watch` has to remember. The notifications come from `kernel/linux/monitor`, the loop is `cli/watch`.
 //! * `snapshot`, `live`: what a kernel reported, and which part of that belongs to a lab.
 //! * `resource/node`: nodes, what a namespace has beyond its network; its parts are resources of one type, see `resource/node/part`. Each node
@@ -81,6 +82,8 @@ mod diff;
 mod plan;
 mod projection;
 mod report;
+
+mod picture;
 
 mod import;
 mod selection;

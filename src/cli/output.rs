@@ -50,6 +50,11 @@ impl Output {
         if wanted { Colour::Ansi } else { Colour::None }
     }
 
+    /// Whether standard output is a terminal.
+    pub fn stdout_is_terminal(&self) -> bool {
+        self.stdout.is_terminal()
+    }
+
     /// The colour of standard output.
     pub fn stdout_colour(&self) -> Colour {
         self.colour(self.stdout.is_terminal())

@@ -48,7 +48,8 @@ impl Colour {
     }
 }
 
-fn symbol(action: Action) -> &'static str {
+/// Returns the sign of an action, aligned to the right.
+pub fn symbol(action: Action) -> &'static str {
     match action {
         Action::Create => "  +",
         Action::Update => "  ~",

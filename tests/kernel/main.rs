@@ -22,6 +22,7 @@ mod export;
 mod failure;
 mod foreign_objects;
 mod formats;
+mod graph;
 mod hostile;
 mod ignore;
 mod import;

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::{export, namespaces, ps, show};
+use super::{export, graph, namespaces, ps, show};
 use crate::cli::environment::Access;
 use crate::cli::error::Failure;
 use crate::cli::inventory::Inventory;
@@ -16,7 +16,7 @@ use crate::spec::schema;
 /// Print the JSON schema of lab files, for editors, or of a format of output
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Formats: lab (the default), plan, validate, show, export, list, ps, namespaces; event, a line of `apply --json`; watch, a line of `watch --json`;
+Formats: lab (the default), plan, validate, show, export, graph, list, ps, namespaces; event, a line of `apply --json`; watch, a line of `watch --json`;
 error, which the other commands print when they fail.
 
 Examples:
@@ -46,6 +46,8 @@ pub enum Format {
     Show,
     /// `topo export --json`
     Export,
+    /// `topo graph --format json`
+    Graph,
     /// `topo list --json`
     List,
     /// `topo ps --json`
@@ -84,6 +86,7 @@ impl Format {
             Self::Validate => of::<Validation>(),
             // Lab files are described as they are read: some values are left out.
             Self::Show => schemars::schema_for!(show::Report).to_value(),
+            Self::Graph => of::<graph::Report>(),
             Self::Export => schemars::schema_for!(export::Report).to_value(),
             Self::List => of::<Inventory>(),
             Self::Ps => of::<ps::Report>(),
