@@ -18,7 +18,9 @@ pub fn mark(topology: &mut Topology, changes: &[Change], idle: &BTreeSet<LinkId>
         match &change.id {
             ResourceId::Namespace(namespace) => {
                 let nodes = topology.nodes_in(namespace);
-                nodes.iter().for_each(|node| raise_node(&mut topology.picture, *node, condition));
+                for node in &nodes {
+                    raise_node(&mut topology.picture, *node, condition);
+                }
                 add(topology, nodes.first().copied(), change);
             }
             ResourceId::Link(id) => link(topology, id, condition, change),

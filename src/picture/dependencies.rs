@@ -111,7 +111,9 @@ impl<'v> Inspect<'v, Verdicts> for Linked {
 /// Leaves out edges from a change to what it needs by way of another one, too. A circle keeps all of its edges.
 fn without_shortcuts(edges: &BTreeSet<(usize, usize)>, count: usize) -> Vec<(usize, usize)> {
     let mut needed: Vec<Vec<usize>> = vec![Vec::new(); count];
-    edges.iter().for_each(|(one, other)| needed[*one].push(*other));
+    for (one, other) in edges {
+        needed[*one].push(*other);
+    }
     let reaches = |from: usize, to: usize| {
         let (mut seen, mut pending) = (BTreeSet::new(), needed[from].clone());
         while let Some(node) = pending.pop() {

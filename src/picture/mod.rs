@@ -1,5 +1,7 @@
-//! Pictures of a lab: its topology, and the dependencies of a plan. [`topology`] and [`dependencies`] say what is in a picture, [`layout`]
-//! where it is, and [`svg`], [`html`] and [`text`] write it down. The same picture always looks the same.
+//! Pictures of a lab: its topology, and the dependencies of a plan. `topology` and `dependencies` say what is in a picture, `layout`
+//! where it is, and `svg`, `html` and `text` write it down. The same picture always looks the same.
+
+#![allow(clippy::cast_precision_loss, reason = "numbers of nodes and characters are small")]
 
 mod condition;
 mod dependencies;

@@ -143,7 +143,7 @@ fn labels(out: &mut String, placed: &Placed<'_>, edge: &Edge, line: &Line) {
         let _ = write!(out, "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>", at[0], at[1] + 4.0, text(shown));
     };
     if !label.is_empty() {
-        let middle = [(line.from[0] + line.to[0]) / 2.0, (line.from[1] + line.to[1]) / 2.0];
+        let middle = [f64::midpoint(line.from[0], line.to[0]), f64::midpoint(line.from[1], line.to[1])];
         label_at("label", middle, &label);
     }
     let names = size::names(placed.picture, edge);

@@ -71,9 +71,9 @@ pub fn mermaid(picture: &Picture) -> String {
     }
     for edge in &picture.edges {
         let [one, other] = edge.nodes();
-        let names = edge.ends.iter().map(|end| end.interface.as_deref().unwrap_or("")).collect::<Vec<_>>();
-        let named = (edge.kind == EdgeKind::Pair).then(|| format!("{} - {}", names[0], names[1]));
-        let label = named.into_iter().chain(edge.label.iter().cloned()).map(|text| plain(&text)).collect::<Vec<_>>().join(", ");
+        let ends = edge.ends.iter().map(|end| end.interface.as_deref().unwrap_or("")).collect::<Vec<_>>();
+        let pair = (edge.kind == EdgeKind::Pair).then(|| format!("{} - {}", ends[0], ends[1]));
+        let label = pair.into_iter().chain(edge.label.iter().cloned()).map(|text| plain(&text)).collect::<Vec<_>>().join(", ");
         let label = if label.is_empty() { label } else { format!("|\"{label}\"|") };
         let line = match edge.kind {
             EdgeKind::Needs => "-->",

@@ -81,6 +81,8 @@ pub struct Task {
     pub has_hosts: Vec<bool>,
 }
 
+/// Larger networks are placed in rows: the time and the memory for distances grow with the square of the number of blocks.
+const MOST_BY_DISTANCE: usize = 2000;
 /// The space around the picture.
 const MARGIN: f64 = 24.0;
 
@@ -107,6 +109,7 @@ pub fn arrange(picture: &Picture, arrangement: Arrangement) -> Placed<'_> {
         let centres = match arrangement {
             _ if picture.is_directed => tiers::place(&task),
             Arrangement::Tiers => tiers::place(&task),
+            Arrangement::Distance if members.len() > MOST_BY_DISTANCE => tiers::place(&task),
             Arrangement::Distance => separate::separate(&task, stress::place(&task)),
         };
         parts.push(pack::Part::new(members, centres, &sizes));

@@ -27,7 +27,9 @@ impl Part {
         };
         let (left, top) = (-edge(0, -1.0), -edge(1, -1.0));
         let size = Size { width: edge(0, 1.0) - left, height: edge(1, 1.0) - top };
-        centres.iter_mut().for_each(|centre| *centre = [centre[0] - left, centre[1] - top]);
+        for centre in &mut centres {
+            *centre = [centre[0] - left, centre[1] - top];
+        }
         Self { members, centres, size }
     }
 }

@@ -37,8 +37,8 @@ fn apart(task: &Task, centres: &mut [Point]) -> bool {
         for other in one + 1..centres.len() {
             let (a, b) = (task.sizes[one], task.sizes[other]);
             let way = [centres[other][0] - centres[one][0], centres[other][1] - centres[one][1]];
-            let x = (a.width + b.width) / 2.0 + SPACE - way[0].abs();
-            let y = (a.height + b.height) / 2.0 + SPACE - way[1].abs();
+            let x = f64::midpoint(a.width, b.width) + SPACE - way[0].abs();
+            let y = f64::midpoint(a.height, b.height) + SPACE - way[1].abs();
             if x <= 0.01 || y <= 0.01 {
                 continue;
             }
@@ -54,7 +54,9 @@ fn apart(task: &Task, centres: &mut [Point]) -> bool {
 }
 
 fn spread(centres: &mut [Point]) {
-    centres.iter_mut().for_each(|centre| *centre = [centre[0] * 1.05, centre[1] * 1.05]);
+    for centre in centres {
+        *centre = centre.map(|place| place * 1.05);
+    }
 }
 
 /// Moves blocks off the lines between others. Returns whether one was moved.
@@ -76,7 +78,7 @@ fn clear(task: &Task, centres: &mut [Point]) -> bool {
             let position = way[0] * unit[0] + way[1] * unit[1];
             let distance = way[1] * unit[0] - way[0] * unit[1];
             let size = task.sizes[block];
-            let reach = (size.width * unit[1].abs() + size.height * unit[0].abs()) / 2.0 + CLEARANCE;
+            let reach = f64::midpoint(size.width * unit[1].abs(), size.height * unit[0].abs()) + CLEARANCE;
             if position <= 0.0 || position >= length || distance.abs() >= reach {
                 continue;
             }

@@ -54,7 +54,9 @@ pub fn place(task: &Task) -> Vec<Point> {
             let other = numbers.below(position + 1);
             terms.swap(position, other);
         }
-        terms.iter().for_each(|term| relax(&mut centres, term, rate));
+        for term in &terms {
+            relax(&mut centres, term, rate);
+        }
         rate *= COOLING;
     }
     upright(&mut centres);

@@ -42,8 +42,8 @@ fn positions(task: &Task, rows: &[Vec<usize>]) -> Vec<Point> {
     let area: f64 = task.sizes.iter().map(|size| (size.width + GAPS[0]) * (size.height + GAPS[1])).sum();
     let widest = (area * SHAPE).sqrt();
     let lines = rows.iter().flat_map(|row| {
-        let count = (width_of(row) / widest).ceil().max(1.0);
-        row.chunks((row.len() as f64 / count).ceil().max(1.0) as usize)
+        let lines = (1..row.len()).find(|lines| width_of(row) <= widest * *lines as f64).unwrap_or(row.len());
+        row.chunks(row.len().div_ceil(lines.max(1)).max(1))
     });
     let mut bottom = 0.0;
     for row in lines {
@@ -77,7 +77,9 @@ fn distances(task: &Task) -> Vec<usize> {
 
 fn reach(neighbours: &[Vec<usize>], from: &[usize]) -> Vec<usize> {
     let mut distances = vec![usize::MAX; neighbours.len()];
-    from.iter().for_each(|block| distances[*block] = 0);
+    for block in from {
+        distances[*block] = 0;
+    }
     let mut pending: std::collections::VecDeque<usize> = from.iter().copied().collect();
     while let Some(block) = pending.pop_front() {
         for next in &neighbours[block] {
