@@ -8,7 +8,7 @@ use std::process::Command;
 const ROOT_ONLY: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// The Debian package that has a program.
-const PACKAGES: [(&str, &str); 29] = [
+const PACKAGES: [(&str, &str); 30] = [
     ("bash", "bash"),
     ("bird", "bird2"),
     ("birdc", "bird2"),
@@ -34,6 +34,7 @@ const PACKAGES: [(&str, &str); 29] = [
     ("sleep", "coreutils"),
     ("slirp4netns", "slirp4netns"),
     ("strace", "strace"),
+    ("tcpdump", "tcpdump"),
     ("time", "time"),
     ("timeout", "coreutils"),
     ("unshare", "util-linux"),
