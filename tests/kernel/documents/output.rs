@@ -2,6 +2,7 @@
 //!
 //! A line `...` of the document stands for any lines, at least one. In all other lines only this may differ:
 //!
+//! - blanks at the end;
 //! - times: a number before `ms`, of `time=`, a time of day, a date and time of ISO 8601;
 //! - hardware addresses, link-local addresses of IPv6, and the number of the other end in `eth0@if12`;
 //! - in tables of topo, what is below PID, INSIDE, AGE, CPU, MEMORY and INODE, and the width of columns.
@@ -34,14 +35,14 @@ fn trimmed<'a, 't>(lines: &'a [&'t str]) -> &'a [&'t str] {
 fn normalized(lines: &[&str]) -> Vec<String> {
     let mut columns: Option<Vec<(usize, &str)>> = None;
     let mut found = Vec::new();
-    for line in lines {
+    for line in lines.iter().map(|line| line.trim_end()) {
         if let Some(header) = header(line) {
             columns = Some(header);
         } else if line.is_empty() {
             columns = None;
         }
         found.push(match &columns {
-            Some(columns) if *line != LEFT_OUT => row(line, columns),
+            Some(columns) if line != LEFT_OUT => row(line, columns),
             Some(_) | None => without_times(line),
         });
     }
@@ -142,6 +143,7 @@ fn only_what_is_different_each_time_may_differ() {
         ("16:25:04.383  drift", "00:00:00.001  drift"),
         ("[topo 2026-01-31T16:25:04Z] start", "[topo 2027-01-31T06:25:04Z] start"),
         ("link/ether 02:00:00:00:00:01 up", "link/ether be:ef:00:00:00:01 up"),
+        ("default dev eth0", "default dev eth0 "),
         ("eth0@if12 UP fe80::1:2ff/64", "eth0@if7 UP fe80::abcd/64"),
     ];
     for (shown, printed) in same {
