@@ -16,6 +16,7 @@ mod command_line;
 mod concurrency;
 mod crash;
 mod daemons;
+mod documents;
 mod drift;
 mod examples;
 mod export;

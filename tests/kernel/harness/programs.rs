@@ -8,7 +8,7 @@ use std::process::Command;
 const ROOT_ONLY: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// The Debian package that has a program.
-const PACKAGES: [(&str, &str); 29] = [
+const PACKAGES: [(&str, &str); 31] = [
     ("bash", "bash"),
     ("bird", "bird2"),
     ("birdc", "bird2"),
@@ -16,6 +16,7 @@ const PACKAGES: [(&str, &str); 29] = [
     ("busybox", "busybox-static"),
     ("cat", "coreutils"),
     ("chroot", "coreutils"),
+    ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
     ("env", "coreutils"),
     ("flock", "util-linux"),
@@ -34,6 +35,7 @@ const PACKAGES: [(&str, &str); 29] = [
     ("sleep", "coreutils"),
     ("slirp4netns", "slirp4netns"),
     ("strace", "strace"),
+    ("tcpdump", "tcpdump"),
     ("time", "time"),
     ("timeout", "coreutils"),
     ("unshare", "util-linux"),
