@@ -24,14 +24,20 @@ use super::harness::tools::TOPO;
 use super::harness::{Feature, User, in_namespaces, needs, needs_programs, settled_fingerprint, sh, skip, with_users};
 
 /// The documents, each with the number of its blocks that are not run.
-const DOCUMENTS: [(&str, usize); 6] = [
+const DOCUMENTS: [(&str, usize); 7] = [
     ("README.md", 2),
     ("docs/comparison.md", 0),
     ("docs/cookbook.md", 1),
+    ("docs/graph.md", 0),
     ("docs/migrating.md", 0),
     ("docs/troubleshooting.md", 0),
     ("docs/tutorial.md", 0),
 ];
+
+#[test]
+fn graph() {
+    with_users(|| follow_as_user("docs/graph.md", &[Feature::Bridge], &[]));
+}
 
 #[test]
 fn readme() {
