@@ -20,7 +20,7 @@ use self::owner::Claim;
 use self::parents::{Elsewhere, Ends, Parents};
 use crate::adoption::Adoptions;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
-use crate::ownership::{self, Mark};
+use crate::ownership::{self, Mark, Obstacle};
 use crate::resource::ignore::IgnoredThere;
 use crate::resource::link::{Link, Marked};
 use crate::resource::node::{Part, PartKey};
@@ -40,7 +40,7 @@ pub struct Others {
     /// The lab's namespaces that a user namespace of their own owns.
     pub user_owned: BTreeSet<NamespaceName>,
     /// Foreign namespaces and files, with a description.
-    pub foreign: Vec<(NamespaceName, String)>,
+    pub foreign: Vec<(NamespaceName, Obstacle)>,
 }
 
 /// A link that the lab owns or declares.
@@ -63,7 +63,7 @@ struct Findings {
     forwarding: BTreeMap<LinkId, Vec<Message>>,
     of_other_labs: BTreeSet<LinkName>,
     taken_indices: Vec<(LinkId, Ifindex)>,
-    foreign: Vec<(ResourceId, String)>,
+    foreign: Vec<(ResourceId, Obstacle)>,
     foreign_uppers: Vec<ForeignUpper>,
     foreign_ports: Vec<(LinkId, LinkName)>,
     group_is_shared: bool,
@@ -320,7 +320,9 @@ impl<'a> Judging<'a> {
                 let Ok(name) = altname.parse::<LinkName>() else { continue };
                 let id = LinkId::new(self.namespace, name);
                 if self.desired.links.contains_key(&id) && named(links, name).is_none() {
-                    findings.foreign.push((ResourceId::Link(id), format!("an alternative name of `{}`", found.name)));
+                    findings
+                        .foreign
+                        .push((ResourceId::Link(id), Obstacle::Other(format!("an alternative name of `{}`", found.name))));
                 }
             }
         }

@@ -4,13 +4,38 @@
 //! an alias. A link with only one of them is foreign, unless it has an interface index from the range of the lab. Routes, rules,
 //! neighbours and addresses in `host` are marked by a protocol number.
 
+use std::fmt;
+
 use crate::name::{LabName, LinkId, NamespaceName};
 
 /// The protocol of routes (`rtm_protocol`), rules (FRA_PROTOCOL), neighbours (NDA_PROTOCOL) and addresses (IFA_PROTO) that topo adds to `host`.
 pub const PROTOCOL: u8 = 116;
 
-/// What a namespace is that no lab owns.
-pub const FOREIGN_NAMESPACE: &str = "a namespace that topo did not make";
+/// What is in the way of a resource of a lab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The same of another lab.
+    OfLab {
+        /// What it is, such as `namespace` or `bridge`.
+        what: String,
+        /// The other lab.
+        lab: LabName,
+    },
+    /// A namespace without a mark, which a lab can take over.
+    FreeNamespace,
+    /// Something else; the text describes it.
+    Other(String),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OfLab { what, lab } => write!(f, "a {what} of the lab `{lab}`"),
+            Self::FreeNamespace => f.write_str("a namespace that topo did not make"),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
 
 /// Returns the group (IFLA_GROUP) of the lab's links in `host`: the FNV-1a hash of its name, mapped to 2^30 and above to avoid the
 /// small numbers that people use.

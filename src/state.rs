@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::adoption::Adoptions;
 use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::ownership::Obstacle;
 use crate::resource::ignore::Ignore;
 pub use crate::resource::link::Ifindex;
 use crate::resource::link::{Link, TakenPort};
@@ -352,8 +353,8 @@ pub struct Live {
     pub broken: BTreeSet<NamespaceName>,
     /// The lab's namespaces that a user namespace of their own owns, as far as the lab or a node asks for one.
     pub user_owned: BTreeSet<NamespaceName>,
-    /// Foreign resources that conflict with resources of the lab, with a description.
-    pub foreign: BTreeMap<ResourceId, String>,
+    /// Foreign resources that conflict with resources of the lab.
+    pub foreign: BTreeMap<ResourceId, Obstacle>,
     /// The namespace of the lab that took the place of `host`, because topo was started in it.
     pub inside: Option<NamespaceName>,
     /// Links that are down or have no carrier.

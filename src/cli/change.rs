@@ -134,7 +134,7 @@ pub fn prepare(kernel: &mut Linux, goal: &Goal, source: Option<&Source>, output:
         let errors = conflicts.iter().zip(&resources).map(|(conflict, id)| (conflict.to_string(), id.iter().collect()));
         let errors: Vec<_> = errors.collect();
         let excerpt = source.map(|source| source.excerpt(&errors, output.diagnostic_colour())).unwrap_or_default();
-        let hint = conflicts.iter().find_map(Conflict::hint);
+        let hint = Conflict::hints(conflicts);
         Failure { excerpt, hint, ..Failure::from(error) }
     })
 }

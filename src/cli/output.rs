@@ -116,9 +116,11 @@ impl Output {
         self.message(&format!("warning: {text}"));
     }
 
-    /// Prints a hint.
+    /// Prints hints, one a line.
     pub fn hint(&mut self, text: &str) {
-        self.message(&format!("hint: {}", escape(text)));
+        for line in text.lines() {
+            self.message(&format!("hint: {}", escape(line)));
+        }
     }
 
     /// Prints an error with its causes, notes and hint.

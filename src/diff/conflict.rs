@@ -2,7 +2,7 @@
 
 use crate::adoption::Adoption;
 use crate::name::{LabName, LinkId, NamespaceName};
-use crate::ownership::FOREIGN_NAMESPACE;
+use crate::ownership::Obstacle;
 use crate::resource::node::isolation::NamespaceKind;
 use crate::state::{Live, ResourceId, State};
 
@@ -14,8 +14,8 @@ pub enum Conflict {
     Foreign {
         /// The resource of the lab.
         id: ResourceId,
-        /// A description of the foreign resource.
-        what: String,
+        /// The foreign resource.
+        what: Obstacle,
     },
     /// The user asked to adopt a link or namespace that the lab does not declare, a link in a namespace, or one that is external.
     #[error("`{0}` cannot be adopted: the lab declares no such namespace, nor such a link of its own in `host`")]
@@ -51,15 +51,17 @@ impl Conflict {
     /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Foreign { what: Obstacle::OfLab { what, lab }, .. } => Some(format!(
+                "choose another name, or run in a sandbox with `--sandbox`; `topo destroy {lab}` removes the {what} with its lab"
+            )),
             Self::Foreign { id: ResourceId::Link(link), .. } if link.namespace.is_host() => Some(format!(
                 "to take it over, use `--adopt {link}`; to use it as it is, declare it `external: true`; or run in a sandbox with `--sandbox`"
             )),
             Self::Foreign { id: ResourceId::Namespace(name), what } => Some(format!(
                 "{}choose another name, or run in a sandbox with `--sandbox`; if nothing needs it any more, remove it: `ip netns delete {name}`",
-                if what == FOREIGN_NAMESPACE {
-                    format!("to take it over, use `--adopt {}`; or ", Adoption::namespace(name))
-                } else {
-                    String::new()
+                match what {
+                    Obstacle::FreeNamespace => format!("to take it over, use `--adopt {}`; or ", Adoption::namespace(name)),
+                    Obstacle::OfLab { .. } | Obstacle::Other(_) => String::new(),
                 }
             )),
             Self::Held { .. } => Some(
@@ -72,6 +74,24 @@ impl Conflict {
             Self::Inside(_) => Some("run it where the lab was applied".to_owned()),
             Self::Foreign { .. } | Self::NotToAdopt(_) | Self::NothingToAdopt(_) | Self::MissingExternal(_) => None,
         }
+    }
+
+    /// What the user can do about conflicts, one hint a line. Of different hints, each says what it is about.
+    pub fn hints(conflicts: &[Self]) -> Option<String> {
+        let all = conflicts.iter().filter_map(|conflict| Some((conflict.hint()?, conflict.resource())));
+        let mut distinct: Vec<(String, Option<ResourceId>)> = Vec::new();
+        for (hint, resource) in all {
+            if distinct.iter().all(|(known, _)| *known != hint) {
+                distinct.push((hint, resource));
+            }
+        }
+        let is_single = distinct.len() == 1;
+        let text = |(hint, resource): (String, Option<ResourceId>)| match resource {
+            Some(id) if !is_single => format!("`{id}`: {hint}"),
+            _ => hint,
+        };
+        let texts: Vec<_> = distinct.into_iter().map(text).collect();
+        (!texts.is_empty()).then(|| texts.join("\n"))
     }
 
     /// Returns the declared resource of the conflict; `None` if the conflict is about what the user asked to adopt.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Endangered, Findings, Judging, SeenLink, named};
 use crate::name::{LinkId, LinkName};
+use crate::ownership::Obstacle;
 use crate::resource::object::table::{self, Container, IntoSorted, Registered, Visit};
 use crate::resource::object::wire::Found;
 use crate::resource::object::{Excluded, Foreign, Id, Maker, Message, Need, Object, Seen};
@@ -55,7 +56,9 @@ impl Visit for Add<'_, '_> {
             match self.owner(found) {
                 Owner::Lab(value) => ours.push((found.key.clone(), value)),
                 Owner::InTheWay(what) => {
-                    self.findings.foreign.push((ResourceId::object::<O>(self.judging.namespace, &found.key), what));
+                    self.findings
+                        .foreign
+                        .push((ResourceId::object::<O>(self.judging.namespace, &found.key), Obstacle::Other(what)));
                 }
                 Owner::Other => {
                     self.note_clash::<O>(&found.key);
@@ -189,7 +192,7 @@ impl Add<'_, '_> {
         let (first, last) = keys.into_inner();
         let next = declared.range((namespace.clone(), first)..).next();
         if let Some(((_, excluded), _)) = next.filter(|((there, key), _)| there == namespace && *key <= last) {
-            self.findings.foreign.push((ResourceId::object::<O>(namespace, excluded), because(key)));
+            self.findings.foreign.push((ResourceId::object::<O>(namespace, excluded), Obstacle::Other(because(key))));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Decides who owns each observed namespace and link.
 
 use crate::name::{LabName, LinkId, NamespaceName};
-use crate::ownership::{self, Lookalike, Mark, Owner};
+use crate::ownership::{self, Lookalike, Mark, Obstacle, Owner};
 use crate::resource::link::Marked;
 use crate::state::{Ifindex, State};
 
@@ -11,8 +11,8 @@ pub(super) enum Claim {
     Lab(Marked),
     /// The lab declares it as external.
     Declared,
-    /// It is foreign. The text describes it.
-    Foreign(String),
+    /// It is foreign.
+    Foreign(Obstacle),
 }
 
 impl Claim {
@@ -30,19 +30,21 @@ impl Claim {
             _ if external => Self::Declared,
             Owner::Damaged => Self::Lab(Marked::Damaged(mark)),
             Owner::Foreign(_) if adopted => Self::Lab(Marked::Foreign(mark)),
-            Owner::Other(other) => Self::Foreign(format!("a {kind} of the lab `{other}`")),
-            Owner::Foreign(lookalike) => Self::Foreign(format!("a {kind} that topo did not make{}", phrase(lookalike))),
+            Owner::Other(other) => Self::Foreign(Obstacle::OfLab { what: kind.to_owned(), lab: other }),
+            Owner::Foreign(lookalike) => {
+                Self::Foreign(Obstacle::Other(format!("a {kind} that topo did not make{}", phrase(lookalike))))
+            }
         }
     }
 }
 
 /// Describes a namespace with this mark; `None` if it belongs to the lab, or if the lab adopts it.
-pub fn foreign_namespace(lab: &LabName, name: &NamespaceName, mark: &str, is_adopted: bool) -> Option<String> {
+pub fn foreign_namespace(lab: &LabName, name: &NamespaceName, mark: &str, is_adopted: bool) -> Option<Obstacle> {
     match ownership::lab_of_namespace_mark(mark) {
         Some((owner, marked)) if owner == *lab && marked == *name => None,
-        Some((owner, _)) if owner != *lab => Some(format!("a namespace of the lab `{owner}`")),
-        Some((_, marked)) => Some(format!("the lab's namespace `{marked}` under another name")),
-        None => (!is_adopted).then(|| ownership::FOREIGN_NAMESPACE.to_owned()),
+        Some((owner, _)) if owner != *lab => Some(Obstacle::OfLab { what: "namespace".to_owned(), lab: owner }),
+        Some((_, marked)) => Some(Obstacle::Other(format!("the lab's namespace `{marked}` under another name"))),
+        None => (!is_adopted).then(|| Obstacle::FreeNamespace),
     }
 }
 

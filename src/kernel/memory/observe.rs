@@ -8,7 +8,7 @@ use super::object::{KeptObject, messages};
 use super::route::{Entry, Family};
 use crate::live::{Others, foreign_namespace};
 use crate::name::{LabName, LinkName, NamespaceName};
-use crate::ownership;
+use crate::ownership::{self, Obstacle};
 use crate::resource::address::{Address, AddressKey, ConnectedRoute};
 use crate::resource::link::Link;
 use crate::resource::object::Maker;
@@ -27,7 +27,7 @@ pub(super) fn read(network: &Network, lab: &LabName, desired: &State) -> (Snapsh
     for (name, text) in &network.placeholders {
         match *text == ownership::namespace_mark(lab, name) {
             true => drop(others.broken.insert(name.clone())),
-            false => others.foreign.push((name.clone(), "a file that topo did not make".to_owned())),
+            false => others.foreign.push((name.clone(), Obstacle::Other("a file that topo did not make".to_owned()))),
         }
     }
     for (name, namespace) in &network.namespaces {

@@ -20,7 +20,7 @@ use crate::kernel::linux::wire::{DumpError, DumpRequest, Socket, decode, encode}
 use crate::kernel::linux::{Linux, OpenNamespace};
 use crate::live::foreign_namespace;
 use crate::name::{LabName, LinkId, NamespaceName};
-use crate::ownership;
+use crate::ownership::{self, Obstacle};
 use crate::record::Record;
 use crate::resource::link::{Ifindex, Link, static_entry};
 use crate::resource::object::Message;
@@ -127,8 +127,8 @@ pub(in crate::kernel::linux) enum Seen {
     Lab { name: NamespaceName, opened: OpenNamespace, snapshot: Box<Snapshot> },
     /// The placeholder of a namespace of the lab whose creation or removal was interrupted.
     Placeholder(NamespaceName),
-    /// A foreign namespace or file, with a description.
-    Foreign { name: NamespaceName, what: String },
+    /// A foreign namespace or file.
+    Foreign { name: NamespaceName, what: Obstacle },
     /// The entry does not exist any more.
     Nothing,
 }
@@ -151,7 +151,7 @@ pub(in crate::kernel::linux) fn look_at(
 ) -> Result<Seen, ObserveError> {
     let Candidate { name, opened, snapshot } = candidate;
     let failed = |error| broken(format!("namespace `{name}`"))(error);
-    let foreign = |name: NamespaceName, what: &str| Ok(Seen::Foreign { name, what: what.to_owned() });
+    let foreign = |name: NamespaceName, what: &str| Ok(Seen::Foreign { name, what: Obstacle::Other(what.to_owned()) });
     let is_still = |known: &OpenNamespace| directory.is_still(&name, &known.file);
     let still = opened.as_ref().map_or(Ok(false), is_still).map_err(failed)?;
     let opened = match opened {

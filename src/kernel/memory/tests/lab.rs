@@ -51,7 +51,7 @@ fn links_of_a_lab_in_host_have_its_mark() {
     assert_eq!(seen(&world.live()), ["link host:br0"], "by its marks alone");
     let mut other = Memory::with_network("other".parse().unwrap(), world.memory.network.clone());
     let live = other.observe(&desired()).unwrap();
-    assert_eq!(live.foreign[&ResourceId::Link(id("host:br0"))], "a bridge of the lab `blog`");
+    assert_eq!(live.foreign[&ResourceId::Link(id("host:br0"))].to_string(), "a bridge of the lab `blog`");
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_link_with_half_a_mark_is_foreign() {
         let mut memory = machine();
         memory.network.add_link(&id("host:br0"), bridge(), mark).unwrap();
         let live = memory.observe(&desired()).unwrap();
-        assert_eq!(live.foreign.get(&ResourceId::Link(id("host:br0"))).map(String::as_str), Some(what));
+        assert_eq!(live.foreign.get(&ResourceId::Link(id("host:br0"))).map(ToString::to_string).as_deref(), Some(what));
         assert!(live.state.link(&id("host:br0")).is_none() && live.taken_indices[&id("host:br0")] == 3);
     }
     let mut memory = machine();
@@ -101,7 +101,7 @@ fn an_alternative_name_conflicts_too() {
     let change = LinkChange { add_altnames: vec!["br0".into()], ..LinkChange::of(eth0) };
     memory.network.by_hand(&Operation::ChangeLink(Box::new(change))).unwrap();
     let live = memory.observe(&desired()).unwrap();
-    assert_eq!(live.foreign[&ResourceId::Link(id("host:br0"))], "an alternative name of `eth0`");
+    assert_eq!(live.foreign[&ResourceId::Link(id("host:br0"))].to_string(), "an alternative name of `eth0`");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_namespace_without_its_mark_is_foreign() {
     let mut wanted = desired();
     wanted.namespaces.insert("blue".parse().unwrap());
     let live = world.memory.observe(&wanted).unwrap();
-    let foreign: Vec<_> = live.foreign.values().map(String::as_str).collect();
+    let foreign: Vec<_> = live.foreign.values().map(ToString::to_string).collect();
     assert_eq!(foreign, ["a namespace of the lab `other`", "a namespace that topo did not make"]);
 }
 
