@@ -165,6 +165,35 @@ fn the_pictures_of_the_documents_are_current() {
     }
 }
 
+/// Programs that know no variables, such as librsvg, take the value before.
+#[test]
+fn every_variable_of_the_style_has_a_literal_value_before_it() {
+    let svg = graph(&[], &network(&[("a".to_owned(), "b".to_owned())]));
+    let style = svg.split("<style>").nth(1).unwrap().split("</style>").next().unwrap();
+    let declarations: Vec<_> = style.split([';', '{', '}']).map(str::trim).collect();
+    let mut variables = 0;
+    for pair in declarations.windows(2).filter(|pair| pair[1].contains("var(--")) {
+        let property = |declaration: &str| declaration.split(':').next().unwrap().to_owned();
+        assert!(property(pair[0]) == property(pair[1]) && pair[0].contains('#'), "{pair:?}");
+        variables += 1;
+    }
+    assert!(variables > 10, "{style}");
+}
+
+#[test]
+fn many_links_between_two_nodes_are_one_line() {
+    let pair = || ("a".to_owned(), "b".to_owned());
+    let lines = |count: usize| graph(&[], &network(&vec![pair(); count])).matches("<g class=\"edge").count();
+    assert_eq!((lines(1), lines(6), lines(7), lines(40)), (1, 6, 1, 1));
+    let svg = graph(&[], &network(&vec![pair(); 40]));
+    assert!(svg.contains(">40 links</text>"), "{svg}");
+}
+
+#[test]
+fn an_empty_picture_says_so() {
+    assert!(graph(&[], "name: empty\n").contains(">no namespaces</text>"));
+}
+
 #[test]
 fn the_page_is_small() {
     let text = network(&[("a".to_owned(), "b".to_owned())]);
@@ -202,12 +231,12 @@ links:
             format!("{} {} {} {}", edge["kind"].as_str().unwrap(), end(&edge["ends"][0]), end(&edge["ends"][1]), label.join(", "))
         })
         .collect();
-    let expected = ["pair a sw:br0 ", "pair b sw:br0 mtu 1400", "parent c host:up0 macvlan"].map(str::to_owned);
+    let expected = ["pair a sw:br0 ", "pair b sw:br0 mtu 1400 of b:eth0", "parent c host:up0 macvlan"].map(str::to_owned);
     assert!(expected.iter().all(|edge| edges.iter().any(|one| one.starts_with(edge))), "{edges:?}");
     let mermaid = graph(&["--format", "mermaid"], text);
     assert!(mermaid.contains("n5([\"sw<br>bridge br0\"])"), "{mermaid}");
     let dot = graph(&["--format", "dot"], text);
-    assert!(dot.contains("\"b\" -- \"sw:br0\" [taillabel=\"eth0\", headlabel=\"b\", label=\"mtu 1400\"];"), "{dot}");
+    assert!(dot.contains("\"b\" -- \"sw:br0\" [taillabel=\"eth0\", headlabel=\"b\", label=\"mtu 1400 of b:eth0\"];"), "{dot}");
 }
 
 #[test]

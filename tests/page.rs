@@ -135,15 +135,19 @@ fn page(browser: &Browser, name: &str, lab: &str) -> PathBuf {
     page
 }
 
+/// Two routers behind the switch, so that an edge leads to its block.
+const ROUTERS: &str = "  gw: { interfaces: { eth0: {}, wan: {} } }\n  isp: { interfaces: { eth0: {} } }\n";
+const UPLINKS: &str = "  - endpoints: [sw:up, gw:eth0]\n  - endpoints: [gw:wan, isp:eth0]\n";
+
 #[test]
 fn a_page_can_be_clicked_searched_folded_and_zoomed() {
     let Some(browser) = Browser::start() else { return };
     let hosts: String =
         (0..20).map(|n| format!("  h{n}: {{ interfaces: {{ eth0: {{ addresses: [10.0.0.{}/24] }} }} }}\n", n + 1)).collect();
-    let ports: Vec<_> = (0..20).map(|n| format!("p{n}")).collect();
+    let ports: Vec<_> = (0..20).map(|n| format!("p{n}")).chain(["up".to_owned()]).collect();
     let links: String = (0..20).map(|n| format!("  - endpoints: [sw:p{n}, h{n}:eth0]\n")).collect();
     let switch = format!("  sw: {{ interfaces: {{ br0: {{ bridge: {{ ports: [{}] }} }} }} }}\n", ports.join(", "));
-    browser.open(&page(&browser, "star", &format!("name: star\nnamespaces:\n{switch}{hosts}links:\n{links}")));
+    browser.open(&page(&browser, "star", &format!("name: star\nnamespaces:\n{switch}{hosts}{ROUTERS}links:\n{links}{UPLINKS}")));
     assert_eq!(browser.value("document.querySelector('h1').textContent"), "Lab star");
 
     // A node is clicked: what the lab file says of it, and the way to its neighbour.
@@ -166,13 +170,13 @@ fn a_page_can_be_clicked_searched_folded_and_zoomed() {
           "origin": { ELEMENT: browser.element(&format!("[data-node='{position}'] .title")) } },
     ] }] });
     browser.command("/actions", &actions);
-    assert_eq!(browser.value(dim), 19);
+    assert_eq!(browser.value(dim), 21);
 
     // Search.
     browser.type_text("#search", "10.0.0.12");
     assert_eq!(browser.value("document.getElementById('found').textContent"), "1");
     assert_eq!(browser.value("document.querySelectorAll('.node.found').length"), 1);
-    assert_eq!(browser.value(dim), 20);
+    assert_eq!(browser.value(dim), 22);
     browser.type_text("#search", "\u{E007}");
     assert_eq!(browser.value(node), "h11");
     browser.type_text("#search", "\u{E00C}");
@@ -180,14 +184,20 @@ fn a_page_can_be_clicked_searched_folded_and_zoomed() {
 
     // Fold and unfold.
     let hidden = "[...document.querySelectorAll('.node.folded')].filter(e => getComputedStyle(e).display === 'none').length";
+    let length = "edges.find(edge => edge.ends.includes(data.blocks[0].head)).e.querySelector('path').getTotalLength()";
+    let before = browser.value(length).as_f64().unwrap();
+    let longer = &format!("{length} > {before} + 10");
     browser.click("#fold");
     assert_eq!(browser.value(hidden), 20);
     assert_eq!(browser.value("document.querySelector('.badge.shown').textContent"), "+20");
+    // An edge ends at the box of the switch itself now.
+    assert_eq!(browser.value(longer), true);
     browser.click("#fold");
     assert_eq!(browser.value(hidden), 0);
 
     // Zoom and themes.
     let width = || browser.value("picture.viewBox.baseVal.width").as_f64().unwrap();
+    browser.click("#fit");
     let all = width();
     browser.click("#in");
     assert!(width() < all);

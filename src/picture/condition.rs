@@ -2,17 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use super::{Condition, Picture, Topology};
-use crate::diff::{Action, Change};
+use super::dependencies::Linked;
+use super::{Condition, EdgeKind, Picture, Topology};
+use crate::diff::{Action, Change, Subject};
 use crate::name::LinkId;
 use crate::report::text;
 use crate::state::ResourceId;
 
-/// Marks nodes and edges with the changes that they need, and those of links that are `idle`. Everything else is as the file says.
-pub fn mark(topology: &mut Topology, changes: &[Change], idle: &BTreeSet<LinkId>) {
+/// Marks nodes and edges with the changes that they need. Everything else is as the file says.
+pub fn mark(topology: &mut Topology, changes: &[Change]) {
     let picture = &mut topology.picture;
     picture.nodes.iter_mut().for_each(|node| node.condition = Some(Condition::Same));
-    picture.edges.iter_mut().for_each(|edge| edge.condition = Some(Condition::Same));
+    for (position, edge) in picture.edges.iter_mut().enumerate() {
+        let is_replaced = topology.replaced.contains(&position);
+        edge.condition = Some(if is_replaced { Condition::Extra } else { Condition::Same });
+    }
     for change in changes {
         let condition = of(change.action);
         match &change.id {
@@ -29,14 +33,26 @@ pub fn mark(topology: &mut Topology, changes: &[Change], idle: &BTreeSet<LinkId>
                 within(topology, on_link.or_else(|| topology.namespaces.get(namespace).copied()), change);
             }
             ResourceId::Object(_) | ResourceId::Part(..) => {
-                let node = topology.nodes_in(change.id.namespace()).first().copied();
+                let links = if let Subject::Object(object) = &change.subject { object.inspect(Linked) } else { Vec::new() };
+                let on_link = links.first().and_then(|link| topology.owner(&LinkId::new(change.id.namespace(), *link)));
+                let node = on_link.or_else(|| topology.nodes_in(change.id.namespace()).first().copied());
                 within(topology, node, change);
             }
         }
     }
+}
+
+/// Marks links that are down or have no carrier. What is not there is neither.
+pub fn mark_idle(topology: &mut Topology, idle: &BTreeSet<LinkId>) {
+    let Topology { picture, edges, segments, .. } = topology;
     for id in idle {
-        for edge in topology.edges.get(id).into_iter().flatten() {
-            topology.picture.edges[*edge].is_idle = true;
+        for position in edges.get(id).into_iter().flatten() {
+            let edge = &mut picture.edges[*position];
+            edge.is_idle = edge.condition != Some(Condition::Missing) && edge.kind != EdgeKind::Inside;
+        }
+        if let Some(node) = segments.get(id) {
+            let node = &mut picture.nodes[*node];
+            node.is_idle = node.condition != Some(Condition::Missing);
         }
     }
 }

@@ -23,7 +23,7 @@ pub fn dependencies(plan: &Plan) -> Picture {
         let needed = needs(change).into_iter().filter_map(|id| positions.get(&id).copied());
         edges.extend(needed.filter(|needed| *needed != position).map(|needed| (position, needed)));
     }
-    let end = |node| End { node, interface: None, addresses: Vec::new() };
+    let end = |node| End { node, interface: None, link: None, addresses: Vec::new() };
     let edge = |(one, other)| Edge {
         kind: EdgeKind::Needs,
         ends: [end(one), end(other)],
@@ -48,9 +48,9 @@ pub fn dependencies(plan: &Plan) -> Picture {
 
 fn node(change: &Change) -> Node {
     let condition = match change.action {
-        Action::Create => Condition::Missing,
+        Action::Create => Condition::Added,
         Action::Update | Action::Replace => Condition::Changed,
-        Action::Delete => Condition::Extra,
+        Action::Delete => Condition::Destroyed,
     };
     let fields = change.fields();
     let fields = fields.iter().map(|field| format!("{}: {} -> {}", field.name, field.before, field.after));
@@ -60,6 +60,7 @@ fn node(change: &Change) -> Node {
         title: format!("{} {}", text::symbol(change.action).trim(), change.title()),
         lines: std::iter::once(format!("in {}", change.id.namespace())).chain(fields).collect(),
         condition: Some(condition),
+        is_idle: false,
         changes: change.reason.iter().cloned().collect(),
         details: String::new(),
     }
@@ -97,7 +98,7 @@ fn of_link(id: &LinkId, link: &Link) -> Vec<ResourceId> {
 }
 
 /// The links of an object.
-struct Linked;
+pub(super) struct Linked;
 
 impl<'v> Inspect<'v, Verdicts> for Linked {
     type Result = Vec<LinkName>;

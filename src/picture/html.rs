@@ -25,6 +25,8 @@ pub fn html(placed: &Placed<'_>, title: &str) -> String {
         "edges": placed.picture.edges,
         "size": [size.width, size.height],
         "centres": placed.nodes.iter().map(|(centre, _)| centre).collect::<Vec<_>>(),
+        "boxes": placed.nodes.iter().map(|(centre, size)| [centre[0], centre[1], size.width, size.height]).collect::<Vec<_>>(),
+        "blocks": blocks(placed),
     });
     // In a script, `</` would end it.
     let data = data.to_string().replace('<', "\\u003c");
@@ -36,6 +38,16 @@ pub fn html(placed: &Placed<'_>, title: &str) -> String {
         ("{{script}}", SCRIPT.to_owned()),
     ];
     fill(PAGE, &parts)
+}
+
+/// The nodes that others are folded into, with the boxes around all of them.
+fn blocks(placed: &Placed<'_>) -> Vec<serde_json::Value> {
+    let blocks = placed.blocks.iter().enumerate().filter(|(_, (block, _))| block.members.len() > 1);
+    let described = blocks.map(|(position, (block, centre))| {
+        let size = block.size;
+        json!({ "block": position, "head": block.members[0].node, "box": [centre[0], centre[1], size.width, size.height] })
+    });
+    described.collect()
 }
 
 /// Puts the parts in their places. What is put there is not looked at again.

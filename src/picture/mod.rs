@@ -16,7 +16,7 @@ mod topology;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use self::condition::mark;
+pub use self::condition::{mark, mark_idle};
 pub use self::dependencies::dependencies;
 pub use self::html::html;
 pub use self::layout::{Arrangement, Placed, arrange};
@@ -47,7 +47,7 @@ pub enum NodeKind {
     Change,
 }
 
-/// How the live network compares with the lab file.
+/// How the live network compares with the lab file, or what a change of a plan does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Condition {
@@ -59,6 +59,10 @@ pub enum Condition {
     Missing,
     /// It is there, and the file does not declare it.
     Extra,
+    /// The plan adds it.
+    Added,
+    /// The plan removes it.
+    Destroyed,
 }
 
 impl Condition {
@@ -69,11 +73,13 @@ impl Condition {
             Self::Changed => "changed",
             Self::Missing => "missing",
             Self::Extra => "extra",
+            Self::Added => "added",
+            Self::Destroyed => "destroyed",
         }
     }
 
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Same, Self::Changed, Self::Missing, Self::Extra];
+    pub const ALL: [Self; 6] = [Self::Same, Self::Changed, Self::Missing, Self::Extra, Self::Added, Self::Destroyed];
 }
 
 /// A node of a picture.
@@ -89,6 +95,8 @@ pub struct Node {
     pub lines: Vec<String>,
     /// How it compares with the lab file; null if that is not known.
     pub condition: Option<Condition>,
+    /// Whether a live link that connects others is down or has no carrier.
+    pub is_idle: bool,
     /// The changes that `topo apply` would make, as lines.
     pub changes: Vec<String>,
     /// What the lab file says of it, as YAML.
@@ -116,6 +124,8 @@ pub struct End {
     pub node: usize,
     /// The interface; null if the edge has none there.
     pub interface: Option<String>,
+    /// The interface with its namespace.
+    pub link: Option<String>,
     /// The addresses of the interface.
     pub addresses: Vec<String>,
 }
@@ -135,6 +145,14 @@ pub struct Edge {
     pub is_idle: bool,
 }
 
+impl End {
+    /// Returns the name that is written at the end: not that of a bridge at its own box.
+    pub fn label<'a>(&'a self, nodes: &[Node]) -> Option<&'a str> {
+        let is_node = self.link.as_ref() == nodes.get(self.node).map(|node| &node.id);
+        self.interface.as_deref().filter(|_| !is_node)
+    }
+}
+
 impl Edge {
     /// The positions of the two nodes.
     pub fn nodes(&self) -> [usize; 2] {
@@ -144,11 +162,8 @@ impl Edge {
     /// Describes it in one line: `a:eth0 10.0.0.1/24 — b:eth0`.
     pub fn title(&self, nodes: &[Node]) -> String {
         let end = |end: &End| {
-            let place = nodes.get(end.node).map_or("", |node| node.id.as_str());
-            // That of a segment has the interface already.
-            let interface = end.interface.iter().filter(|_| !place.contains(':')).map(|name| format!(":{name}"));
-            let addresses = end.addresses.iter().map(|address| format!(" {address}"));
-            std::iter::once(place.to_owned()).chain(interface).chain(addresses).collect::<String>()
+            let name = end.link.as_deref().or_else(|| nodes.get(end.node).map(|node| node.id.as_str())).unwrap_or_default();
+            std::iter::once(name).chain(end.addresses.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
         };
         let label = if self.label.is_empty() { String::new() } else { format!(" ({})", self.label.join(", ")) };
         format!("{} — {}{label}", end(&self.ends[0]), end(&self.ends[1]))

@@ -126,10 +126,10 @@ const link = (edge, node) => {
   li.append("— ");
   const a = add(li, "a", data.nodes[there.node].id);
   a.addEventListener("click", () => { unfold(there.node); choose(there.node); centre(there.node); });
-  const rest = [there.interface && !data.nodes[there.node].id.includes(":") ? `:${there.interface}` : "", ...there.addresses.map(address => ` ${address}`)];
+  const rest = [there.link && there.link !== data.nodes[there.node].id ? ` ${there.interface}` : "", ...there.addresses.map(address => ` ${address}`)];
   if (edge.label.length) rest.push(` (${edge.label.join(", ")})`);
   if (edge.condition && edge.condition !== "same") rest.push(` ${edge.condition}`);
-  if (edge.is_idle) rest.push(" no carrier");
+  if (edge.is_idle) rest.push(", no carrier");
   li.append(rest.join(""));
   return li;
 };
@@ -141,7 +141,8 @@ const choose = chosen => {
   const node = data.nodes[chosen];
   add(panel, "button", "Close", "close").addEventListener("click", () => choose(null));
   add(panel, "h2", node.kind === "change" ? node.title : node.id);
-  add(panel, "p", [node.kind, node.condition].filter(Boolean).join(", "));
+  const kind = node.kind === "segment" ? "connects others" : node.kind;
+  add(panel, "p", [kind, node.condition, node.is_idle && "no carrier"].filter(Boolean).join(", "));
   list("Contents", node.details ? [] : node.lines.map(line));
   list(node.kind === "change" ? "Reason" : "Changes", node.changes.map(line));
   const own = data.edges.filter(edge => edge.ends.some(end => end.node === chosen));
@@ -155,6 +156,9 @@ const choose = chosen => {
     add(panel, "h3", "Lab file");
     add(panel, "pre", node.details);
   }
+  const place = nodes.get(chosen).getBoundingClientRect();
+  const box = view.getBoundingClientRect();
+  if (place.right > box.right || place.bottom > box.bottom) centre(chosen);
 };
 view.addEventListener("click", event => {
   if (moved > 4) return;
@@ -168,6 +172,26 @@ view.addEventListener("dblclick", event => {
   if (block) fold(block.dataset.block, true);
 });
 
+// Where the edges of a node end: at the box around all that is folded into it, or at its own when that is hidden.
+const boxOf = node => {
+  const own = data.boxes[node];
+  const block = data.blocks.find(block => block.head === node);
+  return block && !block.hidden ? block.box : own;
+};
+const draw = ({ e, ends }) => {
+  const [from, to] = ends.map(boxOf);
+  const way = [to[0] - from[0], to[1] - from[1]];
+  const length = Math.hypot(...way);
+  if (length < 1) return;
+  const unit = way.map(part => part / length);
+  const shift = +e.dataset.shift * (ends[0] < ends[1] ? 1 : -1);
+  const offset = [-unit[1] * shift, unit[0] * shift];
+  const inside = (box, sign) => Math.max(0, Math.min(...[0, 1].map(axis =>
+    Math.abs(unit[axis]) < 1e-6 ? Infinity : (box[2 + axis] / 2 - Math.sign(unit[axis]) * sign * offset[axis]) / Math.abs(unit[axis]))));
+  const at = distance => [0, 1].map(axis => (from[axis] + offset[axis] + unit[axis] * distance).toFixed(1)).join(" ");
+  e.querySelector("path").setAttribute("d", `M${at(Math.min(inside(from, 1), length))} ${at(Math.max(length - inside(to, -1), 0))}`);
+};
+
 // Nodes with one link can be hidden.
 const fold = (block, hide) => {
   for (const e of blocks) {
@@ -175,6 +199,8 @@ const fold = (block, hide) => {
     if (e.classList.contains("badge")) e.classList.toggle("shown", hide);
     else e.classList.toggle("away", hide);
   }
+  for (const one of data.blocks) if (block === null || String(one.block) === block) one.hidden = hide;
+  for (const edge of edges) draw(edge);
 };
 const unfold = node => {
   const block = nodes.get(node)?.dataset.block;

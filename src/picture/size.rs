@@ -1,6 +1,6 @@
 //! The sizes of texts and boxes, in CSS pixels. Fonts differ from machine to machine, so that texts are measured generously.
 
-use super::{Edge, Node, NodeKind, Picture};
+use super::{Edge, EdgeKind, Node, NodeKind, Picture};
 
 /// The size of a heading.
 pub const TITLE: f64 = 13.0;
@@ -18,8 +18,10 @@ const MOST_HEAD_LINES: usize = 4;
 const MOST_CHARACTERS: usize = 44;
 /// With more edges, the interfaces at their ends are left out.
 const MOST_NAMED_EDGES: usize = 80;
-/// The widths of characters in parts of their size: of a bold heading, and of a line in a font of fixed width.
-const WIDTHS: [f64; 2] = [0.66, 0.61];
+/// The width of a character of a line, whose font has a fixed width, in parts of its size.
+const OF_LINE: f64 = 0.61;
+/// The widths of a narrow and of a wide character of a heading, which is bold.
+const OF_TITLE: [f64; 2] = [0.66, 0.98];
 
 /// A width and a height.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -65,8 +67,8 @@ pub fn folded_lines(node: &Node) -> Vec<String> {
 
 /// The size of a box with these lines.
 pub fn of_box(node: &Node, lines: &[String]) -> Size {
-    let title = width(&cut(&node.title), TITLE, WIDTHS[0]);
-    let widest = lines.iter().map(|line| width(line, LINE, WIDTHS[1])).fold(title, f64::max);
+    let title: f64 = cut(&node.title).chars().map(|c| TITLE * OF_TITLE[usize::from(is_wide(c))]).sum();
+    let widest = lines.iter().map(|line| label_width(line)).fold(title, f64::max);
     let least = if node.kind == NodeKind::Segment { 30.0 } else { 56.0 };
     let height = LEADING * (1 + lines.len()) as f64 + 2.0 * PADDING - 4.0;
     Size { width: (widest + 2.0 * PADDING).max(least).ceil(), height }
@@ -74,17 +76,13 @@ pub fn of_box(node: &Node, lines: &[String]) -> Size {
 
 /// The width of a line of a label.
 pub fn label_width(text: &str) -> f64 {
-    width(text, LINE, WIDTHS[1])
+    text.chars().map(|c| LINE * OF_LINE * if c.is_ascii() { 1.0 } else { 1.7 }).sum()
 }
 
-/// The interfaces at the ends of an edge, as far as they are written there: that of a segment is in its box, and in a picture of many edges
-/// there is no room.
+/// The interfaces at the ends of an edge, as far as they are written there: in a picture of many edges there is no room.
 pub fn names<'p>(picture: &'p Picture, edge: &'p Edge) -> [Option<&'p str>; 2] {
     let has_room = picture.edges.len() <= MOST_NAMED_EDGES;
-    edge.ends.each_ref().map(|end| {
-        let is_named = has_room && picture.nodes[end.node].kind == NodeKind::Namespace;
-        end.interface.as_deref().filter(|_| is_named)
-    })
+    edge.ends.each_ref().map(|end| end.label(&picture.nodes).filter(|_| has_room && edge.kind != EdgeKind::Inside))
 }
 
 /// The space that the labels of an edge need in a row.
@@ -94,6 +92,6 @@ pub fn of_labels(picture: &Picture, edge: &Edge) -> f64 {
     names.chain(label.as_deref().map(label_width)).map(|width| width + 8.0).sum()
 }
 
-fn width(text: &str, size: f64, of_character: f64) -> f64 {
-    text.chars().count() as f64 * size * of_character
+fn is_wide(c: char) -> bool {
+    c.is_uppercase() || matches!(c, 'm' | 'w' | '@' | '%') || !c.is_ascii()
 }

@@ -1,5 +1,6 @@
 //! Writes a placed picture as SVG 1.1 (<https://www.w3.org/TR/SVG11/>), which needs no other file.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::layout::{Placed, Point};
@@ -9,7 +10,9 @@ use crate::name::escape;
 
 /// The colours and fonts of a picture.
 pub const STYLE: &str = include_str!("picture.css");
-/// The distance of edges between the same two nodes.
+/// The most lines between the same two nodes; more are one line with their number.
+const MOST_PARALLEL: usize = 6;
+/// The distance of lines between the same two nodes.
 const PARALLEL: f64 = 16.0;
 /// The height of the legend.
 const LEGEND: f64 = 26.0;
@@ -49,6 +52,10 @@ pub fn body(placed: &Placed<'_>) -> String {
     for position in 0..placed.nodes.len() {
         node(&mut out, placed, position);
     }
+    if placed.nodes.is_empty() {
+        let what = if placed.picture.is_directed { "no changes" } else { "no namespaces" };
+        label_at(&mut out, "label", [placed.size.width / 2.0, placed.size.height / 2.0], what);
+    }
     out.push_str(&badges(placed));
     out.push_str(&legend(placed, placed.size.height));
     out
@@ -67,7 +74,7 @@ fn rect(class: &str, centre: Point, size: Size, radius: f64) -> String {
 
 fn edges(out: &mut String, placed: &Placed<'_>) {
     let picture = placed.picture;
-    let mut between: std::collections::BTreeMap<[usize; 2], Vec<usize>> = std::collections::BTreeMap::new();
+    let mut between: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
     for (position, edge) in picture.edges.iter().enumerate() {
         let [one, other] = edge.nodes();
         // A folded node is beside the other end.
@@ -75,12 +82,34 @@ fn edges(out: &mut String, placed: &Placed<'_>) {
             between.entry([one.min(other), one.max(other)]).or_default().push(position);
         }
     }
-    for edges in between.values() {
+    for (ends, edges) in between {
+        if edges.len() > MOST_PARALLEL {
+            bundle(out, placed, &edges);
+            continue;
+        }
+        // The lines must not leave the smaller box.
+        let room =
+            ends.map(|node| placed.extent(node).1).map(|size| size.width.min(size.height)).into_iter().fold(f64::MAX, f64::min);
+        let distance = PARALLEL.min(0.8 * room / edges.len() as f64);
         for (rank, position) in edges.iter().enumerate() {
-            let shift = (rank as f64 - (edges.len() - 1) as f64 / 2.0) * PARALLEL;
+            let shift = (rank as f64 - (edges.len() - 1) as f64 / 2.0) * distance;
             edge(out, placed, *position, shift);
         }
     }
+}
+
+/// One line for many edges between the same nodes.
+fn bundle(out: &mut String, placed: &Placed<'_>, edges: &[usize]) {
+    let all = edges.iter().map(|position| &placed.picture.edges[*position]);
+    let Some(first) = all.clone().next() else { return };
+    let Some(line) = line(placed, first, 0.0) else { return };
+    let condition = all.clone().filter_map(|edge| edge.condition).max();
+    let titles: Vec<_> = all.clone().map(|edge| text(&edge.title(&placed.picture.nodes))).collect();
+    let classes = classes(first.kind, condition, all.clone().any(|edge| edge.is_idle));
+    open_edge(out, first, 0.0, &format!("{classes} bundle"), &titles.join("\n"), &line, placed.picture.is_directed);
+    let middle = [f64::midpoint(line.from[0], line.to[0]), f64::midpoint(line.from[1], line.to[1])];
+    label_at(out, "label", middle, &format!("{} links", edges.len()));
+    out.push_str("</g>\n");
 }
 
 /// The part of an edge that is not behind the boxes of its ends.
@@ -102,36 +131,51 @@ fn line(placed: &Placed<'_>, edge: &Edge, shift: f64) -> Option<Line> {
     let unit = [way[0] / length, way[1] / length];
     // The side of the shift must not depend on the direction of the edge.
     let side = if one < other { shift } else { -shift };
-    let moved = |at: Point| [at[0] - unit[1] * side, at[1] + unit[0] * side];
-    let reach = |size: Size| {
-        let along = |half: f64, unit: f64| if unit.abs() < 1e-6 { f64::INFINITY } else { half / unit.abs() };
-        along(size.width / 2.0, unit[0]).min(along(size.height / 2.0, unit[1]))
+    let offset = [-unit[1] * side, unit[0] * side];
+    // How far the shifted line is within a box, in the direction of `sign`.
+    let inside = |size: Size, sign: f64| {
+        let along = |half: f64, unit: f64, offset: f64| {
+            if unit.abs() < 1e-6 { f64::INFINITY } else { (half - unit.signum() * sign * offset) / unit.abs() }
+        };
+        along(size.width / 2.0, unit[0], offset[0]).min(along(size.height / 2.0, unit[1], offset[1])).max(0.0)
     };
-    let (near, far) = (reach(start).min(length), (length - reach(end)).max(0.0));
-    let at = |distance: f64| [moved(from)[0] + unit[0] * distance, moved(from)[1] + unit[1] * distance];
+    let (near, far) = (inside(start, 1.0).min(length), (length - inside(end, -1.0)).max(0.0));
+    let at = |distance: f64| [from[0] + offset[0] + unit[0] * distance, from[1] + offset[1] + unit[1] * distance];
     Some(Line { from: at(near), to: at(far), unit, length: far - near })
 }
 
-fn edge(out: &mut String, placed: &Placed<'_>, position: usize, shift: f64) {
-    let edge = &placed.picture.edges[position];
-    let Some(line) = line(placed, edge, shift) else { return };
-    let kind = match edge.kind {
+fn classes(kind: EdgeKind, condition: Option<Condition>, is_idle: bool) -> String {
+    let kind = match kind {
         EdgeKind::Pair => "pair",
         EdgeKind::Parent => "parent",
         EdgeKind::Inside => "inside",
         EdgeKind::Needs => "needs",
     };
-    let condition = edge.condition.map_or("", Condition::name);
-    let idle = if edge.is_idle { " idle" } else { "" };
+    let idle = if is_idle { " idle" } else { "" };
+    format!("edge {kind} {}{idle}", condition.map_or("", Condition::name))
+}
+
+fn open_edge(out: &mut String, edge: &Edge, shift: f64, classes: &str, title: &str, line: &Line, is_directed: bool) {
     let [one, other] = edge.nodes();
-    let title = text(&edge.title(&placed.picture.nodes));
     let [[x1, y1], [x2, y2]] = [line.from, line.to];
-    let arrow = if placed.picture.is_directed { " marker-end=\"url(#arrow)\"" } else { "" };
+    let arrow = if is_directed { " marker-end=\"url(#arrow)\"" } else { "" };
     let _ = write!(
         out,
-        "<g class=\"edge {kind} {condition}{idle}\" data-ends=\"{one} {other}\"><title>{title}</title>\
+        "<g class=\"{classes}\" data-ends=\"{one} {other}\" data-shift=\"{shift:.1}\"><title>{title}</title>\
          <path d=\"M{x1:.1} {y1:.1} {x2:.1} {y2:.1}\"{arrow}/>"
     );
+}
+
+fn label_at(out: &mut String, class: &str, at: Point, shown: &str) {
+    let _ = write!(out, "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>", at[0], at[1] + 4.0, text(shown));
+}
+
+fn edge(out: &mut String, placed: &Placed<'_>, position: usize, shift: f64) {
+    let edge = &placed.picture.edges[position];
+    let Some(line) = line(placed, edge, shift) else { return };
+    let classes = classes(edge.kind, edge.condition, edge.is_idle);
+    let title = text(&edge.title(&placed.picture.nodes));
+    open_edge(out, edge, shift, &classes, &title, &line, placed.picture.is_directed);
     labels(out, placed, edge, &line);
     out.push_str("</g>\n");
 }
@@ -139,24 +183,16 @@ fn edge(out: &mut String, placed: &Placed<'_>, position: usize, shift: f64) {
 /// Writes what the file says of a link in its middle, and the interfaces at its ends if there is room.
 fn labels(out: &mut String, placed: &Placed<'_>, edge: &Edge, line: &Line) {
     let label = edge.label.join(", ");
-    let mut label_at = |class: &str, at: Point, shown: &str| {
-        let _ = write!(out, "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>", at[0], at[1] + 4.0, text(shown));
-    };
-    if !label.is_empty() {
-        let middle = [f64::midpoint(line.from[0], line.to[0]), f64::midpoint(line.from[1], line.to[1])];
-        label_at("label", middle, &label);
-    }
-    let names = size::names(placed.picture, edge);
-    let extent = |text: &str| size::label_width(text) * line.unit[0].abs() + size::LINE * line.unit[1].abs() + 4.0;
-    let needed: f64 = names.iter().flatten().map(|name| extent(name)).sum::<f64>();
+    let extent = |text: &str| size::label_width(text) * line.unit[0].abs() + size::LINE * line.unit[1].abs() + 6.0;
     let middle = if label.is_empty() { 0.0 } else { extent(&label) };
-    if needed + middle > line.length {
-        return;
+    if !label.is_empty() {
+        let centre = [f64::midpoint(line.from[0], line.to[0]), f64::midpoint(line.from[1], line.to[1])];
+        label_at(out, "label", centre, &label);
     }
-    for (name, (from, sign)) in names.iter().zip([(line.from, 1.0), (line.to, -1.0)]) {
-        if let Some(name) = name {
+    for (name, (from, sign)) in size::names(placed.picture, edge).into_iter().zip([(line.from, 1.0), (line.to, -1.0)]) {
+        if let Some(name) = name.filter(|name| extent(name) <= (line.length - middle) / 2.0) {
             let distance = sign * (extent(name) / 2.0 + 2.0);
-            label_at("end", [from[0] + line.unit[0] * distance, from[1] + line.unit[1] * distance], name);
+            label_at(out, "end", [from[0] + line.unit[0] * distance, from[1] + line.unit[1] * distance], name);
         }
     }
 }
@@ -169,7 +205,7 @@ fn node(out: &mut String, placed: &Placed<'_>, position: usize) {
         NodeKind::Segment => "segment",
         NodeKind::Change => "change",
     };
-    let condition = node.condition.map_or("", Condition::name);
+    let condition = node.condition.map_or("", Condition::name).to_owned() + if node.is_idle { " idle" } else { "" };
     let folded =
         if placed.is_folded(position) { format!(" folded\" data-block=\"{}", placed.block_of[position]) } else { String::new() };
     let radius = if node.kind == NodeKind::Segment { 12.0 } else { 4.0 };
@@ -214,29 +250,30 @@ fn badges(placed: &Placed<'_>) -> String {
 /// What the colours mean. Empty for a picture of a file alone.
 fn legend(placed: &Placed<'_>, top: f64) -> String {
     let picture = placed.picture;
-    if picture.nodes.iter().all(|node| node.condition.is_none()) {
-        return String::new();
-    }
-    let words = match picture.is_directed {
-        true => [(Condition::Missing, "added"), (Condition::Changed, "changed"), (Condition::Extra, "destroyed")].to_vec(),
-        false => Condition::ALL.map(|condition| (condition, condition.name())).to_vec(),
+    let has_idle = picture.edges.iter().any(|edge| edge.is_idle) || picture.nodes.iter().any(|node| node.is_idle);
+    let is_compared = picture.nodes.iter().any(|node| node.condition.is_some());
+    let conditions: &[Condition] = match (picture.is_directed, is_compared) {
+        (true, true) => &[Condition::Added, Condition::Changed, Condition::Destroyed],
+        (false, true) => &[Condition::Same, Condition::Changed, Condition::Missing, Condition::Extra],
+        (_, false) if has_idle => &[],
+        (_, false) => return String::new(),
     };
     let kind = if picture.is_directed { "change" } else { "namespace" };
     let mut out = String::from("<g class=\"legend\">");
     let mut left = 24.0;
-    for (condition, word) in words {
+    for condition in conditions {
+        let word = condition.name();
         let y = top + 6.0;
-        let class = condition.name();
         let _ = write!(
             out,
-            "<g class=\"node {kind} {class}\"><rect class=\"box\" x=\"{left:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\" rx=\"3\"/></g>\
+            "<g class=\"node {kind} {word}\"><rect class=\"box\" x=\"{left:.1}\" y=\"{:.1}\" width=\"12\" height=\"12\" rx=\"3\"/></g>\
              <text class=\"line\" x=\"{:.1}\" y=\"{y:.1}\">{word}</text>",
             y - 10.0,
             left + 18.0
         );
         left += 34.0 + size::label_width(word);
     }
-    if picture.edges.iter().any(|edge| edge.is_idle) {
+    if has_idle {
         let y = top + 2.0;
         let _ = write!(
             out,

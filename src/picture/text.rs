@@ -8,9 +8,9 @@ use crate::name::escape;
 /// The colours of conditions, readable on light and on dark ground.
 fn colour(condition: Condition) -> &'static str {
     match condition {
-        Condition::Same => "#2da44e",
+        Condition::Same | Condition::Added => "#2da44e",
         Condition::Changed => "#bf8700",
-        Condition::Missing => "#e5534b",
+        Condition::Missing | Condition::Destroyed => "#e5534b",
         Condition::Extra => "#986ee2",
     }
 }
@@ -34,24 +34,24 @@ pub fn dot(picture: &Picture, title: &str) -> String {
     }
     for edge in &picture.edges {
         let [one, other] = edge.nodes().map(|node| quoted(&picture.nodes[node].id));
-        let attributes = dot_attributes(edge, &quoted).join(", ");
+        let attributes = dot_attributes(edge, &picture.nodes, &quoted).join(", ");
         let attributes = if attributes.is_empty() { attributes } else { format!(" [{attributes}]") };
         let _ = writeln!(out, "  {one} {arrow} {other}{attributes};");
     }
     out + "}\n"
 }
 
-fn dot_attributes(edge: &Edge, quoted: &dyn Fn(&str) -> String) -> Vec<String> {
+fn dot_attributes(edge: &Edge, nodes: &[Node], quoted: &dyn Fn(&str) -> String) -> Vec<String> {
     let end = |name: &str, position: usize| {
-        let interface = edge.ends[position].interface.as_ref().filter(|_| edge.kind != EdgeKind::Inside);
+        let interface = edge.ends[position].label(nodes).filter(|_| edge.kind != EdgeKind::Inside);
         interface.map(|interface| format!("{name}={}", quoted(interface)))
     };
     let label = (!edge.label.is_empty()).then(|| format!("label={}", quoted(&edge.label.join(", "))));
-    let style = match edge.kind {
-        _ if edge.is_idle => Some("style=dotted"),
-        EdgeKind::Parent => Some("style=dashed"),
-        EdgeKind::Inside => Some("style=dotted"),
-        EdgeKind::Pair | EdgeKind::Needs => None,
+    let style = match (edge.is_idle, edge.kind) {
+        (true, _) => Some("style=dotted"),
+        (false, EdgeKind::Parent) => Some("style=dashed"),
+        (false, EdgeKind::Inside) => Some("penwidth=0.5"),
+        (false, EdgeKind::Pair | EdgeKind::Needs) => None,
     };
     let colour = edge.condition.map(|condition| format!("color=\"{}\"", colour(condition)));
     let style = style.map(str::to_owned);
@@ -73,7 +73,14 @@ pub fn mermaid(picture: &Picture) -> String {
         let [one, other] = edge.nodes();
         let ends = edge.ends.iter().map(|end| end.interface.as_deref().unwrap_or("")).collect::<Vec<_>>();
         let pair = (edge.kind == EdgeKind::Pair).then(|| format!("{} - {}", ends[0], ends[1]));
-        let label = pair.into_iter().chain(edge.label.iter().cloned()).map(|text| plain(&text)).collect::<Vec<_>>().join(", ");
+        let idle = edge.is_idle.then(|| "no carrier".to_owned());
+        let label = pair
+            .into_iter()
+            .chain(edge.label.iter().cloned())
+            .chain(idle)
+            .map(|text| plain(&text))
+            .collect::<Vec<_>>()
+            .join(", ");
         let label = if label.is_empty() { label } else { format!("|\"{label}\"|") };
         let line = match edge.kind {
             EdgeKind::Needs => "-->",

@@ -23,6 +23,8 @@ pub struct Topology {
     pub segments: BTreeMap<LinkId, usize>,
     /// The edges of links.
     pub edges: BTreeMap<LinkId, Vec<usize>>,
+    /// Edges of pairs that the first state does not have.
+    pub replaced: BTreeSet<usize>,
     /// The links that are in a bridge.
     masters: BTreeMap<LinkId, LinkId>,
 }
@@ -41,14 +43,16 @@ impl Topology {
     }
 }
 
-/// Returns the topology of a state.
-pub fn topology(lab: &LabName, state: &State) -> Topology {
+/// Returns the topology of a state. Pairs that are in `before` alone are drawn, too, if the state has both ends.
+pub fn topology(lab: &LabName, state: &State, before: &State) -> Topology {
     let details = details(raise(lab, state).lab);
     let mut building = Building { state, addresses: addresses(state), details, topology: Topology::default() };
     building.find_masters();
     building.add_nodes(&segments(state));
     building.add_pairs_and_parents();
+    building.add_replaced(before);
     building.add_insides();
+    building.add_ports();
     building.topology
 }
 
@@ -160,6 +164,7 @@ impl Building<'_> {
             title: namespace.to_string(),
             lines,
             condition: None,
+            is_idle: false,
             changes: Vec::new(),
             details: self.details.get(namespace).cloned().unwrap_or_default(),
         }
@@ -170,7 +175,12 @@ impl Building<'_> {
         let of_namespace = segments.iter().filter(|other| other.namespace == id.namespace).count();
         // A namespace that is but a switch gives its name.
         let is_switch = of_namespace == 1 && !self.topology.namespaces.contains_key(&id.namespace) && !id.namespace.is_host();
-        let title = if is_switch { id.namespace.to_string() } else { id.name.to_string() };
+        let is_named = self.topology.namespaces.contains_key(&id.namespace);
+        let title = match (is_switch, is_named) {
+            (true, _) => id.namespace.to_string(),
+            (false, true) => id.name.to_string(),
+            (false, false) => id.to_string(),
+        };
         let name = if is_switch { format!("{kind} {}", id.name) } else { kind.to_owned() };
         let addresses = self.addresses.get(id).into_iter().flatten().cloned();
         let lines = std::iter::once(name.trim().to_owned()).filter(|name| !name.is_empty()).chain(addresses).collect();
@@ -180,14 +190,15 @@ impl Building<'_> {
             title,
             lines,
             condition: None,
+            is_idle: false,
             changes: Vec::new(),
-            details: if is_switch { self.details.get(&id.namespace).cloned().unwrap_or_default() } else { String::new() },
+            details: if is_named { String::new() } else { self.details.get(&id.namespace).cloned().unwrap_or_default() },
         }
     }
 
     fn end(&self, node: usize, id: &LinkId) -> End {
         let addresses = self.addresses.get(id).cloned().unwrap_or_default();
-        End { node, interface: Some(id.name.to_string()), addresses }
+        End { node, interface: Some(id.name.to_string()), link: Some(id.to_string()), addresses }
     }
 
     fn connect(&mut self, kind: EdgeKind, ids: [&LinkId; 2], label: Vec<String>) {
@@ -209,9 +220,14 @@ impl Building<'_> {
             let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace));
             if let Some(peer) = peer.filter(|peer| id < peer && self.state.links.contains_key(peer)) {
                 let other = self.state.link(&peer).and_then(|link| link.settings.mtu);
-                let mtus: BTreeSet<_> = link.settings.mtu.into_iter().chain(other).collect();
-                let mtus = mtus.into_iter().map(|mtu| format!("mtu {mtu}"));
-                self.connect(EdgeKind::Pair, [id, &peer], mtus.collect());
+                let label = match (link.settings.mtu, other) {
+                    (Some(mtu), Some(other)) if mtu == other => vec![format!("mtu {mtu}")],
+                    mtus => {
+                        let ends = [(id, mtus.0), (&peer, mtus.1)].into_iter();
+                        ends.filter_map(|(end, mtu)| Some(format!("mtu {} of {end}", mtu?))).collect()
+                    }
+                };
+                self.connect(EdgeKind::Pair, [id, &peer], label);
             }
             if let Some(parent) = link.kind.below(&id.namespace) {
                 let options = link.kind.show().into_iter().filter(|(_, value)| !value.is_array() && !value.is_object());
@@ -224,6 +240,32 @@ impl Building<'_> {
         }
     }
 
+    /// Draws pairs whose ends have another partner now.
+    fn add_replaced(&mut self, before: &State) {
+        for (id, link) in &before.links {
+            let Some(peer) = link.kind.peer().map(|peer| peer.resolve(&id.namespace)) else { continue };
+            let is_new = self.state.link(id).and_then(|link| link.kind.peer()).map(|peer| peer.resolve(&id.namespace))
+                != Some(peer.clone());
+            if id < &peer && is_new && self.state.links.contains_key(id) && self.state.links.contains_key(&peer) {
+                let first = self.topology.picture.edges.len();
+                self.connect(EdgeKind::Pair, [id, &peer], Vec::new());
+                // Nothing is drawn if both ends are at the same node.
+                self.topology.replaced.extend(first..self.topology.picture.edges.len());
+            }
+        }
+    }
+
+    /// Lists the ports of bridges that no edge leads to.
+    fn add_ports(&mut self) {
+        for (id, link) in &self.state.links {
+            let Some(master) = link.settings.master.map(|master| LinkId::new(&id.namespace, master)) else { continue };
+            if let (false, Some(node)) = (self.topology.edges.contains_key(id), self.topology.segments.get(&master)) {
+                let line = format!("port {} {}", id.name, link.kind.name());
+                self.topology.picture.nodes[*node].lines.push(line.trim_end().to_owned());
+            }
+        }
+    }
+
     /// Connects segments with their namespaces, where nothing else does.
     fn add_insides(&mut self) {
         let connected: BTreeSet<[usize; 2]> = self.topology.picture.edges.iter().map(|edge| sorted(edge.nodes())).collect();
@@ -232,7 +274,7 @@ impl Building<'_> {
         let inside: Vec<_> = inside.filter(|(_, node, owner)| !connected.contains(&sorted([*node, *owner]))).collect();
         for (id, node, namespace) in inside {
             let position = self.topology.picture.edges.len();
-            let ends = [End { node: namespace, interface: None, addresses: Vec::new() }, self.end(node, &id)];
+            let ends = [End { node: namespace, interface: None, link: None, addresses: Vec::new() }, self.end(node, &id)];
             self.topology.edges.entry(id).or_default().push(position);
             let edge = Edge { kind: EdgeKind::Inside, ends, label: Vec::new(), condition: None, is_idle: false };
             self.topology.picture.edges.push(edge);

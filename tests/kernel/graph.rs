@@ -56,9 +56,16 @@ fn a_live_picture_shows_what_differs() {
         // By its name alone, nothing is known of the file.
         let by_name = conditions(&picture(&topo(&["graph", "drawn", "--format", "json"]).ok()));
         assert!(
-            by_name.contains(&"a-b same idle".to_owned()) && !by_name.iter().any(|line| line.starts_with("b-c")),
+            by_name.contains(&"a-b - idle".to_owned())
+                && by_name.contains(&"a -".to_owned())
+                && !by_name.iter().any(|line| line.starts_with("b-c")),
             "{by_name:?}"
         );
+        // A pair that the file has replaced by another one is drawn, too.
+        let other = lab(&LAB.replace("[a:eth0, b:eth0]", "[a:eth0, c:eth0]").replace("[b:eth1, c:eth0]", "[b:eth1, b:eth0]"));
+        let replaced = conditions(&picture(&topo(&["graph", &other, "--live", "--format", "json"]).ok()));
+        assert!(replaced.contains(&"a-b extra idle".to_owned()), "{replaced:?}");
+        assert!(replaced.iter().any(|line| line.starts_with("a-c missing") || line.starts_with("a-c changed")), "{replaced:?}");
         destroy("drawn");
         topo(&["graph", "drawn"]).exits(1).says("there is no lab `drawn`");
     });
@@ -93,6 +100,8 @@ fn a_picture_is_written_to_a_file_by_its_ending() {
             assert!(std::fs::read_to_string(&out).unwrap().starts_with(begin), "{ending}");
             std::fs::remove_file(&out).unwrap();
         }
+        topo(&["graph", &file, "--out", "lab.png"]).exits(1).says("the ending of `lab.png` names no format");
+        topo(&["graph", &file, "--format", "svg", "--out", &file]).exits(1).says("is the lab file itself");
         topo(&["graph", &file, "--out", "/nowhere/lab.svg"]).exits(1).says("cannot write `/nowhere/lab.svg`");
     });
 }

@@ -62,7 +62,7 @@ pub struct GraphArgs {
     /// How nodes are placed
     #[arg(long, value_name = "LAYOUT", default_value = "distance", conflicts_with = "dependencies")]
     layout: Layout,
-    /// Write to a file instead of standard output
+    /// Write to a file instead of standard output; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -135,7 +135,8 @@ impl Run for GraphArgs {
 
     fn run(&self, context: &mut Context<'_>) -> Result<u8, Failure> {
         let form = self.form();
-        if self.out.is_none() && matches!(form, Form::Svg | Form::Html) && context.output.stdout_is_terminal() {
+        self.check_out()?;
+        if self.out().is_none() && matches!(form, Form::Svg | Form::Html) && context.output.stdout_is_terminal() {
             let failure = Failure::new("a picture is not for a terminal");
             return Err(failure.hint("write it to a file, as with `--out lab.svg`, or choose `--format dot` or `mermaid`"));
         }
@@ -152,7 +153,7 @@ impl Run for GraphArgs {
             Form::Html => picture::html(&picture::arrange(&picture, arrangement), &title),
             Form::Json => report(lab, &picture::arrange(&picture, arrangement))?,
         };
-        match &self.out {
+        match self.out() {
             None => context.output.print(&text)?,
             Some(path) => write(path, &text)?,
         }
@@ -165,22 +166,34 @@ impl GraphArgs {
         self.live || self.dependencies || input::lab_name(&self.lab).is_some()
     }
 
+    /// The file to write to; `-` is standard output.
+    fn out(&self) -> Option<&Path> {
+        self.out.as_deref().filter(|path| path.as_os_str() != "-")
+    }
+
     fn form(&self) -> Form {
-        let ending = self.out.as_ref().and_then(|path| path.extension()?.to_str());
-        let of_ending = match ending {
-            Some("html" | "htm") => Form::Html,
-            Some("dot" | "gv") => Form::Dot,
-            Some("mmd" | "mermaid") => Form::Mermaid,
-            Some("json") => Form::Json,
-            _ => Form::Svg,
-        };
-        self.format.unwrap_or(of_ending)
+        self.format.or_else(|| of_ending(self.out()?)).unwrap_or(Form::Svg)
+    }
+
+    /// Refuses what would write something else than the user expects, or over the lab file.
+    fn check_out(&self) -> Result<(), Failure> {
+        let Some(path) = self.out() else { return Ok(()) };
+        let shown = path.display();
+        if self.format.is_none() && of_ending(path).is_none() {
+            let failure = Failure::new(format!("the ending of `{shown}` names no format"));
+            return Err(failure.hint("use .svg, .html, .dot, .gv, .mmd or .json, or say `--format`"));
+        }
+        let is_same = || Some(path.canonicalize().ok()? == self.lab.canonicalize().ok()?);
+        if is_same() == Some(true) {
+            return Err(Failure::new(format!("`{shown}` is the lab file itself")).hint("write to another file"));
+        }
+        Ok(())
     }
 
     fn picture(&self, context: &mut Context<'_>) -> Result<(LabName, Picture), Failure> {
         // The picture may be written to a directory that only the calling user can write to.
         let mut capabilities = Vec::new();
-        capabilities.extend(self.out.is_some().then_some(Capability::IgnorePermissions));
+        capabilities.extend(self.out().is_some().then_some(Capability::IgnorePermissions));
         capabilities.extend(self.is_live().then_some(Capability::Trace));
         if let Some(name) = input::lab_name(&self.lab) {
             if self.dependencies {
@@ -197,7 +210,7 @@ impl GraphArgs {
         let lab = input::parse(text, &shown, context.output)?;
         let name = lab.name.clone();
         let picture = match self.is_live() {
-            false => picture::topology(&lab.name, &lab.desired).picture,
+            false => picture::topology(&lab.name, &lab.desired, &State::default()).picture,
             true => self.of_file(lab, context)?,
         };
         Ok((name, picture))
@@ -217,8 +230,9 @@ impl GraphArgs {
         let sides = sides(&goal.desired, &live, &goal.record, &plan.changes, &plan.side_effects);
         let mut all = sides.live;
         all.extend(sides.desired);
-        let mut topology = picture::topology(&goal.lab, &all);
-        picture::mark(&mut topology, &plan.changes, &live.idle);
+        let mut topology = picture::topology(&goal.lab, &all, &live.state);
+        picture::mark(&mut topology, &plan.changes);
+        picture::mark_idle(&mut topology, &live.idle);
         Ok(topology.picture)
     }
 }
@@ -233,9 +247,21 @@ fn of_name(name: LabName, context: &mut Context<'_>) -> Result<(LabName, Picture
         nodes(&goal.lab, context)?;
     }
     let described = described(&kernel, &goal, &live, context);
-    let mut topology = picture::topology(&name, &described.state);
-    picture::mark(&mut topology, &[], &live.idle);
+    let mut topology = picture::topology(&name, &described.state, &State::default());
+    picture::mark_idle(&mut topology, &live.idle);
     Ok((name, topology.picture))
+}
+
+/// The format that the ending of a file names.
+fn of_ending(path: &Path) -> Option<Form> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "svg" => Some(Form::Svg),
+        "html" | "htm" => Some(Form::Html),
+        "dot" | "gv" => Some(Form::Dot),
+        "mmd" | "mermaid" => Some(Form::Mermaid),
+        "json" => Some(Form::Json),
+        _ => None,
+    }
 }
 
 fn report(lab: LabName, placed: &Placed<'_>) -> Result<String, Failure> {

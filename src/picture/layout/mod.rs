@@ -83,6 +83,8 @@ pub struct Task {
 
 /// Larger networks are placed in rows: the time and the memory for distances grow with the square of the number of blocks.
 const MOST_BY_DISTANCE: usize = 2000;
+/// The size of a picture with nothing in it.
+const EMPTY: Size = Size { width: 160.0, height: 60.0 };
 /// The space around the picture.
 const MARGIN: f64 = 24.0;
 
@@ -115,6 +117,7 @@ pub fn arrange(picture: &Picture, arrangement: Arrangement) -> Placed<'_> {
         parts.push(pack::Part::new(members, centres, &sizes));
     }
     let (size, centres) = pack::pack(parts, blocks.len(), MARGIN);
+    let size = Size { width: size.width.max(EMPTY.width), height: size.height.max(EMPTY.height) };
     let mut nodes = vec![([0.0; 2], Size::default()); picture.nodes.len()];
     for (block, centre) in blocks.iter().zip(&centres) {
         for member in &block.members {

@@ -7,6 +7,8 @@ use crate::picture::size::Size;
 const GAP: f64 = 36.0;
 /// The width of the whole in parts of its height.
 const SHAPE: f64 = 1.6;
+/// How many more widths are tried.
+const TRIES: u8 = 12;
 
 /// A connected part.
 pub struct Part {
@@ -34,14 +36,22 @@ impl Part {
     }
 }
 
-/// Returns the size of the whole and the centres of all blocks.
+/// Returns the size of the whole and the centres of all blocks. Of several widths, the one that gives the best shape is taken.
 pub fn pack(mut parts: Vec<Part>, count: usize, margin: f64) -> (Size, Vec<Point>) {
     parts.sort_by(|one, other| other.size.height.total_cmp(&one.size.height));
     let area: f64 = parts.iter().map(|part| (part.size.width + GAP) * (part.size.height + GAP)).sum();
-    let widest = parts.iter().map(|part| part.size.width).fold((area * SHAPE).sqrt(), f64::max);
+    let widest = parts.iter().map(|part| part.size.width).fold(0.0, f64::max);
+    let widths = (0..=TRIES).map(|n| ((area * SHAPE).sqrt() * (0.8 + 0.1 * f64::from(n))).max(widest));
+    let packed = widths.map(|width| in_rows(&parts, count, margin, width));
+    let extent = |size: Size| (size.width / SHAPE).max(size.height);
+    packed.min_by(|one, other| extent(one.0).total_cmp(&extent(other.0))).unwrap_or_default()
+}
+
+/// Puts the parts in rows of this width.
+fn in_rows(parts: &[Part], count: usize, margin: f64, widest: f64) -> (Size, Vec<Point>) {
     let mut centres = vec![[0.0; 2]; count];
     let (mut left, mut top, mut row, mut width) = (0.0, 0.0, 0.0_f64, 0.0_f64);
-    for part in &parts {
+    for part in parts {
         if left > 0.0 && left + part.size.width > widest {
             (left, top, row) = (0.0, top + row + GAP, 0.0);
         }

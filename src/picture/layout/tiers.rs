@@ -7,6 +7,8 @@ use super::{Point, Task};
 const GAPS: [f64; 2] = [24.0, 60.0];
 /// The width of the longest line in parts of the height that all would have.
 const SHAPE: f64 = 3.0;
+/// A line is at least that wide before a row is divided.
+const LEAST_WIDTH: f64 = 1400.0;
 /// How often rows are sorted by their neighbours.
 const SWEEPS: usize = 12;
 
@@ -40,7 +42,7 @@ fn positions(task: &Task, rows: &[Vec<usize>]) -> Vec<Point> {
     let mut centres = vec![[0.0; 2]; task.sizes.len()];
     let width_of = |blocks: &[usize]| blocks.iter().map(|block| task.sizes[*block].width + GAPS[0]).sum::<f64>();
     let area: f64 = task.sizes.iter().map(|size| (size.width + GAPS[0]) * (size.height + GAPS[1])).sum();
-    let widest = (area * SHAPE).sqrt();
+    let widest = (area * SHAPE).sqrt().max(LEAST_WIDTH);
     let lines = rows.iter().flat_map(|row| {
         let lines = (1..row.len()).find(|lines| width_of(row) <= widest * *lines as f64).unwrap_or(row.len());
         row.chunks(row.len().div_ceil(lines.max(1)).max(1))
