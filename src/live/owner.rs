@@ -44,7 +44,7 @@ pub fn foreign_namespace(lab: &LabName, name: &NamespaceName, mark: &str, is_ado
         Some((owner, marked)) if owner == *lab && marked == *name => None,
         Some((owner, _)) if owner != *lab => Some(Obstacle::OfLab { what: "namespace".to_owned(), lab: owner }),
         Some((_, marked)) => Some(Obstacle::Other(format!("the lab's namespace `{marked}` under another name"))),
-        None => (!is_adopted).then(|| Obstacle::FreeNamespace),
+        None => (!is_adopted).then_some(Obstacle::FreeNamespace),
     }
 }
 
