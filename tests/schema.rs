@@ -285,7 +285,7 @@ fn other_names_of_keys_are_in_the_schema() {
 #[test]
 fn nothing_that_topo_accepts_is_refused() {
     let (root, validator, pool) = (schema(), validator(), pool());
-    let (mut sites, mut accepted, mut refused) = (BTreeMap::new(), 0, 0);
+    let (mut sites, mut refused) = (BTreeMap::new(), 0);
     let mut labs = valid_labs();
     // The smallest ones take least time.
     labs.sort_by_key(|(_, text)| text.len());
@@ -308,7 +308,6 @@ fn nothing_that_topo_accepts_is_refused() {
                     if Reading::of(&changed.to_string(), "lab.yaml", false).has_errors {
                         continue;
                     }
-                    accepted += 1;
                     assert!(
                         is_surely_a_mistake(&value),
                         "{name}: topo accepts `{key}: {value}`, the schema says {property}\n{changed}"
@@ -319,5 +318,5 @@ fn nothing_that_topo_accepts_is_refused() {
     }
     let names: Vec<_> = sites.keys().collect();
     assert!(sites.len() >= 26, "{names:?}");
-    assert!(refused > 10_000 && accepted < 60, "{refused} {accepted}");
+    assert!(refused > 10_000, "{refused}");
 }

@@ -141,5 +141,8 @@ pub fn find_maps(
 /// Returns whether the schema refuses a value on purpose although topo reads it: a truth value that topo reads as the number 1 or 0 or
 /// as a text, or a number with a fraction that it reads as a text.
 pub fn is_surely_a_mistake(value: &Value) -> bool {
-    value.is_boolean() || value.is_f64()
+    match value {
+        Value::Array(items) => items.iter().any(is_surely_a_mistake),
+        value => value.is_boolean() || value.is_f64(),
+    }
 }
