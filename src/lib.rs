@@ -39,7 +39,7 @@
 //!
 //! The modules, in reading order. Each uses only those above it, which `tests/layering.rs` checks.
 //!
-//! * `name`, `value`: identifiers and the values that the file and the kernel share. `yaml`: text with positions, problems.
+//! * `name`, `value`: identifiers and the values that the file and the kernel share; `value_schema`: their patterns, for editors. `yaml`: text with positions, problems.
 //! * `resource`: everything that a lab can contain. `resource/link` has one file for each kind of link and a registry;
 //!   `resource/object` the trait of all other objects (addresses, routes, ...) with their registry, and each of them has a folder.
 //! * `state`: a network as typed maps. `graph`: what needs what. `readiness`: what the kernel does later, and how long that takes. `spec`, `lower`, `raise`: the lab file, the
@@ -54,6 +54,8 @@
 //! * `kernel`: both kernels. `apply`: executes a plan, and rolls back. `runtime`, `sandbox`, `cli`: the command.
 //!
 //! A new kind of link, or a new sort of object, is one new file or folder and a line in its registry: CONTRIBUTING.md has the steps.
+
+mod value_schema;
 
 mod name;
 mod value;

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::escape;
+use crate::value_schema::{DURATION, MAC, destination_pattern, prefix_pattern, value_schema};
 
 /// The reason why a string is not a valid value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,11 +75,16 @@ macro_rules! text_value {
 }
 
 /// An Ethernet MAC address (IFLA_ADDRESS).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"))]
-pub struct Mac(#[schemars(with = "String")] pub [u8; 6]);
+pub struct Mac(pub [u8; 6]);
 text_value!(Mac);
+value_schema!(Mac, "MAC address", "An Ethernet MAC address: six bytes in hexadecimal.", {
+    "type": "string",
+    "pattern": MAC,
+    "patternErrorMessage": "Not a valid MAC address; write it like `02:00:00:00:00:01`.",
+    "examples": ["02:00:00:00:00:01"],
+});
 
 impl Mac {
     /// Checks that the address can be assigned to an interface.
@@ -115,11 +120,16 @@ impl fmt::Display for Mac {
 }
 
 /// A duration in microseconds, written with a unit (`10ms`, `600s`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^[0-9]+(\\.[0-9]+)?(us|ms|s|m|h)$"))]
-pub struct Duration(#[schemars(with = "String")] pub u64);
+pub struct Duration(pub u64);
 text_value!(Duration);
+value_schema!(Duration, "Duration", "A duration: a number with a unit, which is `us`, `ms`, `s`, `m` or `h`.", {
+    "type": "string",
+    "pattern": DURATION,
+    "patternErrorMessage": "Not a valid duration; write it like `10ms` or `2.5s` (units: us, ms, s, m, h).",
+    "examples": ["10ms", "2.5s", "5m"],
+});
 
 impl Duration {
     const UNITS: [(&'static str, u64); 5] = [("us", 1), ("ms", 1000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000)];
@@ -171,10 +181,21 @@ impl fmt::Display for Duration {
 }
 
 /// An address with its prefix length (`192.0.2.1/24`). The default prefix length is that of a host (`/32`, `/128`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct InterfaceAddress(#[schemars(with = "String")] pub IpNet);
+pub struct InterfaceAddress(pub IpNet);
 text_value!(InterfaceAddress);
+value_schema!(
+    InterfaceAddress,
+    "Address",
+    "An IPv4 or IPv6 address with its prefix length. Without one, it is that of a host: `/32` or `/128`.",
+    {
+        "type": "string",
+        "pattern": prefix_pattern(),
+        "patternErrorMessage": "Not a valid address; write it like `192.0.2.1/24` or `2001:db8::1/64`.",
+        "examples": ["192.0.2.1/24", "2001:db8::1/64"],
+    }
+);
 
 impl InterfaceAddress {
     /// Returns the address without the prefix length.
@@ -212,17 +233,26 @@ impl fmt::Display for InterfaceAddress {
 }
 
 /// The destination of a route: `default`, which does not determine the address family, or a prefix.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Destination {
     /// `default`.
-    #[schemars(with = "String")]
     Default,
     /// A prefix. An address without prefix length is a host route.
-    #[schemars(with = "String")]
     Prefix(IpNet),
 }
 text_value!(Destination);
+value_schema!(
+    Destination,
+    "Destination",
+    "`default`, or a prefix without host bits. An address without a prefix length is a single host.",
+    {
+        "type": "string",
+        "pattern": destination_pattern(),
+        "patternErrorMessage": "Not a valid destination; write it like `default`, `10.0.0.0/8` or `2001:db8::/32`.",
+        "examples": ["default", "10.0.0.0/8", "2001:db8::/32"],
+    }
+);
 
 impl FromStr for Destination {
     type Err = ValueError;

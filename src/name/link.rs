@@ -4,16 +4,21 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LINK_NAME_LENGTH, NameError, NamespaceName, escape, validate};
+use crate::value_schema::{LINK_ID, LINK_NAME, LINK_REFERENCE, value_schema};
 
 /// The name of an interface: 1 to 15 bytes, stored inline because a lab has thousands of them.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"), description = "The name of an interface.")]
-pub struct LinkName(#[schemars(with = "String")] [u8; LINK_NAME_LENGTH]);
+pub struct LinkName([u8; LINK_NAME_LENGTH]);
+value_schema!(LinkName, "Interface name", "The name of an interface: 1 to 15 letters, digits, `_`, `.` and `-`.", {
+    "type": "string",
+    "pattern": LINK_NAME,
+    "patternErrorMessage": "Not a valid name of an interface: 1 to 15 letters, digits, `_`, `.` and `-`.",
+    "examples": ["eth0"],
+});
 
 /// Orders by bytes, in one integer comparison: most of the work is done on sorted collections of names.
 impl Ord for LinkName {
@@ -112,6 +117,12 @@ pub struct LinkId {
     /// The name of the interface.
     pub name: LinkName,
 }
+value_schema!(LinkId, "Interface", "An interface of a namespace: `namespace:interface`.", {
+    "type": "string",
+    "pattern": LINK_ID,
+    "patternErrorMessage": "Not of the form `namespace:interface`.",
+    "examples": ["r1:eth0"],
+});
 
 impl LinkId {
     /// Returns a value that orders before all interfaces, as the lower bound of a range.
@@ -160,16 +171,25 @@ impl fmt::Debug for LinkId {
 }
 
 /// A reference to an interface in a lab file: `interface` in the same namespace, or `namespace:interface`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,62}:)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"))]
 pub struct LinkRef {
     /// The namespace, if given.
-    #[schemars(with = "String")]
     pub namespace: Option<NamespaceName>,
     /// The interface.
     pub name: LinkName,
 }
+value_schema!(
+    LinkRef,
+    "Reference to an interface",
+    "An interface: `interface` in the same namespace, or `namespace:interface`.",
+    {
+        "type": "string",
+        "pattern": LINK_REFERENCE,
+        "patternErrorMessage": "Not a reference to an interface; write it like `eth0` or `host:eth0`.",
+        "examples": ["eth0", "host:eth0"],
+    }
+);
 
 impl LinkRef {
     /// Resolves a reference that is used in `namespace`.

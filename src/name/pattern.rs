@@ -3,13 +3,20 @@
 use std::convert::Infallible;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::value_schema::value_schema;
+
 /// A name, or a glob: `*` matches any text, `?` matches one character.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NamePattern(pub String);
+value_schema!(
+    NamePattern,
+    "Name or glob",
+    "The name of an interface, or a glob: `*` matches any text, `?` matches one character.",
+    { "type": "string", "examples": ["eth0", "p*"] }
+);
 
 impl From<&str> for NamePattern {
     fn from(text: &str) -> Self {

@@ -4,18 +4,23 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{HOST, NAME_LENGTH, NameError, validate};
+use crate::value_schema::{SHARED_NAME, value_schema};
 
 macro_rules! shared_name {
-    ($(#[$doc:meta])* $name:ident, $schema:literal) => {
+    ($(#[$doc:meta])* $name:ident, $title:literal, $schema:literal, $example:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        #[schemars(extend("pattern" = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"), description = $schema)]
-        pub struct $name(#[schemars(with = "String")] Arc<str>);
+        pub struct $name(Arc<str>);
+        value_schema!($name, $title, $schema, {
+            "type": "string",
+            "pattern": SHARED_NAME,
+            "patternErrorMessage": "Not a valid name: 1 to 63 letters, digits, `_`, `.` and `-`.",
+            "examples": [$example],
+        });
 
         impl $name {
             /// Returns the name as a string.
@@ -61,20 +66,20 @@ macro_rules! shared_name {
 
 shared_name! {
     /// The name of a lab; marks the objects that the lab owns.
-    LabName, "The name of the lab; marks the objects that the lab owns."
+    LabName, "Name of the lab", "The name of the lab: 1 to 63 letters, digits, `_`, `.` and `-`.", "demo"
 }
 
 shared_name! {
     /// The name of a sandbox, unique for a user.
-    SandboxName, "The name of a sandbox."
+    SandboxName, "Name of a sandbox", "The name of a sandbox: 1 to 63 letters, digits, `_`, `.` and `-`.", "default"
 }
 shared_name! {
     /// The name of a process of a node.
-    ProcessName, "The name of a process of a node."
+    ProcessName, "Name of a process", "The name of a process of a node: 1 to 63 letters, digits, `_`, `.` and `-`.", "web"
 }
 shared_name! {
     /// The name of a network namespace as shown by `ip netns`, or `host` for the namespace that topo runs in.
-    NamespaceName, "The name of a network namespace, or `host`."
+    NamespaceName, "Name of a namespace", "The name of a network namespace, or `host`.", "r1"
 }
 
 impl NamespaceName {

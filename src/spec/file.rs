@@ -19,6 +19,7 @@ use crate::resource::node::process::{ProcessName, ProcessSpec};
 use crate::resource::node::time::TimeSpec;
 use crate::resource::object::{Object, for_each_object};
 use crate::value::Mac;
+use crate::value_schema::{AlternativeName, value_schema};
 use crate::{scalar, string_or_map};
 
 /// Whether a key is not set, so that it is not written.
@@ -58,7 +59,7 @@ fn serialize_kind<S: Serializer>(kind: &Option<Box<impl Serialize>>, serializer:
 /// A lab: namespaces, their contents, and the links between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("patternProperties" = { "^x-": true }))]
+#[schemars(extend("patternProperties" = { "^x-": { "description": "topo ignores this key. It can hold YAML anchors." } }))]
 pub struct LabFile {
     /// The name of the lab; marks the objects that the lab owns.
     pub name: LabName,
@@ -194,6 +195,7 @@ macro_rules! with_interface_keys {
             addresses: Vec<AddressSpec>,
             $($(#[$doc])* $field: Option<$type>,)+
             /// Alternative names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
+            #[schemars(with = "Option<Vec<AlternativeName>>")]
             altnames: Option<Vec<String>>,
             $($(#[$port_doc])* #[serde(serialize_with = "serialize_kind")] $port: Option<Box<$options>>,)+
             /// Sysctls of this interface: `ipv4.rp_filter: 0`, `ipv6.accept_ra: 0`.
@@ -262,7 +264,6 @@ macro_rules! define_endpoint {
         #[serde(deny_unknown_fields)]
         pub struct LongEndpoint {
             /// `namespace:interface`.
-            #[schemars(with = "String")]
             pub interface: LinkId,
             $($(#[$doc])* #[serde(default, skip_serializing_if = "Unset::is_unset")] pub $field: $type,)+
         }
@@ -315,10 +316,12 @@ macro_rules! define_link {
                 #[serde(skip_serializing_if = "Unset::is_unset")]
                 pub $field: Option<$type>,
             )?)+
-            /// Transmit queues of each endpoint, default 1 (IFLA_NUM_TX_QUEUES).
+            /// Transmit queues of each endpoint: 1 to 4096, default 1 (IFLA_NUM_TX_QUEUES).
+            #[schemars(range(min = 1, max = 4096))]
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub numtxqueues: Option<u32>,
-            /// Receive queues of each endpoint, default 1 (IFLA_NUM_RX_QUEUES).
+            /// Receive queues of each endpoint: 1 to 4096, default 1 (IFLA_NUM_RX_QUEUES).
+            #[schemars(range(min = 1, max = 4096))]
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub numrxqueues: Option<u32>,
         }
@@ -331,7 +334,7 @@ for_each_setting!(define_link {});
 #[serde(untagged)]
 pub enum Endpoint {
     /// `namespace:interface`.
-    Short(#[schemars(with = "String")] LinkId),
+    Short(LinkId),
     /// With settings.
     Long(Box<LongEndpoint>),
 }
@@ -355,9 +358,14 @@ impl Endpoint {
 }
 
 /// The value of a sysctl: a number, a boolean (1 or 0) or a string.
-#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(extend("type" = ["string", "integer", "boolean"]))]
-pub struct SysctlValue(#[schemars(with = "String")] pub String);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SysctlValue(pub String);
+value_schema!(SysctlValue, "Value of a sysctl", "A number, `true` or `false` for 1 or 0, or a text of one line.", {
+    "type": ["string", "integer", "number", "boolean"],
+    "pattern": r"^[^\n]*$",
+    "maxLength": 1000,
+    "examples": [1],
+});
 
 impl Serialize for SysctlValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -47,6 +47,7 @@ pub struct Bridge {
     /// Tag protocol of VLAN filtering: `802.1Q` or `802.1ad`, default `802.1Q` (IFLA_BR_VLAN_PROTOCOL).
     pub vlan_protocol: Option<VlanProtocol>,
     /// VLAN ID of untagged frames on new ports: 1 to 4094, or 0 for none, default 1 (IFLA_BR_VLAN_DEFAULT_PVID).
+    #[schemars(range(max = 4094))]
     pub vlan_default_pvid: Option<u16>,
     /// Count the traffic of each VLAN; default false (IFLA_BR_VLAN_STATS_ENABLED).
     pub vlan_stats_enabled: Option<bool>,
@@ -59,6 +60,7 @@ pub struct Bridge {
     /// (IFLA_BR_MCAST_SNOOPING).
     pub mcast_snooping: Option<bool>,
     /// Whether the bridge is a multicast router: 0 never, 1 automatically, 2 always; default 1 (IFLA_BR_MCAST_ROUTER).
+    #[schemars(range(max = 2))]
     pub mcast_router: Option<u8>,
     /// Use the IP address of the bridge as the source of queries; default false (IFLA_BR_MCAST_QUERY_USE_IFADDR).
     pub mcast_query_use_ifaddr: Option<bool>,
@@ -86,8 +88,10 @@ pub struct Bridge {
     /// Count IGMP and MLD messages; default false (IFLA_BR_MCAST_STATS_ENABLED).
     pub mcast_stats_enabled: Option<bool>,
     /// Version of IGMP queries: 2 or 3, default 2 (IFLA_BR_MCAST_IGMP_VERSION).
+    #[schemars(range(min = 2, max = 3))]
     pub mcast_igmp_version: Option<u8>,
     /// Version of MLD queries: 1 or 2, default 1 (IFLA_BR_MCAST_MLD_VERSION).
+    #[schemars(range(min = 1, max = 2))]
     pub mcast_mld_version: Option<u8>,
     /// Pass bridged IPv4 packets to iptables; default false (IFLA_BR_NF_CALL_IPTABLES).
     pub nf_call_iptables: Option<bool>,

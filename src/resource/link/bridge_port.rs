@@ -16,6 +16,7 @@ use crate::iproute2::{Phrase, Place};
 use crate::name::LinkName;
 use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, Sample, U8, U16, U32, said};
 use crate::value::Duration;
+use crate::value_schema::{LINK_NAME, value_schema};
 use crate::{kernel_enum, option, words};
 
 /// The state of a port in the spanning tree.
@@ -37,9 +38,15 @@ pub enum PortState {
 kernel_enum!(U8, u8, PortState { Disabled = 0, Listening = 1, Learning = 2, Forwarding = 3, Blocking = 4 });
 
 /// Another port, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BackupPort(#[schemars(with = "String")] pub Option<LinkName>);
+pub struct BackupPort(pub Option<LinkName>);
+value_schema!(BackupPort, "Port of the same bridge", "The name of another port of the same bridge.", {
+    "type": "string",
+    "pattern": LINK_NAME,
+    "patternErrorMessage": "Not a valid name of an interface: 1 to 15 letters, digits, `_`, `.` and `-`.",
+    "examples": ["eth1"],
+});
 
 /// The ports depend on the lab.
 impl Sample for BackupPort {
@@ -53,8 +60,10 @@ impl Sample for BackupPort {
 #[serde(deny_unknown_fields, default)]
 pub struct BridgePort {
     /// Path cost in the spanning tree: 1 to 65535, by default from the speed of the link (IFLA_BRPORT_COST).
+    #[schemars(range(min = 1, max = 65535))]
     pub cost: Option<u32>,
     /// Priority in the spanning tree: 0 to 63, default 32 (IFLA_BRPORT_PRIORITY).
+    #[schemars(range(max = 63))]
     pub priority: Option<u16>,
     /// `forwarding`, `learning` or `listening`, without the spanning tree; default `forwarding` (IFLA_BRPORT_STATE).
     pub state: Option<PortState>,
@@ -75,6 +84,7 @@ pub struct BridgePort {
     /// Forget a multicast group as soon as a member leaves it; default false (IFLA_BRPORT_FAST_LEAVE).
     pub fastleave: Option<bool>,
     /// Whether multicast routers are behind the port: 0 no, 1 as it learns, 2 always; default 1 (IFLA_BRPORT_MULTICAST_ROUTER).
+    #[schemars(range(max = 2))]
     pub mcast_router: Option<u8>,
     /// Send multicast frames to each member as unicast; default false (IFLA_BRPORT_MCAST_TO_UCAST).
     pub mcast_to_unicast: Option<bool>,

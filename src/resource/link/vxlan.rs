@@ -19,6 +19,7 @@ use crate::iproute2::{Phrase, Place};
 use crate::name::{LinkRef, NamespaceName};
 use crate::resource::option::{Be16, Be32, Flag, Inet, Inet6, Invalid, OptionRow, OptionTable, Seconds, U8, U32, said, said_in};
 use crate::value::Duration;
+use crate::value_schema::value_schema;
 use crate::{option, words};
 
 const IFLA_VXLAN_LINK: u16 = 3;
@@ -27,6 +28,10 @@ const IFLA_VXLAN_PORT_RANGE: u16 = 10;
 
 /// The kernel's UDP port (`vxlan_port`).
 const DEFAULT_PORT: u16 = 8472;
+
+/// A port of `srcport` in the schema.
+enum SourcePort {}
+value_schema!(SourcePort, "UDP port", "A UDP port: 0 to 65535.", { "type": "integer", "minimum": 0, "maximum": 65535 });
 
 /// `vxlan: { id, … }`. The options have the names of iproute2; `port` is the destination port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,8 +53,10 @@ pub struct Vxlan {
     /// Source address of outer packets; default chosen by the kernel (IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6).
     pub local: Option<IpAddr>,
     /// UDP destination port: 1 to 65535, default 8472. IANA has assigned 4789 (IFLA_VXLAN_PORT).
+    #[schemars(range(min = 1))]
     pub port: Option<u16>,
     /// Range of UDP source ports, from and to; default [0, 0], which stands for the range of the system (IFLA_VXLAN_PORT_RANGE).
+    #[schemars(with = "Option<[SourcePort; 2]>")]
     pub srcport: Option<[u16; 2]>,
     /// Time to live of outer packets: 1 to 255, or 0 for the default of the system, which is 1 for a multicast `remote`; default 0
     /// (IFLA_VXLAN_TTL).
@@ -57,6 +64,7 @@ pub struct Vxlan {
     /// Type of service of outer packets: 0 to 255, where 1 inherits that of the inner packet; default 0 (IFLA_VXLAN_TOS).
     pub tos: Option<u8>,
     /// Flow label of outer IPv6 packets: 0 to 1048575, default 0 (IFLA_VXLAN_LABEL).
+    #[schemars(range(max = 1_048_575))]
     pub flowlabel: Option<u32>,
     /// Learn forwarding entries from received packets; default true (IFLA_VXLAN_LEARNING).
     pub learning: Option<bool>,
@@ -85,6 +93,7 @@ pub struct Vxlan {
     /// Accept only configured VNIs. Requires `external`; default false (IFLA_VXLAN_VNIFILTER).
     pub vnifilter: Option<bool>,
     /// The don't-fragment bit of outer IPv4 packets: 0 unset, 1 set, 2 inherited from the inner packet; default 0 (IFLA_VXLAN_DF).
+    #[schemars(range(max = 2))]
     pub df: Option<u8>,
 }
 

@@ -12,15 +12,21 @@ use serde_json::{Value, json};
 
 use crate::name::escape;
 use crate::resource::FieldChange;
+use crate::value_schema::value_schema;
 
 /// The largest file in bytes.
 pub const LIMIT: usize = 4 << 20;
 
 /// An absolute path in a node, without `.` and `..` and without superfluous slashes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^/"))]
-pub struct NodePath(#[schemars(with = "String")] Arc<str>);
+pub struct NodePath(Arc<str>);
+value_schema!(NodePath, "Path in the node", "An absolute path in the node, without `.` and `..`.", {
+    "type": "string",
+    "pattern": "^/+[^/]",
+    "patternErrorMessage": "Not an absolute path; write it like `/etc/motd`.",
+    "examples": ["/etc/motd"],
+});
 
 impl NodePath {
     /// Returns the path as a string.
@@ -69,10 +75,15 @@ impl fmt::Display for NodePath {
 }
 
 /// The permissions of a file, chmod(2), written as an octal number in quotes: `"0644"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^0?[0-7]{3,4}$"))]
-pub struct Mode(#[schemars(with = "String")] pub u32);
+pub struct Mode(pub u32);
+value_schema!(Mode, "Permissions", "The permissions of a file, chmod(2): an octal number in quotes.", {
+    "type": ["string", "integer"],
+    "pattern": "^0?[0-7]{3,4}$",
+    "patternErrorMessage": "Not a mode; write it like `\"0644\"`.",
+    "examples": ["0644", "0755"],
+});
 
 impl TryFrom<String> for Mode {
     type Error = String;
@@ -91,17 +102,22 @@ impl From<Mode> for String {
 }
 
 /// The owner of a file: numbers of a user and a group, written `0:0` or as one number for both.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^[0-9]+(:[0-9]+)?$"))]
 pub struct Owner {
     /// The user.
-    #[schemars(with = "String")]
     pub user: u32,
     /// The group.
-    #[schemars(with = "String")]
     pub group: u32,
 }
+value_schema!(Owner, "Owner", "The owner of a file: the numbers of a user and a group, or one number for both.", {
+    "type": ["string", "integer"],
+    "pattern": r"^\+?[0-9]+(:\+?[0-9]+)?$",
+    "patternErrorMessage": "Not an owner; write the numbers of a user and a group, like `0:0`.",
+    "minimum": 0,
+    "maximum": u32::MAX - 1,
+    "examples": ["0:0", "1000:1000"],
+});
 
 impl TryFrom<String> for Owner {
     type Error = String;

@@ -11,6 +11,8 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::value_schema::{Domain, ResolverOption};
+
 /// The table of host names, hosts(5).
 pub const HOSTS: &str = "/etc/hosts";
 /// The configuration of the resolver, resolv.conf(5).
@@ -93,7 +95,8 @@ impl JsonSchema for HostsSpec {
         "Hosts".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let address = generator.subschema_for::<IpAddr>();
         json_schema!({
             "description": "/etc/hosts of the node: `true` for the names and addresses of all nodes, or a map of names to addresses.",
             "anyOf": [
@@ -101,7 +104,8 @@ impl JsonSchema for HostsSpec {
                 {
                     "type": "object",
                     "additionalProperties": {
-                        "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+                        "description": "The address of the name, or a list of addresses.",
+                        "anyOf": [address, { "type": "array", "items": address }],
                     },
                 },
             ],
@@ -115,13 +119,14 @@ impl JsonSchema for HostsSpec {
 pub struct ResolvSpec {
     /// The addresses of the name servers, in the order in which they are asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
     pub nameservers: Vec<IpAddr>,
     /// The domains that are appended to short names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Domain>")]
     pub search: Vec<String>,
     /// Options such as `ndots:1`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<ResolverOption>")]
     pub options: Vec<String>,
 }
 

@@ -160,8 +160,15 @@ impl JsonSchema for Isolation {
         json_schema!({
             "description": "The kinds of namespaces that the node has of its own besides its network: `full` for all, or a list.",
             "anyOf": [
-                { "const": Self::FULL },
-                { "type": "array", "items": { "type": "string", "enum": NamespaceKind::WORDS }, "uniqueItems": true },
+                { "type": "string", "enum": [Self::FULL] },
+                {
+                    "type": "array",
+                    "items": {
+                        "description": "A kind of namespace, namespaces(7).",
+                        "type": "string",
+                        "enum": NamespaceKind::WORDS,
+                    },
+                },
             ],
         })
     }

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::value_schema::value_schema;
+
 /// The largest page size of Linux, in bytes. The kernel rounds limits of memory to whole pages.
 const PAGE: u64 = 64 << 10;
 /// The smallest limit of memory in bytes: what the node's init and a small program need.
@@ -45,10 +47,15 @@ pub enum LimitError {
 }
 
 /// A size of memory in bytes, written with a unit: `256MiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^[0-9]+(KiB|MiB|GiB)$"))]
-pub struct Memory(#[schemars(with = "String")] u64);
+pub struct Memory(u64);
+value_schema!(Memory, "Size of memory", "A size of memory: a number with a unit, which is `KiB`, `MiB` or `GiB`.", {
+    "type": "string",
+    "pattern": "^[0-9]+(KiB|MiB|GiB)$",
+    "patternErrorMessage": "Not a size; write it like `256MiB` (units: KiB, MiB, GiB).",
+    "examples": ["256MiB", "1GiB"],
+});
 
 impl FromStr for Memory {
     type Err = LimitError;
@@ -94,10 +101,15 @@ impl fmt::Display for Memory {
 }
 
 /// A number of processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
-#[schemars(extend("minimum" = 2, "maximum" = 4_194_304))]
 pub struct Pids(u32);
+value_schema!(Pids, "Number of processes", "A number of processes and threads: 2 to 4194304.", {
+    "type": "integer",
+    "minimum": *PIDS_RANGE.start(),
+    "maximum": *PIDS_RANGE.end(),
+    "examples": [64],
+});
 
 impl TryFrom<u32> for Pids {
     type Error = LimitError;
@@ -113,10 +125,15 @@ impl From<Pids> for u32 {
 }
 
 /// A number of processors, such as 0.5.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
-#[schemars(extend("minimum" = 0.01, "maximum" = 8192))]
 pub struct Cpu(f64);
+value_schema!(Cpu, "Number of processors", "A number of processors: 0.01 to 8192.", {
+    "type": "number",
+    "minimum": CPU_RANGE.0,
+    "maximum": CPU_RANGE.1,
+    "examples": [0.5, 2],
+});
 
 impl TryFrom<f64> for Cpu {
     type Error = LimitError;

@@ -8,16 +8,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::value::{Duration, ValueError};
+use crate::value_schema::{OFFSET, value_schema};
 
 /// An offset, written as a duration with an optional sign: `24h`, `-10m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(extend("pattern" = "^-?[0-9]+(\\.[0-9]+)?(us|ms|s|m|h)$"))]
 pub struct Offset(
     /// Microseconds.
-    #[schemars(with = "String")]
     pub i64,
 );
+value_schema!(Offset, "Offset of a clock", "An offset: a duration with an optional minus sign.", {
+    "type": "string",
+    "pattern": OFFSET,
+    "patternErrorMessage": "Not an offset; write it like `24h` or `-10m` (units: us, ms, s, m, h).",
+    "examples": ["24h", "-10m"],
+});
 
 impl FromStr for Offset {
     type Err = ValueError;

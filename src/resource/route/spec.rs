@@ -9,6 +9,7 @@ use super::{IPV6_METRIC, MAIN_TABLE, NextHop, Route, RouteKey, RouteType, Scope}
 use crate::name::LinkName;
 use crate::scalar;
 use crate::value::Destination;
+use crate::value_schema::value_schema;
 
 /// A route, ip-route(8).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,8 +52,9 @@ pub struct RouteSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("default" = false))]
     pub onlink: bool,
-    /// The path mtu in bytes.
+    /// The path mtu in bytes: 68 to 65520.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 68, max = 65520))]
     pub mtu: Option<u32>,
 }
 
@@ -73,6 +75,7 @@ pub struct NextHopSpec {
     pub dev: Option<LinkName>,
     /// The weight relative to the other next hops, 1 to 256; default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
     pub weight: Option<u16>,
     /// Treat the gateway as directly reachable even if no address covers it; requires `dev`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -91,7 +94,7 @@ pub enum Family {
 }
 
 /// A routing table: its number, or a name from rt_tables.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Table {
     /// The number, from 1.
@@ -99,6 +102,12 @@ pub enum Table {
     /// The name.
     Name(String),
 }
+value_schema!(Table, "Routing table", "A routing table: its number from 1, or a name from rt_tables.", {
+    "type": ["integer", "string"],
+    "minimum": 1,
+    "maximum": u32::MAX,
+    "examples": ["main", "local", "default", 100],
+});
 scalar!(
     Table,
     "a table number or name",

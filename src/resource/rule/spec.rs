@@ -10,6 +10,7 @@ use crate::name::{LinkName, escape};
 use crate::resource::route::{Family, Table};
 use crate::scalar;
 use crate::value::Destination;
+use crate::value_schema::{NUMBER, range_pattern, value_schema};
 
 /// A rule of policy routing, ip-rule(8).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,9 +67,11 @@ pub struct RuleSpec {
     pub table: Option<Table>,
     /// Ignore routes of the table whose prefix is not longer than this.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 128))]
     pub suppress_prefixlength: Option<u32>,
     /// Ignore routes of the table over interfaces of this group.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_294_u32))]
     pub suppress_ifgroup: Option<u32>,
     /// Go on with the rule of this priority.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,33 +107,50 @@ impl RuleType {
     }
 }
 
-/// Serialises a value as it is written, and describes it as a number or a text.
+/// Serialises a value as it is written.
 macro_rules! written {
-    ($($type:ty: $name:literal, $description:literal;)+) => {
-        $(
-            impl Serialize for $type {
-                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                    serializer.collect_str(self)
-                }
+    ($($type:ty),+) => {
+        $(impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
-
-            impl JsonSchema for $type {
-                fn schema_name() -> std::borrow::Cow<'static, str> {
-                    $name.into()
-                }
-                fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                    schemars::json_schema!({ "description": $description, "type": ["integer", "string"] })
-                }
-            }
-        )+
+        })+
     };
 }
-written! {
-    Fwmark: "Fwmark", "A firewall mark, with or without a mask: `0x10`, `0x10/0xf0`.";
-    IpProtocol: "IpProtocol", "An IP protocol: a name such as `tcp`, or a number from 1 to 255.";
-    PortRange: "PortRange", "A port, or a range such as `1000-2000`; from 1 to 65534.";
-    UidRange: "UidRange", "A user ID, or a range such as `1000-2000`.";
-}
+written!(Fwmark, IpProtocol, PortRange, UidRange);
+
+value_schema!(Fwmark, "Firewall mark", "A firewall mark, with a mask if only some bits matter: 0 to 0xffffffff.", {
+    "type": ["integer", "string"],
+    "minimum": 0,
+    "maximum": u32::MAX,
+    "pattern": format!("^{NUMBER}(/{NUMBER})?$"),
+    "patternErrorMessage": "Not a valid mark; write it like `0x10` or `0x10/0xf0`.",
+    "examples": ["0x10", "0x10/0xf0"],
+});
+value_schema!(IpProtocol, "IP protocol", "An IP protocol: a name, or a number from 1 to 255.", {
+    "type": ["integer", "string"],
+    "minimum": 1,
+    "maximum": 255,
+    "pattern": format!("^({}|{NUMBER})$", IpProtocol::NAMES.map(|(name, _)| name).join("|")),
+    "patternErrorMessage": "Unknown protocol; use its number.",
+    "examples": IpProtocol::NAMES.map(|(name, _)| name),
+});
+value_schema!(PortRange, "Ports", "A port, or a range of ports, from 1 to 65534.", {
+    "type": ["integer", "string"],
+    "minimum": PortRange::LEAST,
+    "maximum": PortRange::MOST,
+    "pattern": range_pattern(),
+    "patternErrorMessage": "Not a valid range; write it like `1000` or `1000-2000`.",
+    "examples": [80, "1000-2000"],
+});
+value_schema!(UidRange, "User IDs", "A user ID, or a range of user IDs, from 0 to 4294967294.", {
+    "type": ["integer", "string"],
+    "minimum": UidRange::LEAST,
+    "maximum": UidRange::MOST,
+    "pattern": range_pattern(),
+    "patternErrorMessage": "Not a valid range; write it like `1000` or `1000-2000`.",
+    "examples": [1000, "1000-2000"],
+});
 
 /// A firewall mark (FRA_FWMARK, FRA_FWMASK).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

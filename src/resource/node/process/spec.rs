@@ -1,10 +1,9 @@
 //! Processes in the lab file.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{Capability, Policy, Port, ProcessName, Signal, User};
 use crate::string_or_map;
 use crate::value::Duration;
+use crate::value_schema::{Argument, EnvironmentValue, FilePath, value_schema};
 
 /// A process that the node's init starts and watches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,7 @@ pub struct ProcessSpec {
     pub command: CommandSpec,
     /// Variables of the environment, in addition to those of the node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<String, EnvironmentValue>")]
     pub env: BTreeMap<String, String>,
     /// The working directory, an absolute path; default `/`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,9 +56,11 @@ pub struct ProcessSpec {
     pub stdin: Option<StdinSpec>,
     /// Files of the node whose change makes it reload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<FilePath>")]
     pub reload_on: Vec<String>,
     /// Files of the node whose change restarts it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<FilePath>")]
     pub restart_on: Vec<String>,
 }
 
@@ -119,6 +122,7 @@ pub struct LongRestart {
     pub max_delay: Option<Duration>,
     /// The number of restarts in a row after which it has failed; default any number.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub limit: Option<u32>,
 }
 
@@ -173,7 +177,7 @@ pub enum CommandSpec {
     /// A text for the shell.
     Shell(String),
     /// The program and its arguments.
-    Arguments(Vec<String>),
+    Arguments(#[schemars(with = "Vec<Argument>")] Vec<String>),
 }
 text_or_list!(
     CommandSpec,
@@ -233,11 +237,4 @@ impl<'de> Deserialize<'de> for StdinSpec {
     }
 }
 
-impl JsonSchema for StdinSpec {
-    fn schema_name() -> Cow<'static, str> {
-        "StdinSpec".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "A text, or `null` for /dev/null.", "type": ["string", "null"] })
-    }
-}
+value_schema!(StdinSpec, "Standard input", "A text, or `null` for /dev/null.", { "type": ["string", "null"] });

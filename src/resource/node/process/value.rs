@@ -1,14 +1,13 @@
 //! Values of processes: signals, capabilities, users and ports.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::name::escape;
 use crate::scalar;
+use crate::value_schema::{any_case, port_pattern, value_schema};
 use crate::yaml::suggest::closest;
 
 /// Serialises a value as it is written.
@@ -70,16 +69,10 @@ scalar!(
     Signal::parse
 );
 
-impl JsonSchema for Signal {
-    fn schema_name() -> Cow<'static, str> {
-        "Signal".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let with_prefix = Self::NAMES.iter().map(|name| format!("SIG{name}"));
-        let names: Vec<String> = Self::NAMES.iter().map(|name| (*name).to_owned()).chain(with_prefix).collect();
-        json_schema!({ "description": "A signal by its name, such as `TERM`.", "type": "string", "enum": names })
-    }
-}
+value_schema!(Signal, "Signal", "A signal by its name, with or without `SIG`.", {
+    "type": "string",
+    "enum": Signal::NAMES.iter().map(|name| (*name).to_owned()).chain(Signal::NAMES.iter().map(|name| format!("SIG{name}"))).collect::<Vec<_>>(),
+});
 
 /// A capability, capabilities(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,19 +152,12 @@ scalar!(
     Capability::parse
 );
 
-impl JsonSchema for Capability {
-    fn schema_name() -> Cow<'static, str> {
-        "Capability".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let alternatives = Self::NAMES.join("|");
-        json_schema!({
-            "description": "A capability by its name in capabilities(7), with or without `CAP_`, such as `NET_BIND_SERVICE`.",
-            "type": "string",
-            "pattern": format!("^(CAP_)?({alternatives}|{})$", alternatives.to_ascii_lowercase()),
-        })
-    }
-}
+value_schema!(Capability, "Capability", "A capability by its name in capabilities(7), with or without `CAP_`.", {
+    "anyOf": [
+        { "type": "string", "enum": Capability::NAMES[..] },
+        { "type": "string", "pattern": format!("^([Cc][Aa][Pp]_)?({})$", any_case(&Capability::NAMES)) },
+    ],
+});
 
 /// A user and a group of the node, by name or by number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,17 +192,13 @@ impl fmt::Display for User {
 }
 scalar!(User, "a user", |number: i128| User::parse(&number.to_string()), User::parse);
 
-impl JsonSchema for User {
-    fn schema_name() -> Cow<'static, str> {
-        "User".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A user of the node by name or number, and its group if needed: `daemon`, `1000`, `frr:frrvty`.",
-            "type": ["string", "integer"],
-        })
-    }
-}
+value_schema!(User, "User", "A user of the node by name or number, with its group if needed.", {
+    "type": ["string", "integer"],
+    "pattern": r"^[!-+\-.0-9;-~]+(:[!-+\-.0-9;-~]+)?$",
+    "patternErrorMessage": "Not a user; write a name or a number, with a group if needed: `daemon`, `1000:1000`.",
+    "maximum": u32::MAX - 1,
+    "examples": ["frr", 1000, "frr:frrvty"],
+});
 
 /// A port, of one address or of any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,14 +236,11 @@ impl fmt::Display for Port {
 }
 scalar!(Port, "a port", Port::numbered, Port::parse);
 
-impl JsonSchema for Port {
-    fn schema_name() -> Cow<'static, str> {
-        "Port".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A port of any address, or of one: `80`, `10.0.0.1:80`, `[2001:db8::1]:80`.",
-            "type": ["string", "integer"],
-        })
-    }
-}
+value_schema!(Port, "Port", "A port of any address, or of one: 1 to 65535.", {
+    "type": ["string", "integer"],
+    "pattern": port_pattern(),
+    "patternErrorMessage": "Not a port; write it like `80`, `10.0.0.1:80` or `\"[2001:db8::1]:80\"`.",
+    "minimum": 1,
+    "maximum": 65535,
+    "examples": [80, "10.0.0.1:80", "[2001:db8::1]:80"],
+});
