@@ -136,6 +136,9 @@ fn the_help_names_every_command() {
         "sandbox",
         "validate",
         "schema",
+        "init",
+        "completions",
+        "man",
     ];
     for command in commands {
         assert!(help.lines().any(|line| line.split_whitespace().next() == Some(command)), "{command} is not in\n{help}");

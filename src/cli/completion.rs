@@ -36,8 +36,8 @@ pub struct Answer {
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.instructions.iter().try_for_each(|instruction| writeln!(f, "{instruction}"))?;
-        self.words.iter().try_for_each(|(word, description)| writeln!(f, "{word}\t{description}"))
+        self.words.iter().try_for_each(|(word, description)| writeln!(f, "{word}\t{description}"))?;
+        self.instructions.iter().try_for_each(|instruction| writeln!(f, "{instruction}"))
     }
 }
 
