@@ -5,12 +5,14 @@
 
 mod args;
 mod change;
+mod completion;
 mod elsewhere;
 mod environment;
 mod error;
 mod foreground;
 mod input;
 mod inventory;
+mod manual;
 mod nodes;
 mod output;
 mod remedy;
@@ -27,6 +29,7 @@ mod watch;
 
 mod commands {
     pub mod apply;
+    pub mod completions;
     pub mod control;
     pub mod destroy;
     pub mod diff;
@@ -34,8 +37,10 @@ mod commands {
     pub mod export;
     pub mod graph;
     pub mod import;
+    pub mod init;
     pub mod list;
     pub mod logs;
+    pub mod man;
     pub mod namespaces;
     pub mod plan;
     pub mod ps;
@@ -54,8 +59,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::commands::{
-    apply, control, destroy, diff, exec, export, graph, import, list, logs, namespaces, plan, ps, run, sandbox, schema, shell,
-    show, validate, watch as watch_command,
+    apply, completions, control, destroy, diff, exec, export, graph, import, init, list, logs, man, namespaces, plan, ps, run,
+    sandbox, schema, shell, show, validate, watch as watch_command,
 };
 use self::elsewhere::{Elsewhere, Sought};
 use self::environment::{Access, Environment};
@@ -100,16 +105,18 @@ A lab file describes network namespaces, links, addresses and routes. topo
 compares it with the kernel and makes the changes that are necessary.
 
 Examples:
-  topo plan lab.yaml             Preview the changes
-  topo apply lab.yaml            Make the changes
-  topo exec r1 -- ip address     Run a command in namespace r1
-  topo destroy lab.yaml          Remove the lab
-  topo run lab.yaml -- make test Run a command with the lab, and remove it
+  topo init                        Write a first lab file, lab.yaml
+  topo plan                        Preview the changes
+  topo apply                       Make the changes
+  topo exec alice -- ip address    Run a command in namespace alice
+  topo destroy                     Remove the lab
+  topo run ring.yaml -- make test  Run a command with a lab, and remove it
 
 Run `topo COMMAND --help` for details.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
     Destroy(destroy::DestroyArgs),
@@ -133,11 +140,15 @@ enum Command {
     Sandbox(sandbox::SandboxCommand),
     Validate(validate::ValidateArgs),
     Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Complete(completions::CompleteArgs),
+    Man(man::ManArgs),
 }
 
 impl Command {
     fn as_run(&self) -> &dyn Run {
         match self {
+            Self::Init(command) => command,
             Self::Plan(command) => command,
             Self::Apply(command) => command,
             Self::Destroy(command) => command,
@@ -160,6 +171,9 @@ impl Command {
             Self::Sandbox(command) => command,
             Self::Validate(command) => command,
             Self::Schema(command) => command,
+            Self::Completions(command) => command,
+            Self::Complete(command) => command,
+            Self::Man(command) => command,
         }
     }
 }
@@ -277,5 +291,19 @@ mod tests {
     #[test]
     fn the_command_definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    fn check_help(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Examples:\n  "), "`{}` has no examples", command.get_name());
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "`{}`: too long for a terminal: {line}", command.get_name());
+        }
+        command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).for_each(check_help);
+    }
+
+    #[test]
+    fn every_command_has_examples_and_fits_into_80_columns() {
+        check_help(&Cli::command());
     }
 }

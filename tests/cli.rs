@@ -136,6 +136,9 @@ fn the_help_names_every_command() {
         "sandbox",
         "validate",
         "schema",
+        "init",
+        "completions",
+        "man",
     ];
     for command in commands {
         assert!(help.lines().any(|line| line.split_whitespace().next() == Some(command)), "{command} is not in\n{help}");
@@ -354,4 +357,40 @@ fn output_that_cannot_be_written_is_an_error() {
     outcome.exits(1).says("error: no space left on device");
     // Where nothing can be said, the exit status still tells.
     assert_eq!(place.command(&["validate"]).stderr(full()).status().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_first_lab_is_valid_and_names_its_schema() {
+    let place = Place::new();
+    place
+        .topo(&["init", "ring.yaml"])
+        .exits(0)
+        .says("Wrote `ring.yaml`, and `lab.schema.json` for editors.")
+        .says("topo apply ring.yaml");
+    place.topo(&["validate", "ring.yaml"]).exits(0).says("lab `ring` is valid");
+    let read = |name: &str| fs::read_to_string(place.0.join(name)).unwrap();
+    assert_eq!(read("ring.yaml").lines().next(), Some("# yaml-language-server: $schema=lab.schema.json"));
+    assert_eq!(read("lab.schema.json"), place.topo(&["schema"]).stdout);
+    place.topo(&["init", "--minimal", "--no-schema", "small.yaml"]).exits(0).says("Wrote `small.yaml`.");
+    for name in ["ring.yaml", "small.yaml"] {
+        let lab: serde_json::Value = serde_yaml::from_str(&read(name)).unwrap();
+        assert!(validator("lab").is_valid(&lab), "{name}");
+        assert!(read(name).lines().all(|line| line.len() <= 80), "{name}");
+    }
+    let printed = place.topo(&["init", "-"]);
+    assert_eq!((printed.status, printed.stdout.starts_with("# Two hosts")), (Some(0), true));
+}
+
+#[test]
+fn a_first_lab_replaces_nothing() {
+    let place = Place::with("lab.yaml", VALID);
+    place.topo(&["init"]).exits(1).says("error: `lab.yaml` exists already").says("hint: name another file, or use `--force`");
+    assert_eq!(fs::read_to_string(place.0.join("lab.yaml")).unwrap(), VALID);
+    assert!(!place.0.join("lab.schema.json").exists());
+    fs::write(place.0.join("lab.schema.json"), "{}").unwrap();
+    place.topo(&["init", "other.yaml"]).exits(0).says("warning: `lab.schema.json` exists and is kept");
+    assert_eq!(fs::read_to_string(place.0.join("lab.schema.json")).unwrap(), "{}");
+    place.topo(&["init", "--force"]).exits(0);
+    assert!(fs::read_to_string(place.0.join("lab.schema.json")).unwrap().len() > 1000);
+    place.topo(&["init", "missing/lab.yaml"]).exits(1).says("cannot write `missing/lab.yaml`: no such file or directory");
 }

@@ -87,7 +87,7 @@ pub fn read(path: &Path) -> Result<String, Failure> {
     if let Err(error) = read {
         let is_default = error.kind() == io::ErrorKind::NotFound && path.as_os_str() == DEFAULT_FILE;
         let failure = Failure::with_cause(format!("cannot read `{shown}`"), error);
-        return Err(if is_default { failure.hint("name a lab file, or create `lab.yaml`") } else { failure });
+        return Err(if is_default { failure.hint("name a lab file, or write a first one with `topo init`") } else { failure });
     }
     if bytes.len() as u64 > SIZE_LIMIT {
         return Err(Failure::new(format!("`{shown}` is larger than {} MiB", SIZE_LIMIT >> 20)));

@@ -1,12 +1,13 @@
 //! Lists the user's sandboxes and the processes in them.
 
+use std::fs::File;
 use std::io;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::directory::{Directory, DirectoryError};
-use super::lock::{self, SandboxLock};
+use super::lock::{self, SandboxFile, SandboxLock};
 use super::uplink::{self, Program};
 use super::{Found, SandboxError};
 use crate::kernel::linux::process::{Process, identity, is_below, numbers};
@@ -61,6 +62,14 @@ fn look(name: &SandboxName) -> Result<Option<Listed>, DirectoryError> {
 /// If the runtime directory cannot be read or is unsafe.
 pub fn names() -> Result<Vec<SandboxName>, SandboxError> {
     Ok(Directory::open()?.as_ref().map(lock::registered).transpose()?.unwrap_or_default())
+}
+
+/// Finds a running sandbox without locking it, so that nothing is written, removed or waited for. Returns `None` also for one that
+/// cannot be read.
+pub fn glance(name: &SandboxName) -> Option<(Process, File)> {
+    let directory = Directory::open().ok()??;
+    let (pid_file, file) = lock::read(&directory, name, SandboxFile::Holder).ok()??;
+    Some((pid_file.process().ok()??, file))
 }
 
 /// The processes in a holder's sandbox, also those in namespaces that were created in it, without the holder, the caller, and the program

@@ -151,8 +151,7 @@ impl SandboxLock {
 
     /// Turns an I/O error of a file into an error that names the file.
     pub(super) fn error(&self, file: SandboxFile) -> impl Fn(io::Error) -> DirectoryError + use<> {
-        let path = self.directory.path_of(&file.name(&self.name));
-        move |source| DirectoryError::Io { path: path.clone(), source }
+        failure(&self.directory, &self.name, file)
     }
 
     /// Reads a PID file; returns `None` if it does not exist.
@@ -160,16 +159,7 @@ impl SandboxLock {
     /// # Errors
     /// If it cannot be read, or is not a PID file.
     pub fn read(&self, file: SandboxFile) -> Result<Option<(PidFile, File)>, DirectoryError> {
-        let failed = self.error(file);
-        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let opened = match openat(&self.directory, file.name(&self.name).as_str(), flags, Mode::empty()) {
-            Err(Errno::ENOENT) => return Ok(None),
-            result => File::from(result.map_err(|error| failed(error.into()))?),
-        };
-        let mut text = String::new();
-        (&opened).take(SIZE_LIMIT).read_to_string(&mut text).map_err(&failed)?;
-        let invalid = || failed(io::Error::other("not a PID file; removing it stops the sandbox, if that is running"));
-        Ok(Some((PidFile::parse(&text).ok_or_else(invalid)?, opened)))
+        read(&self.directory, &self.name, file)
     }
 
     /// Writes a PID file that does not exist yet.
@@ -208,6 +198,29 @@ impl Drop for SandboxLock {
 /// If the directory cannot be read.
 pub(super) fn registered(directory: &Directory) -> Result<Vec<SandboxName>, DirectoryError> {
     directory.sandboxes(SandboxFile::Holder.prefix())
+}
+
+fn failure(directory: &Directory, sandbox: &SandboxName, file: SandboxFile) -> impl Fn(io::Error) -> DirectoryError + use<> {
+    let path = directory.path_of(&file.name(sandbox));
+    move |source| DirectoryError::Io { path: path.clone(), source }
+}
+
+/// Reads a PID file; returns `None` if it does not exist. Without the lock, the sandbox may be starting or stopping.
+pub(super) fn read(
+    directory: &Directory,
+    sandbox: &SandboxName,
+    file: SandboxFile,
+) -> Result<Option<(PidFile, File)>, DirectoryError> {
+    let failed = failure(directory, sandbox, file);
+    let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let opened = match openat(directory, file.name(sandbox).as_str(), flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(None),
+        result => File::from(result.map_err(|error| failed(error.into()))?),
+    };
+    let mut text = String::new();
+    (&opened).take(SIZE_LIMIT).read_to_string(&mut text).map_err(&failed)?;
+    let invalid = || failed(io::Error::other("not a PID file; removing it stops the sandbox, if that is running"));
+    Ok(Some((PidFile::parse(&text).ok_or_else(invalid)?, opened)))
 }
 
 /// Writes a PID file that does not exist yet, completely or not at all.

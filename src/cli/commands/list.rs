@@ -16,7 +16,12 @@ those of one sandbox. Only root sees the labs of the machine itself.
 
 LINKS counts the links of all namespaces without lo, both ends of a pair, and
 those IN HOST. AGE is the time since the oldest of the lab's namespaces was
-made.")]
+made.
+
+Examples:
+  topo list                  All labs and sandboxes
+  topo list --sandbox=ci     The labs in the sandbox `ci`
+  topo list --json           For scripts")]
 pub struct ListArgs {
     /// Print JSON
     #[arg(long)]

@@ -31,11 +31,11 @@ at the same time. Commands such as `topo exec` that the command starts use the
 sandbox, too.
 
 Examples:
-  topo run -- cargo test                    Test with lab.yaml
-  topo run ring.yaml -- pytest -x           Test with another lab
-  topo run --in r1 -- ping -c 1 10.0.0.2    Run the command in namespace r1
-  topo run -- sh -c 'topo exec r1 ip route' Use the lab in a script
-  topo run --uplink -- ./fetch.sh           Connect the sandbox to the outside
+  topo run -- cargo test                     Test with lab.yaml
+  topo run ring.yaml -- pytest -x            Test with another lab
+  topo run --in r1 -- ping -c 1 10.0.0.2     Run the command in namespace r1
+  topo run -- sh -c 'topo exec r1 ip route'  Use the lab in a script
+  topo run --uplink -- ./fetch.sh            Connect the sandbox to the outside
 
 Exit status:
   that of the command; 128+n if signal n terminated it

@@ -26,6 +26,13 @@ Examples:
   topo sandbox stop ci               Stop it")]
 pub enum SandboxCommand {
     /// List the user's sandboxes
+    #[command(after_help = "\
+UPLINK is the program that connects the sandbox to the outside. PROCESSES are
+those that were started in it.
+
+Examples:
+  topo sandbox list
+  topo sandbox list --json     For scripts")]
     List {
         /// Print JSON
         #[arg(long)]
@@ -39,6 +46,7 @@ Examples:
   topo sandbox stop default")]
     Stop {
         /// Name of the sandbox
+        #[arg(value_name = "SANDBOX")]
         name: SandboxName,
     },
     /// Print an AppArmor profile that lets topo use user namespaces

@@ -16,7 +16,8 @@ use crate::spec::schema;
 /// Print the JSON schema of lab files, for editors, or of a format of output
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Formats: lab (the default), plan, validate, show, export, graph, list, ps, namespaces; event, a line of `apply --json`; watch, a line of `watch --json`;
+Formats: lab (the default), plan, validate, show, export, graph, list, ps,
+namespaces; event, a line of `apply --json`; watch, a line of `watch --json`;
 error, which the other commands print when they fail.
 
 Examples:
@@ -97,7 +98,8 @@ impl Format {
         }
     }
 
-    fn text(self) -> String {
+    /// Returns the schema as the command prints it.
+    pub fn text(self) -> String {
         serde_json::to_string_pretty(&self.schema()).expect("a schema is JSON") + "\n"
     }
 }

@@ -13,6 +13,11 @@ use crate::report::json;
 #[command(after_help = "\
 Reports all problems of the file at once. Needs no privileges.
 
+Examples:
+  topo validate                     Check lab.yaml
+  topo validate ring.yaml --quiet   Only the exit status, if it is valid
+  topo validate --json              For editors and scripts
+
 Exit status:
   0  the file is valid
   1  it is not, or cannot be read")]

@@ -53,6 +53,15 @@ impl Nodes {
         Self::open_at(path)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
+    /// Opens the directories of all labs that have nodes.
+    ///
+    /// # Errors
+    /// Fails if one cannot be read.
+    pub fn all() -> io::Result<Vec<Self>> {
+        let opened = names(Path::new(DIRECTORY))?.into_iter().map(|lab| Self::open_at(Path::new(DIRECTORY).join(lab)));
+        opened.filter_map(Result::transpose).collect()
+    }
+
     /// Finds the lab that has a node with this name.
     ///
     /// # Errors
