@@ -176,7 +176,7 @@ fn a_page_can_be_clicked_searched_folded_and_zoomed() {
     browser.type_text("#search", "10.0.0.12");
     assert_eq!(browser.value("document.getElementById('found').textContent"), "1");
     assert_eq!(browser.value("document.querySelectorAll('.node.found').length"), 1);
-    assert_eq!(browser.value(dim), 22);
+    assert_eq!(browser.value(dim), 21);
     browser.type_text("#search", "\u{E007}");
     assert_eq!(browser.value(node), "h11");
     browser.type_text("#search", "\u{E00C}");

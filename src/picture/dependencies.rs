@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Condition, Edge, EdgeKind, End, Node, NodeKind, Picture};
 use crate::diff::{Action, Change, Subject};
 use crate::name::{LinkId, LinkName, NamespaceName};
+use crate::operation::Operation;
 use crate::plan::Plan;
 use crate::report::text;
 use crate::resource::link::Link;
@@ -18,9 +19,14 @@ use crate::state::ResourceId;
 pub fn dependencies(plan: &Plan) -> Picture {
     let positions: BTreeMap<&ResourceId, usize> =
         plan.changes.iter().enumerate().map(|(position, change)| (&change.id, position)).collect();
+    let creations = plan.steps.iter().filter_map(|step| match &step.operation {
+        Operation::CreateLink(new) => Some(&new.handle.id),
+        _ => None,
+    });
+    let first_ends: BTreeSet<&LinkId> = creations.collect();
     let mut edges = BTreeSet::new();
     for (position, change) in plan.changes.iter().enumerate() {
-        let needed = needs(change).into_iter().filter_map(|id| positions.get(&id).copied());
+        let needed = needs(change, &first_ends).into_iter().filter_map(|id| positions.get(&id).copied());
         edges.extend(needed.filter(|needed| *needed != position).map(|needed| (position, needed)));
     }
     let end = |node| End { node, interface: None, link: None, addresses: Vec::new() };
@@ -66,14 +72,15 @@ fn node(change: &Change) -> Node {
     }
 }
 
-fn needs(change: &Change) -> Vec<ResourceId> {
+/// `first_ends` are the links that operations create; the other ends of pairs come with them.
+fn needs(change: &Change, first_ends: &BTreeSet<&LinkId>) -> Vec<ResourceId> {
     let namespace = change.id.namespace();
     let link_in = |link: LinkName| ResourceId::Link(LinkId::new(namespace, link));
     let mut needs = vec![ResourceId::Namespace(namespace.clone())];
     match (&change.id, &change.subject) {
         (ResourceId::Link(id), Subject::Link(sides, _)) => {
             let sides = [&sides.before, &sides.after].into_iter().flatten();
-            sides.for_each(|link| needs.extend(of_link(id, link)));
+            sides.for_each(|link| needs.extend(of_link(id, link, first_ends)));
         }
         (ResourceId::Sysctl(_, key), _) => needs.extend(key.link().map(link_in)),
         (_, Subject::Object(object)) => needs.extend(object.inspect(Linked).into_iter().map(link_in)),
@@ -89,10 +96,15 @@ fn needs(change: &Change) -> Vec<ResourceId> {
     needs
 }
 
-/// The second end of a pair is made with the first. A port needs its master for its options alone; both are made before it joins.
-fn of_link(id: &LinkId, link: &Link) -> Vec<ResourceId> {
+/// A link needs its parent and its master, and the second end of a pair the first.
+fn of_link(id: &LinkId, link: &Link, first_ends: &BTreeSet<&LinkId>) -> Vec<ResourceId> {
     let other = link.kind.parent().map(|parent| parent.resolve(&id.namespace));
-    let other = other.filter(|other| link.kind.peer().is_none() || other < id);
+    let is_first = |other: &LinkId| match (first_ends.contains(other), first_ends.contains(id)) {
+        (true, false) => true,
+        (false, true) => false,
+        _ => other < id,
+    };
+    let other = other.filter(|other| link.kind.peer().is_none() || is_first(other));
     let master = link.settings.master.map(|master| LinkId::new(&id.namespace, master));
     other.into_iter().chain(master).map(ResourceId::Link).collect()
 }
@@ -128,7 +140,7 @@ fn without_shortcuts(edges: &BTreeSet<(usize, usize)>, count: usize) -> Vec<(usi
         false
     };
     let is_direct = |(one, other): &&(usize, usize)| {
-        needed[*one].iter().all(|way| way == other || reaches(*other, *way) || !reaches(*way, *other))
+        needed[*one].iter().all(|step| step == other || reaches(*other, *step) || !reaches(*step, *other))
     };
     edges.iter().filter(is_direct).copied().collect()
 }
@@ -136,7 +148,7 @@ fn without_shortcuts(edges: &BTreeSet<(usize, usize)>, count: usize) -> Vec<(usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::from_nothing;
+    use crate::plan::{Step, from_nothing};
 
     #[test]
     fn changes_need_what_they_stand_on() {
@@ -155,6 +167,33 @@ mod tests {
             "a route default -> a veth eth0",
         ];
         assert_eq!(edges, expected);
+    }
+
+    /// What a change needs is done first.
+    #[test]
+    fn no_arrow_contradicts_the_order_of_the_operations() {
+        let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+        let mut arrows = 0;
+        for path in std::fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let body: String = text.lines().filter(|line| !line.starts_with("name:")).map(|line| format!("{line}\n")).collect();
+            let plan = from_nothing(&body);
+            let creates = |operation: &Operation, id: &ResourceId| match operation {
+                Operation::CreateLink(new) => {
+                    new.peer.as_ref().is_some_and(|peer| ResourceId::Link(peer.handle.id.clone()) == *id)
+                }
+                _ => false,
+            };
+            let is_of = |step: &Step, node| step.change == Some(node) || creates(&step.operation, &plan.changes[node].id);
+            let first = |node: usize| plan.steps.iter().position(|step| is_of(step, node));
+            for [one, other] in dependencies(&plan).edges.iter().map(Edge::nodes) {
+                if let (Some(one), Some(other)) = (first(one), first(other)) {
+                    assert!(other <= one, "{}: {:?} before {:?}", path.display(), plan.steps[one], plan.steps[other]);
+                    arrows += 1;
+                }
+            }
+        }
+        assert!(arrows > 100, "{arrows}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Folds nodes with a single edge into a block with their neighbour, so that a network of hundreds of hosts is a picture of its routers and
 //! switches.
 
+use std::cmp::Ordering;
+
 use super::size::{self, Size};
 use super::{NodeKind, Picture};
 
@@ -54,8 +56,8 @@ fn leaves(picture: &Picture) -> Vec<Vec<usize>> {
     if picture.is_directed || picture.nodes.len() <= MOST_UNFOLDED {
         return leaves;
     }
-    for (node, its) in neighbours.iter().enumerate() {
-        if let [neighbour] = its[..]
+    for (node, connected) in neighbours.iter().enumerate() {
+        if let [neighbour] = connected[..]
             && neighbours[neighbour].len() > 1
             && picture.nodes[node].kind == NodeKind::Namespace
         {
@@ -63,7 +65,33 @@ fn leaves(picture: &Picture) -> Vec<Vec<usize>> {
         }
     }
     leaves.iter_mut().filter(|leaves| leaves.len() < FEWEST).for_each(Vec::clear);
+    let by_number = |one: &usize, other: &usize| by_number(&picture.nodes[*one].title, &picture.nodes[*other].title);
+    leaves.iter_mut().for_each(|leaves| leaves.sort_by(by_number));
     leaves
+}
+
+/// Compares names so that `h2` comes before `h10`.
+fn by_number(one: &str, other: &str) -> Ordering {
+    let split = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (mut one, mut other) = (one, other);
+    while let (Some(a), Some(b)) = (one.chars().next(), other.chars().next()) {
+        let order = match (split(one), split(other)) {
+            (0, _) | (_, 0) if a == b => {
+                (one, other) = (&one[a.len_utf8()..], &other[b.len_utf8()..]);
+                continue;
+            }
+            (0, _) | (_, 0) => a.cmp(&b),
+            (x, y) => {
+                let (digits, others) = (one[..x].trim_start_matches('0'), other[..y].trim_start_matches('0'));
+                (one, other) = (&one[x..], &other[y..]);
+                digits.len().cmp(&others.len()).then(digits.cmp(others))
+            }
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+    one.cmp(other)
 }
 
 /// Places the leaves in rows below their neighbour.
@@ -92,4 +120,16 @@ fn block(picture: &Picture, node: usize, leaves: &[usize]) -> Block {
         (column, row) = if column + 1.0 < columns { (column + 1.0, row) } else { (0.0, row + 1.0) };
     }
     Block { size, members }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_by_their_numbers() {
+        let mut names = ["h10", "h2", "h1-10", "h1-2", "a", "h02", "h", "ü9", "ü10"];
+        names.sort_by(|one, other| by_number(one, other));
+        assert_eq!(names, ["a", "h", "h1-2", "h1-10", "h2", "h02", "h10", "ü9", "ü10"]);
+    }
 }

@@ -214,8 +214,10 @@ const find = () => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   const text = node => [node.id, node.title, ...node.lines, node.details].join(" ").toLowerCase();
   const found = data.nodes.flatMap((node, position) => words.length && words.every(word => text(node).includes(word)) ? [position] : []);
+  const saying = edge => [...edge.ends.flatMap(end => [end.link, ...end.addresses]), ...edge.label].join(" ").toLowerCase();
+  const lines = data.edges.filter(edge => words.length && words.every(word => saying(edge).includes(word)));
   for (const [node, e] of nodes) e.classList.toggle("found", found.includes(node));
-  dim(words.length ? new Set(found) : null);
+  dim(words.length ? new Set([...found, ...lines.flatMap(edge => edge.ends.map(end => end.node))]) : null);
   document.getElementById("found").textContent = words.length ? String(found.length) : "";
   found.forEach(unfold);
   return found;

@@ -123,12 +123,12 @@ struct Line {
 fn line(placed: &Placed<'_>, edge: &Edge, shift: f64) -> Option<Line> {
     let [one, other] = edge.nodes();
     let ((from, start), (to, end)) = (placed.extent(one), placed.extent(other));
-    let way = [to[0] - from[0], to[1] - from[1]];
-    let length = (way[0] * way[0] + way[1] * way[1]).sqrt();
+    let between = [to[0] - from[0], to[1] - from[1]];
+    let length = (between[0] * between[0] + between[1] * between[1]).sqrt();
     if length < 1.0 {
         return None;
     }
-    let unit = [way[0] / length, way[1] / length];
+    let unit = [between[0] / length, between[1] / length];
     // The side of the shift must not depend on the direction of the edge.
     let side = if one < other { shift } else { -shift };
     let offset = [-unit[1] * side, unit[0] * side];

@@ -156,7 +156,7 @@ impl Building<'_> {
         }
         lines.extend(self.parts_in(namespace).filter_map(|key| match key {
             PartKey::Process(name) => Some(format!("process {name}")),
-            _ => None,
+            PartKey::Node | PartKey::File(_) | PartKey::Bind(_) => None,
         }));
         Node {
             id: namespace.to_string(),
@@ -173,7 +173,7 @@ impl Building<'_> {
     fn segment_node(&self, id: &LinkId, segments: &BTreeSet<LinkId>) -> Node {
         let kind = self.state.link(id).map_or("", |link| link.kind.name());
         let of_namespace = segments.iter().filter(|other| other.namespace == id.namespace).count();
-        // A namespace that is but a switch gives its name.
+        // A namespace with nothing but a bridge and its ports gives its name.
         let is_switch = of_namespace == 1 && !self.topology.namespaces.contains_key(&id.namespace) && !id.namespace.is_host();
         let is_named = self.topology.namespaces.contains_key(&id.namespace);
         let title = match (is_switch, is_named) {

@@ -108,12 +108,8 @@ pub fn arrange(picture: &Picture, arrangement: Arrangement) -> Placed<'_> {
     let mut parts: Vec<pack::Part> = Vec::new();
     for members in components(blocks.len(), edges.keys()) {
         let task = subtask(&members, &sizes, &edges, &blocks, picture.is_directed);
-        let centres = match arrangement {
-            _ if picture.is_directed => tiers::place(&task),
-            Arrangement::Tiers => tiers::place(&task),
-            Arrangement::Distance if members.len() > MOST_BY_DISTANCE => tiers::place(&task),
-            Arrangement::Distance => separate::separate(&task, stress::place(&task)),
-        };
+        let is_by_distance = arrangement == Arrangement::Distance && !picture.is_directed && members.len() <= MOST_BY_DISTANCE;
+        let centres = if is_by_distance { separate::separate(&task, stress::place(&task)) } else { tiers::place(&task) };
         parts.push(pack::Part::new(members, centres, &sizes));
     }
     let (size, centres) = pack::pack(parts, blocks.len(), MARGIN);

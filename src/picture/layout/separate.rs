@@ -36,16 +36,16 @@ fn apart(task: &Task, centres: &mut [Point]) -> bool {
     for one in 0..centres.len() {
         for other in one + 1..centres.len() {
             let (a, b) = (task.sizes[one], task.sizes[other]);
-            let way = [centres[other][0] - centres[one][0], centres[other][1] - centres[one][1]];
-            let x = f64::midpoint(a.width, b.width) + SPACE - way[0].abs();
-            let y = f64::midpoint(a.height, b.height) + SPACE - way[1].abs();
+            let between = [centres[other][0] - centres[one][0], centres[other][1] - centres[one][1]];
+            let x = f64::midpoint(a.width, b.width) + SPACE - between[0].abs();
+            let y = f64::midpoint(a.height, b.height) + SPACE - between[1].abs();
             if x <= 0.01 || y <= 0.01 {
                 continue;
             }
             is_moved = true;
             let axis = usize::from(y < x);
             let amount = if axis == 0 { x } else { y } / 2.0 + 0.01;
-            let sign = if way[axis] < 0.0 { -1.0 } else { 1.0 };
+            let sign = if between[axis] < 0.0 { -1.0 } else { 1.0 };
             centres[one][axis] -= sign * amount;
             centres[other][axis] += sign * amount;
         }
@@ -74,16 +74,16 @@ fn clear(task: &Task, centres: &mut [Point]) -> bool {
                 continue;
             }
             let unit = [along[0] / length, along[1] / length];
-            let way = [at[0] - from[0], at[1] - from[1]];
-            let position = way[0] * unit[0] + way[1] * unit[1];
-            let distance = way[1] * unit[0] - way[0] * unit[1];
+            let to_block = [at[0] - from[0], at[1] - from[1]];
+            let position = to_block[0] * unit[0] + to_block[1] * unit[1];
+            let distance = to_block[1] * unit[0] - to_block[0] * unit[1];
             let size = task.sizes[block];
-            let reach = f64::midpoint(size.width * unit[1].abs(), size.height * unit[0].abs()) + CLEARANCE;
-            if position <= 0.0 || position >= length || distance.abs() >= reach {
+            let extent = f64::midpoint(size.width * unit[1].abs(), size.height * unit[0].abs()) + CLEARANCE;
+            if position <= 0.0 || position >= length || distance.abs() >= extent {
                 continue;
             }
             is_moved = true;
-            let amount = (reach - distance.abs()).min(12.0) * if distance < 0.0 { -1.0 } else { 1.0 };
+            let amount = (extent - distance.abs()).min(12.0) * if distance < 0.0 { -1.0 } else { 1.0 };
             centres[block] = [at[0] - unit[1] * amount, at[1] + unit[0] * amount];
         }
     }

@@ -70,14 +70,14 @@ fn distances(task: &Task) -> Vec<usize> {
     let hosts: Vec<usize> = (0..task.sizes.len()).filter(is_host).collect();
     if hosts.is_empty() {
         let hub = (0..task.sizes.len()).max_by_key(|block| (neighbours[*block].len(), std::cmp::Reverse(*block)));
-        let distances = reach(&neighbours, &hub.into_iter().collect::<Vec<_>>());
+        let distances = distances_from(&neighbours, &hub.into_iter().collect::<Vec<_>>());
         let most = distances.iter().copied().max().unwrap_or(0);
         return distances.into_iter().map(|distance| most - distance).collect();
     }
-    reach(&neighbours, &hosts)
+    distances_from(&neighbours, &hosts)
 }
 
-fn reach(neighbours: &[Vec<usize>], from: &[usize]) -> Vec<usize> {
+fn distances_from(neighbours: &[Vec<usize>], from: &[usize]) -> Vec<usize> {
     let mut distances = vec![usize::MAX; neighbours.len()];
     for block in from {
         distances[*block] = 0;
