@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use super::harness::fingerprint::assert_restored;
 use super::harness::{
     Feature, apply, assert_no_changes, assert_view, command_in, destroy, eventually, in_namespaces, indices, ip, lab, needs,
-    ping_ok, settled_fingerprint, topo, view,
+    ping_ok, settled_fingerprint, sh, topo, view,
 };
 
 const BASE: &str = "
@@ -247,5 +247,51 @@ fn the_plan_names_the_attribute_that_forces_a_replacement() {
         assert!(outcome.stdout.contains("-/+"), "{}", outcome.stdout);
         apply(&with(2));
         assert_no_changes(&with(2));
+    });
+}
+
+#[test]
+fn a_vxlan_is_turned_to_another_remote_in_place() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vxlan, Feature::Ipv6, Feature::Bridge]) {
+            return;
+        }
+        for (outer, length) in [("10.0.0.", 24), ("2001:db8::", 64)] {
+            let node = |host: u8, vxlan: &str| {
+                format!(
+                    "  n{host}: {{ interfaces: {{ eth0: {{ addresses: [\"{outer}{host}/{length}\", \"{outer}1{host}/{length}\"] }}, \
+                     vx0: {{ vxlan: {{ id: 7, {vxlan} }}, addresses: [10.9.0.{host}/24] }} }} }}\n"
+                )
+            };
+            let answering = |host: u8| node(host, &format!("local: \"{outer}{host}\", remote: \"{outer}1\""));
+            let with = |vxlan: &str| {
+                let switch = "  sw: { interfaces: { br0: { bridge: { ports: [p1, p2, p3] } } } }\n";
+                let links: String = (1..4).map(|n| format!("  - endpoints: [sw:p{n}, n{n}:eth0]\n")).collect();
+                let nodes = node(1, vxlan) + &answering(2) + &answering(3);
+                lab(&format!("name: turned\nnamespaces:\n{switch}{nodes}links:\n{links}"))
+            };
+            let (two, three) = (format!("remote: \"{outer}2\""), format!("remote: \"{outer}3\""));
+            let to_two = with(&format!("local: \"{outer}1\", {two}"));
+            let to_three = with(&format!("local: \"{outer}1\", {three}, ttl: 9, tos: 4"));
+            apply(&to_two);
+            ping_ok("n1", "10.9.0.2");
+            let before = indices(Some("n1"));
+            apply(&to_three);
+            assert_eq!(indices(Some("n1")), before, "the link is the same");
+            let options = ip(&["-n", "n1", "-d", "link", "show", "vx0"])[0]["linkinfo"]["info_data"].clone();
+            assert_eq!((&options["ttl"], &options["tos"]), (&9.into(), &"0x4".into()), "{options}");
+            ping_ok("n1", "10.9.0.3");
+            // A stranger's change is put right in place.
+            sh(&format!("ip -n n1 link set vx0 type vxlan remote {outer}2 ttl 3"));
+            topo(&["plan", "--detailed-exitcode", &to_three]).exits(2).says("ttl: 3 -> 9").says("remote: ");
+            apply(&to_three);
+            assert_no_changes(&to_three);
+            assert_eq!(indices(Some("n1")), before, "the link is the same");
+            ping_ok("n1", "10.9.0.3");
+            // Another source address, and back to the kernel's values.
+            apply(&with(&format!("local: \"{outer}11\", {two}")));
+            assert_eq!(indices(Some("n1")), before, "the link is the same");
+            destroy("turned");
+        }
     });
 }

@@ -102,12 +102,12 @@ impl OptionTable for Vxlan {
     const OPTIONS: &'static [OptionRow<Self>] = &[
         option!(id: U32 = 1, Replace, default_of |vxlan| (vxlan.external == Some(true)).then_some(0)),
         option!(underlay, Replace),
-        option!(remote: Inet = 2, Replace),
-        option!(remote: Inet6 = 16, Replace),
-        option!(local: Inet = 4, Replace),
-        option!(local: Inet6 = 17, Replace),
-        option!(ttl: U8 = IFLA_VXLAN_TTL, Replace, default 0),
-        option!(tos: U8 = 6, Replace, default 0),
+        OptionRow { unchangeable: is_remote_fixed, ..option!(remote: Inet = 2, InPlace) },
+        OptionRow { unchangeable: is_remote_fixed, ..option!(remote: Inet6 = 16, InPlace) },
+        OptionRow { unchangeable: is_local_fixed, ..option!(local: Inet = 4, InPlace) },
+        OptionRow { unchangeable: is_local_fixed, ..option!(local: Inet6 = 17, InPlace) },
+        option!(ttl: U8 = IFLA_VXLAN_TTL, InPlace, default 0),
+        option!(tos: U8 = 6, InPlace, default 0),
         option!(learning: U8 = 7, InPlace, default true),
         option!(ageing: Seconds = 8, InPlace, default Duration::seconds(300)),
         option!(maxaddress: U32 = 9, Replace, default 0),
@@ -123,8 +123,8 @@ impl OptionTable for Vxlan {
         OptionRow { samples: shared_by_port, ..option!(udp6zerocsumrx: U8 = 20, Replace, default false) },
         OptionRow { samples: shared_by_port, ..option!(gbp: Flag = 23, Replace, default false) },
         OptionRow { samples: shared_by_port, ..option!(external: U8 = 25, Replace, default false) },
-        option!(flowlabel: Be32 = 26, Replace, default 0),
-        option!(df: U8 = 29, Replace, default 0),
+        option!(flowlabel: Be32 = 26, InPlace, default 0),
+        option!(df: U8 = 29, InPlace, default 0),
         OptionRow { samples: shared_by_port, ..option!(vnifilter: U8 = 30, Replace, default false) },
     ];
 
@@ -220,6 +220,21 @@ impl OptionTable for Vxlan {
 /// The options of the receiving socket, and of what it receives.
 const SOCKET_OPTIONS: &[&str] =
     &["id", "port", "parent", "dev", "underlay", "remote", "group", "local", "external", "gbp", "vnifilter", "udp6zerocsumrx"];
+
+/// Multicast groups are joined when the link comes up, and on kernels before 6.15 not when the group changes.
+fn is_remote_fixed(desired: &Vxlan, live: &Vxlan) -> bool {
+    let is_multicast = |remote: Option<IpAddr>| remote.is_some_and(|remote| remote.is_multicast());
+    is_multicast(desired.remote) || is_multicast(live.remote) || !is_same_family(desired.remote, live.remote)
+}
+
+fn is_local_fixed(desired: &Vxlan, live: &Vxlan) -> bool {
+    !is_same_family(desired.local, live.local)
+}
+
+/// The kernel keeps the family of an address (`vxlan_nl2conf`), and has no attribute that removes one.
+fn is_same_family(desired: Option<IpAddr>, live: Option<IpAddr>) -> bool {
+    desired.zip(live).is_some_and(|(desired, live)| desired.is_ipv4() == live.is_ipv4())
+}
 
 /// Returns no samples, for options that must be equal for all vxlans on one UDP port.
 fn shared_by_port(_: &Vxlan) -> Vec<Value> {
@@ -329,7 +344,29 @@ mod tests {
     }
 
     #[test]
-    fn learning_changes_in_place_and_the_remote_does_not() {
+    fn addresses_change_in_place_within_their_family() {
+        let mutability = |desired: Option<&str>, live: Option<&str>| {
+            let kind = |remote: Option<&str>| Vxlan { remote: remote.map(|remote| remote.parse().unwrap()), ..vxlan() };
+            let changes = Kind::from(kind(desired)).compare(&Kind::from(kind(live)).complete()).unwrap();
+            assert!(changes.iter().all(|change| change.name == "remote"), "{changes:?}");
+            changes[0].mutability
+        };
+        assert_eq!(mutability(Some("10.0.0.3"), Some("10.0.0.2")), Mutability::InPlace);
+        assert_eq!(mutability(Some("2001:db8::3"), Some("2001:db8::2")), Mutability::InPlace);
+        let replaced = [
+            (Some("10.0.0.3"), Some("2001:db8::2")),
+            (Some("10.0.0.3"), None),
+            (None, Some("10.0.0.2")),
+            (Some("239.0.0.1"), Some("10.0.0.2")),
+            (Some("239.0.0.1"), Some("239.0.0.2")),
+        ];
+        for (desired, live) in replaced {
+            assert_eq!(mutability(desired, live), Mutability::Replace, "{live:?} to {desired:?}");
+        }
+    }
+
+    #[test]
+    fn learning_changes_in_place_and_a_removed_remote_does_not() {
         let live = Kind::from(vxlan()).complete();
         let desired = Kind::from(Vxlan { learning: Some(false), remote: None, ..vxlan() });
         let changes = desired.compare(&live).unwrap();
