@@ -66,7 +66,9 @@ fn leaves(picture: &Picture) -> Vec<Vec<usize>> {
     }
     leaves.iter_mut().filter(|leaves| leaves.len() < FEWEST).for_each(Vec::clear);
     let by_number = |one: &usize, other: &usize| by_number(&picture.nodes[*one].title, &picture.nodes[*other].title);
-    leaves.iter_mut().for_each(|leaves| leaves.sort_by(by_number));
+    for leaves in &mut leaves {
+        leaves.sort_by(by_number);
+    }
     leaves
 }
 
