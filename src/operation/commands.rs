@@ -148,6 +148,10 @@ fn change_link(change: &LinkChange) -> Vec<Line> {
         None => set,
     };
     match &change.kind {
+        Some(kind) if kind.changes_alone() => {
+            lines.push(set.into());
+            lines.extend(set_options(of_link(&change.handle, "set").unless_empty(), &change.handle, kind.name(), kind.say()));
+        }
         Some(kind) => lines.extend(set_options(set, &change.handle, kind.name(), kind.say())),
         None => lines.push(set.into()),
     }

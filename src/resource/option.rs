@@ -180,7 +180,7 @@ pub fn special<T: OptionTable>(options: &T) -> T {
 pub fn plain<T: OptionTable>(live: &T) -> T {
     let mut needed = T::default();
     for row in T::OPTIONS {
-        if !(row.same)(&complete(&needed), live) {
+        if !(row.same)(&complete(&needed), live) && !live.conceals(row.name) {
             (row.take)(&mut needed, live);
         }
     }

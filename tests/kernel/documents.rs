@@ -46,7 +46,7 @@ fn readme() {
 
 #[test]
 fn cookbook() {
-    let programs = ["bird", "birdc", "busybox", "dnsmasq"];
+    let programs = ["bird", "birdc", "busybox", "dnsmasq", "nft"];
     with_users(|| follow_as_user("docs/cookbook.md", &[Feature::Bridge, Feature::Ipv6, Feature::Macvlan], &programs));
 }
 

@@ -288,10 +288,49 @@ fn a_vxlan_is_turned_to_another_remote_in_place() {
             assert_no_changes(&to_three);
             assert_eq!(indices(Some("n1")), before, "the link is the same");
             ping_ok("n1", "10.9.0.3");
+            // The kernel takes the mtu in a message of its own alone.
+            let wide = std::fs::read_to_string(&to_three).unwrap().replacen(
+                "}, addresses: [10.9.0.1/24]",
+                "}, mtu: 1280, addresses: [10.9.0.1/24]",
+                1,
+            );
+            let wide = lab(&wide.replace("ttl: 9", "ttl: 10"));
+            apply(&wide);
+            assert_no_changes(&wide);
+            assert_eq!(indices(Some("n1")), before, "the link is the same");
             // Another source address, and back to the kernel's values.
             apply(&with(&format!("local: \"{outer}11\", {two}")));
             assert_eq!(indices(Some("n1")), before, "the link is the same");
             destroy("turned");
         }
+    });
+}
+
+#[test]
+fn times_of_the_root_of_a_spanning_tree_are_no_drift() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        let with = |root: &str| {
+            let bridge = |name: &str, ports: &str, options: &str| {
+                format!("  {name}: {{ interfaces: {{ br0: {{ bridge: {{ ports: [{ports}], stp_state: true{options} }} }} }} }}\n")
+            };
+            let bridges = bridge("s1", "a, c", root) + &bridge("s2", "a, b", "") + &bridge("s3", "b, c", "");
+            let links = "  - endpoints: [s1:a, s2:a]\n  - endpoints: [s2:b, s3:b]\n  - endpoints: [s3:c, s1:c]\n";
+            lab(&format!("name: tree\nnamespaces:\n{bridges}links:\n{links}"))
+        };
+        let quick = with(", priority: 1, forward_delay: 2s, hello_time: 1s, max_age: 6s");
+        apply(&quick);
+        let of = |namespace: &str| ip(&["-n", namespace, "-d", "link", "show", "br0"])[0]["linkinfo"]["info_data"].clone();
+        eventually("the other bridges use the times of the root", || {
+            ["s2", "s3"].iter().all(|bridge| of(bridge)["forward_delay"] == 200 && of(bridge)["root_port"] != 0)
+        });
+        assert_no_changes(&quick);
+        topo(&["apply", &quick]).ok().says("No changes");
+        let shown = topo(&["show", "tree"]).ok().stdout;
+        assert_eq!(shown.matches("forward_delay").count(), 1, "{shown}");
+        assert_eq!(shown.matches("ageing_time").count(), 0, "{shown}");
+        destroy("tree");
     });
 }

@@ -103,8 +103,14 @@ pub struct Bridge {
     /// `forward_delay`, and the kernel reports that time instead of the `ageing_time`.
     #[serde(skip)]
     pub topology_changes: bool,
+    /// Whether a live bridge has a port towards the root of its spanning tree (IFLA_BR_ROOT_PORT). The kernel then uses the times of the
+    /// root, and reports them instead of the bridge's own (`br_record_config_timeout_values`). It does so even when the spanning tree is
+    /// turned off, until the next port of the bridge goes down.
+    #[serde(skip)]
+    pub has_root_port: bool,
 }
 
+const IFLA_BR_ROOT_PORT: u16 = 12;
 const IFLA_BR_TOPOLOGY_CHANGE: u16 = 14;
 
 impl Bridge {
@@ -204,13 +210,20 @@ impl OptionTable for Bridge {
     }
 
     fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
-        if attribute == IFLA_BR_TOPOLOGY_CHANGE {
-            self.topology_changes = bytes.first().is_some_and(|changes| *changes != 0);
+        let is_set = || bytes.iter().any(|byte| *byte != 0);
+        match attribute {
+            IFLA_BR_TOPOLOGY_CHANGE => self.topology_changes = is_set(),
+            IFLA_BR_ROOT_PORT => self.has_root_port = is_set(),
+            _ => {}
         }
     }
 
     fn conceals(&self, option: &str) -> bool {
-        self.topology_changes && option == "ageing_time"
+        match option {
+            "ageing_time" => self.topology_changes,
+            "forward_delay" | "hello_time" | "max_age" => self.has_root_port,
+            _ => false,
+        }
     }
 
     /// Times are in hundredths of a second.
@@ -305,6 +318,22 @@ mod tests {
         };
         assert!(ageing(&live(0)));
         assert!(!ageing(&live(1)));
+    }
+
+    #[test]
+    fn the_times_of_the_root_are_not_those_of_the_bridge() {
+        let live = |root_port: u8| {
+            let times = [[8, 0, 1, 0], 400_u32.to_ne_bytes(), [8, 0, 5, 0], 1_u32.to_ne_bytes()];
+            Kind::decode("bridge", &[times.concat(), vec![6, 0, 12, 0, root_port, 0, 0, 0]].concat()).unwrap()
+        };
+        let differs = |live: &Kind| {
+            let changes = Kind::from(Bridge { stp_state: Some(true), ..Bridge::default() }).compare(live).unwrap();
+            changes.iter().any(|change| change.name == "forward_delay")
+        };
+        assert!(differs(&live(0)));
+        assert!(!differs(&live(1)));
+        assert!(live(0).plain().show().iter().any(|(name, _)| *name == "forward_delay"));
+        assert!(live(1).plain().show().iter().all(|(name, _)| *name != "forward_delay"));
     }
 
     #[test]

@@ -164,6 +164,11 @@ pub trait LinkKind {
         None
     }
 
+    /// Returns whether the kernel changes the options only in a message without settings of links, such as the mtu.
+    fn changes_alone(&self) -> bool {
+        false
+    }
+
     /// Returns those of these changed options that a message of their own must change first, because the kernel checks the others with
     /// the former values.
     fn changes_first(&self) -> Option<Self>

@@ -182,6 +182,13 @@ macro_rules! define_kind {
                 }
             }
 
+            /// Returns whether the kernel changes the options only in a message without settings of links.
+            pub fn changes_alone(&self) -> bool {
+                match self {
+                    $(Self::$variant(kind) => <$type as LinkKind>::changes_alone(kind),)+
+                }
+            }
+
             /// Returns those of these changed options that a message of their own must change first.
             pub fn changes_first(&self) -> Option<Self> {
                 match self {

@@ -300,6 +300,11 @@ impl LinkKind for Vxlan {
         Some(Socket { port: self.port.unwrap_or(DEFAULT_PORT), families, flags: flags.to_vec(), options: SOCKET_OPTIONS })
     }
 
+    /// "Cannot change mtu" (`vxlan_nl2conf`).
+    fn changes_alone(&self) -> bool {
+        true
+    }
+
     fn has_underlay(&self) -> bool {
         true
     }

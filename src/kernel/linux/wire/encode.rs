@@ -151,8 +151,8 @@ fn peer_data(peer: &LinkMessage) -> Vec<u8> {
     data
 }
 
-/// Adds the changes to an existing link: at most one message each for the options that come first, for its settings, for its options
-/// as a port, for removed names and for added names.
+/// Adds the changes to an existing link: at most one message each for the options that come first, for its settings and those of its kind,
+/// which share a message if the kernel allows it, for its options as a port, for removed names and for added names.
 pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     let index = change.handle.index;
     if let Some(first) = change.kind.as_ref().and_then(Kind::changes_first) {
@@ -175,6 +175,9 @@ pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     match &change.kind {
         // Only RTM_NEWLINK changes the options of the kind.
         Some(kind) => {
+            if kind.changes_alone() && !empty {
+                batch.push(RouteNetlinkMessage::SetLink(std::mem::replace(&mut message, at(index))), 0);
+            }
             message.attributes.push(link_info(kind.name(), kind.encode(None)));
             batch.push(RouteNetlinkMessage::NewLink(message), 0);
         }
