@@ -14,7 +14,7 @@ use crate::resource::object::Verdict;
 use crate::resource::object::table::{Inspect, Registered, Verdicts};
 use crate::state::ResourceId;
 
-/// Returns the changes of a plan with what each needs: a link its namespace, its parent, the other end of its pair and its ports, an
+/// Returns the changes of a plan with what each needs: a link its namespace, its parent, its master and the first end of its pair, an
 /// object or a sysctl its links, a part of a node the node, and a process those that it comes after. What does not change is left out.
 pub fn dependencies(plan: &Plan) -> Picture {
     let positions: BTreeMap<&ResourceId, usize> =
