@@ -122,8 +122,8 @@ fn drift_is_told_with_who_has_caused_it() {
             sh(&format!("ip -n red address add {address} dev eth0 nodad"));
             let event = watch.expect("drift");
             assert_eq!(event["changes"][0]["action"], "delete");
-            // For addresses of IPv6, the kernel does not say who it was.
-            assert_eq!(event["changes"][0]["by"][0]["pid"].is_u64(), !address.contains(':'), "{event}");
+            // For addresses of IPv6, the kernel does not say who it was: then there is at most somebody who was heard in the namespace before.
+            assert!(event["changes"][0]["by"][0]["pid"].is_u64() || address.contains(':'), "{event}");
             sh(&format!("ip -n red address del {address} dev eth0"));
             watch.expect("cleared");
         }
