@@ -35,12 +35,14 @@ subjects! {
     bridge_port
     dummy
     external
+    ifb
     ignore
     ipvlan
     ipvtap
     link_settings
     loopback
     macvlan
+    macvtap
     namespace
     neighbor
     node

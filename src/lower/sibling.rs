@@ -99,13 +99,14 @@ fn check_sockets(upper: &[&Interface<'_>], problems: &mut Problems) {
     }
 }
 
-/// The siblings of the same kind as `interface`, without it.
+/// The siblings with the same receive handler as `interface`, without it.
 fn others<'t, 'l>(siblings: &[&'t Interface<'l>], interface: &Interface<'_>) -> Vec<&'t Interface<'l>> {
-    let same = |other: &&&Interface<'_>| other.link.kind.name() == interface.link.kind.name() && other.id != interface.id;
+    let handler = |interface: &Interface<'_>| interface.link.kind.receive_handler();
+    let same = |other: &&&Interface<'_>| handler(other) == handler(interface) && other.id != interface.id;
     siblings.iter().filter(same).copied().collect()
 }
 
-/// Reports, once for a parent, a link that must be the only one of its kind there.
+/// Reports, once for a parent, a link that must be the only one of its driver there.
 fn check_sole(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Problems) {
     for interface in siblings {
         let Some(sole) = interface.link.kind.sole() else { continue };

@@ -228,6 +228,16 @@ macro_rules! define_interface {
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub external: Option<bool>,
             $($(#[$doc])* #[serde(skip_serializing_if = "Unset::is_unset")] pub $field: $type,)+
+            /// Transmit queues: 1 to 4096, default 1. A change replaces the interface. Both endpoints of a link have that of the link
+            /// (IFLA_NUM_TX_QUEUES).
+            #[schemars(range(min = 1, max = 4096))]
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub numtxqueues: Option<u32>,
+            /// Receive queues: 1 to 4096, default 1. A change replaces the interface. Both endpoints of a link have that of the link
+            /// (IFLA_NUM_RX_QUEUES).
+            #[schemars(range(min = 1, max = 4096))]
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub numrxqueues: Option<u32>,
         }
 
         impl InterfaceSpec {

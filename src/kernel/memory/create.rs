@@ -156,8 +156,8 @@ impl Network {
         if wanted.is_some() && present.is_some() && wanted != present {
             return Err(Errno::new(libc::EBUSY));
         }
-        let same_kind = |device: &Device| device.is_on(below) && device.kind.name() == kind.name();
-        let siblings = self.places(same_kind);
+        let same_driver = |device: &Device| device.is_on(below) && wanted.is_some() && device.kind.receive_handler() == wanted;
+        let siblings = self.places(same_driver);
         let alone = |place: &Place| self.device(place).is_some_and(|device| device.kind.sole().is_some());
         if kind.sole().is_some() && !siblings.is_empty() || siblings.iter().any(alone) {
             return Err(Errno::new(libc::EINVAL));

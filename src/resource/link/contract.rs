@@ -5,6 +5,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::common::Queues;
 use super::rules::{
     Addressing, Carrier, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket, Sole,
     Switching,
@@ -74,7 +75,7 @@ pub trait LinkKind {
         None
     }
 
-    /// Returns the reason if it must be the only link of its kind on its parent.
+    /// Returns the reason if it must be the only link with its receive handler on its parent.
     fn sole(&self) -> Option<Sole> {
         None
     }
@@ -236,6 +237,11 @@ pub trait LinkKind {
     /// Returns the length of the transmit queue of a new link, in packets.
     fn default_txqueuelen(&self) -> u32 {
         1000
+    }
+
+    /// Returns the number of queues of a new link; `None` if it depends on the machine.
+    fn default_queues(&self) -> Option<Queues> {
+        Some(Queues::ONE)
     }
 
     /// Returns whether messages can create and delete it; otherwise the kernel answers EOPNOTSUPP.

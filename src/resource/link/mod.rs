@@ -8,6 +8,7 @@ pub mod bridge_port;
 pub mod contract;
 pub mod device;
 pub mod dummy;
+pub mod ifb;
 pub mod ipvlan;
 pub mod kind;
 pub mod loopback;
@@ -48,9 +49,11 @@ macro_rules! for_each_kind {
         $then! {
             bridge => Bridge($crate::resource::link::bridge::Bridge),
             dummy => Dummy($crate::resource::link::dummy::Dummy),
+            ifb => Ifb($crate::resource::link::ifb::Ifb),
             ipvlan => Ipvlan($crate::resource::link::ipvlan::Ipvlan),
             ipvtap => Ipvtap($crate::resource::link::ipvlan::Ipvtap),
             macvlan => Macvlan($crate::resource::link::macvlan::Macvlan),
+            macvtap => Macvtap($crate::resource::link::macvlan::Macvtap),
             vlan => Vlan($crate::resource::link::vlan::Vlan),
             vxlan => Vxlan($crate::resource::link::vxlan::Vxlan),
         }

@@ -101,7 +101,7 @@ pub struct Identity {
     pub refusal: Refusal,
 }
 
-/// The reason why a link must be the only one of its kind on its parent. The kernel answers EINVAL if there are others.
+/// The reason why a link must be the only one with its receive handler on its parent. The kernel answers EINVAL if there are others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sole {
     /// A description of the link, as in "*a macvlan with `mode: passthru`* must be the only one".

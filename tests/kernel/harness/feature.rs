@@ -18,12 +18,16 @@ pub enum Feature {
     Dummy,
     /// IPv6.
     Ipv6,
+    /// Ifb links.
+    Ifb,
     /// Ipvlan links.
     Ipvlan,
     /// Ipvtap links.
     Ipvtap,
     /// Macvlan links.
     Macvlan,
+    /// Macvtap links.
+    Macvtap,
     /// Routes with several next hops.
     Multipath,
     /// VLAN links.
@@ -40,9 +44,11 @@ impl Feature {
             Self::BridgeVlanFiltering => "ip link add probe type bridge vlan_filtering 1",
             Self::Dummy => "ip link add probe type dummy",
             Self::Ipv6 => "ip -6 address add 2001:db8::1/64 dev p0",
+            Self::Ifb => "ip link add probe type ifb",
             Self::Ipvlan => "ip link add probe link p0 type ipvlan mode l3s",
             Self::Ipvtap => "ip link add probe link p0 type ipvtap",
             Self::Macvlan => "ip link add probe link p0 type macvlan mode bridge",
+            Self::Macvtap => "ip link add probe link p0 type macvtap mode bridge",
             Self::Multipath => {
                 "ip link set p0 up && ip link set p1 up && ip address add 192.0.2.1/24 dev p0 && \
                  ip route add 198.51.100.0/24 nexthop via 192.0.2.2 nexthop via 192.0.2.3"
