@@ -92,14 +92,14 @@ impl Raising<'_> {
         let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace));
         let Some(peer) = peer.filter(|peer| self.state.links.contains_key(peer)) else { return false };
         if *id < peer {
-            let (numtxqueues, numrxqueues) = queues(link);
+            let (transmit, receive) = queues(link);
             self.lab.links.push(LinkSpec {
                 endpoints: vec![Endpoint::Short(id.clone()), Endpoint::Short(peer)],
                 mtu: None,
                 up: None,
                 txqueuelen: None,
-                numtxqueues,
-                numrxqueues,
+                numtxqueues: transmit,
+                numrxqueues: receive,
             });
         }
         true

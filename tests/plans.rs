@@ -35,6 +35,7 @@ subjects! {
     bridge_port
     dummy
     external
+    geneve
     ifb
     ignore
     ipvlan

@@ -348,6 +348,7 @@ fn a_drawn_lab_says_what_it_is_meant_to() {
         "macvlan",
         "vxlan",
         "dummy",
+        "geneve",
         "ifb",
         "macvtap",
         "qos_map",

@@ -102,9 +102,9 @@ pub trait OptionTable: Clone + Default + 'static {
         let _ = (attribute, bytes);
     }
 
-    /// Adds, to changed options whose entries the kernel changes one by one, what removes the entries that only the live object has.
-    fn include_removals(&mut self, live: &Self) {
-        let _ = live;
+    /// Adds to these changed options what the kernel or iproute2 needs beside them to make the live object the desired one.
+    fn complete_change(&mut self, desired: &Self, live: &Self) {
+        let _ = (desired, live);
     }
 
     /// Returns whether the kernel temporarily reports another value than that of the option.
@@ -290,7 +290,7 @@ pub fn difference<T: OptionTable>(desired: &T, live: &T) -> T {
             (row.take)(&mut only, &wanted);
         }
     }
-    only.include_removals(live);
+    only.complete_change(&wanted, live);
     only
 }
 

@@ -27,6 +27,7 @@ fn every_example_has_a_test() {
         "dhcp",
         "dhcp-client",
         "dual-stack",
+        "geneve",
         "import",
         "ipvlan",
         "leaf-spine",
@@ -112,6 +113,25 @@ fn ipvlan() {
             let mac = |namespace: &str, link: &str| ip(&["-n", namespace, "link", "show", link])[0]["address"].clone();
             assert_eq!(mac("ns0", "ipvlan0"), mac("machine", "eth0"));
             assert_eq!(ip(&["-n", "ns0", "link", "show", "ipvlan0"])[0]["linkinfo"]["info_data"]["mode"], "l2");
+        });
+    });
+}
+
+#[test]
+fn geneve() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Geneve, Feature::Bridge, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("geneve", || {
+            ping_ok("pc1", "10.0.0.2");
+            ping_ok("pc2", "2001:db8::1");
+            sh("ip netns exec pc1 ping -n -c 1 -W 5 -M do -s 1422 10.0.0.2");
+            // What is not of the LAN takes another way.
+            ping_ok("edge1", "203.0.113.2");
+            ping_fails("pc1", "203.0.113.2");
+            let options = ip(&["-n", "edge1", "link", "show", "gnv0"])[0]["linkinfo"]["info_data"].clone();
+            assert_eq!((&options["id"], &options["remote"]), (&42.into(), &"203.0.113.2".into()));
         });
     });
 }

@@ -24,6 +24,7 @@ mod export;
 mod failure;
 mod foreign_objects;
 mod formats;
+mod geneve;
 mod graph;
 mod hostile;
 mod ifb;

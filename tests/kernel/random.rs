@@ -28,6 +28,7 @@ impl Dice {
         let words = [
             (Feature::BridgeVlanFiltering, "vlan_"),
             (Feature::Dummy, "dummy:"),
+            (Feature::Geneve, "geneve:"),
             (Feature::Ifb, "ifb:"),
             (Feature::Ipvlan, "ipvlan:"),
             (Feature::Ipvtap, "ipvtap:"),

@@ -41,6 +41,7 @@ pub fn unknown_words() -> Vec<&'static str> {
     let words = [
         (Feature::BridgeVlanFiltering, "vlan_filtering"),
         (Feature::Dummy, "dummy:"),
+        (Feature::Geneve, "geneve:"),
         (Feature::Ifb, "ifb:"),
         (Feature::Ipvlan, "ipvlan:"),
         (Feature::Ipvtap, "ipvtap:"),

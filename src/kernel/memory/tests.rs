@@ -1,6 +1,7 @@
-//! Tests of the kernel's rules. The expected results were verified on Linux 6.18, and for vlans, dummies and ipvlans on 6.1.
+//! Tests of the kernel's rules. The expected results were verified on Linux 6.18, and for vlans, dummies, ipvlans and geneves on 6.1.
 
 mod addresses;
+mod geneve;
 mod ipvlan;
 mod lab;
 mod links;

@@ -123,6 +123,11 @@ pub trait LinkKind {
         None
     }
 
+    /// Returns whether the kernel does not report the underlay. It is then always the namespace of the link.
+    fn hides_underlay(&self) -> bool {
+        false
+    }
+
     /// Returns the UDP socket in the underlay on which it receives while it is up.
     fn socket(&self) -> Option<Socket> {
         None
@@ -203,6 +208,13 @@ pub trait LinkKind {
         false
     }
 
+    /// Returns the options by which the kernel looks up a route and takes the mtu from it, at creation and when they change, unless the
+    /// message has an mtu. The mtu would depend on the order of changes, so that these messages always have it; `default_mtu` is that of
+    /// an underlay with the mtu of Ethernet.
+    fn mtu_by_route(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Returns the mtu that the kernel gives a new link; `None` if it is unknown.
     fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         match (self.parent_rule(), around.parent) {
@@ -279,6 +291,11 @@ pub trait LinkKind {
     /// Returns the parent of a link in `namespace`. The ends of a pair have none.
     fn below(&self, namespace: &NamespaceName) -> Option<LinkId> {
         self.parent().filter(|_| !self.is_pair()).map(|parent| parent.resolve(namespace))
+    }
+
+    /// Returns the underlay of a link in `namespace`.
+    fn underlay_in<'a>(&'a self, namespace: &'a NamespaceName) -> Option<&'a NamespaceName> {
+        if self.has_underlay() && self.hides_underlay() { Some(namespace) } else { self.underlay() }
     }
 
     /// Returns whether other links can be its ports.

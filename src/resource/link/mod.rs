@@ -8,6 +8,7 @@ pub mod bridge_port;
 pub mod contract;
 pub mod device;
 pub mod dummy;
+pub mod geneve;
 pub mod ifb;
 pub mod ipvlan;
 pub mod kind;
@@ -49,6 +50,7 @@ macro_rules! for_each_kind {
         $then! {
             bridge => Bridge($crate::resource::link::bridge::Bridge),
             dummy => Dummy($crate::resource::link::dummy::Dummy),
+            geneve => Geneve($crate::resource::link::geneve::Geneve),
             ifb => Ifb($crate::resource::link::ifb::Ifb),
             ipvlan => Ipvlan($crate::resource::link::ipvlan::Ipvlan),
             ipvtap => Ipvtap($crate::resource::link::ipvlan::Ipvtap),

@@ -32,6 +32,8 @@ pub enum Cause {
     Loop,
     /// ENETDOWN
     Down,
+    /// EPERM
+    Permission,
 }
 
 /// A refusal of the kernel.
@@ -165,6 +167,8 @@ pub struct Socket {
     pub port: u16,
     /// Whether it receives over IPv4, and over IPv6.
     pub families: [bool; 2],
+    /// Whether the kernel compares the flags when the link is created, even if it is down.
+    pub at_creation: bool,
     /// The options that must be the same, with their values.
     pub flags: Vec<(&'static str, bool)>,
     /// All options that this comes from.

@@ -193,7 +193,8 @@ impl OptionTable for Vlan {
         }
     }
 
-    fn include_removals(&mut self, live: &Self) {
+    /// Removes the entries of maps that only the live link has.
+    fn complete_change(&mut self, _: &Self, live: &Self) {
         for (map, live) in [(&mut self.ingress_qos_map, &live.ingress_qos_map), (&mut self.egress_qos_map, &live.egress_qos_map)]
         {
             if let Some(map) = map {

@@ -16,6 +16,8 @@ pub enum Feature {
     BridgeVlanFiltering,
     /// Dummy links.
     Dummy,
+    /// Geneve links.
+    Geneve,
     /// IPv6.
     Ipv6,
     /// Ifb links.
@@ -44,6 +46,7 @@ impl Feature {
             Self::BridgeVlanFiltering => "ip link add probe type bridge vlan_filtering 1",
             Self::Dummy => "ip link add probe type dummy",
             Self::Ipv6 => "ip -6 address add 2001:db8::1/64 dev p0",
+            Self::Geneve => "ip link add probe type geneve id 42 remote 192.0.2.1",
             Self::Ifb => "ip link add probe type ifb",
             Self::Ipvlan => "ip link add probe link p0 type ipvlan mode l3s",
             Self::Ipvtap => "ip link add probe link p0 type ipvtap",
