@@ -15,7 +15,7 @@ use crate::kernel::linux::privilege;
 use crate::lower::{self, Problem};
 use crate::name::LabName;
 use crate::report::json::{Validation, problems};
-use crate::runtime::sources;
+use crate::runtime::{records, sources};
 use crate::spec::{self, Colour, Diagnostic, LabFile, Severity};
 use crate::state::{ResourceId, State};
 
@@ -87,7 +87,13 @@ pub fn read(path: &Path) -> Result<String, Failure> {
     if let Err(error) = read {
         let is_default = error.kind() == io::ErrorKind::NotFound && path.as_os_str() == DEFAULT_FILE;
         let failure = Failure::with_cause(format!("cannot read `{shown}`"), error);
-        return Err(if is_default { failure.hint("name a lab file, or write a first one with `topo init`") } else { failure });
+        return Err(match lab_name(path).filter(is_applied) {
+            _ if is_default => failure.hint("name a lab file, or write a first one with `topo init`"),
+            Some(lab) => {
+                failure.hint(format!("`{lab}` is the name of a lab, and here its file is needed; `topo show {lab}` writes one"))
+            }
+            None => failure,
+        });
     }
     if bytes.len() as u64 > SIZE_LIMIT {
         return Err(Failure::new(format!("`{shown}` is larger than {} MiB", SIZE_LIMIT >> 20)));
@@ -96,6 +102,11 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&b| b == b'\n').count();
         Failure::new(format!("`{shown}` is not UTF-8 text: invalid byte in line {line}"))
     })
+}
+
+/// Returns whether there is a lab of this name, as far as its record tells.
+fn is_applied(lab: &LabName) -> bool {
+    records::labs().is_ok_and(|labs| labs.contains(lab))
 }
 
 /// Returns whether the path is a FIFO in a directory, fifo(7). Opening it would wait for a writer. A shell's `<(command)` is a pipe.
