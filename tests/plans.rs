@@ -36,6 +36,7 @@ subjects! {
     dummy
     external
     ignore
+    impair
     ipvlan
     ipvtap
     link_settings

@@ -27,6 +27,7 @@ mod formats;
 mod graph;
 mod hostile;
 mod ignore;
+mod impair;
 mod import;
 mod init;
 mod interrupt;

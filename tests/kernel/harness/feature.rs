@@ -26,6 +26,8 @@ pub enum Feature {
     Macvlan,
     /// Routes with several next hops.
     Multipath,
+    /// The queueing discipline netem.
+    Netem,
     /// VLAN links.
     Vlan,
     /// Vxlan links.
@@ -47,6 +49,7 @@ impl Feature {
                 "ip link set p0 up && ip link set p1 up && ip address add 192.0.2.1/24 dev p0 && \
                  ip route add 198.51.100.0/24 nexthop via 192.0.2.2 nexthop via 192.0.2.3"
             }
+            Self::Netem => "tc qdisc add dev p0 root netem delay 1ms",
             Self::Vlan => "ip link add probe link p0 type vlan id 10",
             Self::Vxlan => "ip link add probe type vxlan id 42 dstport 4789",
         }
