@@ -232,9 +232,9 @@ mod tests {
 
     const INDEX: u32 = 7;
 
-    fn at(value: Qdisc) -> At<Qdisc> {
+    fn at(value: &Qdisc) -> At<Qdisc> {
         let key = QdiscKey { dev: "eth0".parse().unwrap() };
-        At::new(&NamespaceName::host(), &key, &value, |_| Some(INDEX))
+        At::new(&NamespaceName::host(), &key, value, |_| Some(INDEX))
     }
 
     fn bytes(request: &Request) -> Vec<u8> {
@@ -265,7 +265,7 @@ mod tests {
             "{ delay: 1s, reorder: 25%, reorder_correlation: 50%, gap: 5, rate: 100gbit }",
         ] {
             let value = Qdisc::Netem(Box::new(netem(text)));
-            let at = at(value.clone());
+            let at = at(&value);
             let requests = put(&at, &Over::Nothing);
             assert_eq!((requests.len(), requests[0].flags), (1, NLM_F_CREATE | NLM_F_EXCL));
             let found = Found { key: at.key.clone(), value, maker: Maker::Topo };
@@ -277,7 +277,7 @@ mod tests {
     fn a_change_keeps_the_handle_and_another_distribution_has_another_one() {
         let value = |text: &str| Qdisc::Netem(Box::new(netem(text)));
         let handle = |text: &str, over: &Over<Qdisc>| {
-            let requests = put(&at(value(text)), over);
+            let requests = put(&at(&value(text)), over);
             assert_eq!(requests[0].flags, NLM_F_CREATE | NLM_F_REPLACE);
             bytes(&requests[0])[8..12].to_vec()
         };
@@ -290,15 +290,15 @@ mod tests {
     #[test]
     fn another_kind_with_the_same_handle_goes_first() {
         let other = |major| Over::Live(Box::new(Qdisc::Other { what: "prio".to_owned(), major }));
-        assert_eq!(put(&at(Qdisc::default()), &other(1)).len(), 1);
-        let requests = put(&at(Qdisc::default()), &other(MAJOR));
+        assert_eq!(put(&at(&Qdisc::default()), &other(1)).len(), 1);
+        let requests = put(&at(&Qdisc::default()), &other(MAJOR));
         assert!(matches!(requests[0].message, RouteNetlinkMessage::DelQueueDiscipline(_)));
         assert_eq!(requests.len(), 2);
     }
 
     #[test]
     fn what_the_kernel_or_somebody_else_made_is_told_apart() {
-        let mut bytes = bytes(&put(&at(Qdisc::default()), &Over::Nothing)[0]);
+        let mut bytes = bytes(&put(&at(&Qdisc::default()), &Over::Nothing)[0]);
         let with_handle = |bytes: &mut [u8], major: u16| bytes[8..12].copy_from_slice(&(u32::from(major) << 16).to_ne_bytes());
         with_handle(&mut bytes, 0x8001);
         assert_eq!(read(&bytes).unwrap().unwrap().maker, Maker::Hand);
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn truncated_messages_are_an_error() {
-        let whole = bytes(&put(&at(Qdisc::default()), &Over::Nothing)[0]);
+        let whole = bytes(&put(&at(&Qdisc::default()), &Over::Nothing)[0]);
         for cut in [0, 19, 22, 33, 60] {
             assert!(read(&whole[..cut]).is_err(), "{cut}");
         }
