@@ -1,12 +1,13 @@
 //! [`Single`]: a list of at most one item.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 /// A list of at most one item, which the lab file writes without a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Single<T>(Option<T>);
 
@@ -27,5 +28,24 @@ impl<T> Deref for Single<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         self.0.as_slice()
+    }
+}
+
+/// The schema is that of the item.
+impl<T: JsonSchema> JsonSchema for Single<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
     }
 }
