@@ -15,7 +15,7 @@ use crate::kernel::linux::privilege;
 use crate::lower::{self, Problem};
 use crate::name::LabName;
 use crate::report::json::{Validation, problems};
-use crate::runtime::{records, sources};
+use crate::runtime::sources;
 use crate::spec::{self, Colour, Diagnostic, LabFile, Severity};
 use crate::state::{ResourceId, State};
 
@@ -85,13 +85,15 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         false => File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)),
     };
     if let Err(error) = read {
-        let is_default = error.kind() == io::ErrorKind::NotFound && path.as_os_str() == DEFAULT_FILE;
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
         let failure = Failure::with_cause(format!("cannot read `{shown}`"), error);
-        return Err(match lab_name(path).filter(is_applied) {
-            _ if is_default => failure.hint("name a lab file, or write a first one with `topo init`"),
-            Some(lab) => {
-                failure.hint(format!("`{lab}` is the name of a lab, and here its file is needed; `topo show {lab}` writes one"))
+        return Err(match lab_name(path).filter(|_| is_missing) {
+            _ if is_missing && path.as_os_str() == DEFAULT_FILE => {
+                failure.hint("name a lab file, or write a first one with `topo init`")
             }
+            Some(lab) => failure.hint(format!(
+                "this command wants the file of a lab, not its name; `topo show {lab}` writes one for a lab that exists"
+            )),
             None => failure,
         });
     }
@@ -102,11 +104,6 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&b| b == b'\n').count();
         Failure::new(format!("`{shown}` is not UTF-8 text: invalid byte in line {line}"))
     })
-}
-
-/// Returns whether there is a lab of this name, as far as its record tells.
-fn is_applied(lab: &LabName) -> bool {
-    records::labs().is_ok_and(|labs| labs.contains(lab))
 }
 
 /// Returns whether the path is a FIFO in a directory, fifo(7). Opening it would wait for a writer. A shell's `<(command)` is a pipe.

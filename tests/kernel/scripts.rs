@@ -43,6 +43,7 @@ pub fn unknown_words() -> Vec<&'static str> {
         (Feature::Dummy, "dummy:"),
         (Feature::Ipvlan, "ipvlan:"),
         (Feature::Ipvtap, "ipvtap:"),
+        (Feature::Netem, "impair:"),
         (Feature::Vlan, "vlan:"),
     ];
     /// Options of ports of bridges that came with Linux 6.2 to 6.6.

@@ -69,7 +69,8 @@ impl Feature {
         command.args(["-c", &script]);
         let output = command.output().expect("sh can be run");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let unsupported = ["Unknown device type", "not supported", "No such file or directory", "Invalid argument"];
+        let unsupported =
+            ["Unknown device type", "qdisc kind is unknown", "not supported", "No such file or directory", "Invalid argument"];
         assert!(
             output.status.success() || unsupported.iter().any(|text| stderr.contains(text)),
             "probing for {self:?} failed in an unexpected way: {stderr}{}",
