@@ -17,6 +17,7 @@ use crate::resource::object::for_each_object;
 use crate::resource::object::table::Registered;
 use crate::spec::LabFile;
 use crate::spec::file::{Endpoint, InterfaceSpec, LinkSpec, Listed, NamespaceSpec, SysctlValue};
+use crate::spec::single::Single;
 use crate::state::State;
 
 /// The lab file of a state.
@@ -100,6 +101,7 @@ impl Raising<'_> {
                 txqueuelen: None,
                 numtxqueues: transmit,
                 numrxqueues: receive,
+                impair: Single::default(),
             });
         }
         true

@@ -38,6 +38,7 @@ subjects! {
     geneve
     ifb
     ignore
+    impair
     ipvlan
     ipvtap
     link_settings

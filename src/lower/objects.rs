@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::interface::{Namespace, Table};
+use super::interface::{Namespace, Table, link_path};
 use super::parent::known;
 use super::sysctl::Ipv6;
 use crate::name::{LinkName, NamespaceName};
@@ -97,6 +97,7 @@ fn items<'a, O: Lists>(namespace: &'a Namespace<'_>) -> Vec<Item<'a, O::Spec>> {
         let name = interface.id.name;
         add(List::Interface(name), interface.section.map_or(&[], O::in_interface));
         add(List::Endpoint(name), interface.long().map_or(&[], O::in_endpoint));
+        add(List::Link(name), interface.end.as_ref().map_or(&[], |end| O::in_link(end.spec)));
     }
     items
 }
@@ -121,6 +122,10 @@ impl Places for Namespace<'_> {
         let owner = match of {
             List::Namespace => self.path(),
             List::Interface(link) => self.path().then("interfaces").then(link),
+            List::Link(link) => match self.interfaces.get(&link).and_then(|interface| interface.end.as_ref()) {
+                Some(end) => link_path(end.link),
+                None => self.path().then("interfaces").then(link),
+            },
             List::Endpoint(link) => match self.interfaces.get(&link).and_then(|interface| interface.end.as_ref()) {
                 Some(end) => end.path(),
                 None => self.path().then("interfaces").then(link),

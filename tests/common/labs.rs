@@ -78,6 +78,8 @@ struct End {
     inet6: Vec<u8>,
     rp_filter: Option<u8>,
     forwarding: Option<bool>,
+    /// What it does to packets: the number of one of a few impairments.
+    impair: Option<usize>,
     /// Its options as a port of a bridge, if it is one.
     port_options: Options,
 }
@@ -283,8 +285,9 @@ fn space() -> impl Strategy<Value = Space> {
 
 fn end() -> impl Strategy<Value = End> {
     let settings = (down(), rarely(0..4_u8), rarely(0..3000_u32), mtu(), rarely(0..8_u8));
-    (space_number(), settings, hosts(), hosts(), rarely(0..3_u8), rarely(any::<bool>()), options()).prop_map(
-        |(space, (down, altname, queue, mtu, mac), inet, inet6, rp_filter, forwarding, port_options)| End {
+    let sysctls = (rarely(0..3_u8), rarely(any::<bool>()));
+    (space_number(), settings, hosts(), hosts(), sysctls, rarely(0..write::IMPAIRMENTS.len()), options()).prop_map(
+        |(space, (down, altname, queue, mtu, mac), inet, inet6, (rp_filter, forwarding), impair, port_options)| End {
             space,
             down,
             altname,
@@ -295,6 +298,7 @@ fn end() -> impl Strategy<Value = End> {
             inet6,
             rp_filter,
             forwarding,
+            impair,
             port_options,
         },
     )

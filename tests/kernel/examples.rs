@@ -5,6 +5,7 @@ use super::harness::{
     Feature, apply, assert_no_changes, destroy, eventually, example, in_namespaces, ip, needs, needs_programs, ping_fails,
     ping_ok, settled_fingerprint, sh, text, topo, with_users,
 };
+use super::impair::tc;
 use super::limits::has_control_groups;
 
 /// Applies an example, looks, applies it again, and destroys it.
@@ -28,6 +29,7 @@ fn every_example_has_a_test() {
         "dhcp-client",
         "dual-stack",
         "geneve",
+        "impaired-wan",
         "import",
         "ipvlan",
         "leaf-spine",
@@ -93,6 +95,22 @@ fn macvlan() {
             ping_fails("machine", "172.29.6.123");
             let link = &ip(&["-n", "ns0", "link", "show", "macvlan0"])[0];
             assert_eq!(link["linkinfo"]["info_data"]["mode"], "bridge");
+        });
+    });
+}
+
+#[test]
+fn impaired_wan() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Netem, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("impaired-wan", || {
+            for to in ["10.2.0.10", "2001:db8:2::10"] {
+                ping_ok("office1", to);
+            }
+            let options = &tc("wan2", "line")["options"];
+            assert_eq!((&options["delay"]["delay"], &options["rate"]["rate"]), (&0.02.into(), &1_250_000.into()));
         });
     });
 }

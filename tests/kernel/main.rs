@@ -29,6 +29,7 @@ mod graph;
 mod hostile;
 mod ifb;
 mod ignore;
+mod impair;
 mod import;
 mod init;
 mod interrupt;

@@ -33,6 +33,7 @@ impl Dice {
             (Feature::Ipvlan, "ipvlan:"),
             (Feature::Ipvtap, "ipvtap:"),
             (Feature::Macvtap, "macvtap:"),
+            (Feature::Netem, "impair:"),
             (Feature::Vlan, "vlan:"),
         ];
         /// Options that came with Linux 6.2 to 6.6, most of them of ports of bridges.

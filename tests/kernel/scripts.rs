@@ -46,6 +46,7 @@ pub fn unknown_words() -> Vec<&'static str> {
         (Feature::Ipvlan, "ipvlan:"),
         (Feature::Ipvtap, "ipvtap:"),
         (Feature::Macvtap, "macvtap:"),
+        (Feature::Netem, "impair:"),
         (Feature::Vlan, "vlan:"),
     ];
     /// Options that came with Linux 6.2 to 6.6, most of them of ports of bridges.

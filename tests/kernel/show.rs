@@ -74,6 +74,7 @@ examples! {
     bridge_ports_are_recreated: "bridge-ports" [Bridge, Ipv6]
     dual_stack_is_recreated: "dual-stack" [Ipv6]
     geneve_is_recreated: "geneve" [Geneve, Bridge, Ipv6]
+    impaired_wan_is_recreated: "impaired-wan" [Netem, Ipv6]
     ipvlan_is_recreated: "ipvlan" [Ipvlan, Ipv6]
     leaf_spine_is_recreated: "leaf-spine" [Multipath]
     macvlan_is_recreated: "macvlan" [Macvlan]

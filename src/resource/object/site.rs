@@ -38,6 +38,8 @@ pub enum List {
     Interface(LinkName),
     /// The same interface, as the end of a link.
     Endpoint(LinkName),
+    /// The link that the interface is an end of.
+    Link(LinkName),
 }
 
 impl Position {
@@ -45,8 +47,13 @@ impl Position {
     pub fn link(self) -> Option<LinkName> {
         match self.list {
             List::Namespace => None,
-            List::Interface(link) | List::Endpoint(link) => Some(link),
+            List::Interface(link) | List::Endpoint(link) | List::Link(link) => Some(link),
         }
+    }
+
+    /// Returns whether the item belongs to a link, and so to both of its ends.
+    pub fn is_of_link(self) -> bool {
+        matches!(self.list, List::Link(_))
     }
 }
 

@@ -103,6 +103,20 @@ impl Lab {
     }
 }
 
+/// What an end of a pair may do to packets.
+pub const IMPAIRMENTS: [&str; 6] = [
+    r#"{ "delay": "10ms" }"#,
+    r#"{ "delay": "10ms", "jitter": "2ms", "distribution": "normal" }"#,
+    r#"{ "loss": "1%", "duplicate": "0.5%" }"#,
+    r#"{ "loss": { "mean": "2%", "run": 3 }, "limit": 500 }"#,
+    r#"{ "rate": "10mbit", "queue": "50ms" }"#,
+    r#"{ "delay": "10ms", "reorder": "5%", "gap": 3 }"#,
+];
+
+fn impairment(number: Option<usize>) -> Value {
+    number.map_or(Value::Null, |number| serde_json::from_str(IMPAIRMENTS[number]).expect("an impairment is JSON"))
+}
+
 fn end_name(wire: u8, end: u8) -> String {
     format!("w{wire}{}", ['x', 'y'][usize::from(end)])
 }
@@ -183,6 +197,7 @@ impl Writer<'_> {
                     ("txqueuelen", json!(end.queue)),
                     ("altnames", altnames),
                     ("sysctls", sysctls),
+                    ("impair", impairment(end.impair)),
                 ]);
                 let key = format!("wire {number} {side}");
                 self.add(key.clone(), end.space, &name, end.down, Value::Null);

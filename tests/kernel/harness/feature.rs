@@ -32,6 +32,8 @@ pub enum Feature {
     Macvtap,
     /// Routes with several next hops.
     Multipath,
+    /// The queueing discipline netem.
+    Netem,
     /// VLAN links.
     Vlan,
     /// Vxlan links.
@@ -56,6 +58,7 @@ impl Feature {
                 "ip link set p0 up && ip link set p1 up && ip address add 192.0.2.1/24 dev p0 && \
                  ip route add 198.51.100.0/24 nexthop via 192.0.2.2 nexthop via 192.0.2.3"
             }
+            Self::Netem => "tc qdisc add dev p0 root netem delay 1ms",
             Self::Vlan => "ip link add probe link p0 type vlan id 10",
             Self::Vxlan => "ip link add probe type vxlan id 42 dstport 4789",
         }
@@ -75,7 +78,8 @@ impl Feature {
         command.args(["-c", &script]);
         let output = command.output().expect("sh can be run");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let unsupported = ["Unknown device type", "not supported", "No such file or directory", "Invalid argument"];
+        let unsupported =
+            ["Unknown device type", "qdisc kind is unknown", "not supported", "No such file or directory", "Invalid argument"];
         assert!(
             output.status.success() || unsupported.iter().any(|text| stderr.contains(text)),
             "probing for {self:?} failed in an unexpected way: {stderr}{}",
