@@ -50,6 +50,7 @@ subjects! {
     sysctl
     veth
     vlan
+    vrf
     vxlan
 }
 

@@ -39,6 +39,7 @@ fn every_example_has_a_test() {
         "quickstart",
         "router",
         "star-100",
+        "vrf",
         "web",
     ];
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -112,6 +113,26 @@ fn ipvlan() {
             let mac = |namespace: &str, link: &str| ip(&["-n", namespace, "link", "show", link])[0]["address"].clone();
             assert_eq!(mac("ns0", "ipvlan0"), mac("machine", "eth0"));
             assert_eq!(ip(&["-n", "ns0", "link", "show", "ipvlan0"])[0]["linkinfo"]["info_data"]["mode"], "l2");
+        });
+    });
+}
+
+#[test]
+fn vrf() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vrf, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("vrf", || {
+            for to in ["10.0.2.10", "2001:db8:2::10"] {
+                ping_ok("red-a", to);
+                ping_ok("blue-a", to);
+            }
+            for to in ["10.0.3.10", "2001:db8:3::10"] {
+                ping_ok("blue-a", to);
+                ping_fails("red-a", to);
+            }
+            sh("ip netns exec router ping -I red -c 1 -W 5 10.0.1.10");
         });
     });
 }

@@ -55,5 +55,6 @@ mod surroundings;
 mod sysctls;
 mod system_calls;
 mod update;
+mod vrf;
 mod watch;
 mod wide_bridge;

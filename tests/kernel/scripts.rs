@@ -44,6 +44,7 @@ pub fn unknown_words() -> Vec<&'static str> {
         (Feature::Ipvlan, "ipvlan:"),
         (Feature::Ipvtap, "ipvtap:"),
         (Feature::Vlan, "vlan:"),
+        (Feature::Vrf, "vrf:"),
     ];
     /// Options of ports of bridges that came with Linux 6.2 to 6.6.
     const LATE: [&str; 4] = ["mab:", "mcast_max_groups:", "neigh_vlan_suppress:", "backup_nhid:"];

@@ -9,6 +9,7 @@ mod namespaces;
 mod ports;
 mod routes;
 mod sysctls;
+mod vrf;
 
 use super::*;
 use crate::kernel::Unattended;

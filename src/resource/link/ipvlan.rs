@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::contract::LinkKind;
 use super::loopback::Loopback;
 use super::rules::{Addressing, Cause, Flags, ParentRule, Refusal, Segment};
+use super::vrf;
 use crate::iproute2::Phrase;
 use crate::name::LinkRef;
 use crate::resource::option::{OptionRow, OptionTable, U16, said};
@@ -99,7 +100,7 @@ impl<const TAP: bool> LinkKind for IpvlanDriver<TAP> {
     }
 
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
-        (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid))
+        (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid)).or_else(|| vrf::refuses(parent))
     }
 
     fn replaces_parent(&self, parent: &str) -> bool {

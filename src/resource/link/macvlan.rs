@@ -16,6 +16,7 @@ use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
 use super::rules::{Addressing, Cause, MtuBound, ParentRule, PathCost, Refusal, Segment, Sole};
+use super::vrf;
 use crate::iproute2::{Phrase, Place, Word};
 use crate::name::LinkRef;
 use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32, said};
@@ -152,7 +153,7 @@ impl LinkKind for Macvlan {
 
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
         let loopback = (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid));
-        loopback.or_else(|| ipvlan::refuses_handler(parent))
+        loopback.or_else(|| ipvlan::refuses_handler(parent)).or_else(|| vrf::refuses(parent))
     }
 
     fn replaces_parent(&self, parent: &str) -> bool {

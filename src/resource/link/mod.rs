@@ -16,6 +16,7 @@ pub mod port;
 pub mod rules;
 pub mod veth;
 pub mod vlan;
+pub mod vrf;
 pub mod vxlan;
 
 mod common;
@@ -52,6 +53,7 @@ macro_rules! for_each_kind {
             ipvtap => Ipvtap($crate::resource::link::ipvlan::Ipvtap),
             macvlan => Macvlan($crate::resource::link::macvlan::Macvlan),
             vlan => Vlan($crate::resource::link::vlan::Vlan),
+            vrf => Vrf($crate::resource::link::vrf::Vrf),
             vxlan => Vxlan($crate::resource::link::vxlan::Vxlan),
         }
     };

@@ -14,6 +14,7 @@ use super::contract::LinkKind;
 use super::ipvlan::{Ipvlan, Ipvtap};
 use super::loopback::Loopback;
 use super::rules::{Among, Carrier, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment};
+use super::vrf::Vrf;
 use crate::name::LinkRef;
 use crate::resource::option::{Be16, Invalid, OptionRow, OptionTable, U16};
 use crate::{kernel_enum, option};
@@ -149,10 +150,10 @@ impl LinkKind for Vlan {
         Some(&mut self.parent)
     }
 
-    /// Loopbacks, ipvlans and ipvtaps have NETIF_F_VLAN_CHALLENGED.
+    /// Loopbacks, ipvlans, ipvtaps and VRFs have NETIF_F_VLAN_CHALLENGED.
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
         let refusal = Refusal::new(Cause::Unsupported).message("VLANs not supported on device");
-        [Loopback::NAME, Ipvlan::NAME, Ipvtap::NAME].contains(&parent).then_some(refusal)
+        [Loopback::NAME, Ipvlan::NAME, Ipvtap::NAME, Vrf::NAME].contains(&parent).then_some(refusal)
     }
 
     fn follows_parent(&self) -> bool {

@@ -28,6 +28,8 @@ pub enum Feature {
     Multipath,
     /// VLAN links.
     Vlan,
+    /// VRFs.
+    Vrf,
     /// Vxlan links.
     Vxlan,
 }
@@ -48,6 +50,7 @@ impl Feature {
                  ip route add 198.51.100.0/24 nexthop via 192.0.2.2 nexthop via 192.0.2.3"
             }
             Self::Vlan => "ip link add probe link p0 type vlan id 10",
+            Self::Vrf => "ip link add probe type vrf table 10",
             Self::Vxlan => "ip link add probe type vxlan id 42 dstport 4789",
         }
     }
