@@ -54,6 +54,7 @@ subjects! {
     sysctl
     veth
     vlan
+    vrf
     vxlan
 }
 

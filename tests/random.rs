@@ -343,6 +343,7 @@ fn a_drawn_lab_says_what_it_is_meant_to() {
         "ports",
         "w*",
         "vlan",
+        "vrf",
         "ipvlan",
         "ipvtap",
         "macvlan",

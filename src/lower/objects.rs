@@ -39,7 +39,11 @@ pub(super) fn lower(
 ) -> Tables<Listed> {
     let mut listed = Tables::default();
     for namespace in table.values() {
-        let interfaces = namespace.interfaces.values().map(|interface| (interface.id.name, interface.seen(ipv6, ignore)));
+        let interfaces = namespace.interfaces.values().map(|interface| {
+            let master = interface.link.settings.master.and_then(|master| namespace.interfaces.get(&master));
+            let vrf = [Some(interface), master].into_iter().flatten().find_map(|link| link.link.kind.routing_table());
+            (interface.id.name, interface.seen(vrf, ipv6, ignore))
+        });
         let site = Site {
             namespace: &namespace.name,
             owned: namespace.is_owned(),
@@ -103,15 +107,18 @@ fn items<'a, O: Lists>(namespace: &'a Namespace<'_>) -> Vec<Item<'a, O::Spec>> {
 }
 
 impl super::interface::Interface<'_> {
-    fn seen(&self, ipv6: &Ipv6, ignore: &Ignore) -> Interface {
+    fn seen(&self, vrf: Option<u32>, ipv6: &Ipv6, ignore: &Ignore) -> Interface {
+        let automatic = self.link.kind.has_automatic_inet6();
         Interface {
             id: self.id.clone(),
             up: self.is_up(),
+            vrf,
             shared: self.is_shared() || ignore.includes(&self.id.namespace, Address::LIST, [self.id.name]),
             mtu: self.link.settings.mtu,
             mac: self.link.settings.mac,
             without_ipv6: ipv6.disabled.contains(&self.id),
-            generates_link_local: !self.id.name.is_loopback() && self.is_up() && ipv6.generates_link_local(&self.id),
+            generates_link_local: automatic && !self.id.name.is_loopback() && self.is_up() && ipv6.generates_link_local(&self.id),
+            joins_groups: automatic,
             addresses: Vec::new(),
         }
     }

@@ -117,10 +117,11 @@ fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
 fn check_mtu(interface: &Interface<'_>, problems: &mut Problems) {
     // A loopback is born with more than any other link can be given.
     let most = interface.link.kind.default_mtu(MtuAround::default()).map_or(MOST_MTU, |default| default.max(MOST_MTU));
+    let least = LEAST_MTU.max(*interface.link.kind.mtu_limits().start());
     if let Some(mtu) = interface.link.settings.mtu
-        && !(LEAST_MTU..=most).contains(&mtu)
+        && !(least..=most).contains(&mtu)
     {
-        let message = format!("mtu {mtu} is out of range ({LEAST_MTU} to {most})");
+        let message = format!("mtu {mtu} is out of range ({least} to {most})");
         problems.error(interface.setting_path("mtu"), message);
     }
 }

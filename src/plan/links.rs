@@ -189,10 +189,11 @@ impl Context<'_> {
     fn initial(&self, id: &LinkId, link: &Link) -> Link {
         let mut initial = link.clone();
         let parent = link.kind.below(&id.namespace);
-        let on_master = parent.and_then(|parent| self.desired.link(&parent)).is_some_and(|parent| parent.kind.takes_ports());
+        let on_master =
+            parent.and_then(|parent| self.desired.link(&parent)).is_some_and(|parent| parent.kind.follows_ports_mtu());
         match explicit_mtu(link) {
             Some(mtu) => initial.settings.mtu = Some(different_mtu(mtu)),
-            None if link.kind.takes_ports() || on_master || !link.kind.mtu_by_route().is_empty() => {
+            None if link.kind.follows_ports_mtu() || on_master || !link.kind.mtu_by_route().is_empty() => {
                 initial.settings.mtu = link.settings.mtu.or_else(|| self.inheritance.inherited(id, link).mtu);
             }
             None => {}

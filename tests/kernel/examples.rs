@@ -42,6 +42,7 @@ fn every_example_has_a_test() {
         "quickstart",
         "router",
         "star-100",
+        "vrf",
         "web",
     ];
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -150,6 +151,26 @@ fn geneve() {
             ping_fails("pc1", "203.0.113.2");
             let options = ip(&["-n", "edge1", "link", "show", "gnv0"])[0]["linkinfo"]["info_data"].clone();
             assert_eq!((&options["id"], &options["remote"]), (&42.into(), &"203.0.113.2".into()));
+        });
+    });
+}
+
+#[test]
+fn vrf() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vrf, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("vrf", || {
+            for to in ["10.0.2.10", "2001:db8:2::10"] {
+                ping_ok("red-a", to);
+                ping_ok("blue-a", to);
+            }
+            for to in ["10.0.3.10", "2001:db8:3::10"] {
+                ping_ok("blue-a", to);
+                ping_fails("red-a", to);
+            }
+            sh("ip netns exec router ping -I red -c 1 -W 5 10.0.1.10");
         });
     });
 }

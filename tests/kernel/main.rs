@@ -60,5 +60,6 @@ mod sysctls;
 mod system_calls;
 mod update;
 mod vlan_priorities;
+mod vrf;
 mod watch;
 mod wide_bridge;

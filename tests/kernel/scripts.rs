@@ -48,6 +48,7 @@ pub fn unknown_words() -> Vec<&'static str> {
         (Feature::Macvtap, "macvtap:"),
         (Feature::Netem, "impair:"),
         (Feature::Vlan, "vlan:"),
+        (Feature::Vrf, "vrf:"),
     ];
     /// Options that came with Linux 6.2 to 6.6, most of them of ports of bridges.
     const LATE: [&str; 5] = ["mab:", "mcast_max_groups:", "neigh_vlan_suppress:", "backup_nhid:", "bclim:"];

@@ -38,6 +38,7 @@ impl Network {
             return Err(Errno::new(libc::EINVAL));
         }
         self.check_kind(&new.link.kind, below.as_ref(), underlay.as_ref())?;
+        self.check_exclusive(&new.handle.id.namespace, &new.link.kind)?;
         let parent = below.as_ref().and_then(|below| self.device(below)).map(|parent| (parent.mtu, parent.flags()));
         let mut device = self.new_device(author, &new.handle, &new.link, parent)?;
         let other = match &new.peer {
@@ -145,6 +146,17 @@ impl Network {
             other.is_some_and(|other| other.key == identity.key)
         };
         if self.places(same).is_empty() { Ok(()) } else { Err(identity.refusal.into()) }
+    }
+
+    /// Checks that no other link has a value that only one can have.
+    fn check_exclusive(&self, namespace: &NamespaceName, kind: &Kind) -> Result<(), Errno> {
+        let Some(exclusive) = kind.exclusive() else { return Ok(()) };
+        let is_on = self.read_sysctl(namespace, &exclusive.sysctl.replace('.', "/")).is_some_and(|value| value != "0");
+        let same = |device: &Device| device.kind.name() == kind.name() && device.kind.exclusive() == Some(exclusive);
+        match is_on && self.namespace(namespace)?.devices.values().any(same) {
+            true => Err(exclusive.refusal.into()),
+            false => Ok(()),
+        }
     }
 
     fn check_parent(&self, kind: &Kind, below: &Place) -> Result<(), Errno> {

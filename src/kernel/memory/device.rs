@@ -183,9 +183,8 @@ impl Device {
     }
 
     /// Removes its master, and with it the options as a port.
-    pub(super) fn leave_master(&mut self) -> Option<Ifindex> {
-        (self.port, self.port_reference) = (None, None);
-        self.master.take()
+    pub(super) fn leave_master(&mut self) {
+        (self.master, self.port, self.port_reference) = (None, None, None);
     }
 
     /// Returns whether the link has an IPv6 state at all (`struct inet6_dev`), with sysctls.

@@ -10,6 +10,7 @@ mod namespaces;
 mod ports;
 mod routes;
 mod sysctls;
+mod vrf;
 
 use super::*;
 use crate::kernel::Unattended;

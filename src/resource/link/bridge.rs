@@ -15,6 +15,7 @@ use super::ipvlan;
 use super::loopback::Loopback;
 use super::rules::{Carrier, Cause, Refusal, Switching};
 use super::vlan::VlanProtocol;
+use super::vrf;
 use crate::iproute2::Phrase;
 use crate::name::NamePattern;
 use crate::resource::option::{
@@ -259,7 +260,7 @@ impl LinkKind for Bridge {
                     .message("Can not enslave a bridge to a bridge")
                     .hint("connect the two bridges with a veth pair"),
             ),
-            other => ipvlan::refuses_handler(other),
+            other => ipvlan::refuses_handler(other).or_else(|| vrf::refuses(other)),
         }
     }
 
@@ -279,6 +280,11 @@ impl LinkKind for Bridge {
     fn spanning_tree_delay(&self) -> Option<Duration> {
         let runs = self.stp_state == Some(true);
         runs.then(|| self.forward_delay.unwrap_or(Duration::seconds(15)))
+    }
+
+    /// `br_stp_recalculate_bridge_id`
+    fn follows_ports_mac(&self) -> bool {
+        true
     }
 
     /// `br_mtu_auto_adjust`

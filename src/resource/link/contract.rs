@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 
 use super::common::Queues;
 use super::rules::{
-    Addressing, Carrier, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket, Sole,
-    Switching,
+    Addressing, Carrier, Cause, Exclusive, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket,
+    Sole, Switching,
 };
 use crate::name::{LinkId, LinkRef, NamePattern, NamespaceName};
 use crate::value::Duration;
@@ -96,6 +96,11 @@ pub trait LinkKind {
         false
     }
 
+    /// Returns the value that no other link of the kind in the namespace can have while a sysctl is on.
+    fn exclusive(&self) -> Option<Exclusive> {
+        None
+    }
+
     /// Returns the source of its hardware address.
     fn addressing(&self) -> Addressing {
         Addressing::Own
@@ -154,6 +159,21 @@ pub trait LinkKind {
     fn refuses_port(&self, port: &str) -> Option<Refusal> {
         let _ = port;
         None
+    }
+
+    /// Returns the routing table with the connected and local routes of its own addresses and those of its ports, if it is a VRF.
+    fn routing_table(&self) -> Option<u32> {
+        None
+    }
+
+    /// Returns whether the kernel sets a port down and up again when it joins or leaves.
+    fn restarts_ports(&self) -> bool {
+        false
+    }
+
+    /// Returns whether it has the hardware address of one of its ports as long as none is set.
+    fn follows_ports_mac(&self) -> bool {
+        false
     }
 
     /// Returns how it exchanges frames between its ports, if it does.
@@ -244,6 +264,11 @@ pub trait LinkKind {
     /// Returns the path cost that a bridge gives it as a port (`port_cost`).
     fn path_cost(&self) -> PathCost {
         PathCost::Unknown
+    }
+
+    /// Returns whether the kernel generates a link-local address for it, and a route to all multicast groups of IPv6.
+    fn has_automatic_inet6(&self) -> bool {
+        true
     }
 
     /// Returns the length of the transmit queue of a new link, in packets.

@@ -14,6 +14,7 @@ use super::contract::LinkKind;
 use super::loopback::Loopback;
 use super::macvlan::Macvtap;
 use super::rules::{Addressing, Cause, Flags, ParentRule, Refusal, Segment};
+use super::vrf;
 use crate::iproute2::Phrase;
 use crate::name::LinkRef;
 use crate::resource::option::{OptionRow, OptionTable, U16, said};
@@ -103,7 +104,7 @@ impl<const TAP: bool> LinkKind for IpvlanDriver<TAP> {
         match parent {
             Loopback::NAME => Some(Refusal::new(Cause::Invalid)),
             Macvtap::NAME => refuses_handler(parent),
-            _ => None,
+            _ => vrf::refuses(parent),
         }
     }
 

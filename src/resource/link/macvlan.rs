@@ -18,6 +18,7 @@ use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
 use super::rules::{Addressing, Cause, MtuBound, ParentRule, PathCost, Refusal, Segment, Sole};
+use super::vrf;
 use crate::iproute2::{Phrase, Place, Word};
 use crate::name::LinkRef;
 use crate::resource::option::{Codec, I32, Invalid, OptionRow, OptionTable, U16, U32, said};
@@ -176,7 +177,8 @@ impl<const TAP: bool> LinkKind for MacvlanDriver<TAP> {
 
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
         let loopback = (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid));
-        loopback.or_else(|| ipvlan::refuses_handler(parent).filter(|_| !self.replaces_parent(parent)))
+        let refusal = loopback.or_else(|| ipvlan::refuses_handler(parent).filter(|_| !self.replaces_parent(parent)));
+        refusal.or_else(|| vrf::refuses(parent))
     }
 
     fn replaces_parent(&self, parent: &str) -> bool {

@@ -18,6 +18,7 @@ pub mod port;
 pub mod rules;
 pub mod veth;
 pub mod vlan;
+pub mod vrf;
 pub mod vxlan;
 
 mod common;
@@ -57,6 +58,7 @@ macro_rules! for_each_kind {
             macvlan => Macvlan($crate::resource::link::macvlan::Macvlan),
             macvtap => Macvtap($crate::resource::link::macvlan::Macvtap),
             vlan => Vlan($crate::resource::link::vlan::Vlan),
+            vrf => Vrf($crate::resource::link::vrf::Vrf),
             vxlan => Vxlan($crate::resource::link::vxlan::Vxlan),
         }
     };

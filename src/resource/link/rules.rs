@@ -103,6 +103,19 @@ pub struct Identity {
     pub refusal: Refusal,
 }
 
+/// A value that only one link of a kind in a namespace can have while a sysctl is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exclusive {
+    /// The option.
+    pub option: &'static str,
+    /// Its value.
+    pub value: u32,
+    /// The sysctl of the namespace.
+    pub sysctl: &'static str,
+    /// The kernel's answer to a second link with the value.
+    pub refusal: Refusal,
+}
+
 /// The reason why a link must be the only one with its receive handler on its parent. The kernel answers EINVAL if there are others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sole {

@@ -16,6 +16,7 @@ use super::contract::LinkKind;
 use super::ipvlan::{Ipvlan, Ipvtap};
 use super::loopback::Loopback;
 use super::rules::{Among, Carrier, Cause, Flags, Identity, MtuBound, ParentRule, PathCost, Refusal, Segment};
+use super::vrf::Vrf;
 use crate::iproute2::{Phrase, Word};
 use crate::name::LinkRef;
 use crate::resource::object::wire::attributes;
@@ -279,10 +280,10 @@ impl LinkKind for Vlan {
         Some(&mut self.parent)
     }
 
-    /// Loopbacks, ipvlans and ipvtaps have NETIF_F_VLAN_CHALLENGED.
+    /// Loopbacks, ipvlans, ipvtaps and VRFs have NETIF_F_VLAN_CHALLENGED.
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
         let refusal = Refusal::new(Cause::Unsupported).message("VLANs not supported on device");
-        [Loopback::NAME, Ipvlan::NAME, Ipvtap::NAME].contains(&parent).then_some(refusal)
+        [Loopback::NAME, Ipvlan::NAME, Ipvtap::NAME, Vrf::NAME].contains(&parent).then_some(refusal)
     }
 
     fn follows_parent(&self) -> bool {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::Object;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::{LEAST_IPV6_MTU, LEAST_MTU};
+use crate::resource::route::MAIN_TABLE;
 use crate::value::{InterfaceAddress, Mac};
 use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
@@ -77,6 +78,8 @@ pub struct Interface {
     pub id: LinkId,
     /// Whether it is declared as up.
     pub up: bool,
+    /// The table of the VRF that it is, or is a port of.
+    pub vrf: Option<u32>,
     /// Whether others can add addresses and routes to it.
     pub shared: bool,
     /// The mtu in the lab file.
@@ -87,8 +90,17 @@ pub struct Interface {
     pub without_ipv6: bool,
     /// Whether the kernel generates a link-local address from its hardware address when it comes up.
     pub generates_link_local: bool,
+    /// Whether the kernel adds a route to all multicast groups of IPv6.
+    pub joins_groups: bool,
     /// Its addresses. Empty until they are lowered.
     pub addresses: Vec<Assigned>,
+}
+
+impl Interface {
+    /// Returns the table of its connected routes.
+    pub fn table(&self) -> u32 {
+        self.vrf.unwrap_or(MAIN_TABLE)
+    }
 }
 
 /// An address of an interface.

@@ -36,6 +36,8 @@ pub enum Feature {
     Netem,
     /// VLAN links.
     Vlan,
+    /// VRFs.
+    Vrf,
     /// Vxlan links.
     Vxlan,
 }
@@ -60,6 +62,7 @@ impl Feature {
             }
             Self::Netem => "tc qdisc add dev p0 root netem delay 1ms",
             Self::Vlan => "ip link add probe link p0 type vlan id 10",
+            Self::Vrf => "ip link add probe type vrf table 10",
             Self::Vxlan => "ip link add probe type vxlan id 42 dstport 4789",
         }
     }
