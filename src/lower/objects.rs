@@ -101,7 +101,9 @@ fn items<'a, O: Lists>(namespace: &'a Namespace<'_>) -> Vec<Item<'a, O::Spec>> {
         let name = interface.id.name;
         add(List::Interface(name), interface.section.map_or(&[], O::in_interface));
         add(List::Endpoint(name), interface.long().map_or(&[], O::in_endpoint));
-        add(List::Link(name), interface.end.as_ref().map_or(&[], |end| O::in_link(end.spec)));
+        if let Some(end) = &interface.end {
+            add(List::Link(name, end.position), O::in_link(end.spec));
+        }
     }
     items
 }
@@ -129,7 +131,7 @@ impl Places for Namespace<'_> {
         let owner = match of {
             List::Namespace => self.path(),
             List::Interface(link) => self.path().then("interfaces").then(link),
-            List::Link(link) => match self.interfaces.get(&link).and_then(|interface| interface.end.as_ref()) {
+            List::Link(link, _) => match self.interfaces.get(&link).and_then(|interface| interface.end.as_ref()) {
                 Some(end) => link_path(end.link),
                 None => self.path().then("interfaces").then(link),
             },

@@ -39,8 +39,8 @@ pub enum List {
     Interface(LinkName),
     /// The same interface, as the end of a link.
     Endpoint(LinkName),
-    /// The link that the interface is an end of.
-    Link(LinkName),
+    /// The link that the interface is an end of, and which of the two.
+    Link(LinkName, usize),
 }
 
 impl Position {
@@ -48,13 +48,18 @@ impl Position {
     pub fn link(self) -> Option<LinkName> {
         match self.list {
             List::Namespace => None,
-            List::Interface(link) | List::Endpoint(link) | List::Link(link) => Some(link),
+            List::Interface(link) | List::Endpoint(link) | List::Link(link, _) => Some(link),
         }
+    }
+
+    /// Returns whether it is the second time that the item is met: one of a link is an item of both ends.
+    pub fn is_met_again(self) -> bool {
+        matches!(self.list, List::Link(_, 1..))
     }
 
     /// Returns whether the item belongs to a link, and so to both of its ends.
     pub fn is_of_link(self) -> bool {
-        matches!(self.list, List::Link(_))
+        matches!(self.list, List::Link(..))
     }
 }
 

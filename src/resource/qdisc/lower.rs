@@ -28,7 +28,9 @@ pub(super) fn lower(items: &[Item<'_, Impairment>], site: &Site<'_>, lowered: &m
         let Some(dev) = position.link() else { continue };
         let context = Context { site, spec, position };
         let before = problems.count;
-        context.check(problems);
+        if !position.is_met_again() {
+            context.check(problems);
+        }
         match seen.get(&dev) {
             Some(_) if position.is_of_link() => continue,
             Some(first) => context.refuse_second(*first, problems),
