@@ -72,8 +72,10 @@ impl Differ<'_> {
             if let Some(file) = reads(&process.definition.reload_on) {
                 return Some((Action::Update, Some(format!("`{file}` changes"))));
             }
-            if matches!(live, Part::Process(live) if live.is_stale) {
-                return Some((Action::Update, Some("it has not read its changed files again".to_owned())));
+            if let Part::Process(live) = live
+                && let Some(file) = live.unread.first()
+            {
+                return Some((Action::Update, Some(format!("it has not read `{file}` since that changed"))));
             }
         }
         (!fields.is_empty()).then_some((Action::Update, None))

@@ -55,8 +55,8 @@ impl Context<'_> {
         }
         if let Some(part) = sides.after.clone() {
             let over = sides.before.clone().filter(|_| action == Action::Update);
-            let is_stale = matches!(&over, Some(Part::Process(process)) if process.is_stale);
-            let reload = is_stale || over.is_some() && self.reloads(namespace, &part);
+            let has_unread = matches!(&over, Some(Part::Process(process)) if !process.unread.is_empty());
+            let reload = has_unread || over.is_some() && self.reloads(namespace, &part);
             let put = PutPart { namespace: namespace.clone(), key: key.clone(), part, over, reload };
             nodes.push(Node::new(position, Phase::PutParts(key.rank()), Operation::PutPart(Box::new(put))));
         }

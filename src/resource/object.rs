@@ -226,6 +226,11 @@ pub trait Object: Clone + Default + PartialEq + fmt::Debug + Send + Sync + 'stat
         None
     }
 
+    /// Returns the objects that each namespace is born with.
+    fn inborn() -> Vec<(Self::Key, Self)> {
+        Vec::new()
+    }
+
     // Foreign objects that the kernel removes as a side effect.
 
     /// Returns whether somebody added an object of an unknown creator, and not the kernel by itself. `link` is its interface.

@@ -94,6 +94,25 @@ fn a_changed_definition_or_file_restarts_or_reloads() {
     });
 }
 
+/// The file goes in the same plan: there is nothing to read again.
+#[test]
+fn a_process_that_no_longer_depends_on_a_file_goes_on() {
+    in_namespaces(|| {
+        apply(&lab(&of("procs10")));
+        let reader = process("procs10", "reader")["pid"].clone();
+        let without =
+            of("procs10").replace("reload_on: [/etc/topo-test.conf], ", "").replace(", restart_on: [/etc/topo-test.conf]", "");
+        let without = without.replace("    files: { /etc/topo-test.conf: { content: \"one\\n\" } }\n", "");
+        assert!(!without.contains("topo-test.conf"));
+        let file = lab(&without);
+        apply(&file).says("- file /etc/topo-test.conf");
+        assert_no_changes(&file);
+        assert_eq!(reader, process("procs10", "reader")["pid"]);
+        assert!(!logs("a/reader").stdout.contains("reload with"));
+        destroy("procs10");
+    });
+}
+
 #[test]
 fn a_process_that_ends_is_restarted_or_drift() {
     in_namespaces(|| {

@@ -104,6 +104,35 @@ links: [{ endpoints: [a:eth0, b:eth0] }]
     });
 }
 
+/// The kernel would accept a second one.
+#[test]
+fn a_rule_like_one_of_the_kernel_is_there_once() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Ipv6]) {
+            return;
+        }
+        let before = settled_fingerprint();
+        let rules = |family: &str| ip(&["-n", "a", family, "rule"]).as_array().map_or(0, Vec::len);
+        let own = "{ from: 10.1.0.0/16, table: 7 }";
+        apply(&with(&[own]));
+        let born = [rules("-4"), rules("-6")];
+        destroy("rules");
+        let file = with(&[own, "{ priority: 0, table: local }", "{ priority: 32766, table: main, family: inet6 }"]);
+        apply(&file);
+        assert_eq!([rules("-4"), rules("-6")], born);
+        assert_no_changes(&file);
+        sh("ip -n a -6 rule del pref 32766");
+        topo(&["plan", &file]).ok().says("+ rule 32766");
+        apply(&file);
+        assert_no_changes(&file);
+        // Who no longer declares it does not take it away.
+        apply(&with(&[own]));
+        assert_eq!([rules("-4"), rules("-6")], born);
+        destroy("rules");
+        assert_restored(&before);
+    });
+}
+
 #[test]
 fn packets_take_the_table_of_their_rule() {
     in_namespaces(|| {

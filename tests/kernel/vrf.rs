@@ -138,6 +138,34 @@ fn a_port_joins_and_leaves_living_vrfs() {
     });
 }
 
+/// Where the source of an IPv6 route must be assigned, the interface decides, not the table.
+#[test]
+fn a_route_of_a_vrf_leads_over_an_interface_outside_of_it() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vrf, Feature::Ipv6]) {
+            return;
+        }
+        let routes = "      - { to: 198.51.100.0/24, dev: p0, src: 10.0.0.2, table: 10 }
+      - { to: \"2001:db8:5::/64\", dev: p0, src: \"2001:db8::1\", table: 10 }
+      - { to: \"2001:db8:6::/64\", via: \"2001:db8::9\", dev: p0, src: \"2001:db8::1\", table: 10 }
+    neighbors";
+        let yaml = port_of("", "", "10").replace("    neighbors", routes);
+        lives_and_dies(&yaml, || {
+            let routes = [
+                ("-4", "198.51.100.0/24", "10.0.0.2"),
+                ("-6", "2001:db8:5::/64", "2001:db8::1"),
+                ("-6", "2001:db8:6::/64", "2001:db8::1"),
+            ];
+            for (family, to, source) in routes {
+                let shown = ip(&["-n", "r", family, "route", "show", "table", "10", to]);
+                assert_eq!((&shown[0]["dev"], &shown[0]["prefsrc"]), (&"p0".into(), &source.into()), "{shown}");
+            }
+        });
+        // As a port of the VRF it must be there, too.
+        lives_and_dies(&yaml.replacen("ports: []", "ports: [p0]", 1), || ping_ok("x", "2001:db8::1"));
+    });
+}
+
 #[test]
 fn what_others_do_to_a_vrf_is_put_right() {
     in_namespaces(|| {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use nix::libc;
 
 use super::device::{Device, LOOPBACK, Place};
-use super::object::Kept;
+use super::object::{self, Kept};
 use super::route::Entry;
 use crate::kernel::Errno;
 use crate::name::{LabName, LinkName, NamespaceName};
@@ -45,7 +45,7 @@ impl Namespace {
         Self {
             devices: BTreeMap::from([(LOOPBACK, Device::loopback())]),
             routes: Vec::new(),
-            objects: Tables::default(),
+            objects: object::inborn(),
             sysctls: BTreeMap::new(),
             user_owned: false,
         }

@@ -1,5 +1,7 @@
 //! Nodes: inits that keep namespaces, and what is in them.
 
+use std::collections::BTreeSet;
+
 use nix::libc;
 
 use super::network::Network;
@@ -12,7 +14,7 @@ use crate::resource::node::{Condition, Node, Part, PartKey, Supervised};
 /// Returns a part as if it had read all of its files.
 fn fresh(part: &Part) -> Part {
     match part {
-        Part::Process(process) => Part::Process(Box::new(Supervised { is_stale: false, ..(**process).clone() })),
+        Part::Process(process) => Part::Process(Box::new(Supervised { unread: BTreeSet::new(), ..(**process).clone() })),
         part => part.clone(),
     }
 }
@@ -33,7 +35,8 @@ impl Network {
         let mut part = put.part.clone();
         if let (Part::Process(part), Some(Part::Process(before))) = (&mut part, self.parts.get(&id)) {
             // A process that was removed before is started.
-            part.is_stale = before.is_stale && !put.reload;
+            let depends = |file: &&String| !put.reload && part.definition.reload_on.contains(*file);
+            part.unread = before.unread.iter().filter(depends).cloned().collect();
         }
         self.parts.insert(id, part);
         Ok(())
@@ -56,8 +59,9 @@ impl Network {
             if let Part::Process(process) = part
                 && other == namespace
                 && process.defect.is_none()
+                && process.definition.reload_on.contains(path.as_str())
             {
-                process.is_stale |= process.definition.reload_on.contains(path.as_str());
+                process.unread.insert(path.to_string());
             }
         }
     }

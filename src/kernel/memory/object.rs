@@ -10,7 +10,7 @@ use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
 use crate::resource::link::rules::Carrier;
 use crate::resource::neighbor::Neighbor;
-use crate::resource::object::table::{self, Any, Container, Inspect, Places, Puts, Registered, Restorations, Visit};
+use crate::resource::object::table::{self, Any, Container, Inspect, Places, Puts, Registered, Restorations, Tables, Visit};
 use crate::resource::object::wire::{Found, Names, Notes, attributes};
 use crate::resource::object::{At, Bodies, Foreign, Maker, Need, Object, Over, Put, Restoration, Seen, Simulation};
 use crate::resource::route::Route;
@@ -290,6 +290,22 @@ impl Namespace {
         table::visit(&mut lines);
         lines.lines.sort();
         lines.lines
+    }
+}
+
+/// Returns the objects of a new namespace.
+pub(super) fn inborn() -> Tables<Kept> {
+    let mut birth = Birth(Tables::default());
+    table::visit(&mut birth);
+    birth.0
+}
+
+struct Birth(Tables<Kept>);
+
+impl Visit for Birth {
+    fn visit<O: Registered>(&mut self) {
+        let kept = |(key, value)| KeptObject { key, value, maker: Maker::Unknown, met: Vec::new() };
+        *self.0.of_mut::<O>() = O::inborn().into_iter().map(kept).collect();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The parts of nodes, as one type.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -44,8 +45,8 @@ pub struct Supervised {
     pub definition: Process,
     /// Why it is not as it should be; always `None` for a desired process.
     pub defect: Option<String>,
-    /// Whether it must read its configuration again; never so for a desired process.
-    pub is_stale: bool,
+    /// The changed files for which it must read its configuration again; always empty for a desired process.
+    pub unread: BTreeSet<String>,
     /// What it is doing while it is on its way to be ready; always `None` for a desired process.
     pub pending: Option<State>,
 }
@@ -53,7 +54,7 @@ pub struct Supervised {
 impl Supervised {
     /// Returns a process that is as it should be.
     pub fn new(definition: Process) -> Self {
-        Self { definition, defect: None, is_stale: false, pending: None }
+        Self { definition, defect: None, unread: BTreeSet::new(), pending: None }
     }
 
     /// Returns a process as its init reports it.
@@ -69,7 +70,7 @@ impl Supervised {
         };
         let is_pending = matches!(status.state, State::Waiting | State::Starting | State::Stopping | State::Backoff);
         let pending = is_pending.then_some(status.state);
-        (status.name, Self { definition: status.definition, defect, is_stale: status.is_stale, pending })
+        (status.name, Self { definition: status.definition, defect, unread: status.unread, pending })
     }
 }
 

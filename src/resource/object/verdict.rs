@@ -21,6 +21,7 @@ pub struct Surroundings<'a> {
 }
 
 /// A key with the desired and the live object.
+#[derive(Clone)]
 pub struct Pair<'a, O: Object> {
     /// The key.
     pub key: &'a O::Key,

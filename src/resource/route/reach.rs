@@ -125,7 +125,8 @@ impl Reach {
     }
 
     /// Whether the address can be the source of a route over these interfaces. An IPv4 one must be in the VRF of the route's table or outside
-    /// of VRFs (`fib_valid_prefsrc`), an IPv6 one in the VRF of the interface (`ip6_route_info_create`).
+    /// of VRFs (`fib_valid_prefsrc`), an IPv6 one in the VRF of the interface, or outside of VRFs as the interface is, whatever the table
+    /// (`ip6_route_info_create`).
     pub(super) fn is_source(&self, ip: IpAddr, table: u32, devs: impl Iterator<Item = LinkName>) -> bool {
         if ip.is_ipv4() {
             return [table, MAIN_TABLE].iter().any(|table| self.own.contains(&(ip, *table)));
@@ -133,7 +134,7 @@ impl Reach {
         let mut devs = devs.peekable();
         match devs.peek() {
             None => self.is_own(ip, table, None),
-            Some(_) => devs.all(|dev| self.is_own(ip, table, Some(dev))),
+            Some(_) => devs.all(|dev| self.own.contains(&(ip, self.vrfs.get(&dev).copied().unwrap_or(MAIN_TABLE)))),
         }
     }
 

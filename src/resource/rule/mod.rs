@@ -23,7 +23,7 @@ pub use self::spec::{Fwmark, IpProtocol, PortRange, RuleSpec, UidRange};
 use super::FieldChange;
 use super::object::site::{Item, Lowered, Site};
 use super::object::wire::{Dump, Found, Reading, Request};
-use super::object::{At, Group, Need, Object, Over, Restoration, Seen, Surroundings, Verdict};
+use super::object::{At, Group, Need, Object, Over, Pair, Restoration, Seen, Surroundings, Verdict};
 use super::route::{DEFAULT_TABLE, LOCAL_TABLE, MAIN_TABLE};
 use crate::iproute2::Line;
 use crate::name::LinkName;
@@ -263,8 +263,21 @@ impl Object for Rule {
         }
     }
 
-    fn settle(group: &Group<'_, Self>, _: &mut Surroundings<'_>) -> Vec<Verdict<Self>> {
+    /// A new namespace has the rules of the kernel, so that declared ones need not be added.
+    fn settle(group: &Group<'_, Self>, surroundings: &mut Surroundings<'_>) -> Vec<Verdict<Self>> {
+        let is_inborn = |pair: &&Pair<'_, Self>| pair.desired.is_some_and(|rule| pair.key.is_default(rule));
+        if surroundings.is_new && group.iter().any(|pair| is_inborn(&pair)) {
+            let others: Vec<_> = group.iter().filter(|pair| !is_inborn(pair)).cloned().collect();
+            return order::settle(&others);
+        }
         order::settle(group)
+    }
+
+    fn inborn() -> Vec<(RuleKey, Self)> {
+        let rule = |(ipv6, priority, table)| {
+            (RuleKey { ipv6, priority, ..RuleKey::default() }, Self { table: Some(table), ..Self::default() })
+        };
+        RuleKey::DEFAULTS.map(rule).into()
     }
 
     /// Of several rules with one priority, the kernel puts the next one behind the others.

@@ -1,5 +1,6 @@
 //! The state of a process, as the node's init reports it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -100,9 +101,9 @@ pub struct ProcessStatus {
     pub failure: Option<String>,
     /// What it says about itself: `STATUS=` of sd_notify(3).
     pub message: Option<String>,
-    /// Whether a file of `reload_on` has changed since it last read its configuration.
+    /// The files of `reload_on` that have changed since it last read its configuration.
     #[serde(default)]
-    pub is_stale: bool,
+    pub unread: BTreeSet<String>,
     /// The definition with which it runs, or will be started.
     pub definition: Process,
 }

@@ -12,6 +12,7 @@
 
 mod ending;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
@@ -65,8 +66,8 @@ pub(super) struct Entry {
     ready_by: Option<Instant>,
     /// Whether it was not ready by then. It may still be tried again.
     is_late: bool,
-    /// Whether a file of `reload_on` has changed since it last read its configuration.
-    pub is_stale: bool,
+    /// The files of `reload_on` that have changed since it last read its configuration.
+    pub unread: BTreeSet<String>,
     /// When one without `ready` has run for long enough to count as started; `None` afterwards.
     proven_at: Option<Instant>,
     restarts: u32,
@@ -92,7 +93,7 @@ impl Entry {
             run: None,
             ready_by: None,
             is_late: false,
-            is_stale: false,
+            unread: BTreeSet::new(),
             proven_at: None,
             restarts: 0,
             in_a_row: 0,
@@ -140,6 +141,7 @@ impl Entry {
     fn change(&mut self, definition: Process, settings: &Settings, now: Instant) {
         let when = |process: &Process| process.ready.as_ref().map(|ready| ready.when.clone());
         let differs = when(&definition) != when(&self.definition);
+        self.unread.retain(|file| definition.reload_on.contains(file));
         self.definition = definition;
         let begins = differs || self.failure.is_some();
         if begins && !self.definition.oneshot {
@@ -166,7 +168,7 @@ impl Entry {
 
     /// Asks it to read its configuration again. Returns whether it runs.
     pub(super) fn reload(&mut self, settings: &Settings) -> bool {
-        self.is_stale = false;
+        self.unread.clear();
         let main = self.run.as_ref().and_then(|run| run.main).filter(|_| matches!(self.phase, Phase::Starting | Phase::Up));
         let Some(main) = main else { return false };
         self.note(settings, format_args!("reload with {}", self.definition.reload));
@@ -177,7 +179,7 @@ impl Entry {
 
     /// Starts the process.
     pub(super) fn launch(&mut self, settings: &Settings, now: Instant) {
-        self.is_stale = false;
+        self.unread.clear();
         self.note(settings, format_args!("{START} {}", self.definition.command.join(" ")));
         match Run::start(&self.name, &self.definition, settings, now) {
             Ok(run) => {
@@ -394,7 +396,7 @@ impl Entry {
             last_end: self.last_end.clone(),
             failure: self.failure.clone(),
             message: self.run.as_ref().and_then(|run| run.message.clone()),
-            is_stale: self.is_stale,
+            unread: self.unread.clone(),
             definition: self.definition.clone(),
         }
     }

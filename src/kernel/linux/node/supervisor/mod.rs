@@ -124,10 +124,12 @@ impl Supervisor {
         runs.then_some(()).ok_or_else(|| RequestError::NotRunning(name.clone()))
     }
 
-    /// Takes notice that a file or bind of the node has changed. Processes that depend on it are stale until they read it again.
+    /// Takes notice that a file or bind of the node has changed. Those that depend on it have not read it until they reload.
     pub fn file_changed(&mut self, path: &str) {
         let running = self.entries.values_mut().filter(|entry| entry.run.is_some());
-        running.filter(|entry| entry.definition.reload_on.contains(path)).for_each(|entry| entry.is_stale = true);
+        for entry in running.filter(|entry| entry.definition.reload_on.contains(path)) {
+            entry.unread.insert(path.to_owned());
+        }
     }
 
     /// Ends all processes, each before those that it comes after, and starts none any more.

@@ -178,21 +178,28 @@ fn what_waits_for_a_restart_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_process_is_stale_until_it_reads_its_changed_files() {
+fn a_changed_file_is_unread_until_the_process_reads_it() {
     let mut node = Node::new();
     let definition = json!({ "command": "trap 'echo again' HUP; while :; do sleep 0.01; done", "reload_on": ["/etc/x"] });
     node.put("p", definition.clone());
     node.put("q", json!({ "command": ["sleep", "1000"] }));
     node.supervisor.file_changed("/etc/y");
-    assert!(!node.status("p").is_stale);
+    let unread = |node: &Node, process: &str| node.status(process).unread.into_iter().collect::<Vec<_>>();
+    assert!(unread(&node, "p").is_empty());
     node.supervisor.file_changed("/etc/x");
-    assert!(node.status("p").is_stale && !node.status("q").is_stale);
+    assert_eq!((unread(&node, "p"), unread(&node, "q")), (vec!["/etc/x".to_owned()], vec![]));
     node.supervisor.reload(&name("p")).unwrap();
-    assert!(!node.status("p").is_stale);
+    assert!(unread(&node, "p").is_empty());
+    node.supervisor.file_changed("/etc/x");
+    let mut independent = definition.clone();
+    independent.as_object_mut().unwrap().remove("reload_on");
+    node.put("p", independent);
+    assert!(unread(&node, "p").is_empty(), "it no longer depends on the file");
+    node.put("p", definition);
     node.supervisor.file_changed("/etc/x");
     node.supervisor.restart(&name("p"), node.now()).unwrap();
     node.until_state("p", State::Running);
-    assert!(!node.status("p").is_stale, "it reads its files when it starts");
+    assert!(unread(&node, "p").is_empty(), "it reads its files when it starts");
 }
 
 #[test]
