@@ -191,6 +191,12 @@ impl State {
         named.map(|link| &link.namespace).chain(self.namespaces.iter().filter(|_| self.adopt.all))
     }
 
+    /// Returns the namespaces in which a link filters the frames of its ports by VLAN.
+    pub fn namespaces_with_vlans(&self) -> BTreeSet<NamespaceName> {
+        let filtering = self.links.iter().filter(|(_, link)| link.kind.filters_by_vlan());
+        filtering.map(|(id, _)| id.namespace.clone()).collect()
+    }
+
     /// Adds the resources of another state.
     pub fn extend(&mut self, other: Self) {
         self.namespaces.extend(other.namespaces);

@@ -82,6 +82,7 @@ examples! {
     quickstart_is_recreated: "quickstart" []
     router_is_recreated: "router" [Bridge]
     star_100_is_recreated: "star-100" [Bridge]
+    vlan_trunk_is_recreated: "vlan-trunk" [BridgeVlanFiltering, Vlan, Ipv6]
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn section() -> String {
     let others = ["link", "address", "neighbor show nud permanent", "neighbor show proxy", "nexthop"];
     let mut shown = batch("ip", &[], &[others.as_slice(), &routes].concat());
     shown.extend(batch("ip", &["-6"], &routes));
-    shown.extend(batch("bridge", &[], &["link", "fdb show"]));
+    shown.extend(batch("bridge", &[], &["link", "fdb show", "vlan show"]));
     for (command, mut objects) in shown {
         line(&mut out, format_args!("# {command}"));
         forget_timers(&mut objects);

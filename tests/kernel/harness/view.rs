@@ -52,7 +52,7 @@ fn section() -> String {
     let mut out = String::new();
     let mut shown = batch("ip", &[], &["address", "route show table all", "rule"]);
     shown.extend(batch("ip", &["-6"], &["route show table all", "rule"]));
-    shown.extend(batch("bridge", &[], &["link"]));
+    shown.extend(batch("bridge", &[], &["link", "vlan show"]));
     let idle = without_carrier_of_their_own(&shown[0].1);
     let silent = without_carrier(&shown[0].1);
     for (command, mut objects) in shown {

@@ -7,7 +7,7 @@ use super::super::harness::{Feature, User, lacks, needs, needs_programs, with_us
 use super::{PAIR, alone};
 
 /// The examples, each with a ping that answers, and a change to its file that leaves it so.
-const EXAMPLES: [(&str, &str, &str); 17] = [
+const EXAMPLES: [(&str, &str, &str); 18] = [
     ("blog", "blue", "192.168.10.11"),
     ("bridge-ports", "guest1", "10.0.0.1"),
     ("dhcp", "client", "192.0.2.1"),
@@ -24,6 +24,7 @@ const EXAMPLES: [(&str, &str, &str); 17] = [
     ("quickstart", "alice", "10.0.0.2"),
     ("router", "pc1", "10.2.0.11"),
     ("star-100", "n001", "10.100.0.100"),
+    ("vlan-trunk", "office1", "10.0.10.2"),
     ("web", "client", "10.30.0.1"),
 ];
 
@@ -42,6 +43,9 @@ fn every_example_lives_in_a_sandbox() {
         for (name, from, to) in EXAMPLES {
             // limits.rs shows that this user cannot apply it, and one with a delegated control group can.
             if name == "limits" || (name == "ipvlan" && lacks(Feature::Ipvlan)) {
+                continue;
+            }
+            if name == "vlan-trunk" && (lacks(Feature::BridgeVlanFiltering) || lacks(Feature::Vlan)) {
                 continue;
             }
             let programs: &[&str] = match name {
