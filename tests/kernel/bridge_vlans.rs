@@ -259,6 +259,30 @@ fn a_failed_apply_puts_the_vlans_back() {
     });
 }
 
+/// The VLANs were read only because the new file makes the bridge filter.
+#[test]
+fn a_bridge_that_could_not_begin_to_filter_is_as_it_was() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Bridge]) {
+            return;
+        }
+        let with = |bridge: &str, port: &str, last: &str| {
+            lab(&format!(
+                "name: switch\nnamespaces:\n  s:\n    interfaces:\n      br0: {{ bridge: {{ ports: [p1]{bridge} }} }}\n      p1: {{ {port} }}\n  z: {{ {last} }}\nlinks: [{{ endpoints: [s:p1, z:eth0] }}]\n"
+            ))
+        };
+        let plain = with("", "", "");
+        apply(&plain);
+        let before = settled_fingerprint();
+        // A kernel that cannot filter refuses that, and the others the sysctl.
+        let refused = with(FILTERING, "bridge_port: { vlans: { pvid: 10 } }", "sysctls: { net.ipv4.ip_forward: rubbish }");
+        topo(&["apply", &refused]).exits(1).says("as it was before");
+        assert_restored(&before);
+        assert_no_changes(&plain);
+        destroy("switch");
+    });
+}
+
 #[test]
 fn vlans_are_mapped_to_tunnels() {
     in_namespaces(|| {

@@ -325,6 +325,10 @@ impl LinkKind for Bridge {
         Some(VlanChange { before, after: self.vlans.clone()?, of_bridge: true })
     }
 
+    fn vlans(&self) -> Option<&Vlans> {
+        self.vlans.as_ref()
+    }
+
     fn set_vlans(&mut self, vlans: Option<Vlans>) {
         self.vlans = vlans;
     }

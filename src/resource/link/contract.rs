@@ -162,6 +162,11 @@ pub trait LinkKind {
         None
     }
 
+    /// Returns its own VLANs, if they are set.
+    fn vlans(&self) -> Option<&Vlans> {
+        None
+    }
+
     /// Sets its own VLANs, or that they were not read.
     fn set_vlans(&mut self, vlans: Option<Vlans>) {
         drop(vlans);
