@@ -248,6 +248,8 @@ struct Differ<'a> {
     removed: HashMap<LinkId, Option<String>>,
     /// Links that are set down.
     set_down: HashSet<LinkId>,
+    /// Links that the kernel sets down and up again.
+    restarted: HashSet<LinkId>,
     /// What the live links need of one another; made when something is removed or changes for others.
     live_links: OnceCell<Rc<LinkGraph>>,
     /// The links and objects that dependent objects lose.
@@ -264,6 +266,7 @@ impl<'a> Differ<'a> {
             links: HashMap::new(),
             removed: HashMap::new(),
             set_down: HashSet::new(),
+            restarted: HashSet::new(),
             live_links: OnceCell::new(),
             losses: BTreeMap::new(),
         }

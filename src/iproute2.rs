@@ -1,4 +1,4 @@
-//! Commands of iproute2, ip(8) and bridge(8), and of sysctl(8), as a shell script. Each resource says its own words; `report::ip` makes a
+//! Commands of iproute2, ip(8), bridge(8) and tc(8), and of sysctl(8), as a shell script. Each resource says its own words; `report::ip` makes a
 //! script of them.
 //!
 //! The words are those of iproute2 6.1. What later versions added carries the version.
@@ -106,6 +106,8 @@ enum Program {
     Ip,
     /// bridge(8).
     Bridge,
+    /// tc(8).
+    Tc,
     /// sysctl(8).
     Sysctl,
 }
@@ -161,6 +163,11 @@ impl Command {
     /// Returns a command of bridge(8) that acts in a namespace.
     pub fn bridge(namespace: &NamespaceName, words: impl IntoIterator<Item = Word>) -> Self {
         Self::new(Program::Bridge, namespace, words)
+    }
+
+    /// Returns a command of tc(8) that acts in a namespace.
+    pub fn tc(namespace: &NamespaceName, words: impl IntoIterator<Item = Word>) -> Self {
+        Self::new(Program::Tc, namespace, words)
     }
 
     /// Returns the command of sysctl(8) that writes a setting of a namespace. `path` is below /proc/sys.
@@ -261,6 +268,8 @@ impl Command {
             (Program::Ip, Some(namespace)) => format!("ip{inet6} -n {namespace}"),
             (Program::Bridge, None) => "bridge".to_owned(),
             (Program::Bridge, Some(namespace)) => format!("bridge -n {namespace}"),
+            (Program::Tc, None) => "tc".to_owned(),
+            (Program::Tc, Some(namespace)) => format!("tc -n {namespace}"),
             (Program::Sysctl, None) => "sysctl -q -w".to_owned(),
             (Program::Sysctl, Some(namespace)) => format!("ip netns exec {namespace} sysctl -q -w"),
         }

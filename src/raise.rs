@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use crate::lower::default_isolation;
 use crate::name::NamePattern;
 use crate::name::{LabName, LinkId};
-use crate::resource::link::{Kind, Link, LinkSettings, for_each_setting};
+use crate::resource::link::{Kind, Link, LinkSettings, Queues, for_each_setting};
 use crate::resource::node::{Part, PartKey, process};
 use crate::resource::object::for_each_object;
 use crate::resource::object::table::Registered;
 use crate::spec::LabFile;
 use crate::spec::file::{Endpoint, InterfaceSpec, LinkSpec, Listed, NamespaceSpec, SysctlValue};
+use crate::spec::single::Single;
 use crate::state::State;
 
 /// The lab file of a state.
@@ -72,7 +73,10 @@ impl Raising<'_> {
                     true
                 }
                 link if link.kind.is_pair() => self.pair(id, link),
-                link => spec.set_kind(&kind(id, link, ports.remove(id).unwrap_or_default())),
+                link => {
+                    (spec.numtxqueues, spec.numrxqueues) = queues(link);
+                    spec.set_kind(&kind(id, link, ports.remove(id).unwrap_or_default()))
+                }
             };
             let is_implied = link.kind.is_pair() || link.kind.is_loopback() && !id.namespace.is_host();
             if !is_expressible {
@@ -89,14 +93,15 @@ impl Raising<'_> {
         let peer = link.kind.peer().map(|peer| peer.resolve(&id.namespace));
         let Some(peer) = peer.filter(|peer| self.state.links.contains_key(peer)) else { return false };
         if *id < peer {
-            let count = |count: Option<u32>| count.filter(|count| *count != 1);
+            let (transmit, receive) = queues(link);
             self.lab.links.push(LinkSpec {
                 endpoints: vec![Endpoint::Short(id.clone()), Endpoint::Short(peer)],
                 mtu: None,
                 up: None,
                 txqueuelen: None,
-                numtxqueues: count(link.queues.map(|queues| queues.transmit)),
-                numrxqueues: count(link.queues.map(|queues| queues.receive)),
+                numtxqueues: transmit,
+                numrxqueues: receive,
+                impair: Single::default(),
             });
         }
         true
@@ -208,6 +213,13 @@ macro_rules! define_take_settings {
     };
 }
 for_each_setting!(define_take_settings {});
+
+/// Returns the numbers of transmit and receive queues that differ from the default.
+fn queues(link: &Link) -> (Option<u32>, Option<u32>) {
+    let default = link.kind.default_queues().unwrap_or(Queues::ONE);
+    let count = |count: fn(Queues) -> u32| link.queues.map(count).filter(|own| *own != count(default));
+    (count(|queues| queues.transmit), count(|queues| queues.receive))
+}
 
 /// Returns the kind as a lab file has it: with ports, and without the namespace in references within the namespace.
 fn kind(id: &LinkId, link: &Link, ports: Vec<NamePattern>) -> Kind {

@@ -42,10 +42,10 @@ pub struct FoundLink {
 impl FoundLink {
     /// Sets its VLANs as a port or as a bridge, or that they were not read.
     pub fn set_vlans(&mut self, vlans: Option<Vlans>) {
-        match &mut self.link.port {
-            Some(port) => port.set_vlans(vlans),
-            None => self.link.kind.set_vlans(vlans),
+        if let Some(port) = &mut self.link.port {
+            port.set_vlans(vlans.clone());
         }
+        self.link.kind.set_vlans(vlans);
     }
 }
 

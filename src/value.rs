@@ -120,7 +120,7 @@ impl fmt::Display for Mac {
 }
 
 /// A duration in microseconds, written with a unit (`10ms`, `600s`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Duration(pub u64);
 text_value!(Duration);

@@ -36,12 +36,16 @@ subjects! {
     bridge_vlans
     dummy
     external
+    geneve
+    ifb
     ignore
+    impair
     ipvlan
     ipvtap
     link_settings
     loopback
     macvlan
+    macvtap
     namespace
     neighbor
     node
@@ -51,6 +55,7 @@ subjects! {
     sysctl
     veth
     vlan
+    vrf
     vxlan
 }
 

@@ -85,9 +85,17 @@ pub fn read(path: &Path) -> Result<String, Failure> {
         false => File::open(path).and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)),
     };
     if let Err(error) = read {
-        let is_default = error.kind() == io::ErrorKind::NotFound && path.as_os_str() == DEFAULT_FILE;
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
         let failure = Failure::with_cause(format!("cannot read `{shown}`"), error);
-        return Err(if is_default { failure.hint("name a lab file, or write a first one with `topo init`") } else { failure });
+        return Err(match lab_name(path).filter(|_| is_missing) {
+            _ if is_missing && path.as_os_str() == DEFAULT_FILE => {
+                failure.hint("name a lab file, or write a first one with `topo init`")
+            }
+            Some(lab) => failure.hint(format!(
+                "this command wants the file of a lab, not its name; `topo show {lab}` writes one for a lab that exists"
+            )),
+            None => failure,
+        });
     }
     if bytes.len() as u64 > SIZE_LIMIT {
         return Err(Failure::new(format!("`{shown}` is larger than {} MiB", SIZE_LIMIT >> 20)));

@@ -16,6 +16,8 @@ use crate::resource::node::PartKey;
 
 /// The kernel's text for a kind of link that it does not have, and has no module for.
 const UNKNOWN_KIND: &str = "Unknown device type";
+/// The same for a queueing discipline.
+const UNKNOWN_QDISC: &str = "Specified qdisc kind is unknown";
 
 /// A hint, and the cause if the error hides it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,9 @@ pub fn find(error: &ApplyError, plan: &Plan) -> Option<Remedy> {
         Operation::CreateLink(_) if errno == Errno::EACCES => {
             Some(only("a port below 1024 needs CAP_NET_BIND_SERVICE, which this process does not have"))
         }
+        Operation::Put(_) if errno == Errno::ENOENT && error.source.message.as_deref() == Some(UNKNOWN_QDISC) => Some(only(
+            "load the kernel module `sch_netem` as root (`modprobe sch_netem`), or use a kernel with CONFIG_NET_SCH_NETEM",
+        )),
         // Nothing else of an object needs a permission that the namespace's administrator lacks (`ipv6_add_addr`, `fib6_nh_init`).
         Operation::Put(_) if errno == Errno::EACCES => Some(only(
             "IPv6 is disabled there: set the sysctl `ipv6.disable_ipv6: 0` of the interface in the lab file, or with sysctl(8)",

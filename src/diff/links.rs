@@ -28,6 +28,7 @@ impl Differ<'_> {
         for link in links {
             self.link(link);
         }
+        self.find_restarted();
         self.rewrite_down();
         self.rewrite_mtus();
         self.rewrite_references();
@@ -81,6 +82,42 @@ impl Differ<'_> {
         }
     }
 
+    /// Finds the live links that the kernel restarts because they join or leave a master that wants this, with the links on them that
+    /// follow their parents.
+    fn find_restarted(&mut self) {
+        let live = &self.live.state;
+        let master = |id: &LinkId, name: Option<LinkName>| name.map(|name| LinkId::new(&id.namespace, name));
+        let restarts = |link: Option<&Link>| link.is_some_and(|link| link.kind.restarts_ports());
+        if !live.links.values().chain(self.desired.links.values()).any(|link| restarts(Some(link))) {
+            return;
+        }
+        let mut pending: Vec<LinkId> = Vec::new();
+        for (id, link) in live.links.iter().filter(|(id, _)| !self.removed.contains_key(*id)) {
+            let desired = self.desired.link(id);
+            let kept = link.settings.master.filter(|_| link.external);
+            let wanted = desired.and_then(|desired| desired.settings.master).or(kept);
+            let [before, after] = [link.settings.master, wanted].map(|name| master(id, name));
+            let is_replaced = before.as_ref().is_some_and(|before| self.removed.contains_key(before));
+            if before == after && !is_replaced {
+                continue;
+            }
+            let leaves = restarts(before.as_ref().and_then(|master| live.link(master)));
+            if leaves || restarts(after.as_ref().and_then(|master| self.desired.link(master))) {
+                pending.push(id.clone());
+            }
+        }
+        if pending.is_empty() {
+            return;
+        }
+        let graph = self.live_links();
+        while let Some(id) = pending.pop() {
+            let follows = |upper: &LinkId| live.link(upper).is_some_and(|link| link.kind.follows_parent());
+            let uppers = graph.above(&id).filter(|(upper, relation)| *relation == Relation::Parent && follows(upper));
+            pending.extend(uppers.map(|(upper, _)| upper.clone()).filter(|upper| !self.removed.contains_key(upper)));
+            self.restarted.insert(id);
+        }
+    }
+
     /// Takes links with `up: false` down again that the kernel brings up with their parent. They lose what every link loses that is set down.
     fn rewrite_down(&mut self) {
         let comes_up = |change: &super::Change| match &change.subject {
@@ -89,8 +126,9 @@ impl Differ<'_> {
         };
         let desired_down = self.desired.links.iter().filter(|(_, link)| link.settings.up == Some(false));
         let affected = desired_down.filter(|(id, link)| {
-            let parent = link.kind.below(&id.namespace);
-            !self.is_created(id) && parent.is_some_and(|parent| self.change_of(&parent).is_some_and(comes_up))
+            let parent = link.kind.below(&id.namespace).filter(|_| !self.is_created(id));
+            let restarts = |parent: &LinkId| link.kind.follows_parent() && self.restarted.contains(parent);
+            parent.is_some_and(|parent| restarts(&parent) || self.change_of(&parent).is_some_and(comes_up))
         });
         let down = LinkSettings { up: Some(false), ..LinkSettings::default() };
         for id in affected.map(|(id, _)| id.clone()).collect::<Vec<_>>() {

@@ -6,6 +6,7 @@ use super::{Action, Differ, Subject};
 use crate::graph::Relation;
 use crate::name::{LinkId, NamespaceName};
 use crate::readiness::settles;
+use crate::resource::link::rules::Carrier;
 use crate::resource::link::{Link, MasterChange};
 use crate::resource::object::{LinkLoss, Losses};
 use crate::state::ResourceId;
@@ -16,8 +17,9 @@ impl Differ<'_> {
             let loss = if self.is_created(link) { LinkLoss::Replaced } else { LinkLoss::Deleted };
             (link.clone(), loss)
         });
+        let restarted = self.restarted.iter().map(|link| (link.clone(), LinkLoss::Restarted));
         let set_down = self.set_down.iter().map(|link| (link.clone(), LinkLoss::Down));
-        for (LinkId { namespace, name }, loss) in set_down.chain(gone).collect::<Vec<_>>() {
+        for (LinkId { namespace, name }, loss) in restarted.chain(set_down).chain(gone).collect::<Vec<_>>() {
             self.losses_in(&namespace).links.insert(name, loss);
         }
         for LinkId { namespace, name } in self.readdressed() {
@@ -71,7 +73,8 @@ impl Differ<'_> {
     /// Whether the link is there and stays, and the lab leaves it to choose the address of a port.
     fn chooses_mac(&self, master: &LinkId) -> bool {
         let stays = self.live.state.link(master).is_some() && !self.removed.contains_key(master);
-        stays && self.desired.link(master).is_some_and(|link| link.settings.mac.is_none())
+        let chooses = |link: &Link| link.kind.follows_ports_mac() && link.settings.mac.is_none();
+        stays && self.desired.link(master).is_some_and(chooses)
     }
 
     fn shares_mac(&self, upper: &LinkId, parent: &LinkId) -> bool {
@@ -82,7 +85,8 @@ impl Differ<'_> {
     /// Live links that lose their carrier with the other end of their pair, with their parent, or with the last of their ports.
     fn without_carrier(&self) -> BTreeSet<LinkId> {
         let leaving: HashSet<&LinkId> = self.leaving().collect();
-        let mut pending: Vec<LinkId> = self.set_down.iter().chain(leaving.iter().copied()).cloned().collect();
+        let down: HashSet<&LinkId> = self.set_down.iter().chain(&self.restarted).collect();
+        let mut pending: Vec<LinkId> = down.iter().chain(&leaving).map(|id| (*id).clone()).collect();
         let mut found = BTreeSet::new();
         if pending.is_empty() {
             return found;
@@ -99,14 +103,16 @@ impl Differ<'_> {
         // One that has none already, and gets none from the lab.
         let lacks_carrier = |port: &LinkId| is_down(port) || has_peer_down(port) || !settles(self.desired, self.live, port);
         while let Some(id) = pending.pop() {
-            let set_down = self.set_down.contains(&id);
+            let set_down = down.contains(&id);
             for (upper, relation) in graph.above(&id) {
                 let loses = match relation {
                     Relation::Peer => set_down,
                     Relation::Parent => set_down || found.contains(&id),
-                    Relation::Port => graph.ports(upper).all(|port| {
-                        leaving.contains(port) || found.contains(port) || self.set_down.contains(port) || lacks_carrier(port)
-                    }),
+                    Relation::Port => {
+                        let needs_ports = self.live.state.link(upper).is_some_and(|link| link.kind.carrier() == Carrier::Ports);
+                        let loses = |port: &LinkId| leaving.contains(port) || found.contains(port) || down.contains(port);
+                        needs_ports && graph.ports(upper).all(|port| loses(port) || lacks_carrier(port))
+                    }
                 };
                 if loses && found.insert(upper.clone()) {
                     pending.push(upper.clone());

@@ -22,6 +22,17 @@ impl Differ<'_> {
                 self.rewrite(id, &settings, "its ports change, and the kernel would adjust its mtu to them");
             }
         }
+        // The kernel computes the mtu of a tunnel anew when the route changes that its packets take.
+        for (id, link) in desired.links.iter().filter(|(_, link)| !link.external) {
+            let options = link.kind.mtu_by_route();
+            let Some(live) = live.state.link(id).filter(|_| !options.is_empty() && !self.is_created(id)) else { continue };
+            let changes = link.kind.compare(&live.kind).into_iter().flatten();
+            if changes.into_iter().any(|change| options.contains(&change.name)) {
+                let mtu = link.settings.mtu.or_else(|| link.kind.default_mtu(MtuAround::default()));
+                let settings = LinkSettings { mtu, ..LinkSettings::default() };
+                self.rewrite(id, &settings, "the kernel would take its mtu from the new route");
+            }
+        }
         // A link that follows its parent's mtu loses its own mtu whenever the parent's changes.
         for (id, link) in desired.links.iter().filter(|(_, link)| link.kind.follows_parents_mtu() && !link.external) {
             let Some(mtu) = link.settings.mtu.filter(|_| live.state.link(id).is_some() && !self.is_created(id)) else { continue };

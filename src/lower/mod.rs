@@ -3,6 +3,7 @@
 //!
 //! What the lab leaves open stays open here: the kernel's defaults are filled in when desired and live are compared.
 
+mod exclusive;
 mod ignore;
 mod interface;
 mod mtu;
@@ -83,6 +84,7 @@ fn work_out<'l>(lab: &'l LabFile, tables: &BTreeMap<String, u32>, wanted: bool, 
     port_options::settle(&mut table, problems);
     parent::check(&mut table, &upper, problems);
     let (sysctls, ipv6) = sysctl::lower(&table, problems);
+    exclusive::check(&table, &sysctls, problems);
     let ignore = ignore::lower(&table, problems);
     let objects = objects::lower(&table, tables, &ipv6, &ignore, wanted, problems);
     segment::check(&table, &sysctls, problems);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::interface::{Namespace, Table};
+use super::interface::{Namespace, Table, link_path};
 use super::parent::known;
 use super::sysctl::Ipv6;
 use crate::name::{LinkName, NamespaceName};
@@ -39,7 +39,11 @@ pub(super) fn lower(
 ) -> Tables<Listed> {
     let mut listed = Tables::default();
     for namespace in table.values() {
-        let interfaces = namespace.interfaces.values().map(|interface| (interface.id.name, interface.seen(ipv6, ignore)));
+        let interfaces = namespace.interfaces.values().map(|interface| {
+            let master = interface.link.settings.master.and_then(|master| namespace.interfaces.get(&master));
+            let vrf = [Some(interface), master].into_iter().flatten().find_map(|link| link.link.kind.routing_table());
+            (interface.id.name, interface.seen(vrf, ipv6, ignore))
+        });
         let site = Site {
             namespace: &namespace.name,
             owned: namespace.is_owned(),
@@ -97,20 +101,26 @@ fn items<'a, O: Lists>(namespace: &'a Namespace<'_>) -> Vec<Item<'a, O::Spec>> {
         let name = interface.id.name;
         add(List::Interface(name), interface.section.map_or(&[], O::in_interface));
         add(List::Endpoint(name), interface.long().map_or(&[], O::in_endpoint));
+        if let Some(end) = &interface.end {
+            add(List::Link(name, end.position), O::in_link(end.spec));
+        }
     }
     items
 }
 
 impl super::interface::Interface<'_> {
-    fn seen(&self, ipv6: &Ipv6, ignore: &Ignore) -> Interface {
+    fn seen(&self, vrf: Option<u32>, ipv6: &Ipv6, ignore: &Ignore) -> Interface {
+        let automatic = self.link.kind.has_automatic_inet6();
         Interface {
             id: self.id.clone(),
             up: self.is_up(),
+            vrf,
             shared: self.is_shared() || ignore.includes(&self.id.namespace, Address::LIST, [self.id.name]),
             mtu: self.link.settings.mtu,
             mac: self.link.settings.mac,
             without_ipv6: ipv6.disabled.contains(&self.id),
-            generates_link_local: !self.id.name.is_loopback() && self.is_up() && ipv6.generates_link_local(&self.id),
+            generates_link_local: automatic && !self.id.name.is_loopback() && self.is_up() && ipv6.generates_link_local(&self.id),
+            joins_groups: automatic,
             addresses: Vec::new(),
         }
     }
@@ -121,6 +131,10 @@ impl Places for Namespace<'_> {
         let owner = match of {
             List::Namespace => self.path(),
             List::Interface(link) => self.path().then("interfaces").then(link),
+            List::Link(link, _) => match self.interfaces.get(&link).and_then(|interface| interface.end.as_ref()) {
+                Some(end) => link_path(end.link),
+                None => self.path().then("interfaces").then(link),
+            },
             List::Endpoint(link) => match self.interfaces.get(&link).and_then(|interface| interface.end.as_ref()) {
                 Some(end) => end.path(),
                 None => self.path().then("interfaces").then(link),

@@ -96,13 +96,13 @@ fn check(table: &Table<'_>, interface: &Interface<'_>, path: &Path, mut port: Po
     Some(port)
 }
 
-/// What tells which interfaces of a namespace are ports: the interfaces, the bridges among them, and the ports of these.
+/// What tells which interfaces of a namespace are ports: the interfaces, the masters among them, and their ports.
 fn lists_of_ports(table: &Table<'_>, namespace: &NamespaceName) -> Vec<Subtree> {
     let interfaces = table.get(namespace).into_iter().flat_map(|namespace| namespace.interfaces.values());
     let masters = interfaces.filter(|interface| interface.link.kind.takes_ports());
     let path = super::interface::namespace_path(namespace).then("interfaces");
-    let bridges = Subtree { levels: 2, ..options_of_each(path, &["bridge"]) };
-    masters.map(|master| master.option_part("ports")).chain([bridges, link_ends()]).collect()
+    let kinds = Subtree { levels: 2, ..options_of_each(path, Port::MASTERS) };
+    masters.map(|master| master.option_part("ports")).chain([kinds, link_ends()]).collect()
 }
 
 fn check_reference(

@@ -160,7 +160,7 @@ impl<'t, 'l> Interfaces<'t, 'l> {
             Segment::Tagged { protocol, id } => Some(Key::Tag(below()?, protocol, id)),
             Segment::Tunnel { id, port, remote } if remote.is_multicast() => Some(Key::Group(below()?, id, port, remote)),
             Segment::Tunnel { id, port, remote } => {
-                let mut ends = [interface.link.kind.underlay()?, (*self.owners().get(&remote)?)?];
+                let mut ends = [interface.link.kind.underlay_in(&interface.id.namespace)?, (*self.owners().get(&remote)?)?];
                 ends.sort_unstable();
                 Some(Key::Tunnel(ends, id, port))
             }

@@ -7,13 +7,15 @@ use super::interface::{Interface, Namespace, Table, all, find};
 use crate::name::{LinkName, escape};
 use crate::resource::link::kind::with_article;
 use crate::resource::link::rules::MtuAround;
-use crate::resource::link::{LEAST_MTU, LinkSettings, for_each_setting};
+use crate::resource::link::{LEAST_MTU, LinkSettings, Queues, for_each_setting};
 use crate::value::Mac;
 use crate::yaml::Path;
 use crate::yaml::problem::Problems;
 
 /// Largest mtu of any link but `lo`.
 const MOST_MTU: u32 = 65535;
+/// The keys of queues.
+const QUEUES: [&str; 2] = ["numtxqueues", "numrxqueues"];
 /// Most queues of a link.
 const MOST_QUEUES: u32 = 4096;
 /// Longest further name, in bytes (ALTIFNAMSIZ less its terminating zero).
@@ -80,7 +82,7 @@ pub(super) fn settle(table: &mut Table<'_>, problems: &mut Problems) {
             check_mac(interface, problems);
             check_arp(interface, problems);
             check_kind(interface, problems);
-            check_queues(interface, problems);
+            settle_queues(interface, problems);
         }
         check_altnames(namespace, problems);
     }
@@ -115,10 +117,11 @@ fn join(interface: &mut Interface<'_>, problems: &mut Problems) {
 fn check_mtu(interface: &Interface<'_>, problems: &mut Problems) {
     // A loopback is born with more than any other link can be given.
     let most = interface.link.kind.default_mtu(MtuAround::default()).map_or(MOST_MTU, |default| default.max(MOST_MTU));
+    let least = LEAST_MTU.max(*interface.link.kind.mtu_limits().start());
     if let Some(mtu) = interface.link.settings.mtu
-        && !(LEAST_MTU..=most).contains(&mtu)
+        && !(least..=most).contains(&mtu)
     {
-        let message = format!("mtu {mtu} is out of range ({LEAST_MTU} to {most})");
+        let message = format!("mtu {mtu} is out of range ({least} to {most})");
         problems.error(interface.setting_path("mtu"), message);
     }
 }
@@ -188,15 +191,38 @@ fn unusable_altname(name: &str) -> Option<String> {
     }
 }
 
-/// The queues of a link, at its first end.
-fn check_queues(interface: &Interface<'_>, problems: &mut Problems) {
-    let Some(end) = interface.end.as_ref().filter(|end| end.position == 0) else { return };
-    for (key, count) in [("numtxqueues", end.spec.numtxqueues), ("numrxqueues", end.spec.numrxqueues)] {
-        if let Some(count) = count
-            && !(1..=MOST_QUEUES).contains(&count)
-        {
-            let path = super::interface::link_path(end.link).then(key);
-            problems.error(path, format!("`{key}` {count} is out of range (1 to {MOST_QUEUES})"));
+/// Checks the queues of a link, at its first end, and those of another interface, which are its own.
+fn settle_queues(interface: &mut Interface<'_>, problems: &mut Problems) {
+    if let Some(end) = interface.end.as_ref().filter(|end| end.position == 0) {
+        let path = super::interface::link_path(end.link);
+        check_queues([end.spec.numtxqueues, end.spec.numrxqueues], &path, problems);
+    }
+    let own = interface.section.map_or([None; 2], |section| [section.numtxqueues, section.numrxqueues]);
+    let path = interface.section_path();
+    check_queues(own, &path, problems);
+    let (is_end, link) = (interface.end.is_some(), &mut interface.link);
+    if is_end || link.external || link.kind.is_loopback() {
+        for (key, _) in QUEUES.into_iter().zip(own).filter(|(_, count)| count.is_some()) {
+            let (message, hint) = match is_end {
+                true => {
+                    (format!("`{key}` of `{}` is that of its link", interface.id), "set it under `links`, for both endpoints")
+                }
+                false => (format!("`{key}` of `{}` is fixed, because it exists already", interface.id), "remove it"),
+            };
+            problems.error(path.clone().then(key), message).hint(hint);
+        }
+    } else if own.iter().any(Option::is_some) {
+        let default = link.kind.default_queues().unwrap_or(Queues::ONE);
+        let [transmit, receive] = own;
+        link.queues =
+            Some(Queues { transmit: transmit.unwrap_or(default.transmit), receive: receive.unwrap_or(default.receive) });
+    }
+}
+
+fn check_queues(counts: [Option<u32>; 2], path: &Path, problems: &mut Problems) {
+    for (key, count) in QUEUES.into_iter().zip(counts) {
+        if let Some(count) = count.filter(|count| !(1..=MOST_QUEUES).contains(count)) {
+            problems.error(path.clone().then(key), format!("`{key}` {count} is out of range (1 to {MOST_QUEUES})"));
         }
     }
 }

@@ -57,7 +57,7 @@ fn check_identities(upper: &[&Interface<'_>], problems: &mut Problems) {
     for interface in upper {
         let kind = &interface.link.kind;
         let Some(identity) = kind.identity() else { continue };
-        let (circle, place) = match (identity.among, parent(interface), kind.underlay()) {
+        let (circle, place) = match (identity.among, parent(interface), kind.underlay_in(&interface.id.namespace)) {
             (Among::Siblings, Some(parent), _) => ((kind.name(), Some(parent.clone()), None), parent.to_string()),
             (Among::Underlay, _, Some(underlay)) => ((kind.name(), None, Some(underlay)), underlay.to_string()),
             // What it refers to does not exist, which is an error of its own.
@@ -78,34 +78,47 @@ fn check_identities(upper: &[&Interface<'_>], problems: &mut Problems) {
 /// Tunnels that receive on one UDP port must agree in what the kernel keeps with the socket.
 fn check_sockets(upper: &[&Interface<'_>], problems: &mut Problems) {
     let mut seen: BTreeMap<(&NamespaceName, u16, usize), &Interface<'_>> = BTreeMap::new();
-    for interface in upper.iter().filter(|interface| interface.is_up()) {
+    let is_checked = |interface: &Interface<'_>| interface.link.kind.socket().is_some_and(|socket| socket.at_creation);
+    for interface in upper.iter().filter(|interface| interface.is_up() || is_checked(interface)) {
         let kind = &interface.link.kind;
-        let (Some(socket), Some(underlay)) = (kind.socket(), kind.underlay()) else { continue };
+        let (Some(socket), Some(underlay)) = (kind.socket(), kind.underlay_in(&interface.id.namespace)) else { continue };
         let firsts = [0, 1].into_iter().filter(|family| socket.families[*family]);
         let firsts = firsts.map(|family| *seen.entry((underlay, socket.port, family)).or_insert(interface));
         let differs = firsts.collect::<Vec<_>>().into_iter().find_map(|first| {
             let other = first.link.kind.socket()?;
+            if first.link.kind.name() != kind.name() {
+                return (first.is_up() && interface.is_up()).then_some((first, "port"));
+            }
             let pairs = socket.flags.iter().zip(&other.flags);
             let (flag, _) = pairs.into_iter().find(|(one, other)| one != other)?.0;
             Some((first, *flag))
         });
         if let Some((first, flag)) = differs {
             let (id, port) = (&interface.id, socket.port);
-            let message = format!("`{}` and `{id}` receive on UDP port {port} in `{underlay}`, but differ in `{flag}`", first.id);
+            let receive = format!("`{}` and `{id}` receive on UDP port {port} in `{underlay}`, but", first.id);
+            let message = match first.link.kind.name() {
+                other if other == kind.name() => format!("{receive} differ in `{flag}`"),
+                other => format!("{receive} one is {} and one {}", with_article(other), with_article(kind.name())),
+            };
             let problem = problems.error(interface.kind_path(flag), message);
-            problem.also(first.kind_path(flag), "the other one").hint("set the same for both, or another `port` for one of them");
+            problem.also(first.kind_path(flag), "the other one");
+            problem.hint(match flag {
+                "port" => "use another `port` for one of them",
+                _ => "set the same for both, or another `port` for one of them",
+            });
             problem.needs_all([*interface, first].map(|link| options(link.kind_root(), socket.options)));
         }
     }
 }
 
-/// The siblings of the same kind as `interface`, without it.
+/// The siblings with the same receive handler as `interface`, without it.
 fn others<'t, 'l>(siblings: &[&'t Interface<'l>], interface: &Interface<'_>) -> Vec<&'t Interface<'l>> {
-    let same = |other: &&&Interface<'_>| other.link.kind.name() == interface.link.kind.name() && other.id != interface.id;
+    let handler = |interface: &Interface<'_>| interface.link.kind.receive_handler();
+    let same = |other: &&&Interface<'_>| handler(other) == handler(interface) && other.id != interface.id;
     siblings.iter().filter(same).copied().collect()
 }
 
-/// Reports, once for a parent, a link that must be the only one of its kind there.
+/// Reports, once for a parent, a link that must be the only one of its driver there.
 fn check_sole(parent: &LinkId, siblings: &[&Interface<'_>], problems: &mut Problems) {
     for interface in siblings {
         let Some(sole) = interface.link.kind.sole() else { continue };

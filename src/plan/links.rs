@@ -185,14 +185,15 @@ impl Context<'_> {
     ///
     /// A master whose mtu the lab sets is created with a different mtu: the kernel stops adjusting the mtu to the ports only when a
     /// later message changes it. A master without an explicit mtu, and an upper link of a master, are created with the mtu that they
-    /// will have once the ports have joined.
+    /// will have once the ports have joined. A tunnel is always created with an mtu, because the kernel's would depend on routes.
     fn initial(&self, id: &LinkId, link: &Link) -> Link {
         let mut initial = link.clone();
         let parent = link.kind.below(&id.namespace);
-        let on_master = parent.and_then(|parent| self.desired.link(&parent)).is_some_and(|parent| parent.kind.takes_ports());
+        let on_master =
+            parent.and_then(|parent| self.desired.link(&parent)).is_some_and(|parent| parent.kind.follows_ports_mtu());
         match explicit_mtu(link) {
             Some(mtu) => initial.settings.mtu = Some(different_mtu(mtu)),
-            None if link.kind.takes_ports() || on_master => {
+            None if link.kind.follows_ports_mtu() || on_master || !link.kind.mtu_by_route().is_empty() => {
                 initial.settings.mtu = link.settings.mtu.or_else(|| self.inheritance.inherited(id, link).mtu);
             }
             None => {}

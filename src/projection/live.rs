@@ -173,7 +173,7 @@ fn inexpressible(state: &State, id: &LinkId, link: &Link) -> Option<String> {
         kind => {
             let is_foreign = |underlay: &NamespaceName| !underlay.is_host() && !state.namespaces.contains(underlay);
             let parent = parent.filter(is_missing).map(|parent| format!("its parent `{parent}` is left out"));
-            let underlay = || kind.underlay().is_none_or(is_foreign);
+            let underlay = || kind.underlay_in(&id.namespace).is_none_or(is_foreign);
             parent.or_else(|| (kind.has_underlay() && underlay()).then(|| "its underlay is not in the lab".to_owned()))
         }
     }

@@ -208,7 +208,7 @@ fn take_kind(link: &mut Link, live: &Link) {
     if let Some(slot) = link.kind.parent_slot() {
         *slot = live.kind.parent().cloned();
     }
-    if link.queues.zip(live.queues).is_some_and(|(wanted, queues)| wanted != queues) {
+    if link.wanted_queues().zip(live.queues).is_some_and(|(wanted, queues)| wanted != queues) {
         link.queues = live.queues;
     }
 }

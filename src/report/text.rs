@@ -208,6 +208,7 @@ fn value(value: &Value) -> Cow<'_, str> {
         Value::String(text) => escape(text),
         Value::Array(list) if list.is_empty() => "none".into(),
         Value::Array(list) => format!("[{}]", list.iter().map(self::value).collect::<Vec<_>>().join(", ")).into(),
+        Value::Object(members) if members.is_empty() => "none".into(),
         Value::Object(members) => {
             let members: Vec<_> = members.iter().map(|(name, member)| format!("{name}: {}", self::value(member))).collect();
             format!("{{ {} }}", members.join(", ")).into()

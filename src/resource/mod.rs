@@ -9,6 +9,7 @@ pub mod neighbor;
 pub mod node;
 pub mod object;
 pub mod option;
+pub mod qdisc;
 pub mod route;
 pub mod rule;
 pub mod sysctl;

@@ -46,6 +46,8 @@ macro_rules! for_each_object {
             interface {
                 /// Addresses, in the order in which they are added.
                 addresses => Address($crate::resource::address::Address),
+                /// What interfaces do to the packets that they send: their root qdiscs.
+                impair => Qdisc($crate::resource::qdisc::Qdisc),
             }
             namespace {
                 /// Routes of both families.

@@ -7,7 +7,9 @@
 mod codec;
 mod sample;
 
-pub use codec::{Be16, Be32, Centiseconds, Centiseconds64, Codec, Flag, HardwareAddress, Inet, Inet6, Seconds, U8, U16, U32};
+pub use codec::{
+    Be16, Be32, Centiseconds, Centiseconds64, Codec, Flag, HardwareAddress, I32, Inet, Inet6, Seconds, U8, U16, U32,
+};
 pub use sample::{Sample, samples_of};
 
 use netlink_packet_core::{DecodeError, DefaultNla, Emitable};
@@ -100,6 +102,12 @@ pub trait OptionTable: Clone + Default + 'static {
         let _ = (attribute, bytes);
     }
 
+    /// Adds to these changed options what the kernel or iproute2 needs beside them to make the live object the desired one,
+    /// and notes what their messages need of it.
+    fn complete_change(&mut self, desired: &Self, live: &Self) {
+        let _ = (desired, live);
+    }
+
     /// Returns whether the kernel temporarily reports another value than that of the option.
     fn conceals(&self, option: &str) -> bool {
         let _ = option;
@@ -114,11 +122,6 @@ pub trait OptionTable: Clone + Default + 'static {
         let _ = from;
     }
 
-    /// Notes what the messages of these changed options need of the live object.
-    fn note_live(&mut self, live: &Self) {
-        let _ = live;
-    }
-
     /// Returns whether messages and commands of their own set the option.
     fn is_set_apart(option: &str) -> bool {
         let _ = option;
@@ -127,6 +130,11 @@ pub trait OptionTable: Clone + Default + 'static {
 
     /// Returns the options that commands for a new object contain even with the kernel's default.
     fn always_said(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the options that messages for a new object always contain, but commands only with another value than the kernel's default.
+    fn unsaid_defaults(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -163,7 +171,14 @@ pub fn say<T: OptionTable>(options: &T) -> Vec<Said> {
 pub fn say_new<T: OptionTable>(options: &T) -> Vec<Said> {
     let mut new = special(options);
     take(&mut new, &complete(options), options.always_said());
-    say(&new)
+    let default = show(&complete(&T::default()));
+    let is_unsaid = |(name, value, _): &Said| {
+        let is_default = || default.iter().any(|(other, default)| other == name && said(default) == *value);
+        options.unsaid_defaults().contains(name) && is_default()
+    };
+    let mut said = say(&new);
+    said.retain(|said| !is_unsaid(said));
+    said
 }
 
 /// Encodes all options that are set.
@@ -290,7 +305,7 @@ pub fn difference<T: OptionTable>(desired: &T, live: &T) -> T {
             (row.take)(&mut only, &wanted);
         }
     }
-    only.note_live(live);
+    only.complete_change(&wanted, live);
     only
 }
 

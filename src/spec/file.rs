@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use super::single::Single;
 use crate::name::{LabName, LinkId, LinkName, NamespaceName};
 use crate::resource::address::AddressSpec;
 use crate::resource::ignore::Ignored;
@@ -18,6 +19,7 @@ use crate::resource::node::limits::LimitsSpec;
 use crate::resource::node::process::{ProcessName, ProcessSpec};
 use crate::resource::node::time::TimeSpec;
 use crate::resource::object::{Object, for_each_object};
+use crate::resource::qdisc::Impairment;
 use crate::value::Mac;
 use crate::value_schema::{AlternativeName, value_schema};
 use crate::{scalar, string_or_map};
@@ -34,6 +36,12 @@ impl<T> Unset for Option<T> {
 }
 
 impl<T> Unset for Vec<T> {
+    fn is_unset(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<T> Unset for Single<T> {
     fn is_unset(&self) -> bool {
         self.is_empty()
     }
@@ -154,8 +162,24 @@ pub trait Listed: Object {
         let _ = endpoint;
         &[]
     }
+    /// Its list in a link, for both ends.
+    fn in_link(link: &LinkSpec) -> &[Self::Spec] {
+        let _ = link;
+        &[]
+    }
     /// Adds an object to its list in a namespace, or in the interface `link` of it.
     fn add(namespace: &mut NamespaceSpec, link: Option<LinkName>, spec: Self::Spec);
+}
+
+/// The list of a link: most interfaces' lists have none.
+macro_rules! list_of_link {
+    (impair $link:ident) => {
+        &$link.impair
+    };
+    ($list:ident $link:ident) => {{
+        let _ = $link;
+        &[]
+    }};
 }
 
 macro_rules! list_in_interfaces {
@@ -170,6 +194,9 @@ macro_rules! list_in_interfaces {
                 }
                 fn in_endpoint(endpoint: &LongEndpoint) -> &[Self::Spec] {
                     &endpoint.$list
+                }
+                fn in_link(link: &LinkSpec) -> &[Self::Spec] {
+                    list_of_link!($list link)
                 }
                 fn add(namespace: &mut NamespaceSpec, link: Option<LinkName>, spec: Self::Spec) {
                     if let Some(link) = link {
@@ -193,6 +220,8 @@ macro_rules! with_interface_keys {
             { $($head)* }
             /// Addresses, in the order in which they are added.
             addresses: Vec<AddressSpec>,
+            /// What it does to the packets that it sends: delay, loss, rate and more, tc-netem(8).
+            impair: Single<Impairment>,
             $($(#[$doc])* $field: Option<$type>,)+
             /// Alternative names, 1 to 127 bytes each (IFLA_ALT_IFNAME).
             #[schemars(with = "Option<Vec<AlternativeName>>")]
@@ -228,6 +257,16 @@ macro_rules! define_interface {
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub external: Option<bool>,
             $($(#[$doc])* #[serde(skip_serializing_if = "Unset::is_unset")] pub $field: $type,)+
+            /// Transmit queues: 1 to 4096, default 1. A change replaces the interface. Both endpoints of a link have that of the link
+            /// (IFLA_NUM_TX_QUEUES).
+            #[schemars(range(min = 1, max = 4096))]
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub numtxqueues: Option<u32>,
+            /// Receive queues: 1 to 4096, default 1. A change replaces the interface. Both endpoints of a link have that of the link
+            /// (IFLA_NUM_RX_QUEUES).
+            #[schemars(range(min = 1, max = 4096))]
+            #[serde(skip_serializing_if = "Unset::is_unset")]
+            pub numrxqueues: Option<u32>,
         }
 
         impl InterfaceSpec {
@@ -324,6 +363,10 @@ macro_rules! define_link {
             #[schemars(range(min = 1, max = 4096))]
             #[serde(skip_serializing_if = "Unset::is_unset")]
             pub numrxqueues: Option<u32>,
+            /// What each endpoint does to the packets that it sends, unless it has an `impair` of its own: delay, loss, rate and more,
+            /// tc-netem(8).
+            #[serde(default, skip_serializing_if = "Unset::is_unset")]
+            pub impair: Single<Impairment>,
         }
     };
 }

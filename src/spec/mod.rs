@@ -7,6 +7,7 @@ pub mod decode;
 pub mod file;
 pub mod prescan;
 pub mod schema;
+pub mod single;
 
 pub use file::LabFile;
 

@@ -1,6 +1,6 @@
 //! Parses YAML text into a [`Document`]. Resolves aliases and merge keys, and enforces limits.
 //!
-//! The limits are 16 MiB of text, 64 levels, 750,000 nodes (each use of an alias counts), 10,000 anchors and 16,000 namespaces. They
+//! The limits are 16 MiB of text, 64 levels, 720,000 nodes (each use of an alias counts), 10,000 anchors and 16,000 namespaces. They
 //! are checked during parsing and before nodes are copied, so a small file cannot cause large memory use.
 
 mod builder;
@@ -18,7 +18,7 @@ pub const TEXT_LIMIT: usize = 16 << 20;
 /// The maximum nesting depth of lists and maps.
 pub const DEPTH_LIMIT: usize = 64;
 /// The maximum number of nodes. An alias counts as many as its anchor.
-pub const NODE_LIMIT: usize = 750_000;
+pub const NODE_LIMIT: usize = 720_000;
 /// The maximum number of anchors. All of them are kept until the end.
 pub const ANCHOR_LIMIT: usize = 10_000;
 /// The maximum number of namespaces. Few machines allow as many (user.max_net_namespaces), and the diagnostics for as many invalid

@@ -32,6 +32,7 @@ pub struct Lab {
     spaces: BTreeMap<u8, Space>,
     wires: BTreeMap<u8, Wire>,
     bridges: BTreeMap<u8, Bridge>,
+    vrfs: BTreeMap<u8, Vrf>,
     dummies: BTreeMap<u8, Dummy>,
     uppers: BTreeMap<u8, Upper>,
     external: Option<External>,
@@ -78,6 +79,8 @@ struct End {
     inet6: Vec<u8>,
     rp_filter: Option<u8>,
     forwarding: Option<bool>,
+    /// What it does to packets: the number of one of a few impairments.
+    impair: Option<usize>,
     /// Its options as a port of a bridge, if it is one.
     port_options: Options,
 }
@@ -90,6 +93,17 @@ struct Bridge {
     inet6: Option<u8>,
     options: Options,
     mtu: Option<u32>,
+    down: bool,
+}
+
+/// A VRF, which takes ends of pairs that are no ports yet.
+#[derive(Debug, Clone, PartialEq)]
+struct Vrf {
+    space: u8,
+    table: u8,
+    ports: BTreeSet<u8>,
+    inet: Option<u8>,
+    inet6: Option<u8>,
     down: bool,
 }
 
@@ -283,8 +297,9 @@ fn space() -> impl Strategy<Value = Space> {
 
 fn end() -> impl Strategy<Value = End> {
     let settings = (down(), rarely(0..4_u8), rarely(0..3000_u32), mtu(), rarely(0..8_u8));
-    (space_number(), settings, hosts(), hosts(), rarely(0..3_u8), rarely(any::<bool>()), options()).prop_map(
-        |(space, (down, altname, queue, mtu, mac), inet, inet6, rp_filter, forwarding, port_options)| End {
+    let sysctls = (rarely(0..3_u8), rarely(any::<bool>()));
+    (space_number(), settings, hosts(), hosts(), sysctls, rarely(0..write::IMPAIRMENTS.len()), options()).prop_map(
+        |(space, (down, altname, queue, mtu, mac), inet, inet6, (rp_filter, forwarding), impair, port_options)| End {
             space,
             down,
             altname,
@@ -295,6 +310,7 @@ fn end() -> impl Strategy<Value = End> {
             inet6,
             rp_filter,
             forwarding,
+            impair,
             port_options,
         },
     )
@@ -309,6 +325,12 @@ fn bridge() -> impl Strategy<Value = Bridge> {
     let address = || of(1..9_u8);
     (space_number(), ports, address(), address(), options(), mtu(), down())
         .prop_map(|(space, ports, inet, inet6, options, mtu, down)| Bridge { space, ports, inet, inet6, options, mtu, down })
+}
+
+fn vrf() -> impl Strategy<Value = Vrf> {
+    let address = || rarely(1..9_u8);
+    (space_number(), 0..3_u8, btree_set(0..2 * WIRES, 0..5), address(), address(), down())
+        .prop_map(|(space, table, ports, inet, inet6, down)| Vrf { space, table, ports, inet, inet6, down })
 }
 
 /// At most a few options.
@@ -408,13 +430,14 @@ fn neighbor() -> impl Strategy<Value = NeighborPart> {
 /// A random lab.
 pub fn lab() -> impl Strategy<Value = Lab> {
     let links = (btree_map(0..WIRES, wire(), 0..6), btree_map(0..FEW, bridge(), 0..3), btree_map(0..FEW, dummy(), 0..3));
-    let uppers = btree_map(0..UPPERS, upper(), 0..8);
+    let uppers = (btree_map(0..UPPERS, upper(), 0..8), btree_map(0..FEW, vrf(), 0..3));
     let routes = (btree_map(0..8_u8, route(), 0..6), btree_map(0..8_u8, rule(), 0..6), btree_map(0..8_u8, neighbor(), 0..6));
     (btree_map(space_below_host(), space(), 0..6), links, uppers, of(external()), routes).prop_map(
-        |(spaces, (wires, bridges, dummies), uppers, external, (routes, rules, neighbors))| Lab {
+        |(spaces, (wires, bridges, dummies), (uppers, vrfs), external, (routes, rules, neighbors))| Lab {
             spaces,
             wires,
             bridges,
+            vrfs,
             dummies,
             uppers,
             external,

@@ -11,6 +11,11 @@ fn a_plan_says_what_there_is_to_do_by_its_exit_status() {
         topo(&["plan", &file]).ok();
         apply(&file);
         topo(&["plan", "--detailed-exitcode", &file]).exits(0).says("No changes. The network matches the lab.");
+        topo(&["plan", "--exit-code", &file]).exits(0);
+        topo(&["diff", "--detailed-exitcode", &file]).exits(0);
+        topo(&["apply", "quickstart"])
+            .exits(1)
+            .says("this command wants the file of a lab, not its name; `topo show quickstart`");
     });
 }
 

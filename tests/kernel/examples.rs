@@ -5,6 +5,7 @@ use super::harness::{
     Feature, apply, assert_no_changes, destroy, eventually, example, in_namespaces, ip, needs, needs_programs, ping_fails,
     ping_ok, settled_fingerprint, sh, text, topo, with_users,
 };
+use super::impair::tc;
 use super::limits::has_control_groups;
 
 /// Applies an example, looks, applies it again, and destroys it.
@@ -27,6 +28,8 @@ fn every_example_has_a_test() {
         "dhcp",
         "dhcp-client",
         "dual-stack",
+        "geneve",
+        "impaired-wan",
         "import",
         "ipvlan",
         "leaf-spine",
@@ -40,6 +43,7 @@ fn every_example_has_a_test() {
         "router",
         "star-100",
         "vlan-trunk",
+        "vrf",
         "web",
     ];
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -118,6 +122,22 @@ fn macvlan() {
 }
 
 #[test]
+fn impaired_wan() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Netem, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("impaired-wan", || {
+            for to in ["10.2.0.10", "2001:db8:2::10"] {
+                ping_ok("office1", to);
+            }
+            let options = &tc("wan2", "line")["options"];
+            assert_eq!((&options["delay"]["delay"], &options["rate"]["rate"]), (&0.02.into(), &1_250_000.into()));
+        });
+    });
+}
+
+#[test]
 fn ipvlan() {
     in_namespaces(|| {
         if !needs(&[Feature::Ipvlan, Feature::Ipv6]) {
@@ -133,6 +153,45 @@ fn ipvlan() {
             let mac = |namespace: &str, link: &str| ip(&["-n", namespace, "link", "show", link])[0]["address"].clone();
             assert_eq!(mac("ns0", "ipvlan0"), mac("machine", "eth0"));
             assert_eq!(ip(&["-n", "ns0", "link", "show", "ipvlan0"])[0]["linkinfo"]["info_data"]["mode"], "l2");
+        });
+    });
+}
+
+#[test]
+fn geneve() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Geneve, Feature::Bridge, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("geneve", || {
+            ping_ok("pc1", "10.0.0.2");
+            ping_ok("pc2", "2001:db8::1");
+            sh("ip netns exec pc1 ping -n -c 1 -W 5 -M do -s 1422 10.0.0.2");
+            // What is not of the LAN takes another way.
+            ping_ok("edge1", "203.0.113.2");
+            ping_fails("pc1", "203.0.113.2");
+            let options = ip(&["-n", "edge1", "link", "show", "gnv0"])[0]["linkinfo"]["info_data"].clone();
+            assert_eq!((&options["id"], &options["remote"]), (&42.into(), &"203.0.113.2".into()));
+        });
+    });
+}
+
+#[test]
+fn vrf() {
+    in_namespaces(|| {
+        if !needs(&[Feature::Vrf, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("vrf", || {
+            for to in ["10.0.2.10", "2001:db8:2::10"] {
+                ping_ok("red-a", to);
+                ping_ok("blue-a", to);
+            }
+            for to in ["10.0.3.10", "2001:db8:3::10"] {
+                ping_ok("blue-a", to);
+                ping_fails("red-a", to);
+            }
+            sh("ip netns exec router ping -I red -c 1 -W 5 10.0.1.10");
         });
     });
 }

@@ -181,6 +181,8 @@ fn every_kind_and_object_is_exported() {
         let labs = labs.filter(|(_, text)| !unknown.iter().any(|word| text.contains(word)) && !text.contains("namespaces: {}"));
         // What no namespace is connected to is exported by name.
         let labs = labs.filter(|(title, _)| *title != "bridge_port, An external interface is a port of the bridge");
+        // What one is connected to becomes the lab's.
+        let labs = labs.filter(|(_, text)| !text.contains("host:eth0"));
         // Under emulation, each lab takes seconds.
         let share = if std::env::var_os("TOPO_ROUNDS").is_some() { 8 } else { 1 };
         let mut wrong = Vec::new();

@@ -18,7 +18,7 @@ pub(super) fn lives_and_dies(yaml: &str, look: impl FnOnce()) {
 }
 
 /// The options that `ip -d link` shows of an interface.
-fn options(namespace: &str, link: &str) -> serde_json::Value {
+pub(super) fn options(namespace: &str, link: &str) -> serde_json::Value {
     ip(&["-n", namespace, "link", "show", link])[0]["linkinfo"]["info_data"].clone()
 }
 

@@ -41,12 +41,17 @@ pub fn unknown_words() -> Vec<&'static str> {
     let words = [
         (Feature::BridgeVlanFiltering, "vlan_filtering"),
         (Feature::Dummy, "dummy:"),
+        (Feature::Geneve, "geneve:"),
+        (Feature::Ifb, "ifb:"),
         (Feature::Ipvlan, "ipvlan:"),
         (Feature::Ipvtap, "ipvtap:"),
+        (Feature::Macvtap, "macvtap:"),
+        (Feature::Netem, "impair:"),
         (Feature::Vlan, "vlan:"),
+        (Feature::Vrf, "vrf:"),
     ];
-    /// Options of ports of bridges that came with Linux 6.2 to 6.6.
-    const LATE: [&str; 4] = ["mab:", "mcast_max_groups:", "neigh_vlan_suppress:", "backup_nhid:"];
+    /// Options that came with Linux 6.2 to 6.6, most of them of ports of bridges.
+    const LATE: [&str; 5] = ["mab:", "mcast_max_groups:", "neigh_vlan_suppress:", "backup_nhid:", "bclim:"];
     let late = LATE.into_iter().filter(|_| !kernel_at_least(6, 6));
     words.into_iter().filter(|(feature, _)| lacks(*feature)).map(|(_, word)| word).chain(late).collect()
 }

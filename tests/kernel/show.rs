@@ -73,6 +73,8 @@ examples! {
     blog_is_recreated: "blog" [Bridge]
     bridge_ports_are_recreated: "bridge-ports" [Bridge, Ipv6]
     dual_stack_is_recreated: "dual-stack" [Ipv6]
+    geneve_is_recreated: "geneve" [Geneve, Bridge, Ipv6]
+    impaired_wan_is_recreated: "impaired-wan" [Netem, Ipv6]
     ipvlan_is_recreated: "ipvlan" [Ipvlan, Ipv6]
     leaf_spine_is_recreated: "leaf-spine" [Multipath]
     macvlan_is_recreated: "macvlan" [Macvlan]
@@ -83,6 +85,7 @@ examples! {
     router_is_recreated: "router" [Bridge]
     star_100_is_recreated: "star-100" [Bridge]
     vlan_trunk_is_recreated: "vlan-trunk" [BridgeVlanFiltering, Vlan, Ipv6]
+    vrf_is_recreated: "vrf" [Vrf, Ipv6]
 }
 
 #[test]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lab `late`. Plan: 0 to add, 0 to change, 7 to destroy.
+# Lab `late`. Plan: 0 to add, 0 to change, 8 to destroy.
 # Commands of iproute2 6.1 that make the same changes as `topo apply`.
 set -e
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lab `late`. Plan: 7 to add, 0 to change, 0 to destroy.
+# Lab `late`. Plan: 8 to add, 0 to change, 0 to destroy.
 # Commands of iproute2 6.1 that make the same changes as `topo apply`.
 # Aliases, groups and the protocol 116 mark what is the lab's, so that topo recognises it afterwards.
 set -e
@@ -22,7 +22,10 @@ ip -n a link add name p1 numtxqueues 1 numrxqueues 1 master br0 type veth peer n
 ip -n a link set dev p1 up
 
 # b
+# needs iproute2 6.4: ip -n b link add link p0 name m0 type macvlan bclim -1
+ip -n b link add link p0 name m0 type macvlan
 ip -n b link set dev p0 up
+ip -n b link set dev m0 up
 ip -n b link set dev p1 up
 
 # a

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lab `macvlans`. Plan: 0 to add, 0 to change, 12 to destroy.
+# Lab `macvlans`. Plan: 0 to add, 0 to change, 16 to destroy.
 # Commands of iproute2 6.1 that make the same changes as `topo apply`.
 set -e
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lab `vlans`. Plan: 0 to add, 0 to change, 15 to destroy.
+# Lab `vlans`. Plan: 0 to add, 0 to change, 17 to destroy.
 # Commands of iproute2 6.1 that make the same changes as `topo apply`.
 set -e
 

@@ -28,7 +28,8 @@ pub struct Target {
 impl FromStr for Target {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let (node, process) = text.split_once('/').ok_or_else(|| "write NODE/PROCESS, such as `r1/bgpd`".to_owned())?;
+        let (node, process) =
+            text.split_once('/').ok_or_else(|| "write NODE/PROCESS, such as `r1/bgpd`; `topo ps` lists them".to_owned())?;
         let node = node.parse().map_err(|error: crate::name::NameError| error.to_string())?;
         Ok(Self { node, process: process.parse().map_err(|error: crate::name::NameError| error.to_string())? })
     }

@@ -38,7 +38,7 @@ pub struct DiffArgs {
     #[command(flatten)]
     adopt: AdoptArgs,
     /// Exit with status 2 if there is a difference, 0 if not
-    #[arg(long)]
+    #[arg(long, aliases = ["detailed-exitcode"])]
     exit_code: bool,
 }
 

@@ -53,7 +53,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     side_effects: SideEffectArgs,
     /// Exit with status 2 if there are changes, 0 if not
-    #[arg(long)]
+    #[arg(long, aliases = ["exit-code"])]
     detailed_exitcode: bool,
     /// Show what `topo destroy` would do; LAB may be the name of a lab
     #[arg(long, conflicts_with_all = ["out", "adoptions", "only"])]

@@ -28,10 +28,11 @@ use super::system::process::identity_of;
 use super::wire::{Batch, Socket};
 use crate::name::NamespaceName;
 
-/// The groups of rtnetlink(7) with what a lab can contain: links, neighbours, addresses, routes, rules, forwarding database, settings.
-const GROUPS: [u32; 12] = [
+/// The groups of rtnetlink(7) with what a lab can contain: links, neighbours, qdiscs, addresses, routes, rules, forwarding database, settings.
+const GROUPS: [u32; 13] = [
     nix::libc::RTNLGRP_LINK,
     nix::libc::RTNLGRP_NEIGH,
+    nix::libc::RTNLGRP_TC,
     nix::libc::RTNLGRP_IPV4_IFADDR,
     nix::libc::RTNLGRP_IPV4_ROUTE,
     nix::libc::RTNLGRP_IPV4_RULE,

@@ -63,6 +63,7 @@ impl Network {
             connected: ConnectedRoute::AsMade,
             local: ConnectedRoute::AsMade,
             dad_failed: false,
+            vrf: None,
             ..attributes.clone()
         };
         let given = Given { address, attributes, secondary: false, protocol };

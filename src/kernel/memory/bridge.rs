@@ -9,6 +9,7 @@ use crate::operation::{LinkHandle, PortChange};
 use crate::resource::link::Port;
 use crate::resource::link::port::Surroundings;
 use crate::resource::link::rules::PathCost;
+use crate::resource::route::MAIN_TABLE;
 
 impl Network {
     /// Makes a link a port. The kernel releases it from its old master first, even if the new master then refuses it.
@@ -32,17 +33,41 @@ impl Network {
             options.normalise();
             options.inherit(path_cost);
         }
-        if let Some(device) = self.device_mut(port) {
-            (device.master, device.port) = (Some(master.index), options);
-        }
+        self.change_master(port, |device| (device.master, device.port) = (Some(master.index), options));
         self.fit_to_ports(&master);
         Ok(())
     }
 
+    /// Returns the master of a link.
+    fn master(&self, port: &Place) -> Option<&Device> {
+        let master = self.device(port)?.master?;
+        self.device(&Place::new(&port.namespace, master))
+    }
+
+    /// Returns the table of the connected routes of a link: that of the VRF that it is or is a port of, or `main`.
+    pub(super) fn routing_table(&self, place: &Place) -> u32 {
+        let own = self.device(place).and_then(|device| device.kind.routing_table());
+        own.or_else(|| self.master(place)?.kind.routing_table()).unwrap_or(MAIN_TABLE)
+    }
+
+    /// Changes the master of a link. A VRF restarts a link that joins or leaves it (`cycle_netdev`).
+    pub(super) fn change_master(&mut self, port: &Place, change: impl FnOnce(&mut Device)) {
+        let restarts = |network: &Self| network.master(port).is_some_and(|master| master.kind.restarts_ports());
+        let leaves = restarts(self);
+        let connected = self.connected(port);
+        if let Some(device) = self.device_mut(port) {
+            change(device);
+        }
+        if leaves || restarts(self) {
+            self.restart(port, &connected);
+        }
+    }
+
     /// Releases a port from its master.
     pub(super) fn release(&mut self, port: &Place) {
-        let master = self.device_mut(port).and_then(Device::leave_master);
+        let master = self.device(port).and_then(|device| device.master);
         if let Some(master) = master {
+            self.change_master(port, Device::leave_master);
             for other in self.ports(&Place::new(&port.namespace, master)) {
                 if let Some(other) = self.device_mut(&other).filter(|other| other.port_reference == Some(port.index)) {
                     other.port_reference = None;

@@ -38,6 +38,7 @@ impl Network {
             return Err(Errno::new(libc::EINVAL));
         }
         self.check_kind(&new.link.kind, below.as_ref(), underlay.as_ref())?;
+        self.check_exclusive(&new.handle.id.namespace, &new.link.kind)?;
         let parent = below.as_ref().and_then(|below| self.device(below)).map(|parent| (parent.mtu, parent.flags()));
         let mut device = self.new_device(author, &new.handle, &new.link, parent)?;
         let other = match &new.peer {
@@ -147,6 +148,17 @@ impl Network {
         if self.places(same).is_empty() { Ok(()) } else { Err(identity.refusal.into()) }
     }
 
+    /// Checks that no other link has a value that only one can have.
+    fn check_exclusive(&self, namespace: &NamespaceName, kind: &Kind) -> Result<(), Errno> {
+        let Some(exclusive) = kind.exclusive() else { return Ok(()) };
+        let is_on = self.read_sysctl(namespace, &exclusive.sysctl.replace('.', "/")).is_some_and(|value| value != "0");
+        let same = |device: &Device| device.kind.name() == kind.name() && device.kind.exclusive() == Some(exclusive);
+        match is_on && self.namespace(namespace)?.devices.values().any(same) {
+            true => Err(exclusive.refusal.into()),
+            false => Ok(()),
+        }
+    }
+
     fn check_parent(&self, kind: &Kind, below: &Place) -> Result<(), Errno> {
         let Some(parent) = self.device(below) else { return Err(Errno::new(libc::ENODEV)) };
         if let Some(refusal) = kind.refuses_parent(parent.kind.name()) {
@@ -156,8 +168,8 @@ impl Network {
         if wanted.is_some() && present.is_some() && wanted != present {
             return Err(Errno::new(libc::EBUSY));
         }
-        let same_kind = |device: &Device| device.is_on(below) && device.kind.name() == kind.name();
-        let siblings = self.places(same_kind);
+        let same_driver = |device: &Device| device.is_on(below) && wanted.is_some() && device.kind.receive_handler() == wanted;
+        let siblings = self.places(same_driver);
         let alone = |place: &Place| self.device(place).is_some_and(|device| device.kind.sole().is_some());
         if kind.sole().is_some() && !siblings.is_empty() || siblings.iter().any(alone) {
             return Err(Errno::new(libc::EINVAL));

@@ -105,6 +105,7 @@ impl Device {
     /// Returns a link with the kernel's defaults. `parent` contains the flags of its parent.
     pub(super) fn new(name: LinkName, kind: &Kind, mac: Mac, mtu: u32, parent: Flags) -> Self {
         let settings = LinkSettings::of_new(kind, parent);
+        let queues = kind.default_queues().unwrap_or(Queues::ONE);
         let mut kind = kind.complete();
         strip(&mut kind);
         let mut device = Self {
@@ -121,7 +122,7 @@ impl Device {
             up: false,
             kept: LinkSettings::default(),
             altnames: BTreeSet::new(),
-            queues: Queues { transmit: 1, receive: 1 },
+            queues,
             group: 0,
             alias: String::new(),
             addresses: Vec::new(),
@@ -182,9 +183,8 @@ impl Device {
     }
 
     /// Removes its master, and with it the options as a port.
-    pub(super) fn leave_master(&mut self) -> Option<Ifindex> {
-        (self.port, self.port_reference) = (None, None);
-        self.master.take()
+    pub(super) fn leave_master(&mut self) {
+        (self.master, self.port, self.port_reference) = (None, None, None);
     }
 
     /// Returns whether the link has an IPv6 state at all (`struct inet6_dev`), with sysctls.

@@ -103,6 +103,7 @@ pub(super) fn number(cause: Cause) -> i32 {
         Cause::OutOfRange => libc::ERANGE,
         Cause::Loop => libc::ELOOP,
         Cause::Down => libc::ENETDOWN,
+        Cause::Permission => libc::EPERM,
     }
 }
 

@@ -8,6 +8,7 @@ use super::network::{Author, Namespace, Network, said};
 use crate::kernel::Errno;
 use crate::name::{LinkName, NamespaceName};
 use crate::resource::address::Address;
+use crate::resource::link::rules::Carrier;
 use crate::resource::neighbor::Neighbor;
 use crate::resource::object::table::{self, Any, Container, Inspect, Places, Puts, Registered, Restorations, Visit};
 use crate::resource::object::wire::{Found, Names, Notes, attributes};
@@ -125,7 +126,7 @@ impl Network {
         match &device.below {
             Some(other) if device.kind.is_pair() => self.device(other).is_some_and(|other| other.up),
             Some(parent) => self.has_carrier(parent),
-            None if device.kind.takes_ports() => self.ports(place).iter().any(|port| self.has_carrier(port)),
+            None if device.kind.carrier() == Carrier::Ports => self.ports(place).iter().any(|port| self.has_carrier(port)),
             None => true,
         }
     }

@@ -45,9 +45,7 @@ impl Network {
         self.bring_down(place);
         self.release(place);
         for port in self.ports(place) {
-            if let Some(device) = self.device_mut(&port) {
-                device.leave_master();
-            }
+            self.change_master(&port, Device::leave_master);
         }
         for family in [Family::Inet, Family::Inet6] {
             self.remove_hops(place, family);

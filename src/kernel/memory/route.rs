@@ -14,7 +14,7 @@ use crate::ownership;
 use crate::resource::address::Address;
 use crate::resource::object::wire::RTPROT_KERNEL;
 use crate::resource::object::{At, Over, Put};
-use crate::resource::route::{IPV6_CONNECTED_METRIC, IPV6_METRIC, MAIN_TABLE, Route, RouteKey, RouteType, Scope};
+use crate::resource::route::{IPV6_CONNECTED_METRIC, IPV6_METRIC, Route, RouteKey, RouteType, Scope};
 use crate::state::Ifindex;
 
 /// The protocol of manually added routes (RTPROT_BOOT), as in ip-route(8).
@@ -202,11 +202,22 @@ impl Network {
         self.owner_of(namespace, ip).is_some()
     }
 
+    /// Returns whether an interface of the VRF with that table has the address, or one outside of VRFs if it is `main`.
+    pub(super) fn is_local_in(&self, namespace: &NamespaceName, ip: IpAddr, table: u32) -> bool {
+        self.owner_in(namespace, ip, |index| self.routing_table(&Place::new(namespace, index)) == table).is_some()
+    }
+
     /// Returns the interface that has an address.
-    pub(super) fn owner_of(&self, namespace: &NamespaceName, ip: IpAddr) -> Option<Ifindex> {
+    fn owner_of(&self, namespace: &NamespaceName, ip: IpAddr) -> Option<Ifindex> {
+        self.owner_in(namespace, ip, |_| true)
+    }
+
+    /// Returns one of these interfaces that has an address.
+    pub(super) fn owner_in(&self, namespace: &NamespaceName, ip: IpAddr, of: impl Fn(Ifindex) -> bool) -> Option<Ifindex> {
         let devices = &self.namespaces.get(namespace)?.devices;
-        let given = devices.iter().find(|(_, device)| device.addresses.iter().any(|given| given.address.ip() == ip));
-        given.map(|(index, _)| *index).or_else(|| ip.is_loopback().then_some(LOOPBACK))
+        let has = |device: &Device| device.addresses.iter().any(|given| given.address.ip() == ip);
+        let given = devices.iter().find(|(index, device)| has(device) && of(**index));
+        given.map(|(index, _)| *index).or_else(|| (ip.is_loopback() && of(LOOPBACK)).then_some(LOOPBACK))
     }
 
     /// Returns the connected routes that the kernel adds for the addresses of a link.
@@ -238,7 +249,7 @@ impl Network {
             return None;
         }
         Some(Entry {
-            table: MAIN_TABLE,
+            table: self.routing_table(place),
             to,
             metric: given.attributes.metric.unwrap_or(if ipv4 { 0 } else { IPV6_CONNECTED_METRIC }),
             tos: 0,

@@ -43,11 +43,33 @@ impl Network {
             Family::Inet6 => self.check_inet6(&requests, entry)?,
         };
         match entry.src {
-            Some(src) if !self.is_local(&at.namespace, src) => {
+            Some(src) if !self.is_source(&requests, at, src) => {
                 Err(said(libc::EINVAL, if src.is_ipv4() { "Invalid prefsrc address" } else { "Invalid source address" }))
             }
             Some(_) | None => Ok(hops),
         }
+    }
+
+    /// Returns whether an address can be the source of a route: an IPv4 one in the VRF of the route or outside of VRFs, an IPv6 one
+    /// in the VRF of the interface (`fib_valid_prefsrc`, `ip6_route_info_create`).
+    fn is_source(&self, requests: &[RequestedHop<'_>], at: &At<Route>, src: IpAddr) -> bool {
+        let is_in = |table: u32| self.is_local_in(&at.namespace, src, table);
+        match src {
+            IpAddr::V4(_) => [at.key.table, MAIN_TABLE].into_iter().any(is_in),
+            IpAddr::V6(_) if requests.is_empty() => is_in(MAIN_TABLE),
+            IpAddr::V6(_) => requests.iter().all(|requested| is_in(self.domain(requested))),
+        }
+    }
+
+    /// Returns the table in which the local addresses are looked up: that of the VRF of the interface or of the route, or `main`.
+    fn domain(&self, requested: &RequestedHop<'_>) -> u32 {
+        let table_of = |index: Ifindex| self.routing_table(&Place::new(requested.namespace, index));
+        let is_vrf = |table: u32| {
+            let mut devices = self.namespaces.get(requested.namespace).into_iter().flat_map(|found| found.devices.values());
+            devices.any(|device| device.kind.routing_table() == Some(table))
+        };
+        let of_route = || if is_vrf(requested.table) { requested.table } else { MAIN_TABLE };
+        requested.index.map_or_else(of_route, table_of)
     }
 
     fn check_inet(&self, requests: &[RequestedHop<'_>], entry: &Entry, to: IpNet) -> Result<Vec<Hop>, Errno> {
@@ -102,16 +124,16 @@ impl Network {
         let least = requested.scope.number().saturating_add(1).max(Scope::Link.number());
         let fits = |index: Ifindex| requested.index.is_none_or(|wanted| wanted == index);
         let invalid = |number| said(number, "Nexthop has invalid gateway");
-        let tables = [requested.table, MAIN_TABLE, DEFAULT_TABLE];
+        let tables = [requested.table, self.domain(requested), MAIN_TABLE, DEFAULT_TABLE];
         let first = usize::from(requested.table == MAIN_TABLE);
-        for (position, table) in tables.iter().enumerate().skip(first) {
-            if position == 1 {
-                if let Some(owner) = self.owner_of(requested.namespace, via).filter(|owner| fits(*owner)) {
-                    return Ok(owner);
-                }
-                if self.is_broadcast(requested.namespace, via, &fits) {
-                    return Err(invalid(libc::EINVAL));
-                }
+        for table in tables.iter().skip(first) {
+            // The table of a VRF has the local routes of its ports, and the table `local` the others.
+            let of_table = |index: Ifindex| fits(index) && self.routing_table(&Place::new(requested.namespace, index)) == *table;
+            if let Some(owner) = self.owner_in(requested.namespace, via, of_table) {
+                return Ok(owner);
+            }
+            if self.is_broadcast(requested.namespace, via, &of_table) {
+                return Err(invalid(libc::EINVAL));
             }
             let found = self.longest(requested.namespace, *table, via, |entry| {
                 let alive = |hop: &Hop| !hop.dead && fits(hop.index);
@@ -194,7 +216,7 @@ impl Network {
             }
             _ => {}
         }
-        if self.is_local(requested.namespace, via) {
+        if self.is_local_in(requested.namespace, via, self.domain(requested)) {
             return Err(said(libc::EINVAL, "Gateway can not be a local address"));
         }
         if address.is_multicast() || address.is_unspecified() {
@@ -220,7 +242,7 @@ impl Network {
 
     /// Returns the link on which an IPv6 address is a neighbour, by the table of the route or the main table.
     fn neighbour_inet6(&self, requested: &RequestedHop<'_>, via: IpAddr) -> Result<Ifindex, Errno> {
-        for table in [requested.table, MAIN_TABLE] {
+        for table in [requested.table, self.domain(requested), MAIN_TABLE] {
             let alive = |hop: &Hop| !hop.dead && requested.index.is_none_or(|wanted| wanted == hop.index);
             let found = self.longest(requested.namespace, table, via, |entry| entry.hops.iter().any(alive));
             let Some(entry) = found else { continue };

@@ -4,7 +4,7 @@ use nix::libc;
 
 use super::device::{Device, Place};
 use super::network::Network;
-use super::route::Family;
+use super::route::{Entry, Family};
 use crate::kernel::Errno;
 use crate::resource::address::ConnectedRoute;
 use crate::resource::link::rules::Addressing;
@@ -60,6 +60,27 @@ impl Network {
         }
         for follower in self.followers(place) {
             self.bring_down(&follower);
+        }
+    }
+
+    /// Sets a link down and up again. It loses all routes, those of the machine itself, too, and all IPv6 addresses, even if it is down.
+    /// `connected` are the connected routes that it had.
+    pub(super) fn restart(&mut self, place: &Place, connected: &[Entry]) {
+        if let Some(namespace) = self.namespaces.get_mut(&place.namespace) {
+            namespace.routes.retain(|entry| !connected.contains(entry));
+        }
+        let was_up = self.device(place).is_some_and(|device| device.up);
+        self.bring_down(place);
+        if let Some(device) = self.device_mut(place) {
+            device.addresses.retain(|given| given.address.ip().is_ipv4());
+        }
+        for family in [Family::Inet, Family::Inet6] {
+            self.disable_hops(place, family, true);
+        }
+        self.drop_unmet_objects();
+        if was_up {
+            // Nothing can have changed that would prevent it.
+            let _ = self.bring_up(place);
         }
     }
 

@@ -135,6 +135,9 @@ impl Network {
         if before.split(' ').all(number) && !value.split(' ').all(number) {
             return Err(Errno::new(libc::EINVAL));
         }
+        if value != "0" && self.has_duplicates(namespace, key) {
+            return Err(Errno::new(libc::EBUSY));
+        }
         match parse(key.path()) {
             Setting::Global => {
                 let default = GLOBAL.iter().find(|(name, _)| *name == key.path()).map_or("", |(_, value)| *value);
@@ -146,6 +149,18 @@ impl Network {
             Setting::Of(setting) => self.write_own(namespace, setting, &value),
         }
         Ok(())
+    }
+
+    /// Returns whether two links have a value that only one can have while the sysctl is on.
+    fn has_duplicates(&self, namespace: &NamespaceName, key: &SysctlKey) -> bool {
+        let devices = self.namespaces.get(namespace).into_iter().flat_map(|namespace| namespace.devices.values());
+        let exclusive = devices.filter_map(|device| device.kind.exclusive());
+        let mut values: Vec<u32> =
+            exclusive.filter(|exclusive| exclusive.sysctl == key.to_string()).map(|exclusive| exclusive.value).collect();
+        let number = values.len();
+        values.sort_unstable();
+        values.dedup();
+        values.len() < number
     }
 
     fn write_shared(&mut self, namespace: &NamespaceName, setting: Interface<'_>, before: &str, value: &str) {

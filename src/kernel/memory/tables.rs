@@ -148,6 +148,7 @@ pub(super) const GLOBAL: &[(&str, &str)] = &[
     ("net/ipv6/ip_nonlocal_bind", "0"),
     ("net/ipv6/route/max_size", "2147483647"),
     ("net/ipv6/seg6_flowlabel", "0"),
+    ("net/vrf/strict_mode", "0"),
 ];
 
 /// The values of `all` and `lo` that differ from `default`: family, `all` or `lo`, name, value.

@@ -1,6 +1,7 @@
-//! Tests of the kernel's rules. The expected results were verified on Linux 6.18, and for vlans, dummies and ipvlans on 6.1.
+//! Tests of the kernel's rules. The expected results were verified on Linux 6.18, and for vlans, dummies, ipvlans and geneves on 6.1.
 
 mod addresses;
+mod geneve;
 mod ipvlan;
 mod lab;
 mod links;
@@ -9,6 +10,7 @@ mod namespaces;
 mod ports;
 mod routes;
 mod sysctls;
+mod vrf;
 
 use super::*;
 use crate::kernel::Unattended;

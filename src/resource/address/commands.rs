@@ -66,7 +66,7 @@ fn connected(at: &At<Address>, verb: &str) -> Command {
     let (address, value) = (at.key.address, &at.value);
     let ipv4 = address.ip().is_ipv4();
     let command = Command::ip(&at.namespace, words!["route", verb, value.subnet(address), "dev", at.key.link]).inet6(!ipv4);
-    let command = command.and(words!["proto", "kernel"]);
+    let command = command.and_some("table", value.vrf).and(words!["proto", "kernel"]);
     let command = if ipv4 { command.and(words!["scope", "link", "src", address.ip()]) } else { command };
     command.and_some("metric", value.metric.or((!ipv4).then_some(IPV6_CONNECTED_METRIC)))
 }

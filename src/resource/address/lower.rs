@@ -139,6 +139,7 @@ fn attributes(spec: LongAddress, order: u32, place: Place<'_>, problems: &mut Pr
         dad_failed: false,
         local: ConnectedRoute::AsMade,
         secondary: None,
+        vrf: place.site.interfaces.get(&place.link).and_then(|interface| interface.vrf),
         order,
     }
 }

@@ -108,6 +108,8 @@ pub struct Address {
     pub dad_failed: bool,
     /// The route in the local table, without which the namespace does not accept packets for the address.
     pub local: ConnectedRoute,
+    /// The table of the VRF that its interface is, or is a port of: its connected and local routes are there.
+    pub vrf: Option<u32>,
 }
 
 /// A route that the kernel adds for an address.
@@ -154,6 +156,11 @@ impl Address {
         self.connected == ConnectedRoute::Missing
     }
 
+    /// The table of the connected route.
+    pub fn table(&self) -> u32 {
+        self.vrf.unwrap_or(MAIN_TABLE)
+    }
+
     /// The subnet that the connected route leads to (`fib_add_ifaddr`, `addrconf_prefix_route`). IPv6 makes a route to the peer alone,
     /// and another one to the address's own subnet.
     pub fn subnet(&self, address: InterfaceAddress) -> IpNet {
@@ -177,13 +184,13 @@ impl Address {
             return None;
         }
         let IpAddr::V4(ip) = key.ip() else {
-            return Some((MAIN_TABLE, key.address.0.trunc(), self.metric.unwrap_or(IPV6_CONNECTED_METRIC)));
+            return Some((self.table(), key.address.0.trunc(), self.metric.unwrap_or(IPV6_CONNECTED_METRIC)));
         };
         let subnet = self.subnet(key.address);
         let alone = subnet.prefix_len() == 32 && subnet.addr() == ip;
         // No route leads to 0.0.0.0/8 (`ipv4_is_zeronet`).
         let zero = matches!(subnet.addr(), IpAddr::V4(ip) if ip.octets()[0] == 0);
-        let table = if key.link.is_loopback() { LOCAL_TABLE } else { MAIN_TABLE };
+        let table = if key.link.is_loopback() { LOCAL_TABLE } else { self.table() };
         (!alone && !zero).then_some((table, subnet, self.metric.unwrap_or(0)))
     }
 

@@ -22,6 +22,7 @@ pub(super) fn arrange(objects: &mut [(AddressKey, Address)], seen: &Seen<'_>) {
     // The kernel lists IPv6 addresses with the latest first.
     objects.iter_mut().rev().filter(|(key, _)| key.ip().is_ipv6()).for_each(&mut number);
     for (key, address) in objects.iter_mut() {
+        address.vrf = vrf(key.link, seen);
         let up = || (seen.link)(key.link).is_some_and(|link| link.settings.up == Some(true));
         let (subnet, notes) = (address.subnet(key.address), seen.notes);
         let check = |route: &mut ConnectedRoute, is_there: &dyn Fn() -> bool| {
@@ -37,6 +38,13 @@ pub(super) fn arrange(objects: &mut [(AddressKey, Address)], seen: &Seen<'_>) {
         check(&mut address.local, &|| notes.local.binary_search(&(key.ip(), key.link)).is_ok());
     }
     objects.sort_by(|(one, _), (other, _)| one.cmp(other));
+}
+
+/// Returns the table of the VRF that a live link is, or is a port of.
+fn vrf(link: LinkName, seen: &Seen<'_>) -> Option<u32> {
+    let link = (seen.link)(link)?;
+    let master = || (seen.link)(link.settings.master?)?.kind.routing_table();
+    link.kind.routing_table().or_else(master)
 }
 
 /// One address of a link in the order in which it was or will be given.
@@ -112,17 +120,19 @@ struct Settling<'a> {
     present: Vec<Entry>,
     /// The live addresses that need not be removed.
     survivors: Vec<Entry>,
-    /// Whether the link is down, so that it has no connected routes.
+    /// Whether the link is down, so that it has no connected routes, or the kernel restarts it, and makes them again.
     down: bool,
-    /// Whether all addresses are lost because the link goes down.
+    /// Whether all addresses are lost because the link goes down, if only for a moment.
     lost: bool,
+    /// Why.
+    why_lost: String,
 }
 
 impl<'a> Settling<'a> {
     fn new(link: LinkName, family: Family, group: &'a Group<'a, Address>, surroundings: &Surroundings<'_>) -> Self {
         let declared = (surroundings.link)(link);
         let foreign = declared.is_none_or(|link| link.external);
-        let goes_down = surroundings.losses.links.get(&link) == Some(&LinkLoss::Down);
+        let goes_down = matches!(surroundings.losses.links.get(&link), Some(LinkLoss::Down | LinkLoss::Restarted));
         let down = goes_down || declared.is_some_and(|link| link.settings.up == Some(false));
         let pairs: Vec<_> = group.iter().filter(|pair| family.includes(pair.key.address)).collect();
         let present = sequence(pairs.iter().filter_map(|pair| Some((pair.key.address, pair.live?))));
@@ -134,7 +144,11 @@ impl<'a> Settling<'a> {
         if !foreign && !reaches_order(family, &survivors, &wanted) {
             survivors = common_prefix(family, &survivors, &wanted);
         }
-        Self { link, family, pairs, present, survivors, down, lost }
+        let why_lost = match surroundings.losses.links.get(&link) {
+            Some(LinkLoss::Restarted) => surroundings.losses.reason(link).unwrap_or_default(),
+            _ => "the link goes down".to_owned(),
+        };
+        Self { link, family, pairs, present, survivors, down, lost, why_lost }
     }
 
     fn settle(&self, surroundings: &mut Surroundings<'_>, verdicts: &mut Vec<Verdict<Address>>) {
@@ -170,7 +184,7 @@ impl<'a> Settling<'a> {
     /// Why an address is replaced, where its attributes do not tell.
     fn reason(&self, pair: &Pair<'_, Address>, desired: &Address, live: &Address) -> Option<String> {
         if self.lost {
-            return Some("the link goes down".to_owned());
+            return Some(self.why_lost.clone());
         }
         let unchanged = Address::compare(pair.key, desired, live).is_empty();
         unchanged.then(|| "the order of the addresses, or a primary address, changes".to_owned())

@@ -230,13 +230,15 @@ fn connected(at: &At<Address>) -> RouteMessage {
     message.header = RouteHeader {
         address_family: if ipv4 { AddressFamily::Inet } else { AddressFamily::Inet6 },
         destination_prefix_length: subnet.prefix_len(),
-        table: RouteHeader::RT_TABLE_MAIN,
+        // The header's byte has room for small numbers only; the attribute for all.
+        table: u8::try_from(value.table()).unwrap_or(RouteHeader::RT_TABLE_UNSPEC),
         protocol: RouteProtocol::Kernel,
         scope: if ipv4 { RouteScope::Link } else { RouteScope::Universe },
         kind: WireRouteType::Unicast,
         ..RouteHeader::default()
     };
     let list = &mut message.attributes;
+    list.extend(value.vrf.map(RouteAttribute::Table));
     list.push(RouteAttribute::Destination(subnet.network().into()));
     list.push(RouteAttribute::Oif(at.index()));
     list.extend(ipv4.then(|| RouteAttribute::PrefSource(address.ip().into())));

@@ -17,6 +17,7 @@ use super::kind::Kind;
 use super::loopback::Loopback;
 use super::rules::{Carrier, Cause, Refusal, Switching};
 use super::vlan::VlanProtocol;
+use super::vrf;
 use crate::iproute2::Phrase;
 use crate::name::NamePattern;
 use crate::resource::option::{
@@ -242,7 +243,7 @@ impl OptionTable for Bridge {
     }
 
     /// The VLANs before a change of them: those of the live bridge, after its default VLAN has changed.
-    fn note_live(&mut self, live: &Self) {
+    fn complete_change(&mut self, _: &Self, live: &Self) {
         if self.vlans.is_some() {
             let default = Self { vlan_default_pvid: self.vlan_default_pvid.or(live.vlan_default_pvid), ..Self::default() };
             self.vlans_before = Before::of_live(live.vlans_with_default_of(&default));
@@ -303,7 +304,7 @@ impl LinkKind for Bridge {
                     .message("Can not enslave a bridge to a bridge")
                     .hint("connect the two bridges with a veth pair"),
             ),
-            other => ipvlan::refuses_handler(other),
+            other => ipvlan::refuses_handler(other).or_else(|| vrf::refuses(other)),
         }
     }
 
@@ -349,6 +350,11 @@ impl LinkKind for Bridge {
     fn spanning_tree_delay(&self) -> Option<Duration> {
         let runs = self.stp_state == Some(true);
         runs.then(|| self.forward_delay.unwrap_or(Duration::seconds(15)))
+    }
+
+    /// `br_stp_recalculate_bridge_id`
+    fn follows_ports_mac(&self) -> bool {
+        true
     }
 
     /// `br_mtu_auto_adjust`

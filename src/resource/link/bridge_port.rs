@@ -207,7 +207,7 @@ impl OptionTable for BridgePort {
     }
 
     /// The VLANs before a change of them: those of the live port, after the default VLAN of the bridge has changed.
-    fn note_live(&mut self, live: &Self) {
+    fn complete_change(&mut self, _: &Self, live: &Self) {
         if self.vlans.is_some() {
             let before = live.vlans_with_default_of(self);
             // The kernel forgets the tunnels with the option.

@@ -21,6 +21,16 @@ pub struct Queues {
     pub receive: u32,
 }
 
+impl Queues {
+    /// One of each.
+    pub const ONE: Self = Self { transmit: 1, receive: 1 };
+
+    /// Returns the numbers that differ from one, with their keys in the lab file.
+    fn show(self) -> impl Iterator<Item = (&'static str, u32)> {
+        [("numtxqueues", self.transmit), ("numrxqueues", self.receive)].into_iter().filter(|(_, count)| *count != 1)
+    }
+}
+
 /// The ownership mark of a link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Marked {
@@ -76,7 +86,7 @@ pub struct Link {
     pub settings: LinkSettings,
     /// Its options as a port, if ports of its master have such; those that are not set have the kernel's default.
     pub port: Option<Port>,
-    /// The number of queues, if the lab or topo sets it.
+    /// The number of queues, if the lab or topo sets it; otherwise that of a new link of the kind.
     pub queues: Option<Queues>,
     /// Whether it is declared as `external`. It is never created or deleted, and only the settings in the lab file are managed.
     pub external: bool,
@@ -121,6 +131,11 @@ impl Link {
         }
     }
 
+    /// Returns the number of queues that the link must have, if it is not the machine's choice.
+    pub fn wanted_queues(&self) -> Option<Queues> {
+        self.queues.or_else(|| self.kind.default_queues().filter(|_| !self.external))
+    }
+
     /// Returns whether this is `lo` exactly as a new namespace has it.
     pub fn is_as_created(&self) -> bool {
         self.kind.is_loopback() && self.delta(&Self::new_loopback(), Inherited::default()).is_empty()
@@ -138,6 +153,7 @@ impl Link {
             shown.push(("peer".into(), peer.to_string().into()));
         }
         shown.extend(self.kind.show().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        shown.extend(self.queues.into_iter().flat_map(Queues::show).map(|(name, count)| (name.to_owned(), count.into())));
         shown.extend(self.settings.show());
         if let Some((port, options)) = self.port.as_ref().and_then(|port| Some((port.name(), port.special()?))) {
             let options = options.show().into_iter().map(|(name, value)| (name.to_owned(), value));

@@ -6,10 +6,11 @@
 use std::ops::RangeInclusive;
 
 use super::bridge_vlans::{VlanChange, Vlans};
+use super::common::Queues;
 use super::kind::Kind;
 use super::rules::{
-    Addressing, Carrier, Cause, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket, Sole,
-    Switching,
+    Addressing, Carrier, Cause, Exclusive, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket,
+    Sole, Switching,
 };
 use crate::name::{LinkId, LinkRef, NamePattern, NamespaceName};
 use crate::value::Duration;
@@ -76,7 +77,7 @@ pub trait LinkKind {
         None
     }
 
-    /// Returns the reason if it must be the only link of its kind on its parent.
+    /// Returns the reason if it must be the only link with its receive handler on its parent.
     fn sole(&self) -> Option<Sole> {
         None
     }
@@ -95,6 +96,11 @@ pub trait LinkKind {
     /// Returns whether only one of the links on one parent with this receive handler can have an IP address (EADDRINUSE).
     fn has_exclusive_addresses(&self) -> bool {
         false
+    }
+
+    /// Returns the value that no other link of the kind in the namespace can have while a sysctl is on.
+    fn exclusive(&self) -> Option<Exclusive> {
+        None
     }
 
     /// Returns the source of its hardware address.
@@ -124,6 +130,11 @@ pub trait LinkKind {
         None
     }
 
+    /// Returns whether the kernel does not report the underlay. It is then always the namespace of the link.
+    fn hides_underlay(&self) -> bool {
+        false
+    }
+
     /// Returns the UDP socket in the underlay on which it receives while it is up.
     fn socket(&self) -> Option<Socket> {
         None
@@ -150,6 +161,21 @@ pub trait LinkKind {
     fn refuses_port(&self, port: &str) -> Option<Refusal> {
         let _ = port;
         None
+    }
+
+    /// Returns the routing table with the connected and local routes of its own addresses and those of its ports, if it is a VRF.
+    fn routing_table(&self) -> Option<u32> {
+        None
+    }
+
+    /// Returns whether the kernel sets a port down and up again when it joins or leaves.
+    fn restarts_ports(&self) -> bool {
+        false
+    }
+
+    /// Returns whether it has the hardware address of one of its ports as long as none is set.
+    fn follows_ports_mac(&self) -> bool {
+        false
     }
 
     /// Returns how it exchanges frames between its ports, if it does.
@@ -224,6 +250,13 @@ pub trait LinkKind {
         false
     }
 
+    /// Returns the options by which the kernel looks up a route and takes the mtu from it, at creation and when they change, unless the
+    /// message has an mtu. The mtu would depend on the order of changes, so that these messages always have it; `default_mtu` is that of
+    /// an underlay with the mtu of Ethernet.
+    fn mtu_by_route(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Returns the mtu that the kernel gives a new link; `None` if it is unknown.
     fn default_mtu(&self, around: MtuAround) -> Option<u32> {
         match (self.parent_rule(), around.parent) {
@@ -255,9 +288,19 @@ pub trait LinkKind {
         PathCost::Unknown
     }
 
+    /// Returns whether the kernel generates a link-local address for it, and a route to all multicast groups of IPv6.
+    fn has_automatic_inet6(&self) -> bool {
+        true
+    }
+
     /// Returns the length of the transmit queue of a new link, in packets.
     fn default_txqueuelen(&self) -> u32 {
         1000
+    }
+
+    /// Returns the number of queues of a new link; `None` if it depends on the machine.
+    fn default_queues(&self) -> Option<Queues> {
+        Some(Queues::ONE)
     }
 
     /// Returns whether messages can create and delete it; otherwise the kernel answers EOPNOTSUPP.
@@ -300,6 +343,11 @@ pub trait LinkKind {
     /// Returns the parent of a link in `namespace`. The ends of a pair have none.
     fn below(&self, namespace: &NamespaceName) -> Option<LinkId> {
         self.parent().filter(|_| !self.is_pair()).map(|parent| parent.resolve(namespace))
+    }
+
+    /// Returns the underlay of a link in `namespace`.
+    fn underlay_in<'a>(&'a self, namespace: &'a NamespaceName) -> Option<&'a NamespaceName> {
+        if self.has_underlay() && self.hides_underlay() { Some(namespace) } else { self.underlay() }
     }
 
     /// Returns whether other links can be its ports.

@@ -96,7 +96,7 @@ impl Link {
         let mut delta = LinkDelta { mark: self.marked.compare(&live.marked).is_some(), ..LinkDelta::default() };
         if !self.external {
             self.compare_kind(live, &mut delta);
-            delta.replaces |= self.queues.zip(live.queues).is_some_and(|(wanted, queues)| wanted != queues);
+            delta.replaces |= self.wanted_queues().zip(live.queues).is_some_and(|(wanted, queues)| wanted != queues);
         }
         let mut wanted = self.complete_settings(inherited.mtu);
         if matches!(self.kind.addressing(), Addressing::Parents(_)) {
@@ -186,7 +186,7 @@ impl Link {
                 forces_replacement: option.mutability == Mutability::Replace,
             })
             .collect();
-        if let (Some(wanted), Some(queues)) = (self.queues, live.queues) {
+        if let (Some(wanted), Some(queues)) = (self.wanted_queues(), live.queues) {
             let names = [("numtxqueues", wanted.transmit, queues.transmit), ("numrxqueues", wanted.receive, queues.receive)];
             for (name, after, before) in names.into_iter().filter(|(_, after, before)| after != before) {
                 fields.push(FieldChange { forces_replacement: true, ..FieldChange::new(name, json!(before), json!(after)) });

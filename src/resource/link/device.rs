@@ -1,5 +1,6 @@
 //! Links of kinds that topo only observes: hardware, and kinds that topo does not know.
 
+use super::common::Queues;
 use super::contract::LinkKind;
 use super::rules::{Carrier, Flags, MtuAround};
 use crate::resource::option::{OptionRow, OptionTable};
@@ -21,6 +22,10 @@ impl LinkKind for Device {
 
     fn default_flags(&self, _: Flags) -> Flags {
         Flags::default()
+    }
+
+    fn default_queues(&self) -> Option<Queues> {
+        None
     }
 
     fn can_be_made(&self) -> bool {

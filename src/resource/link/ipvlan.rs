@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use super::contract::LinkKind;
 use super::loopback::Loopback;
+use super::macvlan::Macvtap;
 use super::rules::{Addressing, Cause, Flags, ParentRule, Refusal, Segment};
+use super::vrf;
 use crate::iproute2::Phrase;
 use crate::name::LinkRef;
 use crate::resource::option::{OptionRow, OptionTable, U16, said};
@@ -99,7 +101,11 @@ impl<const TAP: bool> LinkKind for IpvlanDriver<TAP> {
     }
 
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
-        (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid))
+        match parent {
+            Loopback::NAME => Some(Refusal::new(Cause::Invalid)),
+            Macvtap::NAME => refuses_handler(parent),
+            _ => vrf::refuses(parent),
+        }
     }
 
     fn replaces_parent(&self, parent: &str) -> bool {
@@ -152,11 +158,11 @@ impl<const TAP: bool> LinkKind for IpvlanDriver<TAP> {
 }
 
 /// Returns the refusal if a link of this kind cannot get a receive handler, and so cannot be a port or a parent of links that install
-/// one: an ipvlan accepts none (IFF_NO_RX_HANDLER), and an ipvtap has one already.
+/// one: an ipvlan accepts none (IFF_NO_RX_HANDLER), and an ipvtap or a macvtap has one already.
 pub fn refuses_handler(kind: &str) -> Option<Refusal> {
     match kind {
         Ipvlan::NAME => Some(Refusal::new(Cause::Invalid)),
-        Ipvtap::NAME => Some(Refusal::new(Cause::Busy)),
+        Ipvtap::NAME | Macvtap::NAME => Some(Refusal::new(Cause::Busy)),
         _ => None,
     }
 }

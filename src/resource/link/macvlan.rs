@@ -1,4 +1,6 @@
-//! An interface with its own hardware address on a parent interface, ip-link(8) "MACVLAN and MACVTAP Type Support".
+//! Interfaces with their own hardware address on a parent interface, ip-link(8) "MACVLAN and MACVTAP Type Support": `macvlan`, and
+//! `macvtap`, whose frames a program exchanges through the character device `/dev/tapIFINDEX`. One driver makes both, so that they have
+//! the same options and rules, and can be on the same parent.
 //!
 //! ```yaml
 //! macvlan0: { macvlan: { parent: "host:eth0", mode: bridge } }
@@ -16,9 +18,10 @@ use super::contract::LinkKind;
 use super::ipvlan;
 use super::loopback::Loopback;
 use super::rules::{Addressing, Cause, MtuBound, ParentRule, PathCost, Refusal, Segment, Sole};
+use super::vrf;
 use crate::iproute2::{Phrase, Place, Word};
 use crate::name::LinkRef;
-use crate::resource::option::{Codec, Invalid, OptionRow, OptionTable, U16, U32, said};
+use crate::resource::option::{Codec, I32, Invalid, OptionRow, OptionTable, U16, U32, said};
 use crate::value::Mac;
 use crate::{kernel_enum, option, words};
 
@@ -28,9 +31,11 @@ const IFLA_MACVLAN_MACADDR_MODE: u16 = 3;
 const IFLA_MACVLAN_MACADDR: u16 = 4;
 const IFLA_MACVLAN_MACADDR_DATA: u16 = 5;
 const IFLA_MACVLAN_BC_QUEUE_LEN: u16 = 7;
+const IFLA_MACVLAN_BC_CUTOFF: u16 = 9;
 const MACVLAN_FLAG_NOPROMISC: u16 = 1;
 /// `enum macvlan_macaddr_mode`: replace the whole list.
 const MACVLAN_MACADDR_SET: u32 = 3;
+const DEFAULT_BCLIM: i32 = 1;
 
 /// How the macvlans on one parent communicate (IFLA_MACVLAN_MODE).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,10 +54,11 @@ pub enum MacvlanMode {
 }
 kernel_enum!(U32, u32, MacvlanMode { Private = 1, Vepa = 2, Bridge = 4, Passthru = 8, Source = 16 });
 
-/// `macvlan: { parent, mode, … }`.
+/// `macvlan: { parent, mode, … }`, and the same with `macvtap`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Macvlan {
+#[schemars(rename = "Macvlan")]
+pub struct MacvlanDriver<const TAP: bool> {
     /// The interface that carries the frames, in any namespace (IFLA_LINK).
     #[schemars(required, with = "LinkRef")]
     pub parent: Option<LinkRef>,
@@ -65,18 +71,29 @@ pub struct Macvlan {
     pub macaddrs: Option<Vec<Mac>>,
     /// Length of the broadcast and multicast queue in frames; default 1000 (IFLA_MACVLAN_BC_QUEUE_LEN).
     pub bcqueuelen: Option<u32>,
+    /// Threshold for the broadcast queue: the kernel queues multicasts that more macvlans receive than this; -2147483648 to 2147483647,
+    /// default 1. With a negative number it queues no broadcasts and multicasts. All macvlans and macvtaps on one parent share it;
+    /// Linux 6.4 (IFLA_MACVLAN_BC_CUTOFF).
+    pub bclim: Option<i32>,
 }
 
-impl OptionTable for Macvlan {
-    const NAME: &'static str = "macvlan";
+/// The kind `macvlan`.
+pub type Macvlan = MacvlanDriver<false>;
+/// The kind `macvtap`.
+pub type Macvtap = MacvlanDriver<true>;
+
+impl<const TAP: bool> OptionTable for MacvlanDriver<TAP> {
+    const NAME: &'static str = if TAP { "macvtap" } else { "macvlan" };
     const OPTIONS: &'static [OptionRow<Self>] = &[
         OptionRow {
-            unchangeable: passthru_differs,
+            unchangeable: |desired, live| desired.is_passthru() != live.is_passthru(),
             ..option!(mode: U32 = IFLA_MACVLAN_MODE, InPlace, default MacvlanMode::Vepa)
         },
         option!(nopromisc: NoPromisc = IFLA_MACVLAN_FLAGS, InPlace, default false),
         OptionRow { same: same_addresses, ..option!(macaddrs, InPlace, default_of source_list) },
         option!(bcqueuelen: U32 = IFLA_MACVLAN_BC_QUEUE_LEN, InPlace, default 1000),
+        // Without the attribute, a new link keeps the value of its siblings.
+        OptionRow { is_default: |_| false, ..option!(bclim: I32 = IFLA_MACVLAN_BC_CUTOFF, InPlace, default DEFAULT_BCLIM) },
     ];
 
     fn validate(&self) -> Vec<Invalid> {
@@ -100,6 +117,13 @@ impl OptionTable for Macvlan {
         let mut list = self.macaddrs.take().unwrap_or_default();
         list.sort_unstable();
         self.macaddrs = (self.mode == Some(MacvlanMode::Source)).then_some(list);
+        // The kernel reports only another value than the default.
+        self.bclim = self.bclim.or(Some(DEFAULT_BCLIM));
+    }
+
+    /// iproute2 has the word since 6.4.
+    fn unsaid_defaults(&self) -> &'static [&'static str] {
+        &["bclim"]
     }
 
     fn encode_rest(&self, attributes: &mut Vec<DefaultNla>) {
@@ -121,6 +145,7 @@ impl OptionTable for Macvlan {
             ("nopromisc", _) => Some(Phrase::new(words![option])),
             ("macaddrs", _) if self.macaddrs.as_ref().is_some_and(Vec::is_empty) => Some(Phrase::new(words!["macaddr", "flush"])),
             ("macaddrs", _) => Some(Phrase::new(words!["macaddr", "set"].into_iter().chain(list)).at(Place::End)),
+            ("bclim", _) => Some(Phrase::new(words![option, said(value)]).since(6, 4)),
             _ => Some(Phrase::new(words![option, said(value)])),
         }
     }
@@ -133,7 +158,7 @@ impl OptionTable for Macvlan {
     }
 }
 
-impl LinkKind for Macvlan {
+impl<const TAP: bool> LinkKind for MacvlanDriver<TAP> {
     fn parent_rule(&self) -> ParentRule {
         ParentRule::Required
     }
@@ -152,16 +177,21 @@ impl LinkKind for Macvlan {
 
     fn refuses_parent(&self, parent: &str) -> Option<Refusal> {
         let loopback = (parent == Loopback::NAME).then_some(Refusal::new(Cause::Invalid));
-        loopback.or_else(|| ipvlan::refuses_handler(parent))
+        let refusal = loopback.or_else(|| ipvlan::refuses_handler(parent).filter(|_| !self.replaces_parent(parent)));
+        refusal.or_else(|| vrf::refuses(parent))
     }
 
     fn replaces_parent(&self, parent: &str) -> bool {
-        parent == Self::NAME
+        [Macvlan::NAME, Macvtap::NAME].contains(&parent)
     }
 
     fn sole(&self) -> Option<Sole> {
         let hint = "use `mode: bridge`, or a separate parent for each";
-        self.is_passthru().then_some(Sole { what: PASSTHRU, option: "mode", hint })
+        self.is_passthru().then_some(Sole { what: Self::PASSTHRU, option: "mode", hint })
+    }
+
+    fn shared_options(&self) -> &'static [&'static str] {
+        &["bclim"]
     }
 
     fn receive_handler(&self) -> Option<&'static str> {
@@ -173,7 +203,7 @@ impl LinkKind for Macvlan {
     }
 
     fn addressing(&self) -> Addressing {
-        if self.is_passthru() { Addressing::Parents(PASSTHRU) } else { Addressing::Distinct }
+        if self.is_passthru() { Addressing::Parents(Self::PASSTHRU) } else { Addressing::Distinct }
     }
 
     fn mtu_limits(&self) -> RangeInclusive<u32> {
@@ -184,33 +214,34 @@ impl LinkKind for Macvlan {
         Some(MtuBound::shrinking(parent))
     }
 
+    /// A macvtap has the queue length of a tap device (TUN_READQ_SIZE).
+    fn default_txqueuelen(&self) -> u32 {
+        if TAP { 500 } else { 1000 }
+    }
+
     fn refused_change(&self) -> Cause {
         Cause::Invalid
     }
 }
 
-/// The description in errors.
-const PASSTHRU: &str = "a macvlan with `mode: passthru`";
+impl<const TAP: bool> MacvlanDriver<TAP> {
+    /// The description in errors.
+    const PASSTHRU: &'static str = if TAP { "a macvtap with `mode: passthru`" } else { "a macvlan with `mode: passthru`" };
 
-impl Macvlan {
     fn is_passthru(&self) -> bool {
         self.mode == Some(MacvlanMode::Passthru)
     }
 }
 
 /// Returns the default list of addresses: empty in the mode `source`, absent in others.
-fn source_list(macvlan: &Macvlan) -> Option<Vec<Mac>> {
+fn source_list<const TAP: bool>(macvlan: &MacvlanDriver<TAP>) -> Option<Vec<Mac>> {
     (macvlan.mode == Some(MacvlanMode::Source)).then(Vec::new)
 }
 
 /// Compares the lists of addresses as sets.
-fn same_addresses(desired: &Macvlan, live: &Macvlan) -> bool {
-    let set = |kind: &Macvlan| kind.macaddrs.as_ref().map(|list| list.iter().copied().collect::<BTreeSet<Mac>>());
+fn same_addresses<const TAP: bool>(desired: &MacvlanDriver<TAP>, live: &MacvlanDriver<TAP>) -> bool {
+    let set = |kind: &MacvlanDriver<TAP>| kind.macaddrs.as_ref().map(|list| list.iter().copied().collect::<BTreeSet<Mac>>());
     set(desired) == set(live)
-}
-
-fn passthru_differs(desired: &Macvlan, live: &Macvlan) -> bool {
-    desired.is_passthru() != live.is_passthru()
 }
 
 /// Encodes MACVLAN_FLAG_NOPROMISC in IFLA_MACVLAN_FLAGS.
@@ -277,6 +308,40 @@ mod tests {
     fn a_passthru_macvlan_is_the_only_one_and_has_its_parents_address() {
         assert!(with(MacvlanMode::Passthru).sole().is_some() && with(MacvlanMode::Bridge).sole().is_none());
         assert_eq!(with(MacvlanMode::Bridge).addressing(), Addressing::Distinct);
-        assert_eq!(with(MacvlanMode::Passthru).addressing(), Addressing::Parents(PASSTHRU));
+        assert_eq!(with(MacvlanMode::Passthru).addressing(), Addressing::Parents(Macvlan::PASSTHRU));
+        let tap = Macvtap { mode: Some(MacvlanMode::Passthru), ..Macvtap::default() };
+        assert_eq!(tap.sole().unwrap().what, "a macvtap with `mode: passthru`");
+    }
+
+    #[test]
+    fn a_macvtap_has_the_options_of_a_macvlan() {
+        let mac = Mac([2, 0, 0, 0, 0, 1]);
+        let kind = Kind::from(Macvtap {
+            mode: Some(MacvlanMode::Source),
+            macaddrs: Some(vec![mac]),
+            bcqueuelen: Some(7),
+            bclim: Some(-1),
+            ..Macvtap::default()
+        });
+        assert_eq!(Kind::decode("macvtap", &kind.complete().encode(None)).unwrap(), kind.complete());
+        let live = Kind::from(Macvtap { mode: Some(MacvlanMode::Bridge), ..Macvtap::default() }).complete();
+        let changes = kind.compare(&live).unwrap();
+        assert!(changes.iter().all(|change| change.mutability == Mutability::InPlace), "{changes:?}");
+        assert_eq!(changes.iter().map(|change| change.name).collect::<Vec<_>>(), ["mode", "macaddrs", "bcqueuelen", "bclim"]);
+    }
+
+    #[test]
+    fn a_new_link_always_sends_the_limit_that_it_shares() {
+        let bclim = |value: i32| [&[8, 0, 9, 0], value.to_ne_bytes().as_slice()].concat();
+        assert_eq!(Kind::from(Macvlan::default()).encode_new(None), bclim(1));
+        assert_eq!(Kind::from(Macvtap { bclim: Some(-1), ..Macvtap::default() }).encode_new(None), bclim(-1));
+        assert_eq!(Kind::decode("macvlan", &[]).unwrap().compare(&Kind::from(Macvlan::default()).complete()).unwrap(), []);
+        assert_eq!(Kind::from(Macvlan::default()).say_new(), []);
+    }
+
+    #[test]
+    fn a_macvtap_has_a_receive_handler_itself() {
+        assert_eq!(Macvlan::default().refuses_parent("macvtap"), None);
+        assert!(ipvlan::refuses_handler("macvtap").is_some() && ipvlan::refuses_handler("macvlan").is_none());
     }
 }

@@ -9,6 +9,8 @@ pub mod bridge_vlans;
 pub mod contract;
 pub mod device;
 pub mod dummy;
+pub mod geneve;
+pub mod ifb;
 pub mod ipvlan;
 pub mod kind;
 pub mod loopback;
@@ -17,6 +19,7 @@ pub mod port;
 pub mod rules;
 pub mod veth;
 pub mod vlan;
+pub mod vrf;
 pub mod vxlan;
 
 mod common;
@@ -49,10 +52,14 @@ macro_rules! for_each_kind {
         $then! {
             bridge => Bridge($crate::resource::link::bridge::Bridge),
             dummy => Dummy($crate::resource::link::dummy::Dummy),
+            geneve => Geneve($crate::resource::link::geneve::Geneve),
+            ifb => Ifb($crate::resource::link::ifb::Ifb),
             ipvlan => Ipvlan($crate::resource::link::ipvlan::Ipvlan),
             ipvtap => Ipvtap($crate::resource::link::ipvlan::Ipvtap),
             macvlan => Macvlan($crate::resource::link::macvlan::Macvlan),
+            macvtap => Macvtap($crate::resource::link::macvlan::Macvtap),
             vlan => Vlan($crate::resource::link::vlan::Vlan),
+            vrf => Vrf($crate::resource::link::vrf::Vrf),
             vxlan => Vxlan($crate::resource::link::vxlan::Vxlan),
         }
     };

@@ -177,6 +177,9 @@ macro_rules! define_port {
         }
 
         impl Port {
+            /// The kinds of links whose ports have options.
+            pub const MASTERS: &'static [&'static str] = &[$(<$type as PortTable>::MASTER),+];
+
             /// Returns one port of each type, without options.
             pub fn registered() -> Vec<Self> {
                 vec![$(<$type>::default().into()),+]

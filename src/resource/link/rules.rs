@@ -32,6 +32,8 @@ pub enum Cause {
     Loop,
     /// ENETDOWN
     Down,
+    /// EPERM
+    Permission,
 }
 
 /// A refusal of the kernel.
@@ -101,7 +103,20 @@ pub struct Identity {
     pub refusal: Refusal,
 }
 
-/// The reason why a link must be the only one of its kind on its parent. The kernel answers EINVAL if there are others.
+/// A value that only one link of a kind in a namespace can have while a sysctl is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exclusive {
+    /// The option.
+    pub option: &'static str,
+    /// Its value.
+    pub value: u32,
+    /// The sysctl of the namespace.
+    pub sysctl: &'static str,
+    /// The kernel's answer to a second link with the value.
+    pub refusal: Refusal,
+}
+
+/// The reason why a link must be the only one with its receive handler on its parent. The kernel answers EINVAL if there are others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sole {
     /// A description of the link, as in "*a macvlan with `mode: passthru`* must be the only one".
@@ -165,6 +180,8 @@ pub struct Socket {
     pub port: u16,
     /// Whether it receives over IPv4, and over IPv6.
     pub families: [bool; 2],
+    /// Whether the kernel compares the flags when the link is created, even if it is down.
+    pub at_creation: bool,
     /// The options that must be the same, with their values.
     pub flags: Vec<(&'static str, bool)>,
     /// All options that this comes from.

@@ -34,12 +34,12 @@ macro_rules! for_each_setting {
             mtu: u32 = attribute(IFLA_MTU, U32), link "The mtu of both endpoints; an endpoint can override it.";
             /// Bring the interface up; default true (IFF_UP).
             up: bool = flag(IFF_UP), default true, link "Whether both endpoints are up; an endpoint can override it.";
-            /// Length of the transmit queue in packets; default 1000, for an ipvtap 500 (IFLA_TXQLEN).
+            /// Length of the transmit queue in packets; default 1000, for an ipvtap or a macvtap 500, for an ifb 32 (IFLA_TXQLEN).
             txqueuelen: u32 = attribute(IFLA_TXQLEN, U32), default 1000,
                 link "The length of both transmit queues; an endpoint can override it.";
-            /// Use ARP; default true, for a dummy false (IFF_NOARP).
+            /// Use ARP; default true, for a dummy, an ifb or a vrf false (IFF_NOARP).
             arp: bool = unflag(IFF_NOARP);
-            /// Use multicast; default true, for a dummy false (IFF_MULTICAST).
+            /// Use multicast; default true, for a dummy, an ifb or a vrf false (IFF_MULTICAST).
             multicast: bool = flag(IFF_MULTICAST);
             /// Receive all multicast packets; default false (IFF_ALLMULTI).
             allmulti: bool = flag(IFF_ALLMULTI), default false;

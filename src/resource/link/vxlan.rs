@@ -297,7 +297,8 @@ impl LinkKind for Vxlan {
             ("udp6zerocsumrx", is(self.udp6zerocsumrx)),
         ];
         let families = [!ipv6 || is(self.external), ipv6 || is(self.external)];
-        Some(Socket { port: self.port.unwrap_or(DEFAULT_PORT), families, flags: flags.to_vec(), options: SOCKET_OPTIONS })
+        let port = self.port.unwrap_or(DEFAULT_PORT);
+        Some(Socket { port, families, at_creation: false, flags: flags.to_vec(), options: SOCKET_OPTIONS })
     }
 
     /// "Cannot change mtu" (`vxlan_nl2conf`).

@@ -85,6 +85,11 @@ value_schema!(Mode, "Permissions", "The permissions of a file, chmod(2): an octa
     "examples": ["0644", "0755"],
 });
 
+impl Mode {
+    /// The permissions of a copied program for which the lab file has none.
+    pub const EXECUTABLE: Self = Self(0o755);
+}
+
 impl TryFrom<String> for Mode {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
@@ -150,7 +155,7 @@ pub struct FileSpec {
     #[serde(skip)]
     #[schemars(skip)]
     pub loaded: Option<Result<Arc<[u8]>, String>>,
-    /// The permissions, `"0644"` by default.
+    /// The permissions; default `"0644"`, or `"0755"` for a `source` that its owner can execute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// The numbers of the owner and the group, `0:0` by default.

@@ -48,6 +48,8 @@ pub enum LinkLoss {
     Replaced,
     /// The link goes down.
     Down,
+    /// The kernel sets the link down and up again, because it joins or leaves a VRF.
+    Restarted,
 }
 
 /// The links and addresses of one namespace that are lost during the plan, at least temporarily.
@@ -94,6 +96,7 @@ impl Losses {
             LinkLoss::Deleted => format!("`{name}` is deleted"),
             LinkLoss::Replaced => format!("`{name}` is replaced"),
             LinkLoss::Down => format!("`{name}` goes down"),
+            LinkLoss::Restarted => format!("the kernel restarts `{name}`"),
         })
     }
 

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::Object;
 use crate::name::{LinkId, LinkName, NamespaceName};
 use crate::resource::link::{LEAST_IPV6_MTU, LEAST_MTU};
+use crate::resource::route::MAIN_TABLE;
 use crate::value::{InterfaceAddress, Mac};
 use crate::yaml::document::Subtree;
 use crate::yaml::{Path, Problems};
@@ -38,6 +39,8 @@ pub enum List {
     Interface(LinkName),
     /// The same interface, as the end of a link.
     Endpoint(LinkName),
+    /// The link that the interface is an end of, and which of the two.
+    Link(LinkName, usize),
 }
 
 impl Position {
@@ -45,8 +48,18 @@ impl Position {
     pub fn link(self) -> Option<LinkName> {
         match self.list {
             List::Namespace => None,
-            List::Interface(link) | List::Endpoint(link) => Some(link),
+            List::Interface(link) | List::Endpoint(link) | List::Link(link, _) => Some(link),
         }
+    }
+
+    /// Returns whether it is the second time that the item is met: one of a link is an item of both ends.
+    pub fn is_met_again(self) -> bool {
+        matches!(self.list, List::Link(_, 1..))
+    }
+
+    /// Returns whether the item belongs to a link, and so to both of its ends.
+    pub fn is_of_link(self) -> bool {
+        matches!(self.list, List::Link(..))
     }
 }
 
@@ -70,6 +83,8 @@ pub struct Interface {
     pub id: LinkId,
     /// Whether it is declared as up.
     pub up: bool,
+    /// The table of the VRF that it is, or is a port of.
+    pub vrf: Option<u32>,
     /// Whether others can add addresses and routes to it.
     pub shared: bool,
     /// The mtu in the lab file.
@@ -80,8 +95,17 @@ pub struct Interface {
     pub without_ipv6: bool,
     /// Whether the kernel generates a link-local address from its hardware address when it comes up.
     pub generates_link_local: bool,
+    /// Whether the kernel adds a route to all multicast groups of IPv6.
+    pub joins_groups: bool,
     /// Its addresses. Empty until they are lowered.
     pub addresses: Vec<Assigned>,
+}
+
+impl Interface {
+    /// Returns the table of its connected routes.
+    pub fn table(&self) -> u32 {
+        self.vrf.unwrap_or(MAIN_TABLE)
+    }
 }
 
 /// An address of an interface.

@@ -57,6 +57,16 @@ integer_codec!(
     /// Four bytes in native byte order.
     U32, u32, from_ne_bytes, to_ne_bytes
 );
+/// Four bytes in native byte order, with a sign.
+pub struct I32;
+impl Codec<i32> for I32 {
+    fn write(value: &i32) -> Option<Vec<u8>> {
+        Some(value.to_ne_bytes().to_vec())
+    }
+    fn read(bytes: &[u8]) -> Option<i32> {
+        Some(i32::from_ne_bytes(bytes.try_into().ok()?))
+    }
+}
 integer_codec!(
     /// Four bytes in network order.
     Be32, u32, from_be_bytes, to_be_bytes

@@ -35,6 +35,7 @@ samples! {
     u8: [1, 0, 2, 64];
     u16: [1, 0, 2, 8, 4094];
     u32: [1, 0, 2, 4096];
+    i32: [1, 0, -1, 2];
     Duration: [Duration::seconds(2), Duration::seconds(10), Duration::seconds(20), Duration::seconds(300)];
     Mac: [Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2])];
     Vec<Mac>: [vec![Mac([2, 0, 0, 0, 0, 2]), Mac([2, 0, 0, 0, 0, 1])], Vec::new()];

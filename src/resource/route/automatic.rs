@@ -58,7 +58,8 @@ impl<'s> Automatic<'s> {
 /// Returns the routes that the kernel adds for an address, except for those that no lab file can declare (`fib_add_ifaddr`,
 /// `inet6_addr_add`, `__ipv6_ifa_notify`).
 fn of_address(interface: &Interface, assigned: &Assigned) -> impl Iterator<Item = Key> {
-    let local = |ip: IpAddr| (LOCAL_TABLE, IpNet::from(ip), 0);
+    let table = interface.vrf.unwrap_or(LOCAL_TABLE);
+    let local = move |ip: IpAddr| (table, IpNet::from(ip), 0);
     let ip = assigned.address.ip();
     let own = ip.is_ipv4().then(|| local(ip));
     let network = || Some(assigned.network).filter(|network| network.prefix_len() < 31 && !assigned.secondary);
@@ -66,7 +67,7 @@ fn of_address(interface: &Interface, assigned: &Assigned) -> impl Iterator<Item 
         (true, _) => ([assigned.broadcast, network().map(|network| network.broadcast())], None),
         (false, peer) => {
             let metric = assigned.metric.unwrap_or(IPV6_CONNECTED_METRIC);
-            ([None, None], peer.map(|peer| (MAIN_TABLE, peer.into(), metric)))
+            ([None, None], peer.map(|peer| (interface.table(), peer.into(), metric)))
         }
     };
     let when_up = assigned.prefix_route.into_iter().chain(broadcasts.into_iter().flatten().map(local)).chain(peer);
@@ -86,8 +87,10 @@ fn of_interface(interface: &Interface) -> impl Iterator<Item = Key> {
             (!interface.without_ipv6).then(|| ipv6(MAIN_TABLE, Ipv6Addr::LOCALHOST, 128)),
         ]
     } else {
-        let multicast = (!interface.without_ipv6).then(|| ipv6(LOCAL_TABLE, prefix(0xff00), 8));
-        let link_local = multicast.filter(|_| interface.generates_link_local).map(|_| ipv6(MAIN_TABLE, prefix(0xfe80), 64));
+        let table = interface.vrf.unwrap_or(LOCAL_TABLE);
+        let multicast = (interface.joins_groups && !interface.without_ipv6).then(|| ipv6(table, prefix(0xff00), 8));
+        let link_local = multicast.filter(|_| interface.generates_link_local);
+        let link_local = link_local.map(|_| ipv6(interface.table(), prefix(0xfe80), 64));
         [multicast, link_local, None, None]
     };
     routes.into_iter().flatten().filter(|_| interface.up)

@@ -123,11 +123,12 @@ fn check_family(context: &Context<'_>, problems: &mut Problems) {
             problems.error(context.path().then("family"), format!("`family` contradicts the {family} prefix `{prefix}`"));
         problem.hint("remove `family`; the destination implies it");
     }
+    let devs = || spec.dev.into_iter().chain(spec.nexthops.iter().filter_map(|hop| hop.dev));
     if let Some(src) = spec.src {
         let path = context.path().then("src");
         if src.is_ipv6() != context.ipv6 {
             problems.error(path, format!("`{src}` is not a valid source address of an {family} route"));
-        } else if context.site.owned && !context.reach.is_own(src) {
+        } else if context.site.owned && !context.reach.is_source(src, context.table, devs()) {
             let message = format!("source address `{src}` is not assigned in `{}`", context.site.namespace);
             let problem = problems.error(path, message).needs_all(context.site.places.reach_parts());
             problem.hint("use an address of an interface of the namespace");

@@ -84,10 +84,10 @@ fn check_gateway(context: &Context<'_>, hop: &Hop, via: IpAddr, problems: &mut P
         problems.error(path(), format!("an IPv6 route cannot have the IPv4 gateway `{via}`"));
     } else if via.is_multicast() || via.is_unspecified() || via.is_loopback() {
         problems.error(path(), format!("`{via}` is not a valid gateway")).hint("use the unicast address of a neighbour");
-    } else if context.reach.is_own(via) {
+    } else if context.reach.is_own(via, context.table, hop.dev) {
         let problem = problems.error(path(), format!("gateway `{via}` is a local address of `{namespace}`"));
         problem.hint("use the unicast address of a neighbour");
-    } else if let Some(network) = context.reach.is_broadcast(via, context.table) {
+    } else if let Some(network) = context.reach.is_broadcast(via, context.table, hop.dev) {
         problems.error(path(), format!("gateway `{via}` is the broadcast address of `{network}`"));
     } else if hop.onlink && hop.dev.is_none() {
         let problem = problems.error(hop.path(context).then("onlink"), "`onlink` requires `dev`");

@@ -16,8 +16,10 @@ pub(super) struct Reach {
     networks: BTreeMap<IpNet, Vec<Way>>,
     /// The prefix lengths that occur, longest last, by family.
     lengths: [BTreeSet<u8>; 2],
-    /// The namespace's own addresses.
-    own: BTreeSet<IpAddr>,
+    /// The namespace's own addresses, with the table of their interfaces.
+    own: BTreeSet<(IpAddr, u32)>,
+    /// The tables of interfaces that are VRFs, or ports of VRFs.
+    vrfs: BTreeMap<LinkName, u32>,
     /// Networks of addresses that do not help, and why.
     unreachable: Vec<(IpNet, String)>,
 }
@@ -36,16 +38,17 @@ impl Reach {
             networks: BTreeMap::new(),
             lengths: [BTreeSet::new(), BTreeSet::new()],
             own: BTreeSet::new(),
+            vrfs: site.interfaces.values().filter_map(|interface| Some((interface.id.name, interface.vrf?))).collect(),
             unreachable: Vec::new(),
         };
         for interface in site.interfaces.values() {
             let name = interface.id.name;
             for Assigned { address, network, connected, .. } in &interface.addresses {
-                reach.own.insert(address.ip());
+                reach.own.insert((address.ip(), interface.table()));
                 if !interface.up {
                     reach.unreachable.push((*network, format!("`{name}` has `{address}`, but is down")));
                 } else if *connected {
-                    reach.add(*network, Way { dev: name, table: MAIN_TABLE });
+                    reach.add(*network, Way { dev: name, table: interface.table() });
                 } else if network.prefix_len() < network.max_prefix_len() {
                     let why = format!("`{name}` has `{address}`, but `noprefixroute` suppresses the route to its network");
                     reach.unreachable.push((*network, why));
@@ -72,41 +75,66 @@ impl Reach {
         }
     }
 
-    /// The networks that hold the address, the smallest first, with what reaches them by the rules of `table`; at least one
-    /// interface each.
-    fn networks_of(&self, ip: IpAddr, table: u32) -> impl Iterator<Item = (IpNet, impl Iterator<Item = LinkName> + '_)> {
+    /// Returns the table in which the kernel looks up the gateway and the local addresses of a route: that of the VRF of the interface, or
+    /// of the route.
+    fn domain(&self, table: u32, dev: Option<LinkName>) -> u32 {
+        let is_vrf = || self.vrfs.values().any(|vrf| *vrf == table);
+        dev.and_then(|dev| self.vrfs.get(&dev).copied()).unwrap_or_else(|| if is_vrf() { table } else { MAIN_TABLE })
+    }
+
+    /// The networks that hold the address, the smallest first, with what reaches them by one of the tables; at least one interface each.
+    fn networks_of(&self, ip: IpAddr, tables: [u32; 3]) -> impl Iterator<Item = (IpNet, impl Iterator<Item = LinkName> + '_)> {
         let lengths = self.lengths[family(&ip)].iter().rev();
         let networks = lengths.filter_map(move |length| Some(IpNet::new(ip, *length).ok()?.trunc()));
         networks.filter_map(move |network| {
-            let ways = self.networks.get(&network)?.iter().filter(move |way| way.table == MAIN_TABLE || way.table == table);
+            let ways = self.networks.get(&network)?.iter().filter(move |way| tables.contains(&way.table));
             let mut devices = ways.map(|way| way.dev).peekable();
             devices.peek().is_some().then_some((network, devices))
         })
     }
 
-    /// The interfaces that reach the address, by the longest prefix as the kernel chooses; several where it is the same.
+    /// The interfaces that reach the address, by the longest prefix as the kernel chooses; several where it is the same. The kernel looks into
+    /// the table of a VRF first.
     pub(super) fn interfaces_to(&self, ip: IpAddr, table: u32) -> Vec<LinkName> {
-        let mut devices: Vec<LinkName> =
-            self.networks_of(ip, table).next().into_iter().flat_map(|(_, devices)| devices).collect();
+        let own = [self.domain(table, None); 3];
+        let mut lookups = [own, [table, table, MAIN_TABLE]].into_iter().skip(usize::from(own[0] == MAIN_TABLE));
+        let found = lookups.find_map(|tables| self.networks_of(ip, tables).next());
+        let mut devices: Vec<LinkName> = found.into_iter().flat_map(|(_, devices)| devices).collect();
+        devices.sort_unstable();
         devices.dedup();
         devices
     }
 
     /// Whether the address is reached over that interface.
     pub(super) fn is_over(&self, ip: IpAddr, dev: LinkName, table: u32) -> bool {
-        self.networks_of(ip, table).any(|(_, mut devices)| devices.any(|device| device == dev))
+        self.networks_of(ip, [table, self.domain(table, Some(dev)), MAIN_TABLE])
+            .any(|(_, mut devices)| devices.any(|device| device == dev))
     }
 
     /// Whether it is the broadcast address of a network that is reached.
-    pub(super) fn is_broadcast(&self, ip: IpAddr, table: u32) -> Option<IpNet> {
+    pub(super) fn is_broadcast(&self, ip: IpAddr, table: u32, dev: Option<LinkName>) -> Option<IpNet> {
         let IpAddr::V4(_) = ip else { return None };
-        let mut networks = self.networks_of(ip, table).map(|(network, _)| network);
+        let domain = self.domain(table, dev);
+        let mut networks = self.networks_of(ip, [table, domain, domain]).map(|(network, _)| network);
         networks.find(|network| (1..31).contains(&network.prefix_len()) && network.broadcast() == ip)
     }
 
-    /// Whether the namespace has that address itself.
-    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
-        self.own.contains(&ip)
+    /// Whether the namespace has that address itself, outside of VRFs or in that of the route.
+    pub(super) fn is_own(&self, ip: IpAddr, table: u32, dev: Option<LinkName>) -> bool {
+        self.own.contains(&(ip, self.domain(table, dev)))
+    }
+
+    /// Whether the address can be the source of a route over these interfaces. An IPv4 one must be in the VRF of the route's table or outside
+    /// of VRFs (`fib_valid_prefsrc`), an IPv6 one in the VRF of the interface (`ip6_route_info_create`).
+    pub(super) fn is_source(&self, ip: IpAddr, table: u32, devs: impl Iterator<Item = LinkName>) -> bool {
+        if ip.is_ipv4() {
+            return [table, MAIN_TABLE].iter().any(|table| self.own.contains(&(ip, *table)));
+        }
+        let mut devs = devs.peekable();
+        match devs.peek() {
+            None => self.is_own(ip, table, None),
+            Some(_) => devs.all(|dev| self.is_own(ip, table, Some(dev))),
+        }
     }
 
     /// Whether the network of an address of the namespace contains it, which does not help.

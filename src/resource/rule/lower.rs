@@ -16,6 +16,8 @@ use crate::yaml::{Path, Problems};
 const FIRST_PRIORITY: u32 = 10_000;
 /// The priority of the kernel's rule for `main`.
 const MAIN_PRIORITY: u32 = 32_766;
+/// The priority of the kernel's rule for VRFs (FIB_RULE_PREF in drivers/net/vrf.c).
+const VRF_PRIORITY: u32 = 1000;
 /// The bits of the type of service that IPv4 rules can match (IPTOS_TOS_MASK without the low bits).
 const IPV4_TOS: u8 = 0x1c;
 
@@ -40,6 +42,7 @@ pub(super) fn lower(items: &[Item<'_, RuleSpec>], site: &Site<'_>, lowered: &mut
         let key = RuleKey { ipv6: context.ipv6, priority, selector: context.selector(problems), ordinal: 0 };
         let rule = context.rule(&targets, problems);
         context.check_priority(problems);
+        context.refuse_rule_of_vrfs(&key, problems);
         let Some(mut rule) = rule.filter(|_| problems.count == before) else { continue };
         if let Some(first) = seen.insert(key.clone(), position) {
             context.refuse_second(&key, first, problems);
@@ -105,6 +108,16 @@ impl Context<'_> {
         if self.spec.priority.is_none() && self.priority >= MAIN_PRIORITY {
             let message = format!("no priority from {FIRST_PRIORITY} to {} is free for this rule", MAIN_PRIORITY - 1);
             problems.error(self.path(), message).hint("set `priority`");
+        }
+    }
+
+    /// The kernel adds its rule for VRFs to a namespace with the first one, and never removes it.
+    fn refuse_rule_of_vrfs(&self, key: &RuleKey, problems: &mut Problems) {
+        let is_kernels = key.priority == VRF_PRIORITY && key.selector == Selector { l3mdev: true, ..Selector::default() };
+        if is_kernels && self.site.interfaces.values().any(|interface| interface.vrf.is_some()) {
+            let message = format!("the kernel adds the rule `{key}` by itself, because `{}` has a vrf", self.site.namespace);
+            let problem = problems.error(self.path(), message).needs(whole(self.path()));
+            problem.hint("remove the rule, or give it another `priority`");
         }
     }
 

@@ -205,10 +205,15 @@ impl<'de> Deserializer<'de> for Decoder<'_, '_> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.deserialize_map(visitor)
+        match (&self.node.content, fields) {
+            (Content::Sequence(_), [key, ..]) => {
+                Err(self.expected("a map").hint(format!("write `key: value`, with keys such as `{key}`")))
+            }
+            _ => self.deserialize_map(visitor),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

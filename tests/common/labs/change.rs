@@ -7,8 +7,8 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::{
-    Bridge, Dummy, End, External, FEW, HOST, Lab, NeighborPart, Options, RoutePart, RulePart, Space, UPPERS, Upper, WIRES, Wire,
-    bridge, dummy, external, mtu, neighbor, options, route, rule, space, space_number, upper, wire,
+    Bridge, Dummy, End, External, FEW, HOST, Lab, NeighborPart, Options, RoutePart, RulePart, Space, UPPERS, Upper, Vrf, WIRES,
+    Wire, bridge, dummy, external, mtu, neighbor, options, route, rule, space, space_number, upper, vrf, wire,
 };
 
 /// Something that changes in a lab.
@@ -17,6 +17,7 @@ enum Edit {
     Space(u8, Option<Space>),
     Wire(u8, Option<Wire>),
     Bridge(u8, Option<Bridge>),
+    Vrf(u8, Option<Vrf>),
     Dummy(u8, Option<Dummy>),
     Upper(u8, Option<Upper>),
     /// A link, or an end of a pair as a port, has other options.
@@ -43,6 +44,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         (0..HOST, of(space())).prop_map(|(number, part)| Edit::Space(number, part)),
         (0..WIRES, of(wire())).prop_map(|(number, part)| Edit::Wire(number, part)),
         (0..FEW, of(bridge())).prop_map(|(number, part)| Edit::Bridge(number, part)),
+        (0..FEW, of(vrf())).prop_map(|(number, part)| Edit::Vrf(number, part)),
         (0..FEW, of(dummy())).prop_map(|(number, part)| Edit::Dummy(number, part)),
         (0..UPPERS, of(upper())).prop_map(|(number, part)| Edit::Upper(number, part)),
         (0..UPPERS, of(upper())).prop_map(|(number, part)| Edit::Upper(number, part)),
@@ -86,6 +88,7 @@ impl Lab {
             Edit::Space(number, part) => put(&mut self.spaces, number, part),
             Edit::Wire(number, part) => put(&mut self.wires, number, part),
             Edit::Bridge(number, part) => put(&mut self.bridges, number, part),
+            Edit::Vrf(number, part) => put(&mut self.vrfs, number, part),
             Edit::Dummy(number, part) => put(&mut self.dummies, number, part),
             Edit::Upper(number, part) => put(&mut self.uppers, number, part),
             Edit::Options(number, options) => {

@@ -38,7 +38,9 @@ impl Writer<'_> {
                 members.push(("via", via));
                 // Where both ends of the pair are here, both reach the gateway.
                 let both = self.lab.end(*wire, 1 - end).is_some_and(|other| other.space == space);
-                members.push(("dev", if route.name_interface || both { json!(end_name(*wire, *end)) } else { Value::Null }));
+                // From a table other than that of the VRF, only the interface leads there.
+                let named = route.name_interface || both || self.in_vrf(*wire, *end);
+                members.push(("dev", if named { json!(end_name(*wire, *end)) } else { Value::Null }));
                 members.push(("src", self.source(route, *wire, *end)));
                 members.push(("mtu", json!(route.mtu)));
                 space
@@ -76,7 +78,7 @@ impl Writer<'_> {
     }
 
     fn source(&self, route: &RoutePart, wire: u8, end: u8) -> Value {
-        let Some(it) = self.lab.end(wire, end).filter(|_| route.src) else { return Value::Null };
+        let Some(it) = self.lab.end(wire, end).filter(|_| route.src && !self.in_vrf(wire, end)) else { return Value::Null };
         // Without a carrier, the kernel never finishes the detection of duplicates, and so never accepts the address.
         let has_carrier = self.lab.end(wire, 1 - end).is_some_and(|other| !other.down);
         if route.ipv6 && !has_carrier {

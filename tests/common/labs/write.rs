@@ -46,6 +46,8 @@ struct Interface {
     name: String,
     up: bool,
     port: bool,
+    /// Whether it is a port of a VRF.
+    in_vrf: bool,
     /// Whether its mtu may be too small for IPv6, because it or a link below it is a tunnel.
     narrow: bool,
     /// Whether it keeps its carrier. A bridge without ports loses it up to a second after it was made, and with it all neighbours that are
@@ -82,6 +84,7 @@ impl Lab {
         writer.wires();
         writer.dummies();
         writer.bridges();
+        writer.vrfs();
         writer.uppers();
         writer.routes();
         writer.rules();
@@ -101,6 +104,20 @@ impl Lab {
     fn end(&self, wire: u8, end: u8) -> Option<&End> {
         self.wires.get(&wire).filter(|_| self.has_wire(wire)).map(|wire| &wire.ends[usize::from(end)])
     }
+}
+
+/// What an end of a pair may do to packets.
+pub const IMPAIRMENTS: [&str; 6] = [
+    r#"{ "delay": "10ms" }"#,
+    r#"{ "delay": "10ms", "jitter": "2ms", "distribution": "normal" }"#,
+    r#"{ "loss": "1%", "duplicate": "0.5%" }"#,
+    r#"{ "loss": { "mean": "2%", "run": 3 }, "limit": 500 }"#,
+    r#"{ "rate": "10mbit", "queue": "50ms" }"#,
+    r#"{ "delay": "10ms", "reorder": "5%", "gap": 3 }"#,
+];
+
+fn impairment(number: Option<usize>) -> Value {
+    number.map_or(Value::Null, |number| serde_json::from_str(IMPAIRMENTS[number]).expect("an impairment is JSON"))
 }
 
 fn end_name(wire: u8, end: u8) -> String {
@@ -129,7 +146,8 @@ impl Writer<'_> {
     }
 
     fn add(&mut self, key: String, space: u8, name: &str, down: bool, members: Value) {
-        let interface = Interface { space, name: name.into(), up: !down, port: false, narrow: false, carrier: true };
+        let interface =
+            Interface { space, name: name.into(), up: !down, port: false, in_vrf: false, narrow: false, carrier: true };
         self.interfaces.insert(key, interface);
         self.members.entry(space).or_default().insert(name.into(), members);
     }
@@ -183,6 +201,7 @@ impl Writer<'_> {
                     ("txqueuelen", json!(end.queue)),
                     ("altnames", altnames),
                     ("sysctls", sysctls),
+                    ("impair", impairment(end.impair)),
                 ]);
                 let key = format!("wire {number} {side}");
                 self.add(key.clone(), end.space, &name, end.down, Value::Null);
@@ -254,6 +273,35 @@ impl Writer<'_> {
             self.add(key.clone(), bridge.space, &format!("br{number}"), bridge.down, members);
             self.set_carrier(&key, false);
         }
+    }
+
+    fn vrfs(&mut self) {
+        let lab = self.lab;
+        for (number, vrf) in lab.vrfs.iter().filter(|(_, vrf)| lab.has_space(vrf.space)) {
+            let mut ports = Vec::new();
+            for end in &vrf.ports {
+                let found = self.interfaces.get_mut(&format!("wire {} {}", end / 2, end % 2));
+                let Some(interface) = found.filter(|interface| interface.space == vrf.space && !interface.port) else { continue };
+                (interface.port, interface.in_vrf) = (true, true);
+                ports.push(interface.name.clone());
+            }
+            let inet = vrf.inet.map(|host| format!("10.7{number}.0.{host}/32"));
+            let inet6 = vrf.inet6.map(|host| format!("fd00:7{number}::{host}/128"));
+            let addresses = inet.into_iter().chain(inet6).collect::<Vec<_>>();
+            let members = object(vec![("addresses", addresses.into()), ("up", up(vrf.down))]);
+            // Two may share a table, which routes use too.
+            let mut options = json!({ "table": 101 + u32::from(vrf.table) });
+            if !ports.is_empty() {
+                options["ports"] = ports.into();
+            }
+            let members = with_kind(members, "vrf", options);
+            self.add(format!("vrf {number}"), vrf.space, &format!("vrf{number}"), vrf.down, members);
+        }
+    }
+
+    /// Whether an end of a pair is a port of a VRF.
+    fn in_vrf(&self, wire: u8, end: u8) -> bool {
+        self.interfaces.get(&format!("wire {wire} {end}")).is_some_and(|interface| interface.in_vrf)
     }
 
     /// Makes an end of a pair a port of a bridge, with its options. Returns whether the bridge must filter by VLAN for them.

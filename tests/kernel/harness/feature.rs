@@ -16,18 +16,28 @@ pub enum Feature {
     BridgeVlanFiltering,
     /// Dummy links.
     Dummy,
+    /// Geneve links.
+    Geneve,
     /// IPv6.
     Ipv6,
+    /// Ifb links.
+    Ifb,
     /// Ipvlan links.
     Ipvlan,
     /// Ipvtap links.
     Ipvtap,
     /// Macvlan links.
     Macvlan,
+    /// Macvtap links.
+    Macvtap,
     /// Routes with several next hops.
     Multipath,
+    /// The queueing discipline netem.
+    Netem,
     /// VLAN links.
     Vlan,
+    /// VRFs.
+    Vrf,
     /// Vxlan links.
     Vxlan,
 }
@@ -40,14 +50,19 @@ impl Feature {
             Self::BridgeVlanFiltering => "ip link add probe type bridge vlan_filtering 1",
             Self::Dummy => "ip link add probe type dummy",
             Self::Ipv6 => "ip -6 address add 2001:db8::1/64 dev p0",
+            Self::Geneve => "ip link add probe type geneve id 42 remote 192.0.2.1",
+            Self::Ifb => "ip link add probe type ifb",
             Self::Ipvlan => "ip link add probe link p0 type ipvlan mode l3s",
             Self::Ipvtap => "ip link add probe link p0 type ipvtap",
             Self::Macvlan => "ip link add probe link p0 type macvlan mode bridge",
+            Self::Macvtap => "ip link add probe link p0 type macvtap mode bridge",
             Self::Multipath => {
                 "ip link set p0 up && ip link set p1 up && ip address add 192.0.2.1/24 dev p0 && \
                  ip route add 198.51.100.0/24 nexthop via 192.0.2.2 nexthop via 192.0.2.3"
             }
+            Self::Netem => "tc qdisc add dev p0 root netem delay 1ms",
             Self::Vlan => "ip link add probe link p0 type vlan id 10",
+            Self::Vrf => "ip link add probe type vrf table 10",
             Self::Vxlan => "ip link add probe type vxlan id 42 dstport 4789",
         }
     }
@@ -66,7 +81,8 @@ impl Feature {
         command.args(["-c", &script]);
         let output = command.output().expect("sh can be run");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let unsupported = ["Unknown device type", "not supported", "No such file or directory", "Invalid argument"];
+        let unsupported =
+            ["Unknown device type", "qdisc kind is unknown", "not supported", "No such file or directory", "Invalid argument"];
         assert!(
             output.status.success() || unsupported.iter().any(|text| stderr.contains(text)),
             "probing for {self:?} failed in an unexpected way: {stderr}{}",

@@ -2,7 +2,8 @@
 //! addresses, routes of all tables, rules, permanent neighbours, forwarding entries, nftables, kernel settings, /run, and mounts
 //! below it; for the machine and every named namespace.
 //!
-//! Only what moves by itself is left out: timers, caches and times of files.
+//! Only what moves by itself is left out: timers, caches and times of files. So is what the kernel never removes: its rule for VRFs, and the
+//! settings that come with their module.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -83,7 +84,8 @@ fn section() -> String {
         // Learnt forwarding entries come and go. Those of multicast groups stand in the order in which they were joined, and the kernel's
         // own routes in that in which their interfaces came up: the order says nothing.
         let is_fdb = command == "fdb show";
-        let shown = objects.as_array().into_iter().flatten().filter(|object| !is_fdb || object["state"] == "permanent");
+        let shown = objects.as_array().into_iter().flatten().filter(|object| !is_rule_of_vrfs(object));
+        let shown = shown.filter(|object| !is_fdb || object["state"] == "permanent");
         let mut lines: Vec<String> = shown.map(ToString::to_string).collect();
         let is_unordered = |line: &String| is_fdb || command.starts_with("route") && line.contains("\"protocol\":\"kernel\"");
         lines.sort_by_cached_key(|line| is_unordered(line).then(|| line.clone()));
@@ -104,8 +106,16 @@ fn section() -> String {
     out
 }
 
+/// Whether it is the rule that the kernel adds to a namespace with its first VRF, and never removes.
+pub fn is_rule_of_vrfs(object: &Value) -> bool {
+    object["priority"] == 1000 && object.get("l3mdev").is_some()
+}
+
 fn read_settings(directory: &Path, settings: &mut Vec<String>) {
     for path in fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.ends_with("net/vrf") {
+            continue;
+        }
         if path.is_dir() {
             read_settings(&path, settings);
         } else if !MOVING_SETTINGS.iter().any(|name| path.ends_with(name))

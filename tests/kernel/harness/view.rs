@@ -1,5 +1,5 @@
 //! What one who types `ip` sees of a network, less what differs from one making of it to the next: numbers of links, hardware
-//! addresses that the kernel drew, and topo's marks.
+//! addresses that the kernel drew, topo's marks, and the rule that the kernel keeps from the first VRF of a namespace on.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::fingerprint::difference;
+use super::fingerprint::{difference, is_rule_of_vrfs};
 use super::tools::{PATIENCE, batch, inside, namespaces, vlans};
 
 /// The view of the machine and of every named namespace.
@@ -59,7 +59,7 @@ fn section() -> String {
     for (command, mut objects) in shown {
         objects.as_array_mut().into_iter().flatten().for_each(|object| forget_carrier(object, &idle));
         if let Some(objects) = objects.as_array_mut() {
-            objects.retain_mut(|object| forget_detection(object, &silent));
+            objects.retain_mut(|object| !is_rule_of_vrfs(object) && forget_detection(object, &silent));
         }
         let mut lines: Vec<_> = objects.as_array().into_iter().flatten().cloned().filter_map(plain).collect();
         lines.sort();

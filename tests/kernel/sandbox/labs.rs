@@ -7,12 +7,14 @@ use super::super::harness::{Feature, User, lacks, needs, needs_programs, with_us
 use super::{PAIR, alone};
 
 /// The examples, each with a ping that answers, and a change to its file that leaves it so.
-const EXAMPLES: [(&str, &str, &str); 18] = [
+const EXAMPLES: [(&str, &str, &str); 21] = [
     ("blog", "blue", "192.168.10.11"),
     ("bridge-ports", "guest1", "10.0.0.1"),
     ("dhcp", "client", "192.0.2.1"),
     ("dhcp-client", "client", "10.99.0.1"),
     ("dual-stack", "client", "198.51.100.10"),
+    ("geneve", "pc1", "10.0.0.2"),
+    ("impaired-wan", "office1", "10.2.0.10"),
     ("ipvlan", "ns0", "192.0.2.1"),
     ("leaf-spine", "server1", "172.16.3.10"),
     ("limits", "greedy", "10.40.0.2"),
@@ -25,6 +27,7 @@ const EXAMPLES: [(&str, &str, &str); 18] = [
     ("router", "pc1", "10.2.0.11"),
     ("star-100", "n001", "10.100.0.100"),
     ("vlan-trunk", "office1", "10.0.10.2"),
+    ("vrf", "red-a", "10.0.2.10"),
     ("web", "client", "10.30.0.1"),
 ];
 
@@ -42,7 +45,14 @@ fn every_example_lives_in_a_sandbox() {
         let before = mounts();
         for (name, from, to) in EXAMPLES {
             // limits.rs shows that this user cannot apply it, and one with a delegated control group can.
-            if name == "limits" || (name == "ipvlan" && lacks(Feature::Ipvlan)) {
+            let needed = match name {
+                "geneve" => Some(Feature::Geneve),
+                "impaired-wan" => Some(Feature::Netem),
+                "ipvlan" => Some(Feature::Ipvlan),
+                "vrf" => Some(Feature::Vrf),
+                _ => None,
+            };
+            if name == "limits" || needed.is_some_and(lacks) {
                 continue;
             }
             if name == "vlan-trunk" && (lacks(Feature::BridgeVlanFiltering) || lacks(Feature::Vlan)) {
