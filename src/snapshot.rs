@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{LinkName, NamespaceName};
+use crate::resource::link::bridge_vlans::Vlans;
 use crate::resource::link::{Ifindex, Link};
 use crate::resource::object::Message;
 use crate::resource::object::table::{Dumped, Reported, Tables};
@@ -38,11 +39,28 @@ pub struct FoundLink {
     pub alias: String,
 }
 
+impl FoundLink {
+    /// Sets its VLANs as a port or as a bridge, or that they were not read.
+    pub fn set_vlans(&mut self, vlans: Option<Vlans>) {
+        if let Some(port) = &mut self.link.port {
+            port.set_vlans(vlans.clone());
+        }
+        self.link.kind.set_vlans(vlans);
+    }
+}
+
+/// Returns whether a link filters the frames of its ports by VLAN. Only then are VLANs read without being asked for.
+pub fn filter_by_vlan(links: &[FoundLink]) -> bool {
+    links.iter().any(|found| found.link.kind.filters_by_vlan())
+}
+
 /// A snapshot of one namespace.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Its links.
     pub links: Vec<FoundLink>,
+    /// Whether the VLANs of bridges and their ports were read.
+    pub has_vlans: bool,
     /// Its objects, in the kernel's order.
     pub objects: Tables<Dumped>,
     /// The messages that reported the objects that others may have added.

@@ -191,6 +191,15 @@ impl State {
         named.map(|link| &link.namespace).chain(self.namespaces.iter().filter(|_| self.adopt.all))
     }
 
+    /// Returns the namespaces in which a link filters the frames of its ports by VLAN, or VLANs are set: those of a state that a
+    /// rollback goes back to were read, and must be read again to be compared.
+    pub fn namespaces_with_vlans(&self) -> BTreeSet<NamespaceName> {
+        let has_vlans =
+            |link: &Link| link.kind.vlans().is_some() || link.port.as_ref().is_some_and(|port| port.vlans().is_some());
+        let concerned = self.links.iter().filter(|(_, link)| link.kind.filters_by_vlan() || has_vlans(link));
+        concerned.map(|(id, _)| id.namespace.clone()).collect()
+    }
+
     /// Adds the resources of another state.
     pub fn extend(&mut self, other: Self) {
         self.namespaces.extend(other.namespaces);

@@ -33,6 +33,7 @@ subjects! {
     bind
     bridge
     bridge_port
+    bridge_vlans
     dummy
     external
     geneve

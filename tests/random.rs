@@ -358,6 +358,7 @@ fn a_drawn_lab_says_what_it_is_meant_to() {
         "sysctls",
         "altnames",
         "bridge_port",
+        "vlans",
         "external",
         "host:",
     ] {

@@ -68,9 +68,11 @@ impl Differ<'_> {
             let is_foreign = self.live.state.link(&LinkId::new(&id.namespace, master)).is_none_or(|link| link.external);
             let mut port = before.port.clone().filter(|_| is_foreign && !self.live.taken_ports.contains_key(id))?;
             port.leave_to_kernel();
-            let options = port.special().map(|special| special.encode(None)).unwrap_or_default();
+            let special = port.special();
+            let options = special.as_ref().map(|special| special.encode(None)).unwrap_or_default();
+            let vlans = special.and_then(|special| special.vlans().cloned());
             let entries = self.live.forwarding.get(id).cloned().unwrap_or_default();
-            Some((id.clone(), TakenPort { master, kind: port.master().to_owned(), options: Message(options), entries }))
+            Some((id.clone(), TakenPort { master, kind: port.master().to_owned(), options: Message(options), vlans, entries }))
         });
         taken.collect()
     }

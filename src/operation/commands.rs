@@ -92,6 +92,7 @@ fn new_link(lab: &LabName, new: &NewLink) -> Vec<Line> {
         command = new_end(command.and(words!["peer"]), lab, &creating, &peer.handle, &peer.link);
     }
     lines.push(command.into());
+    lines.extend(kind.vlan_change().iter().flat_map(|change| change.say(&new.handle.id)));
     lines.extend(mark_and_raise(lab, &new.handle, new.up));
     if let Some(peer) = &new.peer {
         lines.extend(raise_peer(lab, peer));
@@ -155,8 +156,10 @@ fn change_link(change: &LinkChange) -> Vec<Line> {
         Some(kind) => lines.extend(set_options(set, &change.handle, kind.name(), kind.say())),
         None => lines.push(set.into()),
     }
+    lines.extend(change.kind.as_ref().and_then(|kind| kind.vlan_change()).iter().flat_map(|vlans| vlans.say(&change.handle.id)));
     if let Some(port) = &change.port {
         lines.extend(set_port(&change.handle, port));
+        lines.extend(port.options.vlan_change().iter().flat_map(|vlans| vlans.say(&change.handle.id)));
     }
     for (verb, names) in [("del", &change.remove_altnames), ("add", &change.add_altnames)] {
         let property = |name: &String| {

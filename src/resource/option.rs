@@ -102,7 +102,8 @@ pub trait OptionTable: Clone + Default + 'static {
         let _ = (attribute, bytes);
     }
 
-    /// Adds to these changed options what the kernel or iproute2 needs beside them to make the live object the desired one.
+    /// Adds to these changed options what the kernel or iproute2 needs beside them to make the live object the desired one,
+    /// and notes what their messages need of it.
     fn complete_change(&mut self, desired: &Self, live: &Self) {
         let _ = (desired, live);
     }
@@ -115,6 +116,17 @@ pub trait OptionTable: Clone + Default + 'static {
 
     /// Converts the options that the kernel reported to the form of a lab file.
     fn normalise(&mut self) {}
+
+    /// Copies what is no option, but what defaults depend on, from the object that some options are taken from.
+    fn take_context(&mut self, from: &Self) {
+        let _ = from;
+    }
+
+    /// Returns whether messages and commands of their own set the option.
+    fn is_set_apart(option: &str) -> bool {
+        let _ = option;
+        false
+    }
 
     /// Returns the options that commands for a new object contain even with the kernel's default.
     fn always_said(&self) -> &'static [&'static str] {
@@ -151,7 +163,7 @@ pub fn said_in(unit: Duration, value: &Value) -> Option<String> {
 
 /// Returns the words of iproute2 for the options that are set.
 pub fn say<T: OptionTable>(options: &T) -> Vec<Said> {
-    let shown = show(options).into_iter();
+    let shown = show(options).into_iter().filter(|(name, _)| !T::is_set_apart(name));
     shown.map(|(name, value)| (name, said(&value), options.phrase(name, &value))).collect()
 }
 
@@ -189,6 +201,7 @@ pub fn encode_new_into<T: OptionTable>(options: &T, attributes: &mut Vec<Default
 pub fn special<T: OptionTable>(options: &T) -> T {
     let whole = complete(options);
     let mut differing = T::default();
+    differing.take_context(options);
     for row in T::OPTIONS.iter().filter(|row| !(row.is_default)(&whole)) {
         (row.take)(&mut differing, options);
     }
@@ -198,6 +211,7 @@ pub fn special<T: OptionTable>(options: &T) -> T {
 /// Returns only those options that a lab file needs for a live object: the others follow from the defaults.
 pub fn plain<T: OptionTable>(live: &T) -> T {
     let mut needed = T::default();
+    needed.take_context(live);
     for row in T::OPTIONS {
         if !(row.same)(&complete(&needed), live) && !live.conceals(row.name) {
             (row.take)(&mut needed, live);
@@ -285,6 +299,7 @@ pub fn difference<T: OptionTable>(desired: &T, live: &T) -> T {
     let wanted = complete(desired);
     let changes = compare(desired, live);
     let mut only = T::default();
+    only.take_context(desired);
     for row in T::OPTIONS {
         if changes.iter().any(|change| change.name == row.name) {
             (row.take)(&mut only, &wanted);

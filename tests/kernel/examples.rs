@@ -42,6 +42,7 @@ fn every_example_has_a_test() {
         "quickstart",
         "router",
         "star-100",
+        "vlan-trunk",
         "vrf",
         "web",
     ];
@@ -78,6 +79,26 @@ fn bridge_ports() {
             ping_fails("guest2", "2001:db8::11");
             let port = &ip(&["-n", "switch", "link", "show", "uplink"])[0]["linkinfo"]["info_slave_data"];
             assert_eq!((&port["cost"], &port["priority"], &port["isolated"]), (&10.into(), &8.into(), &false.into()));
+        });
+    });
+}
+
+#[test]
+fn vlan_trunk() {
+    in_namespaces(|| {
+        if !needs(&[Feature::BridgeVlanFiltering, Feature::Vlan, Feature::Ipv6]) {
+            return;
+        }
+        lives_and_dies("vlan-trunk", || {
+            for to in ["10.0.10.2", "2001:db8:10::2", "10.0.10.254", "2001:db8:10::254"] {
+                ping_ok("office1", to);
+            }
+            ping_ok("guest1", "10.0.20.2");
+            ping_ok("guest1", "10.0.10.1");
+            // Without the router, nothing leads from one VLAN to the other.
+            sh("ip netns exec router sysctl -q net.ipv4.ip_forward=0");
+            ping_fails("guest1", "10.0.10.1");
+            sh("ip netns exec router sysctl -q net.ipv4.ip_forward=1");
         });
     });
 }

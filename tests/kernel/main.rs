@@ -12,6 +12,7 @@ mod adopt;
 mod binds;
 mod blog;
 mod bridge_ports;
+mod bridge_vlans;
 mod command_line;
 mod completion;
 mod concurrency;

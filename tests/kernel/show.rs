@@ -84,6 +84,7 @@ examples! {
     quickstart_is_recreated: "quickstart" []
     router_is_recreated: "router" [Bridge]
     star_100_is_recreated: "star-100" [Bridge]
+    vlan_trunk_is_recreated: "vlan-trunk" [BridgeVlanFiltering, Vlan, Ipv6]
     vrf_is_recreated: "vrf" [Vrf, Ipv6]
 }
 

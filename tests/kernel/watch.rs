@@ -103,6 +103,41 @@ impl Watch {
 }
 
 #[test]
+fn vlans_of_bridges_are_watched() {
+    in_namespaces(|| {
+        if !needs(&[Feature::BridgeVlanFiltering]) {
+            return;
+        }
+        let file = lab("
+name: watched
+namespaces:
+  s:
+    interfaces:
+      br0: { bridge: { ports: [p1], vlan_filtering: true, vlans: {} } }
+      p1: { bridge_port: { vlans: { pvid: 10 } } }
+  g: {}
+links: [{ endpoints: [s:p1, g:eth0] }]
+");
+        apply(&file);
+        let watch = Watch::start(&[&file]);
+        sh("bridge -n s vlan add dev p1 vid 20");
+        let event = watch.expect("drift");
+        assert_eq!(event["changes"][0]["fields"][0]["name"], "bridge_port.vlans");
+        sh("bridge -n s vlan del dev p1 vid 20");
+        assert_eq!(watch.expect("cleared")["resources"][0], "s:p1");
+        sh("bridge -n s vlan add dev br0 vid 20 self");
+        assert_eq!(watch.resources("drift", 1), ["s:br0"]);
+        apply(&file);
+        watch.expect("cleared");
+        watch.end();
+        let watch = Watch::start(&["--heal", &file]);
+        watch.heals(&file, &["bridge -n s vlan del dev p1 vid 10", "bridge -n s vlan add dev br0 vid 7 pvid self"]);
+        watch.end();
+        destroy("watched");
+    });
+}
+
+#[test]
 fn drift_is_told_with_who_has_caused_it() {
     in_namespaces(|| {
         if !needs(&[Feature::Ipv6]) {

@@ -228,6 +228,7 @@ fn create_link(linux: &Linux, batch: &mut Batch, through: &NamespaceName, new: &
     if let Some(peer) = new.peer.as_deref().filter(|peer| peer.handle.id.namespace.is_host()) {
         encode::mark_link(batch, &linux.lab, peer.handle.index, Some(peer));
     }
+    encode::set_vlans(batch, new);
     Ok(())
 }
 

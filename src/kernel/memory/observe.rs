@@ -17,7 +17,7 @@ use crate::resource::object::wire::{Found, RTPROT_KERNEL};
 use crate::resource::route::{NextHop, Route, RouteKey, RouteType};
 use crate::resource::sysctl::conf::{LinkConf, Setting};
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots};
+use crate::snapshot::{FoundLink, Numbering, Snapshot, Snapshots, filter_by_vlan};
 use crate::state::State;
 
 /// Reads `host`, the lab's namespaces, and the sysctls of `desired`.
@@ -73,8 +73,14 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&self, desired: &State) -> Snapshot {
-        let links = self.namespace.devices.iter().map(|(index, device)| self.link(*index, device)).collect();
-        let mut snapshot = Snapshot { links, ..Snapshot::default() };
+        let mut links: Vec<FoundLink> = self.namespace.devices.iter().map(|(index, device)| self.link(*index, device)).collect();
+        let has_vlans = filter_by_vlan(&links) || desired.namespaces_with_vlans().contains(self.name);
+        if !has_vlans {
+            for link in &mut links {
+                link.set_vlans(None);
+            }
+        }
+        let mut snapshot = Snapshot { links, has_vlans, ..Snapshot::default() };
         self.add_addresses(&mut snapshot);
         self.add_routes(&mut snapshot);
         table::visit(&mut AddKept { namespace: self.namespace, snapshot: &mut snapshot });

@@ -66,7 +66,13 @@ impl Network {
         if refused {
             return Err(changes.refused_change().into());
         }
-        device.kind = updated;
+        updated.settle_changes(&device.kind.clone(), changes);
+        let before = std::mem::replace(&mut device.kind, updated.clone());
+        for port in self.ports(place) {
+            if let Some(port) = self.device_mut(&port).and_then(|device| device.port.as_mut()) {
+                port.master_changed(&before, &updated);
+            }
+        }
         self.share_options(place);
         Ok(())
     }

@@ -10,8 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::bridge_vlans::{Before, VlanChange, Vlans};
 use super::contract::LinkKind;
 use super::ipvlan;
+use super::kind::Kind;
 use super::loopback::Loopback;
 use super::rules::{Carrier, Cause, Refusal, Switching};
 use super::vlan::VlanProtocol;
@@ -50,6 +52,9 @@ pub struct Bridge {
     /// VLAN ID of untagged frames on new ports: 1 to 4094, or 0 for none, default 1 (IFLA_BR_VLAN_DEFAULT_PVID).
     #[schemars(range(max = 4094))]
     pub vlan_default_pvid: Option<u16>,
+    /// VLANs of the bridge itself, whose frames it exchanges with its host; default `vlan_default_pvid`. The others are removed. Requires
+    /// `vlan_filtering: true` (IFLA_BRIDGE_VLAN_INFO).
+    pub vlans: Option<Vlans>,
     /// Count the traffic of each VLAN; default false (IFLA_BR_VLAN_STATS_ENABLED).
     pub vlan_stats_enabled: Option<bool>,
     /// Bit mask of the link-local addresses 01:80:c2:00:00:0X to forward; bit X stands for address X. Bits 0 to 2 cannot be set;
@@ -109,6 +114,9 @@ pub struct Bridge {
     /// turned off, until the next port of the bridge goes down.
     #[serde(skip)]
     pub has_root_port: bool,
+    /// The VLANs before a change of `vlans`.
+    #[serde(skip)]
+    pub vlans_before: Before,
 }
 
 const IFLA_BR_ROOT_PORT: u16 = 12;
@@ -119,6 +127,16 @@ impl Bridge {
     fn default_group_addr(&self) -> Mac {
         let is_provider = self.vlan_filtering == Some(true) && self.vlan_protocol == Some(VlanProtocol::Dot1Ad);
         Mac([0x01, 0x80, 0xc2, 0, 0, if is_provider { 8 } else { 0 }])
+    }
+
+    /// The VLAN of untagged frames on new ports; 0 for none.
+    pub fn default_pvid(&self) -> u16 {
+        self.vlan_default_pvid.unwrap_or(1)
+    }
+
+    /// The VLANs of the live bridge after the default VLAN of another one is set.
+    fn vlans_with_default_of(&self, other: &Self) -> Option<Vlans> {
+        self.vlans.as_ref().map(|vlans| vlans.after_new_default(self.default_pvid(), other.default_pvid()))
     }
 }
 
@@ -160,6 +178,10 @@ impl OptionTable for Bridge {
         option!(nf_call_ip6tables: U8 = 37, InPlace, default false),
         option!(nf_call_arptables: U8 = 38, InPlace, default false),
         option!(vlan_default_pvid: U16 = 39, InPlace, default 1),
+        OptionRow {
+            same: |desired, live| desired.vlans == live.vlans_with_default_of(desired),
+            ..option!(vlans, InPlace, default_of | bridge | Some(Vlans::of_new(bridge.default_pvid())))
+        },
         option!(vlan_stats_enabled: U8 = 41, InPlace, default false),
         option!(mcast_stats_enabled: U8 = 42, InPlace, default false),
         OptionRow { samples: |_| vec![2.into(), 3.into()], ..option!(mcast_igmp_version: U8 = 43, InPlace, default 2) },
@@ -207,7 +229,29 @@ impl OptionTable for Bridge {
             let message = "bits 0 to 2 (STP, pause and LACP frames) cannot be forwarded".into();
             invalid.push(Invalid { key: "group_fwd_mask", message });
         }
+        if let Some(vlans) = &self.vlans {
+            if self.vlan_filtering != Some(true) {
+                let message = "`vlans` needs `vlan_filtering: true`: otherwise the bridge ignores VLANs".into();
+                invalid.push(Invalid { key: "vlan_filtering", message });
+            }
+            if vlans.has_tunnels() {
+                let message = "only ports with `vlan_tunnel: true` map VLANs to tunnels: remove `tunnel_info`".into();
+                invalid.push(Invalid { key: "vlans", message });
+            }
+        }
         invalid
+    }
+
+    /// The VLANs before a change of them: those of the live bridge, after its default VLAN has changed.
+    fn complete_change(&mut self, _: &Self, live: &Self) {
+        if self.vlans.is_some() {
+            let default = Self { vlan_default_pvid: self.vlan_default_pvid.or(live.vlan_default_pvid), ..Self::default() };
+            self.vlans_before = Before::of_live(live.vlans_with_default_of(&default));
+        }
+    }
+
+    fn is_set_apart(option: &str) -> bool {
+        option == "vlans"
     }
 
     fn decode_rest(&mut self, attribute: u16, bytes: &[u8]) {
@@ -273,6 +317,32 @@ impl LinkKind for Bridge {
         Some(Switching { spanning_tree: is(self.stp_state), by_vlan: is(self.vlan_filtering) })
     }
 
+    fn vlan_change(&self) -> Option<VlanChange> {
+        let before = match &self.vlans_before {
+            Before::New => Some(Vlans::of_new(self.default_pvid())),
+            Before::Known(vlans) => Some(vlans.clone()),
+            Before::Unknown => None,
+        };
+        Some(VlanChange { before, after: self.vlans.clone()?, of_bridge: true })
+    }
+
+    fn vlans(&self) -> Option<&Vlans> {
+        self.vlans.as_ref()
+    }
+
+    fn set_vlans(&mut self, vlans: Option<Vlans>) {
+        self.vlans = vlans;
+    }
+
+    /// `br_changelink`; the messages with the VLANs follow.
+    fn settle_changes(&mut self, before: &Kind, changes: &Kind) {
+        if let (Kind::Bridge(before), Kind::Bridge(changes)) = (before, changes)
+            && changes.vlans.is_none()
+        {
+            self.vlans = before.vlans_with_default_of(self);
+        }
+    }
+
     fn carrier(&self) -> Carrier {
         Carrier::Ports
     }
@@ -308,7 +378,6 @@ impl LinkKind for Bridge {
 
 #[cfg(test)]
 mod tests {
-    use super::super::kind::Kind;
     use super::*;
     use crate::resource::option::complete;
 
@@ -344,7 +413,9 @@ mod tests {
 
     #[test]
     fn every_default_survives_the_wire() {
-        let all = Kind::from(Bridge::default()).complete();
+        let mut all = Kind::from(Bridge::default()).complete();
+        // Messages of their own have them.
+        all.set_vlans(None);
         assert_eq!(Kind::decode("bridge", &all.encode(None)).unwrap(), all);
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bridge::Bridge;
+use super::bridge_vlans::{Before, VlanChange, Vlans};
 use super::kind::Kind;
 use super::port::{LinkPort, PortTable, Surroundings};
 use super::rules::Cause;
@@ -104,6 +105,9 @@ pub struct BridgePort {
     pub locked: Option<bool>,
     /// Note addresses that a locked port does not accept; default false, from Linux 6.2 on (IFLA_BRPORT_MAB).
     pub mab: Option<bool>,
+    /// VLANs of the port; default the `vlan_default_pvid` of the bridge. The others are removed. Requires `vlan_filtering: true` of the
+    /// bridge (IFLA_BRIDGE_VLAN_INFO).
+    pub vlans: Option<Vlans>,
     /// The port of the same bridge that takes over while this one has no carrier (IFLA_BRPORT_BACKUP_PORT).
     pub backup_port: Option<BackupPort>,
     /// The nexthop that frames are given which go to the `backup_port`, from Linux 6.6 on (IFLA_BRPORT_BACKUP_NHID).
@@ -111,6 +115,12 @@ pub struct BridgePort {
     /// Whether the spanning tree decides the state.
     #[serde(skip)]
     pub spanning_tree: bool,
+    /// The default VLAN of the bridge, 0 for none, if it is known.
+    #[serde(skip)]
+    pub default_pvid: Option<u16>,
+    /// The VLANs before a change of `vlans`.
+    #[serde(skip)]
+    pub vlans_before: Before,
 }
 
 const IFLA_BRPORT_BACKUP_PORT: u16 = 34;
@@ -151,6 +161,10 @@ impl OptionTable for BridgePort {
         option!(isolated: U8 = 33, InPlace, default false),
         option!(locked: U8 = 39, InPlace, default false),
         option!(mab: U8 = 40, InPlace, default false),
+        OptionRow {
+            same: |desired, live| desired.vlans == live.vlans_with_default_of(desired),
+            ..option!(vlans, InPlace, default_of | port | port.default_pvid.map(Vlans::of_new))
+        },
         // The kernel does not report the absence of a backup port.
         OptionRow {
             same: |desired, live| desired.backup() == live.backup(),
@@ -182,7 +196,28 @@ impl OptionTable for BridgePort {
         if self.mab == Some(true) && self.learning == Some(false) {
             invalid.push(Invalid { key: "learning", message: "`mab` needs `learning: true`".into() });
         }
+        if self.vlans.as_ref().is_some_and(Vlans::has_tunnels) && self.vlan_tunnel != Some(true) {
+            invalid.push(Invalid { key: "vlan_tunnel", message: "`tunnel_info` needs `vlan_tunnel: true`".into() });
+        }
         invalid
+    }
+
+    fn take_context(&mut self, from: &Self) {
+        self.default_pvid = from.default_pvid;
+    }
+
+    /// The VLANs before a change of them: those of the live port, after the default VLAN of the bridge has changed.
+    fn complete_change(&mut self, _: &Self, live: &Self) {
+        if self.vlans.is_some() {
+            let before = live.vlans_with_default_of(self);
+            // The kernel forgets the tunnels with the option.
+            let keeps_tunnels = self.vlan_tunnel != Some(false);
+            self.vlans_before = Before::of_live(before.map(|vlans| if keeps_tunnels { vlans } else { vlans.without_tunnels() }));
+        }
+    }
+
+    fn is_set_apart(option: &str) -> bool {
+        option == "vlans"
     }
 
     /// A port that is not locked has no `mab`, so that this goes first.
@@ -227,6 +262,35 @@ impl BridgePort {
     fn backup(&self) -> Option<LinkName> {
         self.backup_port?.0
     }
+
+    /// The VLANs of the live port after the default VLAN of the bridge of another one is set.
+    fn vlans_with_default_of(&self, other: &Self) -> Option<Vlans> {
+        let vlans = self.vlans.as_ref()?;
+        Some(match (self.default_pvid, other.default_pvid) {
+            (Some(old), Some(new)) => vlans.after_new_default(old, new),
+            (_, _) => vlans.clone(),
+        })
+    }
+
+    /// Returns the first part of `misplaced`: what is wrong with the state.
+    fn misplaced_state(&self, around: Surroundings<'_>) -> Option<Invalid> {
+        let (state, Kind::Bridge(bridge)) = (self.state?, around.master) else { return None };
+        let waits = !matches!(state, PortState::Forwarding) && bridge.forward_delay != Some(Duration::seconds(0));
+        let message = match state {
+            _ if bridge.stp_state == Some(true) => {
+                "the spanning tree decides the state of a port: remove `state`, or `stp_state`"
+            }
+            PortState::Disabled => "the kernel enables a port whenever that has a carrier: use `up: false`",
+            PortState::Blocking => "only the spanning tree blocks a port: use `listening`",
+            PortState::Listening | PortState::Learning | PortState::Forwarding if !around.up => {
+                "a port that is down, or whose bridge is down, has no `state`: remove `state`, or `up: false`"
+            }
+            _ if !around.carrier => "a port whose peer is down has no `state`: remove `state`, or `up: false` of the peer",
+            _ if waits => "the kernel soon forwards on such a port again unless its bridge has `forward_delay: 0s`",
+            _ => return None,
+        };
+        Some(Invalid { key: "state", message: message.into() })
+    }
 }
 
 impl LinkPort for BridgePort {
@@ -237,6 +301,7 @@ impl LinkPort for BridgePort {
     fn follow(&mut self, master: &Kind) {
         if let Kind::Bridge(bridge) = master {
             self.spanning_tree = bridge.stp_state == Some(true);
+            self.default_pvid = Some(bridge.default_pvid());
         }
     }
 
@@ -255,22 +320,11 @@ impl LinkPort for BridgePort {
 
     /// Includes the states that the kernel accepts, and soon changes again.
     fn misplaced(&self, around: Surroundings<'_>) -> Option<Invalid> {
-        let (state, Kind::Bridge(bridge)) = (self.state?, around.master) else { return None };
-        let waits = !matches!(state, PortState::Forwarding) && bridge.forward_delay != Some(Duration::seconds(0));
-        let message = match state {
-            _ if bridge.stp_state == Some(true) => {
-                "the spanning tree decides the state of a port: remove `state`, or `stp_state`"
-            }
-            PortState::Disabled => "the kernel enables a port whenever that has a carrier: use `up: false`",
-            PortState::Blocking => "only the spanning tree blocks a port: use `listening`",
-            PortState::Listening | PortState::Learning | PortState::Forwarding if !around.up => {
-                "a port that is down, or whose bridge is down, has no `state`: remove `state`, or `up: false`"
-            }
-            _ if !around.carrier => "a port whose peer is down has no `state`: remove `state`, or `up: false` of the peer",
-            _ if waits => "the kernel soon forwards on such a port again unless its bridge has `forward_delay: 0s`",
-            _ => return None,
-        };
-        Some(Invalid { key: "state", message: message.into() })
+        let ignores_vlans = matches!(around.master, Kind::Bridge(bridge) if bridge.vlan_filtering != Some(true));
+        let vlans = self.vlans.is_some() && ignores_vlans;
+        let message = "`vlans` needs `vlan_filtering: true` of the bridge, which otherwise ignores VLANs";
+        let vlans = vlans.then(|| Invalid { key: "vlans", message: message.into() });
+        self.misplaced_state(around).or(vlans)
     }
 
     fn reference(&self) -> Option<(&'static str, LinkName)> {
@@ -293,6 +347,32 @@ impl LinkPort for BridgePort {
 
     fn passes_discovery(&self) -> bool {
         self.is_open() && self.neigh_suppress != Some(true) && self.bcast_flood != Some(false)
+    }
+
+    fn vlan_change(&self) -> Option<VlanChange> {
+        let before = match &self.vlans_before {
+            Before::New => self.default_pvid.map(Vlans::of_new),
+            Before::Known(vlans) => Some(vlans.clone()),
+            Before::Unknown => None,
+        };
+        Some(VlanChange { before, after: self.vlans.clone()?, of_bridge: false })
+    }
+
+    fn vlans(&self) -> Option<&Vlans> {
+        self.vlans.as_ref()
+    }
+
+    fn set_vlans(&mut self, vlans: Option<Vlans>) {
+        self.vlans = vlans;
+    }
+
+    /// `__br_vlan_set_default_pvid`.
+    fn master_changed(&mut self, before: &Kind, after: &Kind) {
+        if let (Kind::Bridge(before), Kind::Bridge(after)) = (before, after) {
+            let moved = |vlans: &Vlans| vlans.after_new_default(before.default_pvid(), after.default_pvid());
+            self.vlans = self.vlans.as_ref().map(moved);
+            self.default_pvid = Some(after.default_pvid());
+        }
     }
 
     fn leave_to_kernel(&mut self) {
@@ -388,6 +468,37 @@ mod tests {
         assert!(changes(BridgePort { spanning_tree: true, ..open.clone() }, PortState::Listening).is_empty());
         let listening = BridgePort { state: Some(PortState::Listening), ..open };
         assert_eq!(changes(listening, PortState::Disabled), ["state"]);
+    }
+
+    #[test]
+    fn vlans_are_those_of_the_file_or_the_default_one() {
+        let vlans = |text: &str| serde_json::from_str::<Vlans>(text).unwrap();
+        let with = |text: Option<&str>, default_pvid| {
+            let vlans = text.map(vlans);
+            Port::from(BridgePort { vlans, default_pvid: Some(default_pvid), ..BridgePort::default() })
+        };
+        // A new port.
+        assert_eq!(with(Some("{\"pvid\":1}"), 1).special(), None);
+        assert_eq!(with(None, 7).special(), None);
+        let change = with(Some("{\"pvid\":10}"), 1).special().unwrap().vlan_change().unwrap();
+        assert_eq!((change.before, change.after), (Some(Vlans::of_new(1)), Vlans::of_new(10)));
+        // A live one.
+        let changes = |desired: &Port, live: &Port| {
+            let difference = desired.difference(&live.complete());
+            difference.map(|port| port.vlan_change().map(|change| (change.before.unwrap(), change.after)))
+        };
+        let trunk = vlans("{\"tagged\":[\"10-20\"]}");
+        let live = with(Some("{\"tagged\":[\"10-20\"]}"), 1);
+        assert_eq!(changes(&live, &live), None);
+        assert_eq!(changes(&with(None, 1), &live), Some(Some((trunk, Vlans::of_new(1)))));
+        // The default VLAN changes, and the kernel moves the ports that have it.
+        assert_eq!(changes(&with(None, 5), &with(None, 1)), None);
+        let kept = Some(Some((Vlans::of_new(5), Vlans::of_new(1))));
+        assert_eq!(changes(&with(Some("{\"pvid\":1}"), 5), &with(None, 1)), kept);
+        // They were not read.
+        let unread = Port::from(BridgePort { vlans: None, ..crate::resource::option::complete(&BridgePort::default()) });
+        assert_eq!(with(None, 1).difference(&unread), None);
+        assert_eq!(with(Some("{}"), 1).difference(&unread).unwrap().vlan_change().unwrap().before, None);
     }
 
     #[test]

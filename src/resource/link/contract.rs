@@ -5,7 +5,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::bridge_vlans::{VlanChange, Vlans};
 use super::common::Queues;
+use super::kind::Kind;
 use super::rules::{
     Addressing, Carrier, Cause, Exclusive, Flags, Identity, MtuAround, MtuBound, ParentRule, PathCost, Refusal, Segment, Socket,
     Sole, Switching,
@@ -181,6 +183,26 @@ pub trait LinkKind {
         None
     }
 
+    /// Returns the change of its own VLANs, if the options that are set contain one.
+    fn vlan_change(&self) -> Option<VlanChange> {
+        None
+    }
+
+    /// Returns its own VLANs, if they are set.
+    fn vlans(&self) -> Option<&Vlans> {
+        None
+    }
+
+    /// Sets its own VLANs, or that they were not read.
+    fn set_vlans(&mut self, vlans: Option<Vlans>) {
+        drop(vlans);
+    }
+
+    /// Applies what the kernel does by itself after these changes of options. `before` contains the former options.
+    fn settle_changes(&mut self, before: &Kind, changes: &Kind) {
+        let _ = (before, changes);
+    }
+
     /// Returns the temporary options with which a link with many ports is created faster, if they differ from the desired ones. The plan
     /// sets the desired options once all ports have joined.
     fn while_ports_join(&self) -> Option<Self>
@@ -307,6 +329,11 @@ pub trait LinkKind {
     }
 
     // Derived.
+
+    /// Returns whether it filters the frames of its ports by VLAN.
+    fn filters_by_vlan(&self) -> bool {
+        self.switching().is_some_and(|switching| switching.by_vlan)
+    }
 
     /// Returns the other end if this is one end of a pair.
     fn peer(&self) -> Option<&LinkRef> {

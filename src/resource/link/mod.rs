@@ -5,6 +5,7 @@
 
 pub mod bridge;
 pub mod bridge_port;
+pub mod bridge_vlans;
 pub mod contract;
 pub mod device;
 pub mod dummy;

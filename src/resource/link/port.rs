@@ -8,6 +8,7 @@ use netlink_packet_core::DecodeError;
 use serde_json::Value;
 
 use super::Ifindex;
+use super::bridge_vlans::{VlanChange, Vlans};
 use super::kind::Kind;
 use super::rules::Cause;
 use crate::iproute2::Said;
@@ -88,6 +89,26 @@ pub trait LinkPort {
     /// Returns whether the other ports and the stations behind it find each other by ARP and neighbour discovery.
     fn passes_discovery(&self) -> bool {
         true
+    }
+
+    /// Returns the change of its VLANs in the master, if the options that are set contain one.
+    fn vlan_change(&self) -> Option<VlanChange> {
+        None
+    }
+
+    /// Returns its VLANs in the master, if they are set.
+    fn vlans(&self) -> Option<&Vlans> {
+        None
+    }
+
+    /// Sets its VLANs in the master, or that they were not read.
+    fn set_vlans(&mut self, vlans: Option<Vlans>) {
+        drop(vlans);
+    }
+
+    /// Applies what the kernel does to a port when the options of its master change.
+    fn master_changed(&mut self, before: &Kind, after: &Kind) {
+        let _ = (before, after);
     }
 
     /// Forgets the options that are not the user's choice: the kernel sets them to what it finds when the link becomes a port again.
@@ -265,6 +286,7 @@ macro_rules! define_port {
                 match self {
                     $(Self::$variant(port) => {
                         let mut only = <$type>::default();
+                        only.take_context(port);
                         option::take::<$type>(&mut only, port, names);
                         only.into()
                     })+

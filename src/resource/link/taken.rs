@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Port;
+use super::bridge_vlans::Vlans;
 use crate::iproute2::Word;
 use crate::name::LinkName;
 use crate::resource::object::Message;
@@ -19,6 +20,9 @@ pub struct TakenPort {
     pub kind: String,
     /// The options that differ from those of a new port (IFLA_INFO_SLAVE_DATA).
     pub options: Message,
+    /// Its VLANs, if they differ from those of a new port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlans: Option<Vlans>,
     /// Its static forwarding entries.
     pub entries: Vec<Message>,
 }
@@ -32,7 +36,9 @@ impl TakenPort {
 
     /// Returns the options as a port.
     pub fn port(&self) -> Option<Port> {
-        Port::decode(&self.kind, &self.options.0).ok().flatten().map(|(port, _)| port)
+        let (mut port, _) = Port::decode(&self.kind, &self.options.0).ok().flatten()?;
+        port.set_vlans(self.vlans.clone());
+        Some(port)
     }
 }
 

@@ -252,10 +252,12 @@ impl Writer<'_> {
                     free.into_iter().filter(|(key, _)| wanted.contains(key)).unzip()
                 }
             };
-            for key in keys {
-                self.port(&key);
-            }
             let mut options = kinds::options("bridge", Value::Null, &bridge.options).unwrap_or_default();
+            for key in keys {
+                if self.port(&key) {
+                    options.insert("vlan_filtering".into(), true.into());
+                }
+            }
             if !ports.is_empty() {
                 options.insert("ports".into(), ports.into());
             }
@@ -302,15 +304,16 @@ impl Writer<'_> {
         self.interfaces.get(&format!("wire {wire} {end}")).is_some_and(|interface| interface.in_vrf)
     }
 
-    /// Makes an end of a pair a port of a bridge, with its options.
-    fn port(&mut self, key: &str) {
+    /// Makes an end of a pair a port of a bridge, with its options. Returns whether the bridge must filter by VLAN for them.
+    fn port(&mut self, key: &str) -> bool {
         let interface = self.interfaces.get_mut(key).expect("it was found there");
         interface.port = true;
         let numbers: Vec<u8> = key.split(' ').filter_map(|word| word.parse().ok()).collect();
         let drawn = self.lab.end(numbers[0], numbers[1]).map(|end| &end.port_options).filter(|drawn| !drawn.is_empty());
-        if let Some((key, options)) = drawn.and_then(|drawn| kinds::port_options("bridge", drawn)) {
-            self.members.entry(interface.space).or_default().insert(interface.name.clone(), json!({ key: options }));
-        }
+        let Some((key, options)) = drawn.and_then(|drawn| kinds::port_options("bridge", drawn)) else { return false };
+        let has_vlans = options.contains_key("vlans");
+        self.members.entry(interface.space).or_default().insert(interface.name.clone(), json!({ key: options }));
+        has_vlans
     }
 
     fn below(&self, below: Below) -> Option<String> {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::programs::command;
-use super::tools::{PATIENCE, batch, inside, namespaces};
+use super::tools::{PATIENCE, batch, inside, namespaces, vlans};
 
 /// Members of iproute2's JSON that count time.
 const TIMERS: [&str; 7] =
@@ -77,6 +77,7 @@ fn section() -> String {
     let mut shown = batch("ip", &[], &[others.as_slice(), &routes].concat());
     shown.extend(batch("ip", &["-6"], &routes));
     shown.extend(batch("bridge", &[], &["link", "fdb show"]));
+    shown.push(vlans());
     for (command, mut objects) in shown {
         line(&mut out, format_args!("# {command}"));
         forget_timers(&mut objects);

@@ -171,6 +171,14 @@ pub fn batch(program: &str, options: &[&str], commands: &[&'static str]) -> Vec<
     commands.iter().map(|command| (*command, next())).collect()
 }
 
+/// What `bridge -j vlan show` shows, as [`batch`] does. A kernel that cannot filter by VLAN refuses what `-d` asks for.
+#[track_caller]
+pub fn vlans() -> (&'static str, Value) {
+    let output = text("bridge", &["-j", "vlan", "show"]);
+    let shown = if output.trim().is_empty() { Value::Array(Vec::new()) } else { serde_json::from_str(&output).expect("JSON") };
+    ("vlan show", shown)
+}
+
 /// Runs something in a named namespace (`None`: the machine's own), on a thread that entered it. Programs started there are
 /// there too.
 pub fn inside<T: Send>(namespace: Option<&str>, run: impl FnOnce() -> T + Send) -> T {

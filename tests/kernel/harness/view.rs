@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::fingerprint::{difference, is_rule_of_vrfs};
-use super::tools::{PATIENCE, batch, inside, namespaces};
+use super::tools::{PATIENCE, batch, inside, namespaces, vlans};
 
 /// The view of the machine and of every named namespace.
 pub fn view() -> String {
@@ -53,6 +53,7 @@ fn section() -> String {
     let mut shown = batch("ip", &[], &["address", "route show table all", "rule"]);
     shown.extend(batch("ip", &["-6"], &["route show table all", "rule"]));
     shown.extend(batch("bridge", &[], &["link"]));
+    shown.push(vlans());
     let idle = without_carrier_of_their_own(&shown[0].1);
     let silent = without_carrier(&shown[0].1);
     for (command, mut objects) in shown {

@@ -7,7 +7,7 @@ use super::super::harness::{Feature, User, lacks, needs, needs_programs, with_us
 use super::{PAIR, alone};
 
 /// The examples, each with a ping that answers, and a change to its file that leaves it so.
-const EXAMPLES: [(&str, &str, &str); 20] = [
+const EXAMPLES: [(&str, &str, &str); 21] = [
     ("blog", "blue", "192.168.10.11"),
     ("bridge-ports", "guest1", "10.0.0.1"),
     ("dhcp", "client", "192.0.2.1"),
@@ -26,6 +26,7 @@ const EXAMPLES: [(&str, &str, &str); 20] = [
     ("quickstart", "alice", "10.0.0.2"),
     ("router", "pc1", "10.2.0.11"),
     ("star-100", "n001", "10.100.0.100"),
+    ("vlan-trunk", "office1", "10.0.10.2"),
     ("vrf", "red-a", "10.0.2.10"),
     ("web", "client", "10.30.0.1"),
 ];
@@ -52,6 +53,9 @@ fn every_example_lives_in_a_sandbox() {
                 _ => None,
             };
             if name == "limits" || needed.is_some_and(lacks) {
+                continue;
+            }
+            if name == "vlan-trunk" && (lacks(Feature::BridgeVlanFiltering) || lacks(Feature::Vlan)) {
                 continue;
             }
             let programs: &[&str] = match name {

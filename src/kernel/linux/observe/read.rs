@@ -22,11 +22,12 @@ use crate::live::foreign_namespace;
 use crate::name::{LabName, LinkId, NamespaceName};
 use crate::ownership::{self, Obstacle};
 use crate::record::Record;
+use crate::resource::link::bridge_vlans::Vlans;
 use crate::resource::link::{Ifindex, Link, static_entry};
 use crate::resource::object::Message;
 use crate::resource::object::wire::Names;
 use crate::resource::sysctl::{Sysctl, SysctlKey};
-use crate::snapshot::{FoundLink, Snapshot};
+use crate::snapshot::{FoundLink, Snapshot, filter_by_vlan};
 use crate::state::State;
 
 /// The namespaces to read.
@@ -76,6 +77,8 @@ pub(in crate::kernel::linux) struct Interest {
     host: (u64, u64),
     /// Whether to read the forwarding entries of bridges in `host`.
     forwarding: bool,
+    /// Namespaces in which bridges of the lab filter by VLAN.
+    vlans: BTreeSet<NamespaceName>,
 }
 
 impl Interest {
@@ -87,13 +90,21 @@ impl Interest {
         let takes_port = |id: &LinkId, link: &Link| id.namespace.is_host() && link.external && link.settings.master.is_some();
         let forwarding = desired.links.iter().any(|(id, link)| takes_port(id, link));
         let adopt = desired.adopted_namespaces().cloned().collect();
-        Self { lab: lab.clone(), sysctls, adopt, host, forwarding }
+        let vlans = desired.namespaces_with_vlans();
+        Self { lab: lab.clone(), sysctls, adopt, host, forwarding, vlans }
     }
 
     /// Returns the interest before the lab file has been read: the sysctls that the lab wrote before.
     pub(in crate::kernel::linux) fn recorded(lab: &LabName, host: (u64, u64), record: &Record) -> Self {
         let sysctls = record.sysctls.iter().map(|(namespace, keys)| (namespace.clone(), keys.iter().cloned().collect()));
-        Self { lab: lab.clone(), sysctls: sysctls.collect(), adopt: BTreeSet::new(), host, forwarding: false }
+        Self {
+            lab: lab.clone(),
+            sysctls: sysctls.collect(),
+            adopt: BTreeSet::new(),
+            host,
+            forwarding: false,
+            vlans: BTreeSet::new(),
+        }
     }
 
     /// Returns the sysctls of interest in the namespace.
@@ -106,9 +117,15 @@ impl Interest {
         !self.sysctls(namespace).is_empty()
     }
 
-    /// Returns whether the snapshot lacks a sysctl of interest.
+    /// Returns whether the snapshot lacks the VLANs, which are of interest.
+    fn lacks_vlans(&self, namespace: &NamespaceName, snapshot: &Snapshot) -> bool {
+        !snapshot.has_vlans && self.vlans.contains(namespace)
+    }
+
+    /// Returns whether the snapshot lacks something of interest.
     pub(in crate::kernel::linux) fn is_missing_in(&self, namespace: &NamespaceName, snapshot: &Snapshot) -> bool {
-        self.sysctls(namespace).iter().any(|wanted| snapshot.sysctls.iter().all(|(read, _)| read != wanted))
+        self.lacks_vlans(namespace, snapshot)
+            || self.sysctls(namespace).iter().any(|wanted| snapshot.sysctls.iter().all(|(read, _)| read != wanted))
     }
 }
 
@@ -180,13 +197,16 @@ pub(in crate::kernel::linux) fn look_at(
     }
 }
 
-/// Reads only the sysctls of a namespace, for an earlier snapshot that lacks some.
+/// Reads only the sysctls and the VLANs of a namespace, for an earlier snapshot that lacks some.
 fn complete(
     interest: &Interest,
     name: NamespaceName,
     mut opened: OpenNamespace,
-    snapshot: Snapshot,
+    mut snapshot: Snapshot,
 ) -> Result<Seen, ObserveError> {
+    if interest.lacks_vlans(&name, &snapshot) {
+        read_vlans(&name, &mut opened.socket, &mut snapshot)?;
+    }
     let wanted = wanted(interest, &name, &snapshot);
     let sysctls = read_sysctls(&wanted, &name, Some(&opened.file), &mut opened.socket)?;
     Ok(Seen::Lab { name, opened, snapshot: Box::new(Snapshot { sysctls, ..snapshot }) })
@@ -244,6 +264,9 @@ pub(in crate::kernel::linux) fn complete_host(
     if interest.forwarding && snapshot.forwarding.is_none() {
         snapshot.forwarding = Some(read_forwarding(&snapshot.links, socket)?);
     }
+    if interest.lacks_vlans(&host, snapshot) {
+        read_vlans(&host, socket, snapshot)?;
+    }
     if interest.is_missing_in(&host, snapshot) {
         snapshot.sysctls = read_sysctls(&wanted(interest, &host, snapshot), &host, None, socket)?;
     }
@@ -272,6 +295,24 @@ pub(in crate::kernel::linux) fn read_links(name: &NamespaceName, socket: &mut So
     Ok(links)
 }
 
+/// Reads the VLANs of bridges and their ports.
+fn read_vlans(name: &NamespaceName, socket: &mut Socket, snapshot: &mut Snapshot) -> Result<(), ObserveError> {
+    let mut found: BTreeMap<Ifindex, Vlans> = BTreeMap::new();
+    let each = |message: Option<(u16, &[u8])>| {
+        match message {
+            None => found.clear(),
+            Some((_, body)) => found.extend(Vlans::decode(body)?),
+        }
+        Ok(())
+    };
+    socket.dump(&REQUESTS.vlans, each).map_err(failed(format!("the VLANs of `{name}`")))?;
+    for link in &mut snapshot.links {
+        link.set_vlans(found.remove(&link.index));
+    }
+    snapshot.has_vlans = true;
+    Ok(())
+}
+
 fn read_rest(
     interest: &Interest,
     name: &NamespaceName,
@@ -281,6 +322,9 @@ fn read_rest(
 ) -> Result<Snapshot, ObserveError> {
     let names = Names::new(links.iter().map(|link| (link.index, link.name)));
     let mut snapshot = Snapshot { links, ..Snapshot::default() };
+    if filter_by_vlan(&snapshot.links) || interest.lacks_vlans(name, &snapshot) {
+        read_vlans(name, socket, &mut snapshot)?;
+    }
     read_objects(name, &names, socket, &mut snapshot)?;
     snapshot.notes.connected.sort_unstable();
     snapshot.notes.local.sort_unstable();

@@ -16,6 +16,8 @@ pub(super) static REQUESTS: LazyLock<Requests> = LazyLock::new(Requests::encode)
 pub(super) struct Requests {
     /// Of links.
     pub(super) links: DumpRequest,
+    /// Of the VLANs of bridges and their ports.
+    pub(super) vlans: DumpRequest,
     /// Of objects, in the order of the registry.
     pub(super) objects: Vec<Dumped>,
 }
@@ -47,7 +49,11 @@ pub(super) trait Answers {
 
 impl Requests {
     fn encode() -> Self {
-        let mut requests = Self { links: DumpRequest::new(encode::get_links()), objects: Vec::new() };
+        let mut requests = Self {
+            links: DumpRequest::new(encode::get_links()),
+            vlans: DumpRequest::new(encode::get_vlans()),
+            objects: Vec::new(),
+        };
         table::visit(&mut requests);
         requests
     }

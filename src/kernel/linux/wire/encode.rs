@@ -3,15 +3,16 @@
 use std::os::fd::RawFd;
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NlasIterator};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, Prop,
 };
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::Batch;
 use crate::name::{LabName, NamespaceName};
 use crate::operation::{LinkChange, LinkHandle, MasterChange, NewLink, NewPeer, PortChange};
 use crate::ownership::{self, Mark};
+use crate::resource::link::bridge_vlans::VlanChange;
 use crate::resource::link::veth::VETH_INFO_PEER;
 use crate::resource::link::{FlagBits, Kind, Link, LinkSettings, Queues};
 use crate::state::Ifindex;
@@ -31,6 +32,18 @@ pub fn create_link(batch: &mut Batch, lab: &LabName, new: &NewLink, descriptor: 
     };
     message.attributes.push(link_info(new.link.kind.name(), data));
     batch.push(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
+}
+
+/// Adds the messages that change the VLANs of a new bridge.
+pub fn set_vlans(batch: &mut Batch, new: &NewLink) {
+    change_vlans(batch, new.handle.index, new.link.kind.vlan_change().as_ref());
+}
+
+/// Adds the messages that change VLANs of a bridge or a port.
+fn change_vlans(batch: &mut Batch, index: Ifindex, change: Option<&VlanChange>) {
+    for (kind, body) in change.iter().flat_map(|change| change.requests(index)) {
+        batch.push_bytes(kind, &body, 0);
+    }
 }
 
 /// Adds messages that create a link for `host` in the lab's namespace of its parent, under an unused name, and move it to `host` with its
@@ -99,12 +112,16 @@ fn link_info(kind: &str, data: Vec<u8>) -> LinkAttribute {
     LinkAttribute::LinkInfo(info)
 }
 
-fn port_info(PortChange { options, reference }: &PortChange) -> LinkAttribute {
+/// Returns nothing if messages of their own have all of the options.
+fn port_info(PortChange { options, reference }: &PortChange) -> Option<LinkAttribute> {
     let data = options.encode(reference.as_ref().map(|port| port.index));
-    LinkAttribute::LinkInfo(vec![
-        LinkInfo::PortKind(InfoPortKind::Other(options.master().to_owned())),
-        LinkInfo::PortData(InfoPortData::Other(data)),
-    ])
+    let info = |data| {
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Other(options.master().to_owned())),
+            LinkInfo::PortData(InfoPortData::Other(data)),
+        ])
+    };
+    (!data.is_empty()).then(|| info(data))
 }
 
 /// Returns the message of one new end, with everything that a creating message can contain.
@@ -152,7 +169,8 @@ fn peer_data(peer: &LinkMessage) -> Vec<u8> {
 }
 
 /// Adds the changes to an existing link: at most one message each for the options that come first, for its settings and those of its kind,
-/// which share a message if the kernel allows it, for its options as a port, for removed names and for added names.
+/// which share a message if the kernel allows it, for its options as a port, for removed names and for added names. Messages of their own
+/// change the VLANs of a bridge or a port.
 pub fn change_link(batch: &mut Batch, change: &LinkChange) {
     let index = change.handle.index;
     if let Some(first) = change.kind.as_ref().and_then(Kind::changes_first) {
@@ -178,16 +196,23 @@ pub fn change_link(batch: &mut Batch, change: &LinkChange) {
             if kind.changes_alone() && !empty {
                 batch.push(RouteNetlinkMessage::SetLink(std::mem::replace(&mut message, at(index))), 0);
             }
-            message.attributes.push(link_info(kind.name(), kind.encode(None)));
-            batch.push(RouteNetlinkMessage::NewLink(message), 0);
+            let data = kind.encode(None);
+            if !data.is_empty() || !message.attributes.is_empty() || !message.header.change_mask.is_empty() {
+                message.attributes.push(link_info(kind.name(), data));
+                batch.push(RouteNetlinkMessage::NewLink(message), 0);
+            }
+            change_vlans(batch, index, kind.vlan_change().as_ref());
         }
         None if !empty => batch.push(RouteNetlinkMessage::SetLink(message), 0),
         None => {}
     }
     if let Some(port) = &change.port {
-        let mut message = at(index);
-        message.attributes.push(port_info(port));
-        batch.push(RouteNetlinkMessage::NewLink(message), 0);
+        if let Some(info) = port_info(port) {
+            let mut message = at(index);
+            message.attributes.push(info);
+            batch.push(RouteNetlinkMessage::NewLink(message), 0);
+        }
+        change_vlans(batch, index, port.options.vlan_change().as_ref());
     }
     for (names, message) in [
         (&change.remove_altnames, RouteNetlinkMessage::DelLinkProp as fn(LinkMessage) -> RouteNetlinkMessage),
@@ -213,12 +238,22 @@ pub fn delete_group(batch: &mut Batch, lab: &LabName) {
     batch.push(RouteNetlinkMessage::DelLink(message), 0);
 }
 
+const IFLA_EXT_MASK: u16 = 29;
+
 /// Returns the request for all links, without statistics.
 pub fn get_links() -> RouteNetlinkMessage {
     const SKIP_STATISTICS: u32 = 8;
-    const IFLA_EXT_MASK: u16 = 29;
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::Other(DefaultNla::new(IFLA_EXT_MASK, SKIP_STATISTICS.to_ne_bytes().to_vec())));
+    RouteNetlinkMessage::GetLink(message)
+}
+
+/// Returns the request for the VLANs of bridges and their ports.
+pub fn get_vlans() -> RouteNetlinkMessage {
+    const COMPRESSED_VLANS: u32 = 4;
+    let RouteNetlinkMessage::GetLink(mut message) = get_links() else { unreachable!("`get_links` returns this variant") };
+    message.header.interface_family = AddressFamily::Bridge;
+    message.attributes = vec![LinkAttribute::Other(DefaultNla::new(IFLA_EXT_MASK, COMPRESSED_VLANS.to_ne_bytes().to_vec()))];
     RouteNetlinkMessage::GetLink(message)
 }
 
