@@ -14,7 +14,7 @@ ip -n a link add name g1 mtu 1430 type geneve id 43 remote 2001:db8::2 ttl inher
 ip -n a link set dev g1 up
 ip -n a link add name g2 mtu 65465 type geneve external dstport 6083
 ip -n a link set dev g2 up
-ip -n a link add name g3 mtu 1300 type geneve external dstport 6084 df inherit noudp6zerocsumrx
+ip -n a link add name g3 mtu 1300 type geneve external dstport 6084 df inherit
 ip -n a link set dev g3 up
 
 # host

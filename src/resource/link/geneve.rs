@@ -114,7 +114,7 @@ pub struct Geneve {
     pub udpcsum: Option<bool>,
     /// Send outer IPv6 packets without a UDP checksum; default false (IFLA_GENEVE_UDP_ZERO_CSUM6_TX).
     pub udp6zerocsumtx: Option<bool>,
-    /// Accept outer IPv6 packets without a UDP checksum; default false, with `external` true (IFLA_GENEVE_UDP_ZERO_CSUM6_RX).
+    /// Accept outer IPv6 packets without a UDP checksum; default false, with `external` always true (IFLA_GENEVE_UDP_ZERO_CSUM6_RX).
     pub udp6zerocsumrx: Option<bool>,
 }
 
@@ -151,6 +151,10 @@ impl OptionTable for Geneve {
             ];
             for (key, _) in fixed.into_iter().filter(|(_, given)| *given) {
                 refuse(key, format!("with `external: true`, `{key}` comes from the packet; remove it"));
+            }
+            if self.udp6zerocsumrx == Some(false) {
+                let message = "with `external: true`, the kernel accepts outer IPv6 packets without a UDP checksum; remove it";
+                refuse("udp6zerocsumrx", message.into());
             }
         } else {
             if self.id.is_none() {
@@ -431,6 +435,7 @@ mod tests {
         assert_eq!(keys(Geneve::default()), ["id", "remote"]);
         assert_eq!(keys(external()), [""; 0]);
         assert_eq!(keys(Geneve { external: Some(true), ttl: Some(Ttl::Inherit), ..over("10.0.0.2") }), ["id", "remote", "ttl"]);
+        assert_eq!(keys(Geneve { udp6zerocsumrx: Some(false), ..external() }), ["udp6zerocsumrx"]);
         assert_eq!(keys(over("239.0.0.1")), ["remote"]);
         assert_eq!(keys(Geneve { id: Some(1 << 24), port: Some(0), ..over("10.0.0.1") }), ["id", "port"]);
         let families = Geneve {
