@@ -19,7 +19,7 @@ namespaces:
     processes:
       prepare: { command: "echo prepared; mkdir /run/prepared", oneshot: true }
       server: { command: "test -d /run/prepared || exit 9; rm -f /run/up; touch /run/up; exec sleep 1000", after: [prepare], ready: { file: /run/up, timeout: 2s }, restart: on-failure, restart_on: [/etc/topo-test.conf] }
-      reader: { command: "trap 'echo again' HUP; sleep 1000 & while :; do wait; done", env: { A: b }, reload_on: [/etc/topo-test.conf], stop: { timeout: 200ms } }
+      reader: { command: "trap 'echo again' HUP; while :; do sleep 1000 & wait; done", env: { A: b }, reload_on: [/etc/topo-test.conf], stop: { timeout: 200ms } }
   b: {}
 links: [{ endpoints: [a:eth0, b:eth0] }]
 "#;
