@@ -27,7 +27,7 @@ use super::harness::{Feature, User, in_namespaces, needs, needs_programs, settle
 const DOCUMENTS: [(&str, usize); 7] = [
     ("README.md", 2),
     ("docs/comparison.md", 0),
-    ("docs/cookbook.md", 2),
+    ("docs/cookbook.md", 3),
     ("docs/graph.md", 0),
     ("docs/migrating.md", 0),
     ("docs/troubleshooting.md", 0),
