@@ -318,11 +318,7 @@ impl LinkKind for Bridge {
     }
 
     fn vlan_change(&self) -> Option<VlanChange> {
-        let before = match &self.vlans_before {
-            Before::New => Some(Vlans::of_new(self.default_pvid())),
-            Before::Known(vlans) => Some(vlans.clone()),
-            Before::Unknown => None,
-        };
+        let before = self.vlans_before.vlans(Some(self.default_pvid()));
         Some(VlanChange { before, after: self.vlans.clone()?, of_bridge: true })
     }
 

@@ -350,11 +350,7 @@ impl LinkPort for BridgePort {
     }
 
     fn vlan_change(&self) -> Option<VlanChange> {
-        let before = match &self.vlans_before {
-            Before::New => self.default_pvid.map(Vlans::of_new),
-            Before::Known(vlans) => Some(vlans.clone()),
-            Before::Unknown => None,
-        };
+        let before = self.vlans_before.vlans(self.default_pvid);
         Some(VlanChange { before, after: self.vlans.clone()?, of_bridge: false })
     }
 

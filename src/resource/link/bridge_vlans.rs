@@ -418,6 +418,17 @@ pub enum Before {
 }
 
 impl Before {
+    /// Returns the VLANs if they are known. A new port or bridge has the default VLAN.
+    pub fn vlans(&self, default_pvid: Option<u16>) -> Option<Vlans> {
+        match self {
+            Self::New => default_pvid.map(Vlans::of_new),
+            Self::Known(vlans) => Some(vlans.clone()),
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl Before {
     /// Returns those that were read, if they were.
     pub fn of_live(vlans: Option<Vlans>) -> Self {
         vlans.map_or(Self::Unknown, Self::Known)
